@@ -1,0 +1,28 @@
+//! The words that the hub and a worker exchange, and their framing.
+//!
+//! One hub talks to one worker over the worker's standard input and output. The hub writes
+//! [`Command`]s, the worker writes [`Report`]s, each as one frame (see [`frame`]). The canonical
+//! request ([`Generate`], [`Embed`]) and the canonical stream of [`Event`]s live here too, because
+//! they travel in these frames; every vendor's dialect is translated to and from them.
+//!
+//! Not here: reading and writing (the caller owns the pipes), vendors' JSON (`dialect`), and any
+//! decision (`planner`).
+
+pub mod frame;
+pub mod limits;
+mod request;
+mod words;
+
+pub use request::{
+    Chat, Dry, Embed, EmbedInput, Generate, Message, Mirostat, MirostatVersion, Prompt, Role,
+    Sampling, ToolCall, Xtc,
+};
+pub use words::{
+    Alternative, Buffer, Command, Event, Failure, FailureKind, FinishReason, Finished, Load,
+    LoadFailure, LoadFailureKind, Loaded, Piece, Report, RequestId, Stats, TokenLogprob,
+    ToolCallPiece, Usage,
+};
+
+/// Version of these words. A worker of another version is refused at its `Hello`, because hub and
+/// worker are always shipped together.
+pub const VERSION: u32 = 1;

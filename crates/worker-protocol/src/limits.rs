@@ -1,0 +1,18 @@
+//! Every bound of the protocol, with its reason.
+
+/// Bytes one frame may hold. The largest honest frame is a prompt: 1,000,000 tokens are about
+/// 4 MB of text, and a body that the gateway accepts is at most 32 MiB; MessagePack adds little.
+pub const FRAME_BYTES_MAX: usize = 64 << 20;
+
+/// Nesting of values inside a frame. Tool schemas are the deepest honest content; the gateway
+/// refuses JSON deeper than 64, and the envelope around it adds a few levels.
+pub const DEPTH_MAX: usize = 96;
+
+/// Events a worker may send for one request before the hub has granted more. It bounds the memory
+/// that a client which does not read can cost, and is deep enough that a reader a few steps behind
+/// never stops its sequence.
+pub const EVENT_CREDIT: u32 = 64;
+
+/// The hub grants credit again when this many events were taken, so that grants are a fraction of
+/// the frames.
+pub const EVENT_CREDIT_BATCH: u32 = 16;

@@ -1,0 +1,258 @@
+//! The canonical request: what a client wants, whatever dialect it was said in.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A request for text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Generate {
+    /// What to continue.
+    pub prompt: Prompt,
+    /// How the next token is chosen.
+    pub sampling: Sampling,
+    /// Tokens to generate at most; `None` goes on until the model stops or the context is full.
+    pub tokens_max: Option<u32>,
+    /// Strings that end the text; none of them is part of it.
+    pub stop: Vec<String>,
+    /// Report each token's log-probability with this many alternatives; `None` reports none.
+    pub logprobs: Option<u8>,
+    /// Go on past the end-of-text token. For benches, which need an exact number of tokens.
+    pub ignore_end: bool,
+}
+
+impl Generate {
+    /// A request with default sampling and no limits.
+    #[must_use]
+    pub fn new(prompt: Prompt) -> Self {
+        Self {
+            prompt,
+            sampling: Sampling::default(),
+            tokens_max: None,
+            stop: Vec::new(),
+            logprobs: None,
+            ignore_end: false,
+        }
+    }
+}
+
+/// What to continue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Prompt {
+    /// A conversation, rendered with the model's own chat template.
+    Chat(Chat),
+    /// Text as it stands; special tokens in it are text, the model's begin token is added.
+    Text(String),
+    /// Token ids as they stand; nothing is added.
+    Tokens(Vec<u32>),
+}
+
+/// A conversation and what its template may refer to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Chat {
+    /// Oldest first.
+    pub messages: Vec<Message>,
+    /// Tools as JSON in OpenAI's form (`{"type":"function","function":{…}}`), which is what chat
+    /// templates expect.
+    pub tools: Vec<Value>,
+    /// Documents for templates that know them (`{"title":…,"text":…}`).
+    pub documents: Vec<Value>,
+    /// Further template variables (`enable_thinking` and the like).
+    pub variables: Map<String, Value>,
+}
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who says it.
+    pub role: Role,
+    /// The text; `None` for an assistant's message that holds only tool calls.
+    pub content: Option<String>,
+    /// What the assistant thought before it.
+    pub reasoning: Option<String>,
+    /// Calls that the assistant made.
+    pub tool_calls: Vec<ToolCall>,
+    /// The call that a tool's message answers.
+    pub tool_call_id: Option<String>,
+    /// Name of the speaker or of the tool.
+    pub name: Option<String>,
+}
+
+impl Message {
+    /// A plain text message.
+    #[must_use]
+    pub fn text(role: Role, content: impl Into<String>) -> Self {
+        Self {
+            role,
+            content: Some(content.into()),
+            reasoning: None,
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+            name: None,
+        }
+    }
+}
+
+/// Who says a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Instructions.
+    System,
+    /// Instructions, in the word of newer OpenAI clients.
+    Developer,
+    /// The person.
+    User,
+    /// The model.
+    Assistant,
+    /// A tool's result.
+    Tool,
+}
+
+impl Role {
+    /// The word that chat templates compare with.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Developer => "developer",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+/// A call of a tool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// Ties the call to its result.
+    pub id: String,
+    /// Name of the function.
+    pub name: String,
+    /// Arguments as a JSON object.
+    pub arguments: Value,
+}
+
+/// How the next token is chosen. The defaults are llama.cpp's. The samplers run in this order:
+/// logit bias, penalties, DRY, top-k, typical, top-p, min-p, XTC, temperature, then a draw; with
+/// mirostat only bias, penalties, DRY and temperature precede it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// Flattens (above 1) or sharpens (below 1) the distribution; 0 always takes the likeliest.
+    pub temperature: f32,
+    /// Keep the k likeliest tokens; 0 keeps all.
+    pub top_k: u32,
+    /// Keep the likeliest tokens that together have this probability; 1 keeps all.
+    pub top_p: f32,
+    /// Drop tokens less likely than this share of the likeliest; 0 drops none.
+    pub min_p: f32,
+    /// Locally typical sampling; 1 is off.
+    pub typical_p: f32,
+    /// Divides the logit of tokens seen lately; 1 is off.
+    pub repeat_penalty: f32,
+    /// Tokens that the three penalties look back on; 0 is off, -1 the whole context.
+    pub penalty_last_tokens: i32,
+    /// Subtracted once from tokens seen lately.
+    pub presence_penalty: f32,
+    /// Subtracted for every time a token was seen lately.
+    pub frequency_penalty: f32,
+    /// "Don't repeat yourself": punishes continuing a repeated sequence.
+    pub dry: Option<Dry>,
+    /// "Exclude top choices".
+    pub xtc: Option<Xtc>,
+    /// Mirostat replaces top-k, top-p, min-p, typical and XTC.
+    pub mirostat: Option<Mirostat>,
+    /// Added to the logits of these tokens.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// Seed of the draw; `None` draws a fresh one.
+    pub seed: Option<u32>,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            temperature: 0.8,
+            top_k: 40,
+            top_p: 0.95,
+            min_p: 0.05,
+            typical_p: 1.0,
+            repeat_penalty: 1.0,
+            penalty_last_tokens: 64,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            dry: None,
+            xtc: None,
+            mirostat: None,
+            logit_bias: Vec::new(),
+            seed: None,
+        }
+    }
+}
+
+impl Sampling {
+    /// Always the likeliest token.
+    #[must_use]
+    pub fn greedy() -> Self {
+        Self { temperature: 0.0, ..Self::default() }
+    }
+}
+
+/// Parameters of the DRY sampler.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Dry {
+    /// Strength; the penalty is `multiplier * base ^ (length - allowed_length)`.
+    pub multiplier: f32,
+    /// Growth with the length of the repetition.
+    pub base: f32,
+    /// Repetitions up to this many tokens go free.
+    pub allowed_length: u32,
+    /// Tokens to look back on; -1 the whole context.
+    pub last_tokens: i32,
+    /// A repetition ends at any of these strings.
+    pub sequence_breakers: Vec<String>,
+}
+
+/// Parameters of the XTC sampler.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Xtc {
+    /// Chance that the sampler acts at all.
+    pub probability: f32,
+    /// Of the tokens at least this likely, all but the least likely go.
+    pub threshold: f32,
+}
+
+/// Parameters of mirostat.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Mirostat {
+    /// Which of the two algorithms.
+    pub version: MirostatVersion,
+    /// Target surprise.
+    pub tau: f32,
+    /// Learning rate.
+    pub eta: f32,
+}
+
+/// The two algorithms of the mirostat paper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MirostatVersion {
+    /// Mirostat.
+    One,
+    /// Mirostat 2.0.
+    Two,
+}
+
+/// A request for embeddings. Each input is answered by one `Event::Embedded`, then `Finished`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Embed {
+    /// What to embed, in order.
+    pub inputs: Vec<EmbedInput>,
+}
+
+/// One thing to embed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EmbedInput {
+    /// Text; the model's own special tokens are added.
+    Text(String),
+    /// Token ids as they stand.
+    Tokens(Vec<u32>),
+}
