@@ -70,7 +70,7 @@ impl Decoder {
     /// # Errors
     /// [`Error::TooLong`] as soon as the length is known, so that a hostile length costs nothing,
     /// and [`Error::Malformed`] when the payload is not a `T`.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
+    pub fn take<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
         let waiting = &self.buffer[self.taken..];
         let Some((length, rest)) = waiting.split_first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);
@@ -116,7 +116,7 @@ mod tests {
             let mut seen = Vec::new();
             for part in [&stream[..cut], &stream[cut..]] {
                 decoder.push(part);
-                while let Some(command) = decoder.next::<Command>().unwrap() {
+                while let Some(command) = decoder.take::<Command>().unwrap() {
                     seen.push(command);
                 }
             }
@@ -129,7 +129,7 @@ mod tests {
     fn a_hostile_length_is_refused_before_its_bytes_come() {
         let mut decoder = Decoder::default();
         decoder.push(&u32::MAX.to_le_bytes());
-        assert!(matches!(decoder.next::<Command>(), Err(Error::TooLong { .. })));
+        assert!(matches!(decoder.take::<Command>(), Err(Error::TooLong { .. })));
     }
 
     #[test]
@@ -139,7 +139,7 @@ mod tests {
         let mut decoder = Decoder::default();
         decoder.push(&u32::try_from(payload.len()).unwrap().to_le_bytes());
         decoder.push(&payload);
-        assert!(matches!(decoder.next::<serde_json::Value>(), Err(Error::Malformed(_))));
+        assert!(matches!(decoder.take::<serde_json::Value>(), Err(Error::Malformed(_))));
     }
 
     proptest! {
@@ -147,7 +147,7 @@ mod tests {
         fn any_bytes_give_a_message_or_an_error_but_no_panic(bytes: Vec<u8>) {
             let mut decoder = Decoder::default();
             decoder.push(&bytes);
-            while let Ok(Some(_)) = decoder.next::<Command>() {}
+            while let Ok(Some(_)) = decoder.take::<Command>() {}
         }
     }
 }
