@@ -1,1 +1,6 @@
-//! placeholder
+//! What fits, which models are resident, who leaves, and what a worker computes next.
+//!
+//! Everything here is pure: values in, decisions out. No file, no clock, no randomness, no thread;
+//! the caller reads the files and tells the time. `clippy.toml` beside this crate enforces it.
+pub mod batch;
+pub mod threads;

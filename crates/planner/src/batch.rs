@@ -1,0 +1,573 @@
+//! What a worker computes next: which requests hold a sequence, which prefix each may keep, and
+//! which tokens go into the next step.
+//!
+//! One [`Batch`] stands for one context of the engine: `cells` of KV cache that `sequences` share.
+//! The caller submits requests as tokens, and then in a loop: [`Batch::admit`], apply the edits to
+//! the cache, [`Batch::step`], decode its rows, and [`Batch::accept`] one sampled token for each
+//! row that has an output.
+//!
+//! A sequence that nobody owns keeps its tokens as a prefix for later requests until its cells or
+//! its place are needed. A request that has to give way (no cells left, or its reader stopped
+//! reading while others wait) is parked: it goes back to the head of the queue with all its tokens
+//! and continues later from whatever is left of its prefix. So nothing is ever lost to pressure.
+//!
+//! Cells are counted as if no sequence shared any, which is never less than the truth.
+//!
+//! Not here: sampling, text, the cache itself (`engine`), and tiers below the live context.
+
+pub mod limits;
+
+use std::collections::VecDeque;
+
+use limits::{
+    ADMIT_SLACK_CELLS, PREFILL_TOKENS_FIRST, PREFILL_TOKENS_MIN, QUIET_STEP_US,
+    SHARED_PREFIX_TOKENS_MIN, STALL_US, WAITING_MAX,
+};
+
+/// What the engine's context can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Cells of KV cache, one per token.
+    pub cells: u32,
+    /// Sequences that may exist at once.
+    pub sequences: u32,
+    /// Tokens one step may hold.
+    pub step_tokens_max: u32,
+    /// Whether the tail of a sequence can be removed. Recurrent models cannot: their state is of
+    /// the last token only, so a prefix is reused whole or not at all.
+    pub trims: bool,
+}
+
+/// The caller's name for a request.
+pub type Key = u64;
+
+/// A request was given a sequence. Before the next step the cache of `sequence` must hold exactly
+/// the first `cached` tokens of the request; [`Batch::forget`] says that it could not be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admission {
+    /// Whose it is.
+    pub key: Key,
+    /// Which sequence it got.
+    pub sequence: u32,
+    /// The sequence that holds the prefix now: `sequence` itself means "trim", another one means
+    /// "clear and copy", `None` means "clear".
+    pub source: Option<u32>,
+    /// Tokens to keep or copy.
+    pub cached: u32,
+}
+
+/// What the next decode computes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Sequences whose cells must be freed first.
+    pub clears: Vec<u32>,
+    /// Tokens in the order of the batch.
+    pub rows: Vec<Row>,
+    /// How many of the rows belong to prompts that go on beyond this step or end in it.
+    pub prefill_rows: u32,
+}
+
+/// One token of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// Whose it is.
+    pub key: Key,
+    /// Its sequence.
+    pub sequence: u32,
+    /// Its position in the sequence.
+    pub position: u32,
+    /// The token.
+    pub token: u32,
+    /// Whether the next token is sampled from this row.
+    pub output: bool,
+}
+
+/// Why a request cannot be submitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No token to start from.
+    #[error("the prompt is empty; send at least one token")]
+    Empty,
+    /// The prompt leaves no cell for an answer.
+    #[error(
+        "the prompt has {prompt_tokens} tokens, but this model runs with a context of {cells}; \
+         shorten the prompt or start with a larger --context"
+    )]
+    TooLong {
+        /// Tokens in the prompt.
+        prompt_tokens: usize,
+        /// Cells of the context.
+        cells: u32,
+    },
+    /// The queue is full.
+    #[error("{WAITING_MAX} requests wait for this model already; try again later")]
+    Crowded,
+}
+
+/// What became of a sampled token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// It will be decoded in a coming step.
+    Continues,
+    /// The context is full: nothing can follow this token.
+    Full,
+}
+
+/// Counts for reports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests without a sequence.
+    pub waiting: u32,
+    /// Requests with a sequence.
+    pub running: u32,
+    /// Cells in use, kept prefixes included.
+    pub cells_used: u32,
+}
+
+/// The state of one context. See the module's documentation.
+#[derive(Debug)]
+pub struct Batch {
+    shape: Shape,
+    slots: Vec<Slot>,
+    waiting: VecDeque<Work>,
+    /// Counts uses of slots, to know which was used last.
+    uses: u64,
+}
+
+/// A request and every token it has so far.
+#[derive(Debug)]
+struct Work {
+    key: Key,
+    tokens: Vec<u32>,
+    paused: bool,
+}
+
+/// A sequence of the context.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Who runs here; `None` means the tokens are a prefix kept for later.
+    owner: Option<Owner>,
+    /// Tokens of the owner, or the kept prefix.
+    tokens: Vec<u32>,
+    /// How many of `tokens` are in the cache.
+    cached: usize,
+    last_use: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Owner {
+    key: Key,
+    paused: bool,
+    /// Order of admission; the largest is the youngest.
+    since: u64,
+}
+
+/// Where a prefix of a waiting request was found.
+#[derive(Debug, Clone, Copy)]
+struct Prefix {
+    slot: usize,
+    tokens: usize,
+}
+
+impl Batch {
+    /// An empty context.
+    #[must_use]
+    pub fn new(shape: Shape) -> Self {
+        let slots = (0..shape.sequences).map(|_| Slot::default()).collect();
+        Self { shape, slots, waiting: VecDeque::new(), uses: 0 }
+    }
+
+    /// Queues a request.
+    ///
+    /// # Errors
+    /// [`Refusal`] when it could never run, or too many wait already.
+    pub fn submit(&mut self, key: Key, prompt: Vec<u32>) -> Result<(), Refusal> {
+        if prompt.is_empty() {
+            return Err(Refusal::Empty);
+        }
+        if prompt.len() >= self.shape.cells as usize {
+            let (prompt_tokens, cells) = (prompt.len(), self.shape.cells);
+            return Err(Refusal::TooLong { prompt_tokens, cells });
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            return Err(Refusal::Crowded);
+        }
+        self.waiting.push_back(Work { key, tokens: prompt, paused: false });
+        Ok(())
+    }
+
+    /// The request ended, however it ended. What is in the cache stays as a prefix.
+    pub fn release(&mut self, key: Key) {
+        self.waiting.retain(|work| work.key != key);
+        if let Some(slot) = self.slot_of(key) {
+            self.retire(slot);
+        }
+    }
+
+    /// A paused request is left out of steps; others may take its place.
+    pub fn set_paused(&mut self, key: Key, paused: bool) {
+        if let Some(work) = self.waiting.iter_mut().find(|work| work.key == key) {
+            work.paused = paused;
+        }
+        for owner in self.slots.iter_mut().filter_map(|slot| slot.owner.as_mut()) {
+            if owner.key == key {
+                owner.paused = paused;
+            }
+        }
+    }
+
+    /// Gives sequences to waiting requests, first come first served, as far as cells allow.
+    #[must_use]
+    pub fn admit(&mut self) -> Vec<Admission> {
+        let mut admissions = Vec::new();
+        let mut next = 0;
+        while let Some(work) = self.waiting.get(next) {
+            if work.paused || self.waits_for_twin(work) {
+                next += 1;
+                continue;
+            }
+            if !self.cells_allow(work) {
+                break;
+            }
+            let key = work.key;
+            let Some(admission) = self.place(key) else { break };
+            admissions.push(admission);
+        }
+        admissions
+    }
+
+    /// The cache of this sequence could not be brought to what the admission said; it is empty now.
+    pub fn forget(&mut self, sequence: u32) {
+        self.slots[sequence as usize].cached = 0;
+    }
+
+    /// The next step: one token of every stream, and of prompts as much as `prefill_tokens_per_s`
+    /// says is bearable ([`STALL_US`] beside streams, [`QUIET_STEP_US`] alone). The rows count as
+    /// decoded from here on; a failed decode ends with [`Batch::reset`].
+    #[must_use]
+    pub fn step(&mut self, prefill_tokens_per_s: Option<f32>) -> Step {
+        let mut step = Step::default();
+        let streams = self.running().filter(|slot| slot.pending() == 1).count();
+        self.make_room(streams, &mut step);
+
+        for index in self.by_age() {
+            if self.slots[index].pending() == 1 && step.rows.len() < self.step_tokens_max() {
+                self.push_rows(index, 1, &mut step);
+            }
+        }
+        let mut budget = self.prefill_budget(step.rows.len(), prefill_tokens_per_s);
+        for index in self.by_age() {
+            let chunk = self.slots[index].pending().min(budget).min(self.free_cells());
+            // A chunk of one is a whole remainder only; otherwise a later step takes it.
+            if chunk > 0 && self.slots[index].pending() > 1 {
+                self.push_rows(index, chunk, &mut step);
+                step.prefill_rows += u32::try_from(chunk).unwrap_or(u32::MAX);
+                budget -= chunk;
+            }
+        }
+        debug_assert!(self.used_cells() <= self.shape.cells as usize);
+        step
+    }
+
+    /// Adds the token that was sampled for a request.
+    #[must_use]
+    pub fn accept(&mut self, key: Key, token: u32) -> Accepted {
+        if let Some(index) = self.slot_of(key) {
+            self.slots[index].tokens.push(token);
+            if self.slots[index].tokens.len() >= self.shape.cells as usize {
+                return Accepted::Full;
+            }
+        }
+        Accepted::Continues
+    }
+
+    /// The cache is gone, and every request with it.
+    pub fn reset(&mut self) {
+        *self = Self::new(self.shape);
+    }
+
+    /// Gives up every kept prefix and returns their sequences, whose cells must be freed.
+    #[must_use]
+    pub fn drop_prefixes(&mut self) -> Vec<u32> {
+        let mut dropped = Vec::new();
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if slot.owner.is_none() && slot.cached > 0 {
+                slot.tokens.clear();
+                slot.cached = 0;
+                dropped.push(sequence_of(index));
+            }
+        }
+        dropped
+    }
+
+    /// Whether any step could have rows.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let runs = self.running().any(|slot| slot.pending() > 0);
+        !runs && self.waiting.iter().all(|work| work.paused)
+    }
+
+    /// Counts for reports.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            waiting: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX),
+            running: self.slots.iter().map(|slot| u32::from(slot.owner.is_some())).sum(),
+            cells_used: u32::try_from(self.used_cells()).unwrap_or(u32::MAX),
+        }
+    }
+
+    // Admission.
+
+    /// Someone who runs is computing a prefix this request shares. Waiting for it is cheaper than
+    /// computing it twice, and it ends with that prompt.
+    fn waits_for_twin(&self, work: &Work) -> bool {
+        if !self.shape.trims {
+            return false;
+        }
+        let now = self.best_prefix(work).map_or(0, |prefix| prefix.tokens);
+        let reusable = &work.tokens[..work.tokens.len() - 1];
+        self.running().filter(|slot| slot.pending() > 1).any(|slot| {
+            let later = shared_prefix(&slot.tokens, reusable);
+            later >= now + SHARED_PREFIX_TOKENS_MIN as usize
+        })
+    }
+
+    /// What runs may grow into its own tokens, and this one must fit beside them. Kept prefixes do
+    /// not count: they are given up on demand. Alone, a request always fits.
+    fn cells_allow(&self, work: &Work) -> bool {
+        let committed: usize =
+            self.slots.iter().filter(|s| s.owner.is_some()).map(|s| s.tokens.len()).sum();
+        let needed = work.tokens.len() + ADMIT_SLACK_CELLS as usize;
+        committed == 0 || committed + needed <= self.shape.cells as usize
+    }
+
+    /// Moves a waiting request into a sequence.
+    fn place(&mut self, key: Key) -> Option<Admission> {
+        if self.slots.iter().all(|slot| slot.owner.is_some()) {
+            self.park_paused()?;
+        }
+        let position = self.waiting.iter().position(|work| work.key == key)?;
+        let prefix = self.best_prefix(&self.waiting[position]);
+        let target = self.target_for(prefix)?;
+        let work = self.waiting.remove(position)?;
+        // A copied prefix counts twice, so it must fit twice on paper.
+        let room = self.free_cells() + self.slots[target].cached;
+        let copies = SHARED_PREFIX_TOKENS_MIN as usize..=room;
+        let kept = prefix
+            .filter(|prefix| prefix.slot == target || copies.contains(&prefix.tokens));
+        self.uses += 1;
+        if let Some(prefix) = kept {
+            self.slots[prefix.slot].last_use = self.uses;
+        }
+        let cached = kept.map_or(0, |prefix| prefix.tokens);
+        self.slots[target] = Slot {
+            owner: Some(Owner { key: work.key, paused: false, since: self.uses }),
+            tokens: work.tokens,
+            cached,
+            last_use: self.uses,
+        };
+        Some(Admission {
+            key: work.key,
+            sequence: sequence_of(target),
+            source: kept.map(|prefix| sequence_of(prefix.slot)),
+            cached: u32::try_from(cached).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// The longest prefix of the request that some sequence holds. The last token is never reused:
+    /// its output is what the answer starts from.
+    fn best_prefix(&self, work: &Work) -> Option<Prefix> {
+        let reusable = &work.tokens[..work.tokens.len() - 1];
+        let mut best: Option<Prefix> = None;
+        for (index, slot) in self.slots.iter().enumerate() {
+            let tokens = shared_prefix(&slot.tokens[..slot.cached], reusable);
+            let usable = self.shape.trims || (slot.owner.is_none() && tokens == slot.cached);
+            if usable && tokens > best.map_or(0, |best| best.tokens) {
+                best = Some(Prefix { slot: index, tokens });
+            }
+        }
+        best
+    }
+
+    /// The sequence for a request: the one that holds its prefix when that prefix is most of what
+    /// it holds, else an empty one, else the one that was not used longest.
+    fn target_for(&self, prefix: Option<Prefix>) -> Option<usize> {
+        let is_idle = |slot: &Slot| slot.owner.is_none();
+        let empty = self.slots.iter().position(|slot| is_idle(slot) && slot.cached == 0);
+        if let Some(prefix) = prefix {
+            let source = &self.slots[prefix.slot];
+            let continues = prefix.tokens * 2 >= source.cached;
+            if is_idle(source) && (continues || empty.is_none()) {
+                return Some(prefix.slot);
+            }
+        }
+        let oldest = || {
+            let idle = self.slots.iter().enumerate().filter(|(_, slot)| is_idle(slot));
+            idle.min_by_key(|(_, slot)| slot.last_use).map(|(index, _)| index)
+        };
+        empty.or_else(oldest)
+    }
+
+    /// Sends the youngest paused request back to the queue, for its sequence.
+    fn park_paused(&mut self) -> Option<()> {
+        let paused = self.by_age_all().rfind(|index| self.is_paused(*index))?;
+        self.park(paused);
+        Some(())
+    }
+
+    // Cells.
+
+    /// Frees cells until `streams` tokens fit: kept prefixes first, the oldest before the others,
+    /// then requests give way, paused before running, young before old.
+    fn make_room(&mut self, streams: usize, step: &mut Step) {
+        loop {
+            let prompts = self.running().any(|slot| slot.pending() > 1);
+            let wanted = streams + usize::from(prompts) * PREFILL_TOKENS_MIN as usize;
+            if self.free_cells() >= wanted.min(self.pending_cells()) {
+                return;
+            }
+            if let Some(index) = self.oldest_prefix() {
+                self.slots[index].tokens.clear();
+                self.slots[index].cached = 0;
+                step.clears.push(sequence_of(index));
+            } else if let Some(index) = self.next_to_park() {
+                self.park(index);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn oldest_prefix(&self) -> Option<usize> {
+        let kept = self.slots.iter().enumerate();
+        let kept = kept.filter(|(_, slot)| slot.owner.is_none() && slot.cached > 0);
+        kept.min_by_key(|(_, slot)| slot.last_use).map(|(index, _)| index)
+    }
+
+    /// Who gives way next; the last one left never does.
+    fn next_to_park(&self) -> Option<usize> {
+        let mut by_age: Vec<usize> = self.by_age_all().collect();
+        if by_age.len() < 2 {
+            return None;
+        }
+        by_age.reverse();
+        by_age.iter().find(|index| self.is_paused(**index)).or(by_age.first()).copied()
+    }
+
+    /// Back to the head of the queue with all its tokens; what is cached stays as a prefix.
+    fn park(&mut self, index: usize) {
+        let Some(owner) = self.slots[index].owner else { return };
+        let tokens = self.slots[index].tokens.clone();
+        self.retire(index);
+        self.waiting.push_front(Work { key: owner.key, tokens, paused: owner.paused });
+    }
+
+    /// The sequence has no owner any more; its cached tokens are a prefix for later.
+    fn retire(&mut self, index: usize) {
+        self.uses += 1;
+        let slot = &mut self.slots[index];
+        slot.owner = None;
+        slot.tokens.truncate(slot.cached);
+        slot.last_use = self.uses;
+    }
+
+    fn used_cells(&self) -> usize {
+        self.slots.iter().map(|slot| slot.cached).sum()
+    }
+
+    fn free_cells(&self) -> usize {
+        self.shape.cells as usize - self.used_cells()
+    }
+
+    /// Cells that the running requests lack for the tokens they have.
+    fn pending_cells(&self) -> usize {
+        self.running().map(Slot::pending).sum()
+    }
+
+    // Rows.
+
+    fn push_rows(&mut self, index: usize, count: usize, step: &mut Step) {
+        let slot = &mut self.slots[index];
+        let Some(owner) = slot.owner else { return };
+        let end = slot.cached + count;
+        for position in slot.cached..end {
+            step.rows.push(Row {
+                key: owner.key,
+                sequence: sequence_of(index),
+                position: u32::try_from(position).unwrap_or(u32::MAX),
+                token: slot.tokens[position],
+                output: position + 1 == slot.tokens.len(),
+            });
+        }
+        slot.cached = end;
+    }
+
+    /// Prompt tokens this step may hold beside `streams`.
+    fn prefill_budget(&self, streams: usize, tokens_per_s: Option<f32>) -> usize {
+        let room = self.step_tokens_max().saturating_sub(streams);
+        let time_us = if streams > 0 { STALL_US } else { QUIET_STEP_US };
+        let bearable = match tokens_per_s {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a token count from a measured speed; `as` saturates"
+            )]
+            Some(speed) => (speed * time_us as f32 / 1e6) as usize,
+            None => PREFILL_TOKENS_FIRST as usize,
+        };
+        bearable.max(PREFILL_TOKENS_MIN as usize).min(room)
+    }
+
+    fn step_tokens_max(&self) -> usize {
+        self.shape.step_tokens_max as usize
+    }
+
+    // Slots.
+
+    /// Slots whose owner takes part in steps.
+    fn running(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| slot.owner.is_some_and(|owner| !owner.paused))
+    }
+
+    /// Indices of running slots, oldest owner first.
+    fn by_age(&self) -> Vec<usize> {
+        self.by_age_all().filter(|index| !self.is_paused(*index)).collect()
+    }
+
+    /// Indices of owned slots, oldest owner first.
+    fn by_age_all(&self) -> impl DoubleEndedIterator<Item = usize> + use<> {
+        let owned = self.slots.iter().enumerate();
+        let mut owned: Vec<(u64, usize)> =
+            owned.filter_map(|(index, slot)| Some((slot.owner?.since, index))).collect();
+        owned.sort_unstable();
+        owned.into_iter().map(|(_, index)| index)
+    }
+
+    fn is_paused(&self, index: usize) -> bool {
+        self.slots[index].owner.is_some_and(|owner| owner.paused)
+    }
+
+    fn slot_of(&self, key: Key) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.owner.is_some_and(|owner| owner.key == key))
+    }
+}
+
+impl Slot {
+    /// Tokens that are not in the cache yet.
+    fn pending(&self) -> usize {
+        self.tokens.len() - self.cached
+    }
+}
+
+fn sequence_of(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+fn shared_prefix(left: &[u32], right: &[u32]) -> usize {
+    left.iter().zip(right).take_while(|(left, right)| left == right).count()
+}
+
+#[cfg(test)]
+mod tests;

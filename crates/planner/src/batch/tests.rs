@@ -1,0 +1,345 @@
+//! The batch planner against a cache that keeps its own books.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SHAPE: Shape = Shape { cells: 256, sequences: 4, step_tokens_max: 64, trims: true };
+
+/// A cache and clients that know nothing of the planner's sums: every sequence holds real tokens.
+struct World {
+    batch: Batch,
+    shape: Shape,
+    cache: BTreeMap<u32, Vec<u32>>,
+    /// Tokens each live request should have: its prompt and what was sampled.
+    expected: BTreeMap<Key, Vec<u32>>,
+    paused: BTreeMap<Key, bool>,
+    left: BTreeMap<Key, usize>,
+    finished: Vec<Key>,
+    decoded: usize,
+}
+
+impl World {
+    fn new(shape: Shape) -> Self {
+        Self {
+            batch: Batch::new(shape),
+            shape,
+            cache: (0..shape.sequences).map(|sequence| (sequence, Vec::new())).collect(),
+            expected: BTreeMap::new(),
+            paused: BTreeMap::new(),
+            left: BTreeMap::new(),
+            finished: Vec::new(),
+            decoded: 0,
+        }
+    }
+
+    fn submit(&mut self, key: Key, prompt: Vec<u32>, tokens_max: usize) -> Result<(), Refusal> {
+        self.batch.submit(key, prompt.clone())?;
+        self.expected.insert(key, prompt);
+        self.left.insert(key, tokens_max.max(1));
+        Ok(())
+    }
+
+    fn pause(&mut self, key: Key, paused: bool) {
+        if self.expected.contains_key(&key) {
+            self.batch.set_paused(key, paused);
+            self.paused.insert(key, paused);
+        }
+    }
+
+    fn release(&mut self, key: Key) {
+        self.batch.release(key);
+        self.expected.remove(&key);
+        self.paused.remove(&key);
+        self.left.remove(&key);
+    }
+
+    fn admit(&mut self) {
+        for admission in self.batch.admit() {
+            let kept = admission.cached as usize;
+            let held = match admission.source {
+                Some(source) => self.cache[&source][..kept].to_vec(),
+                None => Vec::new(),
+            };
+            if admission.source == Some(admission.sequence) && !self.shape.trims {
+                assert_eq!(self.cache[&admission.sequence].len(), kept, "trimmed what cannot be");
+            }
+            assert_eq!(held[..], self.expected[&admission.key][..held.len()], "a foreign prefix");
+            self.cache.insert(admission.sequence, held);
+        }
+    }
+
+    /// One turn of the engine's loop; the sampled token is a hash of what is in the cache.
+    fn turn(&mut self) -> Step {
+        self.admit();
+        let step = self.batch.step(None);
+        for sequence in &step.clears {
+            self.cache.insert(*sequence, Vec::new());
+        }
+        assert!(step.rows.len() <= self.shape.step_tokens_max as usize);
+        for row in &step.rows {
+            let held = self.cache.get_mut(&row.sequence).unwrap();
+            assert_eq!(held.len(), row.position as usize, "a hole in sequence {}", row.sequence);
+            assert_eq!(self.expected[&row.key][row.position as usize], row.token);
+            assert_ne!(self.paused.get(&row.key), Some(&true), "a paused request ran");
+            held.push(row.token);
+            assert_eq!(held[..], self.expected[&row.key][..held.len()]);
+            self.decoded += 1;
+        }
+        let used: usize = self.cache.values().map(Vec::len).sum();
+        assert!(used <= self.shape.cells as usize, "{used} cells used");
+        for row in step.rows.iter().filter(|row| row.output) {
+            self.sample(*row);
+        }
+        step
+    }
+
+    fn sample(&mut self, row: Row) {
+        let token = 1000 + row.position;
+        let full = self.batch.accept(row.key, token) == Accepted::Full;
+        self.expected.get_mut(&row.key).unwrap().push(token);
+        let left = self.left.get_mut(&row.key).unwrap();
+        *left -= 1;
+        if *left == 0 || full {
+            self.release(row.key);
+            self.finished.push(row.key);
+        }
+    }
+
+    fn run_to_end(&mut self) {
+        for _ in 0..20_000 {
+            if self.expected.is_empty() {
+                return;
+            }
+            self.turn();
+        }
+        panic!("these requests never end: {:?}", self.expected.keys());
+    }
+}
+
+fn prompt(seed: u32, length: u32) -> Vec<u32> {
+    (0..length).map(|position| seed * 10_000 + position).collect()
+}
+
+#[test]
+fn one_request_runs_from_prompt_to_end() {
+    let mut world = World::new(SHAPE);
+    world.submit(1, prompt(1, 100), 5).unwrap();
+    world.run_to_end();
+    assert_eq!(world.finished, [1]);
+    assert_eq!(world.decoded, 104, "100 of the prompt and 4 of the 5 sampled");
+}
+
+#[test]
+fn a_prompt_that_leaves_no_cell_is_refused_with_its_size() {
+    let mut batch = Batch::new(SHAPE);
+    assert!(matches!(
+        batch.submit(1, prompt(1, 256)),
+        Err(Refusal::TooLong { prompt_tokens: 256, cells: 256 })
+    ));
+    assert_eq!(batch.submit(2, Vec::new()), Err(Refusal::Empty));
+    assert_eq!(batch.submit(3, prompt(1, 255)), Ok(()));
+}
+
+#[test]
+fn a_long_prompt_beside_a_stream_is_chunked_and_the_stream_moves_in_every_step() {
+    let mut world = World::new(Shape { cells: 4096, step_tokens_max: 512, ..SHAPE });
+    world.submit(1, prompt(1, 4), 1000).unwrap();
+    world.turn();
+    world.submit(2, prompt(2, 1000), 1).unwrap();
+    let mut steps = 0;
+    while world.expected.contains_key(&2) {
+        let step = world.turn();
+        assert!(step.rows.iter().any(|row| row.key == 1), "the stream stood still");
+        let prompt_rows = step.rows.iter().filter(|row| row.key == 2).count();
+        assert!(prompt_rows <= PREFILL_TOKENS_FIRST as usize);
+        steps += 1;
+    }
+    assert_eq!(steps, 1000_usize.div_ceil(PREFILL_TOKENS_FIRST as usize));
+}
+
+#[test]
+fn the_measured_speed_sets_the_chunk() {
+    let chunk = |speed| {
+        let mut batch = Batch::new(Shape { cells: 4096, step_tokens_max: 512, ..SHAPE });
+        batch.submit(1, prompt(1, 3)).unwrap();
+        let _ = batch.admit();
+        let _ = batch.step(None);
+        let _ = batch.accept(1, 7);
+        batch.submit(2, prompt(2, 2000)).unwrap();
+        let _ = batch.admit();
+        batch.step(Some(speed)).prefill_rows
+    };
+    assert_eq!(chunk(1000.0), 200, "200 ms at 1,000 tokens a second");
+    assert_eq!(chunk(1.0), PREFILL_TOKENS_MIN);
+    assert_eq!(chunk(1e9), 511, "the step is full");
+    assert_eq!(chunk(f32::NAN), PREFILL_TOKENS_MIN);
+}
+
+#[test]
+fn the_next_turn_of_a_conversation_keeps_its_prefix() {
+    let mut world = World::new(SHAPE);
+    world.submit(1, prompt(1, 50), 10).unwrap();
+    world.run_to_end();
+    let before = world.decoded;
+    let mut next = prompt(1, 50);
+    next.extend((50..59).map(|position| 999 + position));
+    next.extend(prompt(7, 5));
+    world.submit(2, next, 1).unwrap();
+    world.run_to_end();
+    assert_eq!(world.decoded - before, 5, "only what is new was computed");
+}
+
+#[test]
+fn the_same_prompt_again_computes_one_token() {
+    let mut world = World::new(SHAPE);
+    world.submit(1, prompt(1, 50), 1).unwrap();
+    world.run_to_end();
+    world.submit(2, prompt(1, 50), 1).unwrap();
+    let before = world.decoded;
+    world.run_to_end();
+    assert_eq!(world.decoded - before, 1);
+}
+
+#[test]
+fn equal_prompts_at_once_are_computed_once() {
+    let mut world = World::new(Shape { cells: 4096, ..SHAPE });
+    for key in 0..4 {
+        world.submit(key, prompt(1, 200), 3).unwrap();
+    }
+    world.run_to_end();
+    assert_eq!(world.finished.len(), 4);
+    let own = 4 * (3 + SHARED_PREFIX_TOKENS_MIN as usize);
+    assert!(world.decoded < 200 + own, "{} tokens were computed", world.decoded);
+}
+
+#[test]
+fn a_short_shared_prefix_does_not_cost_another_conversation_its_cache() {
+    let mut world = World::new(SHAPE);
+    let system = prompt(9, 40);
+    let conversation = |seed| [system.clone(), prompt(seed, 60)].concat();
+    world.submit(1, conversation(1), 1).unwrap();
+    world.run_to_end();
+    world.submit(2, conversation(2), 1).unwrap();
+    world.run_to_end();
+    let before = world.decoded;
+    world.submit(3, conversation(1), 1).unwrap();
+    world.run_to_end();
+    assert_eq!(world.decoded - before, 1, "the first conversation is still there");
+    assert_eq!(before, 100 + 60, "and the second copied the system prompt");
+}
+
+#[test]
+fn recurrent_models_reuse_a_prefix_whole_or_not_at_all() {
+    let mut world = World::new(Shape { trims: false, ..SHAPE });
+    world.submit(1, prompt(1, 50), 3).unwrap();
+    world.run_to_end();
+    let before = world.decoded;
+    world.submit(2, prompt(1, 50), 1).unwrap();
+    world.run_to_end();
+    assert_eq!(world.decoded - before, 50, "the state is past the prompt, so it starts again");
+    let before = world.decoded;
+    world.submit(3, prompt(1, 80), 1).unwrap();
+    world.run_to_end();
+    assert_eq!(world.decoded - before, 30, "the state at 50 is continued");
+}
+
+#[test]
+fn readers_that_stopped_hold_up_nobody() {
+    let mut world = World::new(SHAPE);
+    for key in 0..4 {
+        world.submit(key, prompt(key as u32, 20), 50).unwrap();
+        world.turn();
+        world.pause(key, true);
+    }
+    world.submit(9, prompt(9, 20), 5).unwrap();
+    for _ in 0..100 {
+        world.turn();
+    }
+    assert_eq!(world.finished, [9]);
+    for key in 0..4 {
+        world.pause(key, false);
+    }
+    world.run_to_end();
+    assert_eq!(world.finished.len(), 5);
+}
+
+#[test]
+fn when_cells_run_out_the_youngest_gives_way_and_still_finishes() {
+    let mut world = World::new(Shape { cells: 128, ..SHAPE });
+    world.submit(1, prompt(1, 10), 100).unwrap();
+    world.submit(2, prompt(2, 10), 100).unwrap();
+    world.run_to_end();
+    assert_eq!(world.finished, [1, 2]);
+}
+
+#[test]
+fn a_full_context_ends_the_request() {
+    let mut world = World::new(Shape { cells: 64, ..SHAPE });
+    world.submit(1, prompt(1, 10), usize::MAX).unwrap();
+    world.run_to_end();
+    assert_eq!(world.finished, [1]);
+}
+
+#[test]
+fn kept_prefixes_are_given_up_on_demand() {
+    let mut world = World::new(SHAPE);
+    world.submit(1, prompt(1, 50), 1).unwrap();
+    world.run_to_end();
+    assert_eq!(world.batch.counts().cells_used, 50);
+    assert_eq!(world.batch.drop_prefixes(), [0]);
+    assert_eq!(world.batch.counts(), Counts::default());
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Submit { seed: u32, length: u32, tokens_max: usize },
+    Pause { key: Key, paused: bool },
+    Release { key: Key },
+    Forget { sequence: u32 },
+    Turns(u8),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let length = prop_oneof![4 => 1..60u32, 1 => 60..300u32];
+    prop_oneof![
+        4 => (0..3u32, length, 1..80usize)
+            .prop_map(|(seed, length, tokens_max)| Act::Submit { seed, length, tokens_max }),
+        2 => (0..30u64, any::<bool>()).prop_map(|(key, paused)| Act::Pause { key, paused }),
+        1 => (0..30u64).prop_map(|key| Act::Release { key }),
+        1 => (0..4u32).prop_map(|sequence| Act::Forget { sequence }),
+        4 => (1..20u8).prop_map(Act::Turns),
+    ]
+}
+
+proptest! {
+    /// Random histories: the cache always holds what the rows assume, cells are never exceeded,
+    /// paused requests never run, and once everyone reads again every request ends.
+    #[test]
+    fn every_history_ends_well(trims: bool, acts in prop::collection::vec(act(), 1..60)) {
+        let mut world = World::new(Shape { trims, ..SHAPE });
+        let mut keys = 0;
+        for act in acts {
+            match act {
+                Act::Submit { seed, length, tokens_max } => {
+                    let _ = world.submit(keys, prompt(seed, length), tokens_max);
+                    keys += 1;
+                }
+                Act::Pause { key, paused } => world.pause(key, paused),
+                Act::Release { key } => world.release(key),
+                Act::Forget { sequence } => {
+                    world.batch.forget(sequence);
+                    world.cache.insert(sequence, Vec::new());
+                }
+                Act::Turns(turns) => (0..turns).for_each(|_| { world.turn(); }),
+            }
+        }
+        for key in 0..keys {
+            world.pause(key, false);
+        }
+        world.run_to_end();
+        prop_assert_eq!(world.batch.counts().running + world.batch.counts().waiting, 0);
+    }
+}
