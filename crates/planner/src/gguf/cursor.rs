@@ -1,0 +1,88 @@
+//! A place in the prefix that moves forward and never past the prefix, the file or the limit.
+
+use super::{Error, limits::HEADER_BYTES_MAX};
+
+pub(super) struct Cursor<'a> {
+    prefix: &'a [u8],
+    file_bytes: u64,
+    position: u64,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(prefix: &'a [u8], file_bytes: u64) -> Self {
+        // A prefix longer than its file would let the checks below disagree.
+        let len = prefix.len().min(usize::try_from(file_bytes).unwrap_or(usize::MAX));
+        Self { prefix: &prefix[..len], file_bytes, position: 0 }
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Fails unless `bytes` more can be read, without moving. `what` names them in the error.
+    pub(super) fn require(&self, bytes: u64, what: impl Fn() -> String) -> Result<(), Error> {
+        let end = self.position.saturating_add(bytes);
+        if end > self.file_bytes {
+            return Err(Error::Truncated { what: what(), end, file_bytes: self.file_bytes });
+        }
+        if end > HEADER_BYTES_MAX {
+            let what = format!("the length of the header up to {}", what());
+            return Err(Error::OverLimit { what, found: end, max: HEADER_BYTES_MAX });
+        }
+        if end > self.prefix.len() as u64 {
+            return Err(Error::Incomplete { needed_bytes: end });
+        }
+        Ok(())
+    }
+
+    /// The next `bytes` bytes.
+    pub(super) fn take(
+        &mut self,
+        bytes: u64,
+        what: impl Fn() -> String,
+    ) -> Result<&'a [u8], Error> {
+        self.require(bytes, what)?;
+        let end = self.position + bytes;
+        // Both fit: `require` compared them with the length of a slice.
+        let taken = &self.prefix[index(self.position)..index(end)];
+        self.position = end;
+        Ok(taken)
+    }
+
+    /// The next `N` bytes.
+    pub(super) fn array<const N: usize>(
+        &mut self,
+        what: impl Fn() -> String,
+    ) -> Result<[u8; N], Error> {
+        let taken = self.take(N as u64, what)?;
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(taken);
+        Ok(bytes)
+    }
+
+    pub(super) fn u32(&mut self, what: impl Fn() -> String) -> Result<u32, Error> {
+        self.array(what).map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self, what: impl Fn() -> String) -> Result<u64, Error> {
+        self.array(what).map(u64::from_le_bytes)
+    }
+
+    /// A length and as many bytes, at most `bytes_max`.
+    pub(super) fn text(
+        &mut self,
+        bytes_max: u64,
+        what: impl Fn() -> String,
+    ) -> Result<&'a [u8], Error> {
+        let bytes = self.u64(&what)?;
+        if bytes > bytes_max {
+            let what = format!("the length of {}", what());
+            return Err(Error::OverLimit { what, found: bytes, max: bytes_max });
+        }
+        self.take(bytes, what)
+    }
+}
+
+fn index(position: u64) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
+}
