@@ -1,1 +1,27 @@
-//! placeholder
+//! The worker's loop: commands in, steps of the model, events out.
+//!
+//! [`run`] owns one loaded model and drives it: it renders chat templates, tokenizes, asks
+//! `planner::batch` what to compute next, samples, and turns tokens into whole text, reasoning and
+//! tool calls. It knows no C and no HTTP: the model is behind [`Model`], the pipes behind
+//! [`Inbox`] and [`Outbox`].
+//!
+//! Not here: llama.cpp (`llama-worker`), processes (`supervisor`), vendors' JSON (`dialect`).
+
+mod driver;
+mod embed;
+mod generation;
+mod inbox;
+pub mod limits;
+mod logprobs;
+mod model;
+mod text;
+
+pub use driver::run;
+pub use inbox::{Inbox, Outbox};
+pub use model::{DecodeError, Model, Pooling, Row, Sampler};
+pub use text::template::{Template, TemplateError};
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

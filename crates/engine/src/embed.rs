@@ -1,0 +1,117 @@
+//! One request for embeddings: its texts, packed into steps.
+
+use std::time::Instant;
+
+use worker_protocol::{
+    Embed, EmbedInput, Event, Failure, FailureKind, FinishReason, Finished, Usage,
+};
+
+use crate::generation::invalid;
+use crate::model::{DecodeError, Model};
+
+/// The state of a request for embeddings.
+#[derive(Debug)]
+pub(crate) struct Embedding {
+    texts: Vec<Vec<u32>>,
+    done: usize,
+    usage: Usage,
+    submitted: Instant,
+}
+
+impl Embedding {
+    /// Tokenizes the texts.
+    pub(crate) fn prepare<M: Model>(
+        model: &M,
+        embed: &Embed,
+        now: Instant,
+    ) -> Result<Self, Failure> {
+        let texts = embed.inputs.iter().enumerate();
+        let texts = texts.map(|(index, input)| tokenize(model, index, input));
+        let texts: Vec<Vec<u32>> = texts.collect::<Result<_, _>>()?;
+        let tokens: usize = texts.iter().map(Vec::len).sum();
+        let usage = Usage {
+            prompt_tokens: u32::try_from(tokens).unwrap_or(u32::MAX),
+            ..Usage::default()
+        };
+        Ok(Self { texts, done: 0, usage, submitted: now })
+    }
+
+    /// Tokens of the next step.
+    pub(crate) fn next_tokens<M: Model>(&self, model: &M) -> usize {
+        self.next(model).iter().map(|text| text.len()).sum()
+    }
+
+    /// Computes the next texts; the events end with `Finished` when these were the last.
+    pub(crate) fn advance<M: Model>(
+        &mut self,
+        model: &mut M,
+        events: &mut Vec<Event>,
+    ) -> Result<(), DecodeError> {
+        let texts = self.next(model);
+        let vectors = model.embed(&texts)?;
+        for (index, mut vector) in (self.done..).zip(vectors) {
+            normalize(&mut vector);
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            events.push(Event::Embedded { index, vector });
+        }
+        self.done += texts.len();
+        if self.done == self.texts.len() {
+            let spent = self.submitted.elapsed().as_micros();
+            self.usage.prefill_us = u64::try_from(spent).unwrap_or(u64::MAX);
+            let reason = FinishReason::End;
+            events.push(Event::Finished(Finished { reason, usage: self.usage }));
+        }
+        Ok(())
+    }
+
+    /// The texts of the next step: at least one, then as many as fit.
+    fn next<M: Model>(&self, model: &M) -> Vec<&[u32]> {
+        let mut tokens = 0;
+        let fits = |text: &&Vec<u32>| {
+            tokens += text.len();
+            tokens == text.len() || tokens <= model.step_tokens_max() as usize
+        };
+        let rest = self.texts[self.done..].iter().take_while(fits);
+        rest.take(model.facts().sequences_max as usize).map(Vec::as_slice).collect()
+    }
+}
+
+fn tokenize<M: Model>(model: &M, index: usize, input: &EmbedInput) -> Result<Vec<u32>, Failure> {
+    let tokens = match input {
+        EmbedInput::Text(text) => model.tokenize(text, true, false),
+        EmbedInput::Tokens(tokens) => tokens.clone(),
+    };
+    let vocabulary = model.facts().vocabulary;
+    if tokens.is_empty() {
+        return Err(invalid(format!("input {index} is empty; send at least one character")));
+    }
+    if let Some(token) = tokens.iter().find(|token| **token >= vocabulary) {
+        return Err(invalid(format!(
+            "token {token} of input {index} is not in the vocabulary of {vocabulary} tokens"
+        )));
+    }
+    let most = model.embed_tokens_max();
+    if tokens.len() > most as usize {
+        let prompt_tokens = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+        return Err(Failure {
+            kind: FailureKind::ContextLength { prompt_tokens, context_tokens: most },
+            message: format!(
+                "input {index} has {prompt_tokens} tokens, but this model embeds at most {most}; \
+                 split it into shorter texts"
+            ),
+        });
+    }
+    Ok(tokens)
+}
+
+/// To length 1; a vector of zeros stays as it is.
+fn normalize(vector: &mut [f32]) {
+    let length = vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+    if length > 0.0 {
+        for value in vector {
+            #[expect(clippy::cast_possible_truncation, reason = "a share of the value it was")]
+            let share = (f64::from(*value) / length) as f32;
+            *value = share;
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! One request for text: from the command to its last event.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use planner::batch::Refusal;
+use worker_protocol::{
+    Alternative, Event, Failure, FailureKind, FinishReason, Finished, Generate, Prompt,
+    TokenLogprob, Usage,
+    limits::EVENT_CREDIT,
+};
+
+use crate::limits::{LOGPROBS_MAX, STOP_BYTES_MAX, STOPS_MAX};
+use crate::logprobs;
+use crate::model::{Model, Sampler};
+use crate::text::{Markup, Text, template::Template};
+
+/// Events on their way to one reader, which grants credit for them.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    credit: u32,
+    held: VecDeque<Event>,
+}
+
+impl Outlet {
+    pub(crate) fn new() -> Self {
+        Self { credit: EVENT_CREDIT, held: VecDeque::new() }
+    }
+
+    pub(crate) fn grant(&mut self, events: u32) {
+        self.credit = self.credit.saturating_add(events);
+    }
+
+    pub(crate) fn push(&mut self, event: Event) {
+        self.held.push_back(event);
+    }
+
+    /// The next event that may go. The last one needs no credit.
+    pub(crate) fn take(&mut self) -> Option<Event> {
+        let is_last = self.held.front()?.is_last();
+        if !is_last {
+            self.credit = self.credit.checked_sub(1)?;
+        }
+        self.held.pop_front()
+    }
+
+    /// Whether the reader is behind: something waits for credit.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Whether an event that can be left out may go: the reader has plenty of credit.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.held.is_empty() && self.credit > EVENT_CREDIT / 2
+    }
+}
+
+/// The state of a request for text.
+#[derive(Debug)]
+pub(crate) struct Generation<S> {
+    sampler: S,
+    text: Text,
+    tokens_max: Option<u32>,
+    logprobs: Option<u8>,
+    ignore_end: bool,
+    usage: Usage,
+    submitted: Instant,
+    admitted: Option<Instant>,
+    first_token: Option<Instant>,
+}
+
+/// A request that was read: its prompt as tokens, and its state.
+pub(crate) type Prepared<S> = (Vec<u32>, Generation<S>);
+
+impl<S: Sampler> Generation<S> {
+    /// Renders and tokenizes the prompt and makes a sampler.
+    pub(crate) fn prepare<M: Model<Sampler = S>>(
+        model: &M,
+        template: Option<&Template>,
+        generate: Generate,
+        now: Instant,
+    ) -> Result<Prepared<S>, Failure> {
+        check(model, &generate)?;
+        let (tokens, markup) = tokenize(model, template, &generate.prompt)?;
+        let mut sampler = model.sampler(&generate.sampling).map_err(invalid)?;
+        // Penalties look back on the prompt too.
+        tokens.iter().for_each(|token| sampler.accept(*token));
+        let usage = Usage {
+            prompt_tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
+            ..Usage::default()
+        };
+        let generation = Self {
+            sampler,
+            text: Text::new(generate.stop, markup),
+            tokens_max: generate.tokens_max,
+            logprobs: generate.logprobs,
+            ignore_end: generate.ignore_end,
+            usage,
+            submitted: now,
+            admitted: None,
+            first_token: None,
+        };
+        Ok((tokens, generation))
+    }
+
+    /// It has a sequence now. A request that was parked comes here again; the first time counts.
+    pub(crate) fn admitted(&mut self, cached_tokens: u32, now: Instant) -> bool {
+        if self.admitted.is_some() {
+            return false;
+        }
+        self.admitted = Some(now);
+        self.usage.cached_tokens = cached_tokens;
+        self.usage.queue_us = micros(self.submitted, now);
+        true
+    }
+
+    pub(crate) fn progress(&self, processed: u32) -> Event {
+        let (total, cached) = (self.usage.prompt_tokens, self.usage.cached_tokens);
+        Event::Progress { processed: processed.min(total), total, cached }
+    }
+
+    pub(crate) fn is_in_prompt(&self) -> bool {
+        self.first_token.is_none()
+    }
+
+    /// Samples the next token from `logits`, turns it into events, and says why the text ends if it
+    /// does.
+    pub(crate) fn sample<M: Model<Sampler = S>>(
+        &mut self,
+        model: &M,
+        logits: &[f32],
+        now: Instant,
+        events: &mut Vec<Event>,
+    ) -> (u32, Option<FinishReason>) {
+        let token = self.sampler.sample(logits);
+        self.sampler.accept(token);
+        self.count(now);
+        if model.ends(token) && !self.ignore_end {
+            self.text.finish(events);
+            let called = self.text.called_tools();
+            return (token, Some(if called { FinishReason::ToolCalls } else { FinishReason::End }));
+        }
+        let logprob = self.logprobs.map(|count| report(model, logits, token, count));
+        let bytes = model.token_bytes(token, self.text.reads_markup());
+        if let Some(stop) = self.text.push(&bytes, logprob, events) {
+            return (token, Some(FinishReason::StopString(stop)));
+        }
+        if self.tokens_max.is_some_and(|max| self.usage.completion_tokens >= max) {
+            self.text.finish(events);
+            return (token, Some(FinishReason::Length));
+        }
+        (token, None)
+    }
+
+    /// The context is full.
+    pub(crate) fn cut(&mut self, events: &mut Vec<Event>) -> FinishReason {
+        self.text.finish(events);
+        FinishReason::Length
+    }
+
+    pub(crate) fn finished(&self, reason: FinishReason) -> Event {
+        Event::Finished(Finished { reason, usage: self.usage })
+    }
+
+    fn count(&mut self, now: Instant) {
+        self.usage.completion_tokens += 1;
+        let first = *self.first_token.get_or_insert(now);
+        self.usage.prefill_us = micros(self.admitted.unwrap_or(self.submitted), first);
+        self.usage.decode_us = micros(first, now);
+    }
+}
+
+/// Bounds that the gateway checks too; a worker trusts nobody.
+fn check<M: Model>(model: &M, generate: &Generate) -> Result<(), Failure> {
+    if !model.facts().generates {
+        return Err(invalid(format!(
+            "a model of architecture {} embeds text and cannot generate any; choose another model",
+            model.facts().architecture
+        )));
+    }
+    if generate.stop.len() > STOPS_MAX {
+        return Err(invalid(format!("{} stop strings; at most {STOPS_MAX}", generate.stop.len())));
+    }
+    if let Some(stop) = generate.stop.iter().find(|stop| stop.len() > STOP_BYTES_MAX) {
+        return Err(invalid(format!("a stop of {} bytes; at most {STOP_BYTES_MAX}", stop.len())));
+    }
+    if generate.logprobs.is_some_and(|count| count > LOGPROBS_MAX) {
+        return Err(invalid(format!("more than {LOGPROBS_MAX} alternatives per token")));
+    }
+    Ok(())
+}
+
+fn tokenize<M: Model>(
+    model: &M,
+    template: Option<&Template>,
+    prompt: &Prompt,
+) -> Result<(Vec<u32>, Markup), Failure> {
+    match prompt {
+        Prompt::Text(text) => Ok((model.tokenize(text, true, false), Markup::default())),
+        Prompt::Tokens(tokens) => {
+            let vocabulary = model.facts().vocabulary;
+            match tokens.iter().find(|token| **token >= vocabulary) {
+                Some(token) => Err(invalid(format!(
+                    "token {token} is not in the vocabulary of {vocabulary} tokens"
+                ))),
+                None => Ok((tokens.clone(), Markup::default())),
+            }
+        }
+        Prompt::Chat(chat) => {
+            let template = template.ok_or_else(|| {
+                invalid("this model has no chat template; use the completions endpoint".to_owned())
+            })?;
+            let rendered = template.render_for_answer(chat).map_err(|e| invalid(e.to_string()))?;
+            // A template that writes the begin token must not get a second one.
+            let (begin, _) = model.boundary_texts();
+            let specials = begin.is_empty() || !rendered.text.starts_with(&begin);
+            Ok((model.tokenize(&rendered.text, specials, true), rendered.markup))
+        }
+    }
+}
+
+/// The failure that a refusal of the batch is for the client.
+pub(crate) fn refused(refusal: Refusal) -> Failure {
+    let kind = match refusal {
+        Refusal::Empty => FailureKind::Invalid,
+        Refusal::TooLong { prompt_tokens, cells } => FailureKind::ContextLength {
+            prompt_tokens: u32::try_from(prompt_tokens).unwrap_or(u32::MAX),
+            context_tokens: cells,
+        },
+        Refusal::Crowded => FailureKind::Overloaded,
+    };
+    Failure { kind, message: refusal.to_string() }
+}
+
+pub(crate) fn invalid(message: String) -> Failure {
+    Failure { kind: FailureKind::Invalid, message }
+}
+
+fn report<M: Model>(model: &M, logits: &[f32], token: u32, count: u8) -> TokenLogprob {
+    let (logprob, top) = logprobs::read(logits, token, usize::from(count));
+    let alternative =
+        |(id, logprob)| Alternative { id, bytes: model.token_bytes(id, true), logprob };
+    TokenLogprob {
+        token: alternative((token, logprob)),
+        top: top.into_iter().map(alternative).collect(),
+    }
+}
+
+fn micros(from: Instant, to: Instant) -> u64 {
+    u64::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u64::MAX)
+}

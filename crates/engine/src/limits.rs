@@ -1,0 +1,33 @@
+//! Every bound of the engine, with its reason.
+
+use std::time::Duration;
+
+/// Requests of one worker at a time, waiting and running. The hub grants fewer; this is the second
+/// lock on the same door.
+pub const REQUESTS_MAX: usize = 1024;
+
+/// Counters are reported at most this often while work goes on.
+pub const STATS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Bytes of a rendered chat template. The gateway accepts bodies of at most 32 MiB; a template that
+/// grows its input more than this is a bomb.
+pub const RENDERED_BYTES_MAX: usize = 64 << 20;
+
+/// Instructions a chat template may execute. Long conversations take some hundred thousand; an
+/// endless loop in a hostile template ends here in well under a second.
+pub const TEMPLATE_FUEL: u64 = 20_000_000;
+
+/// Longest stop string that is searched for, in bytes; text up to this long is held back.
+pub const STOP_BYTES_MAX: usize = 4096;
+
+/// Stop strings of one request.
+pub const STOPS_MAX: usize = 64;
+
+/// Alternatives reported per token.
+pub const LOGPROBS_MAX: u8 = 20;
+
+/// Weight of the newest measurement in the estimate of the prefill speed.
+pub const SPEED_WEIGHT: f32 = 0.3;
+
+/// A step with fewer prompt tokens than this says nothing about the prefill speed.
+pub const SPEED_TOKENS_MIN: u32 = 16;

@@ -1,0 +1,137 @@
+//! From token bytes to events: whole UTF-8, stop strings held back, reasoning and tool calls told
+//! from text, log-probabilities kept beside the text they belong to.
+//!
+//! Not here: choosing tokens (`generation`), and the other direction, from messages to a prompt
+//! ([`template`]).
+
+mod parser;
+mod stops;
+pub(crate) mod template;
+mod utf8;
+
+use std::collections::VecDeque;
+
+use worker_protocol::{Event, Piece, TokenLogprob, ToolCallPiece};
+
+pub(crate) use parser::Markup;
+use parser::{Parser, Part};
+use stops::Stops;
+use utf8::Utf8;
+
+/// Turns the tokens of one answer into events.
+#[derive(Debug)]
+pub(crate) struct Text {
+    utf8: Utf8,
+    stops: Stops,
+    parser: Parser,
+    /// Log-probabilities of tokens whose text was not given out yet, with the length that the whole
+    /// text must reach before they are.
+    held_logprobs: VecDeque<(usize, TokenLogprob)>,
+    /// Bytes of text that came out of `utf8`.
+    produced_bytes: usize,
+    /// Bytes of those that came out of `stops`.
+    passed_bytes: usize,
+}
+
+impl Text {
+    /// An answer that ends at any of `stops` and is read with `markup`.
+    pub(crate) fn new(stops: Vec<String>, markup: Markup) -> Self {
+        Self {
+            utf8: Utf8::default(),
+            stops: Stops::new(stops),
+            parser: Parser::new(markup),
+            held_logprobs: VecDeque::new(),
+            produced_bytes: 0,
+            passed_bytes: 0,
+        }
+    }
+
+    /// Adds a token. Returns the stop string that ended the text, if one did.
+    pub(crate) fn push(
+        &mut self,
+        bytes: &[u8],
+        logprob: Option<TokenLogprob>,
+        events: &mut Vec<Event>,
+    ) -> Option<String> {
+        let text = self.utf8.push(bytes);
+        self.produced_bytes += text.len();
+        if let Some(logprob) = logprob {
+            let due = self.produced_bytes + usize::from(self.utf8.is_mid_character());
+            self.held_logprobs.push_back((due, logprob));
+        }
+        let passed = self.stops.push(&text);
+        self.pass(&passed.text, events);
+        passed.stop
+    }
+
+    /// The answer ended without a stop string: what was held back is text after all.
+    pub(crate) fn finish(&mut self, events: &mut Vec<Event>) {
+        let mut rest = self.stops.finish();
+        rest.push_str(&self.utf8.finish());
+        // Whatever is still held belongs to the text that ends here.
+        self.passed_bytes = usize::MAX - rest.len();
+        self.pass(&rest, events);
+        let mut parts = Vec::new();
+        self.parser.finish(&mut parts);
+        self.emit(parts, events);
+    }
+
+    /// Whether special tokens are text for this answer: some models mark reasoning and calls with
+    /// them.
+    pub(crate) fn reads_markup(&self) -> bool {
+        self.parser.reads_markup()
+    }
+
+    /// Whether the answer called a tool.
+    pub(crate) fn called_tools(&self) -> bool {
+        self.parser.calls() > 0
+    }
+
+    fn pass(&mut self, text: &str, events: &mut Vec<Event>) {
+        self.passed_bytes += text.len();
+        let mut parts = Vec::new();
+        self.parser.push(text, &mut parts);
+        self.emit(parts, events);
+    }
+
+    fn emit(&mut self, parts: Vec<Part>, events: &mut Vec<Event>) {
+        let mut logprobs = self.due_logprobs();
+        for part in parts {
+            events.push(match part {
+                Part::Text(text) => {
+                    Event::Text(Piece { text, logprobs: std::mem::take(&mut logprobs) })
+                }
+                Part::Reasoning(text) => {
+                    Event::Reasoning(Piece { text, logprobs: std::mem::take(&mut logprobs) })
+                }
+                Part::Call { index, name, arguments } => {
+                    Event::ToolCall(ToolCallPiece { index, name: Some(name), arguments })
+                }
+            });
+        }
+        if !logprobs.is_empty() {
+            events.push(Event::Text(Piece { text: String::new(), logprobs }));
+        }
+    }
+
+    fn due_logprobs(&mut self) -> Vec<TokenLogprob> {
+        let due = self.held_logprobs.iter().take_while(|(due, _)| *due <= self.passed_bytes);
+        let due = due.count();
+        self.held_logprobs.drain(..due).map(|(_, logprob)| logprob).collect()
+    }
+}
+
+/// Length of the longest end of `text` that could be the beginning of one of `markers`, so it must
+/// wait for more text.
+fn undecided_bytes<'a>(text: &str, markers: impl IntoIterator<Item = &'a str>) -> usize {
+    let undecided = |marker: &'a str| {
+        let longest = text.len().min(marker.len().saturating_sub(1));
+        (1..=longest).rev().find(|length| {
+            text.as_bytes()[text.len() - length..] == marker.as_bytes()[..*length]
+        })
+    };
+    markers.into_iter().filter_map(undecided).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

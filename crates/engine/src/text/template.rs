@@ -1,0 +1,314 @@
+//! Chat templates: from messages to the text a model was trained on.
+//!
+//! A template comes with the model, as Jinja meant for Python's jinja2 with Hugging Face's settings
+//! (trimmed blocks, loop controls, `tojson` without HTML escapes, `raise_exception`,
+//! `strftime_now`). It is somebody else's code: fuel bounds its run time, and its output is bounded.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Serde, Value as Jinja};
+use minijinja::{Environment, Error, ErrorKind};
+use serde::Serialize;
+use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+use serde_json::{Value, json};
+use worker_protocol::{Chat, Message, Role};
+
+use super::Markup;
+use crate::limits::{RENDERED_BYTES_MAX, TEMPLATE_FUEL};
+
+const NAME: &str = "chat";
+
+/// A model's chat template, ready to render.
+#[derive(Debug)]
+pub struct Template {
+    environment: Environment<'static>,
+    begin: String,
+    end: String,
+    knows_developer: bool,
+    tools: bool,
+    reasoning: bool,
+}
+
+/// Why a conversation has no prompt.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// The template itself is broken.
+    #[error("the model's chat template cannot be read: {0}")]
+    Broken(String),
+    /// The template refuses this conversation, in its own words.
+    #[error("the model's chat template refuses this conversation: {0}")]
+    Refused(String),
+    /// The result is too long.
+    #[error("the rendered conversation has {0} bytes, over the limit of {RENDERED_BYTES_MAX}")]
+    TooLong(usize),
+}
+
+/// A rendered conversation.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rendered {
+    pub(crate) text: String,
+    pub(crate) markup: Markup,
+}
+
+impl Template {
+    /// Reads a template; `begin` and `end` are the texts of the model's boundary tokens.
+    ///
+    /// # Errors
+    /// [`TemplateError::Broken`] when it is not Jinja that we can run.
+    pub fn new(source: &str, begin: String, end: String) -> Result<Self, TemplateError> {
+        let mut environment = Environment::new();
+        environment.set_syntax(blocks_trimmed()?);
+        environment.set_fuel(Some(TEMPLATE_FUEL));
+        environment
+            .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_function("raise_exception", raise_exception);
+        environment.add_function("strftime_now", strftime_now);
+        environment.add_filter("tojson", to_json);
+        environment
+            .add_template_owned(NAME, source.to_owned())
+            .map_err(|error| TemplateError::Broken(report(&error)))?;
+        Ok(Self {
+            environment,
+            begin,
+            end,
+            knows_developer: source.contains("developer"),
+            tools: source.contains("<tool_call>"),
+            reasoning: source.contains("</think>"),
+        })
+    }
+
+    /// The prompt for the model's next turn.
+    ///
+    /// # Errors
+    /// [`TemplateError::Refused`] when the template raises, [`TemplateError::TooLong`].
+    pub fn render(&self, chat: &Chat) -> Result<String, TemplateError> {
+        let text = match self.render_messages(chat, &chat.messages) {
+            Ok(text) => text,
+            // Some models know no system role (Gemma 2). What they were told in its place stands
+            // before the first user's message.
+            Err(error) => match merged_system(&chat.messages) {
+                Some(messages) => self
+                    .render_messages(chat, &messages)
+                    .map_err(|_| TemplateError::Refused(report(&error)))?,
+                None => return Err(TemplateError::Refused(report(&error))),
+            },
+        };
+        if text.len() > RENDERED_BYTES_MAX {
+            return Err(TemplateError::TooLong(text.len()));
+        }
+        Ok(text)
+    }
+
+    /// The prompt, and how the answer to it is read.
+    pub(crate) fn render_for_answer(&self, chat: &Chat) -> Result<Rendered, TemplateError> {
+        let text = self.render(chat)?;
+        let markup = Markup {
+            reasoning: self.reasoning,
+            begins_reasoning: self.reasoning && text.trim_end().ends_with("<think>"),
+            tools: self.tools && !chat.tools.is_empty(),
+        };
+        Ok(Rendered { text, markup })
+    }
+
+    fn render_messages(&self, chat: &Chat, messages: &[Message]) -> Result<String, Error> {
+        let messages: Vec<Value> = messages.iter().map(|m| self.message(m)).collect();
+        // Templates ask `if tools`, and Python's callers pass None when there are none.
+        let or_none = |list: &[Value]| if list.is_empty() { Value::Null } else { json!(list) };
+        let mut variables = chat.variables.clone();
+        for (name, value) in [
+            ("messages", json!(messages)),
+            ("tools", or_none(&chat.tools)),
+            ("documents", or_none(&chat.documents)),
+            ("add_generation_prompt", json!(true)),
+            ("bos_token", json!(self.begin)),
+            ("eos_token", json!(self.end)),
+        ] {
+            variables.insert(name.to_owned(), value);
+        }
+        self.environment.get_template(NAME)?.render(Jinja::from(Serde(variables)))
+    }
+
+    /// A message as templates expect it: OpenAI's form, with arguments as an object.
+    fn message(&self, message: &Message) -> Value {
+        let role = match message.role {
+            Role::Developer if !self.knows_developer => Role::System,
+            role => role,
+        };
+        let mut value = json!({ "role": role.as_str(), "content": message.content });
+        if let Some(reasoning) = &message.reasoning {
+            value["reasoning_content"] = json!(reasoning);
+        }
+        if let Some(name) = &message.name {
+            value["name"] = json!(name);
+        }
+        if let Some(id) = &message.tool_call_id {
+            value["tool_call_id"] = json!(id);
+        }
+        if !message.tool_calls.is_empty() {
+            let call = |call: &worker_protocol::ToolCall| {
+                let function = json!({ "name": call.name, "arguments": call.arguments });
+                json!({ "id": call.id, "type": "function", "function": function })
+            };
+            value["tool_calls"] = message.tool_calls.iter().map(call).collect();
+        }
+        value
+    }
+}
+
+/// The conversation without its system message, which stands before the first user's instead.
+fn merged_system(messages: &[Message]) -> Option<Vec<Message>> {
+    let (first, rest) = messages.split_first()?;
+    let is_system = matches!(first.role, Role::System | Role::Developer);
+    let system = first.content.as_deref().filter(|_| is_system)?;
+    let mut rest = rest.to_vec();
+    let user = rest.iter_mut().find(|message| message.role == Role::User)?;
+    let asked = user.content.take().unwrap_or_default();
+    user.content = Some(format!("{system}\n\n{asked}"));
+    Some(rest)
+}
+
+/// The settings of Hugging Face's renderer.
+fn blocks_trimmed() -> Result<SyntaxConfig, TemplateError> {
+    SyntaxConfig::builder()
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+        .map_err(|error| TemplateError::Broken(report(&error)))
+}
+
+fn raise_exception(message: String) -> Result<String, Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, message))
+}
+
+fn strftime_now(format: String) -> Result<String, Error> {
+    jiff::fmt::strtime::format(&format, &jiff::Zoned::now())
+        .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
+}
+
+/// JSON as Python's `json.dumps(value, ensure_ascii=False)` writes it. `Jinja::from_safe_string`,
+/// because minijinja would escape it otherwise if a template turned escaping on.
+fn to_json(value: &Jinja, options: Kwargs) -> Result<Jinja, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    // Accepted because templates written for Python pass them; ours are the values they pass.
+    for known in ["ensure_ascii", "sort_keys", "separators"] {
+        let _: Option<Jinja> = options.get(known)?;
+    }
+    options.assert_all_used()?;
+    let text = match indent {
+        Some(width) => write_json(value, PrettyFormatter::with_indent(" ".repeat(width).as_bytes())),
+        None => write_json(value, PythonFormatter),
+    };
+    let text = text.map_err(|error| {
+        Error::new(ErrorKind::BadSerialization, "cannot write as JSON").with_source(error)
+    })?;
+    Ok(Jinja::from_safe_string(text))
+}
+
+fn write_json(value: &Jinja, formatter: impl Formatter) -> Result<String, serde_json::Error> {
+    let mut bytes = Vec::new();
+    value.serialize(&mut Serializer::with_formatter(&mut bytes, formatter))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Python puts a space after each comma and colon.
+struct PythonFormatter;
+
+impl Formatter for PythonFormatter {
+    fn begin_array_value<W>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()>
+    where
+        W: ?Sized + std::io::Write,
+    {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_key<W>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()>
+    where
+        W: ?Sized + std::io::Write,
+    {
+        if first { Ok(()) } else { writer.write_all(b", ") }
+    }
+
+    fn begin_object_value<W>(&mut self, writer: &mut W) -> std::io::Result<()>
+    where
+        W: ?Sized + std::io::Write,
+    {
+        writer.write_all(b": ")
+    }
+}
+
+/// The template's own message where it raised one, else what Jinja says and where.
+fn report(error: &Error) -> String {
+    match (error.kind(), error.detail()) {
+        (ErrorKind::InvalidOperation, Some(detail)) => detail.to_owned(),
+        (ErrorKind::OutOfFuel, _) => "it runs for too long".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn render(source: &str, chat: &Chat) -> Result<String, TemplateError> {
+        Template::new(source, "<s>".to_owned(), "</s>".to_owned()).unwrap().render(chat)
+    }
+
+    fn chat(messages: &[(Role, &str)]) -> Chat {
+        let messages = messages.iter().map(|(role, text)| Message::text(*role, *text)).collect();
+        Chat { messages, ..Chat::default() }
+    }
+
+    #[test]
+    fn json_is_written_as_python_writes_it() {
+        let mut chat = chat(&[]);
+        chat.tools = vec![json!({"type": "function", "b": [1, 2.0, "<é>"], "a": null})];
+        let text = render("{{ tools[0] | tojson }}", &chat).unwrap();
+        assert_eq!(text, r#"{"type": "function", "b": [1, 2.0, "<é>"], "a": null}"#);
+        let text = render("{{ tools[0].b | tojson(indent=2) }}", &chat).unwrap();
+        assert_eq!(text, "[\n  1,\n  2.0,\n  \"<é>\"\n]");
+    }
+
+    #[test]
+    fn a_template_that_raises_says_so_in_its_own_words() {
+        let error = render("{{ raise_exception('roles must alternate') }}", &chat(&[])).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the model's chat template refuses this conversation: roles must alternate"
+        );
+    }
+
+    #[test]
+    fn an_endless_template_ends() {
+        let source = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
+        let error = render(source, &chat(&[])).unwrap_err();
+        assert!(matches!(error, TemplateError::Refused(_)), "{error}");
+    }
+
+    #[test]
+    fn a_model_without_a_system_role_reads_it_in_the_first_question() {
+        let source = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}\
+                      {% endif %}[{{ m.role }}]{{ m.content }}{% endfor %}";
+        let text = render(source, &chat(&[(Role::System, "Be kind."), (Role::User, "Hi")])).unwrap();
+        assert_eq!(text, "[user]Be kind.\n\nHi");
+    }
+
+    #[test]
+    fn python_methods_and_the_date_work() {
+        let source = "{{ messages[0].content.strip().split(' ')[1] }} {{ strftime_now('%Y') | length }}";
+        let text = render(source, &chat(&[(Role::User, "  one two ")])).unwrap();
+        assert_eq!(text, "two 4");
+    }
+
+    #[test]
+    fn variables_of_the_request_reach_the_template() {
+        let mut chat = chat(&[]);
+        chat.variables.insert("enable_thinking".to_owned(), json!(false));
+        assert_eq!(render("{{ enable_thinking is false }}", &chat).unwrap().to_lowercase(), "true");
+    }
+
+    #[test]
+    fn a_broken_template_is_an_error_that_says_where() {
+        let error = Template::new("{% if %}", String::new(), String::new()).unwrap_err();
+        assert!(matches!(error, TemplateError::Broken(_)), "{error}");
+    }
+}
