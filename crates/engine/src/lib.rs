@@ -12,7 +12,7 @@ mod embed;
 mod generation;
 mod inbox;
 pub mod limits;
-mod logprobs;
+pub mod logprobs;
 mod model;
 mod text;
 

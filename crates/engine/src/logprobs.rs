@@ -2,7 +2,7 @@
 
 /// The log-probability of `chosen` and the `count` likeliest tokens with theirs, best first.
 #[must_use]
-pub(crate) fn read(logits: &[f32], chosen: u32, count: usize) -> (f32, Vec<(u32, f32)>) {
+pub fn read(logits: &[f32], chosen: u32, count: usize) -> (f32, Vec<(u32, f32)>) {
     let normalizer = log_sum_exp(logits);
     let logprob = |token: u32| {
         logits.get(token as usize).map_or(f32::NEG_INFINITY, |logit| logit - normalizer)

@@ -1,2 +1,60 @@
-//! placeholder
-fn main() { }
+//! `resident-llama`: a worker process that runs one model with llama.cpp.
+//!
+//! Without arguments it speaks `worker-protocol` on its standard input and output, as the hub wants
+//! it. Two further uses share the engine that is built in: `quantize`, and `plain`, a bare loop over
+//! llama.cpp's API that tests and benches compare the worker with.
+//!
+//! This crate is the only one with `unsafe`, and everything `unsafe` is a call of C or a pointer
+//! that C gave us. Not here: what to compute next (`planner::batch`), text (`engine`).
+#![expect(unsafe_code, reason = "the wall to llama.cpp's C API")]
+
+mod cpu;
+mod llama;
+mod log;
+mod model;
+mod pipe;
+mod plain;
+mod quantize;
+mod sampler;
+mod serve;
+
+use std::process::ExitCode;
+
+/// Exit code when the work itself failed.
+const FAILED: u8 = 1;
+/// Exit code when the arguments or the frames make no sense.
+const MISUSED: u8 = 2;
+
+const USAGE: &str = "\
+resident-llama runs one model for the resident hub, which starts it.
+
+  resident-llama                        speak the worker protocol on standard input and output
+  resident-llama quantize SRC DST TYPE  write SRC as another type (q4_k_m, q8_0, ...)
+  resident-llama plain                  run the job in the JSON on standard input, print JSON
+  resident-llama --version              print the version of the engine
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words[..] {
+        [] => return serve::run(),
+        ["quantize", source, target, kind] => quantize::run(source, target, kind),
+        ["plain"] => plain::run(std::io::stdin().lock(), std::io::stdout().lock()),
+        ["--version"] => {
+            log::say(&format!("resident-llama, llama.cpp {}", llama::version()));
+            Ok(())
+        }
+        _ => {
+            log::complain(USAGE.trim_end());
+            return ExitCode::from(MISUSED);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            log::complain(&format!("error: {message}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}

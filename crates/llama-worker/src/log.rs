@@ -1,0 +1,91 @@
+//! llama.cpp's log: to standard error, and the sizes of its buffers into our books.
+//!
+//! llama.cpp tells what it allocated only as log lines ("... KV buffer size = 448.00 MiB").
+
+use std::ffi::{CStr, c_char, c_void};
+use std::io::Write;
+use std::sync::Mutex;
+
+use llama_cpp_sys_2 as sys;
+use worker_protocol::Buffer;
+
+/// Buffers that were reported since the process began.
+static BUFFERS: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
+
+/// Sends llama.cpp's log through here. Before any other call into it.
+pub(crate) fn install() {
+    // SAFETY: the callback lives as long as the process and takes no user data.
+    unsafe { sys::llama_log_set(Some(receive), std::ptr::null_mut()) };
+}
+
+/// What llama.cpp allocated so far.
+pub(crate) fn buffers() -> Vec<Buffer> {
+    BUFFERS.lock().map(|buffers| buffers.clone()).unwrap_or_default()
+}
+
+/// A line for the person on standard output.
+pub(crate) fn say(line: &str) {
+    // Nobody is left to tell when standard output is gone.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line on standard error, which the hub keeps as the worker's log. A full disk costs the line.
+pub(crate) fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+unsafe extern "C" fn receive(level: sys::ggml_log_level, text: *const c_char, _data: *mut c_void) {
+    if text.is_null() {
+        return;
+    }
+    // SAFETY: llama.cpp passes a string that ends with NUL and outlives this call.
+    let line = unsafe { CStr::from_ptr(text) }.to_string_lossy();
+    if let Some(buffer) = read_buffer(&line)
+        && let Ok(mut buffers) = BUFFERS.lock()
+    {
+        buffers.push(buffer);
+    }
+    if level != sys::GGML_LOG_LEVEL_DEBUG {
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+/// Reads `llama_kv_cache:        CPU KV buffer size =   448.00 MiB`.
+fn read_buffer(line: &str) -> Option<Buffer> {
+    let (subject, size) = line.split_once(" buffer size = ")?;
+    let mut words = subject.split_whitespace().rev();
+    let purpose = words.next()?.to_owned();
+    let device = words.next()?.to_owned();
+    let mebibytes: f64 = size.trim().strip_suffix("MiB")?.trim().parse().ok()?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "llama.cpp prints sizes to a hundredth of a MiB; `as` saturates"
+    )]
+    let bytes = (mebibytes * 1_048_576.0) as u64;
+    Some(Buffer { device, purpose, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expected: Option<(&str, &str, u64)>) {
+        let seen = read_buffer(line);
+        let seen = seen.as_ref().map(|b| (b.device.as_str(), b.purpose.as_str(), b.bytes));
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn buffers_are_read_from_log_lines() {
+        check("llama_kv_cache:        CPU KV buffer size =   448.00 MiB\n", Some(("CPU", "KV", 448 << 20)));
+        check(
+            "load_tensors:   CPU_Mapped model buffer size =   604.15 MiB\n",
+            Some(("CPU_Mapped", "model", 633_497_190)),
+        );
+        check("output_reserve:  CPU  output buffer size =     0.50 MiB\n", Some(("CPU", "output", 1 << 19)));
+        check("x: CPU compute buffer size is 1.0 MiB, matches expectation of 1.0 MiB\n", None);
+        check("nothing\n", None);
+    }
+}

@@ -1,0 +1,353 @@
+//! The engine's `Model` on llama.cpp: a generator with a cache of sequences, or an encoder that
+//! embeds whole texts.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
+
+use engine::{DecodeError, Pooling, Row};
+use llama_cpp_sys_2 as sys;
+use worker_protocol::{Load, LoadFailure, LoadFailureKind, Loaded, Sampling};
+
+use crate::cpu::Spare;
+use crate::llama::{BatchRow, Context, ContextShape, Weights};
+use crate::log;
+use crate::sampler::Sampler;
+
+/// Tokens of a step. llama.cpp's own default for a physical batch: longer ones gain nothing on any
+/// machine we know, and compute buffers grow with it.
+const STEP_TOKENS: u32 = 512;
+
+/// Context when nobody says how much: enough for long conversations, and small enough that its
+/// cache does not surprise a small machine.
+const CONTEXT_TOKENS_DEFAULT: u32 = 8192;
+
+/// Token vectors of a step that are pooled by us. Each reserves a row of logits in the compute
+/// buffer, so a full step of them would cost hundreds of megabytes.
+const VECTOR_ROWS: u32 = 64;
+
+/// Texts that an encoder takes in one step.
+const ENCODER_TEXTS: u32 = 64;
+
+/// A loaded model.
+pub(crate) struct LlamaModel {
+    context: Context,
+    facts: Loaded,
+    template: Option<String>,
+    step_tokens: u32,
+    trims: bool,
+    sliding_window: u32,
+    pooling: Pooling,
+    spare: Spare,
+}
+
+impl LlamaModel {
+    /// Loads a model as the hub asks; `progress` hears the share that is loaded.
+    pub(crate) fn load(load: &Load, progress: impl FnMut(f32)) -> Result<Self, LoadFailure> {
+        let begun = Instant::now();
+        let path = &load.path;
+        std::fs::File::open(path).map_err(|error| LoadFailure {
+            kind: LoadFailureKind::Unreadable,
+            message: format!("cannot open {}: {error}", path.display()),
+        })?;
+        let weights = Weights::load(path, progress).map(Rc::new);
+        let weights = weights.ok_or_else(|| {
+            unusable(path, "llama.cpp cannot load it; the worker's log says why")
+        })?;
+        if !weights.is_decoder_only() && !is_encoder(&weights) {
+            return Err(unusable(path, "encoder-decoder models are not supported"));
+        }
+        let spare = Spare::watch(load.threads);
+        let mut model = if is_encoder(&weights) {
+            Self::encoder(weights, load, spare)
+        } else {
+            Self::generator(weights, load, spare)
+        }
+        .ok_or_else(|| LoadFailure {
+            kind: LoadFailureKind::OutOfMemory,
+            message: format!(
+                "no memory for the context of {}; a smaller --context needs less",
+                path.display()
+            ),
+        })?;
+        model.facts.buffers = log::buffers();
+        model.facts.load_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(model)
+    }
+
+    fn generator(weights: Rc<Weights>, load: &Load, spare: Spare) -> Option<Self> {
+        let trained = weights.trained_context().max(1);
+        let cells = load.context_tokens.unwrap_or(trained.min(CONTEXT_TOKENS_DEFAULT)).max(1);
+        let sequences = load.sequences_max.max(1);
+        let shape = ContextShape {
+            cells,
+            // One more, in which texts are embedded.
+            sequences: sequences + 1,
+            step_tokens: STEP_TOKENS,
+            outputs: VECTOR_ROWS.max(sequences),
+            threads: spare.threads(),
+            unified: true,
+            pooling: None,
+        };
+        let context = Context::new(Rc::clone(&weights), shape)?;
+        let facts = facts(&weights, cells.min(context.cells()), sequences, true);
+        Some(Self {
+            context,
+            facts,
+            template: weights.chat_template(),
+            step_tokens: STEP_TOKENS,
+            trims: !weights.is_recurrent(),
+            sliding_window: weights.sliding_window(),
+            pooling: pooling(&weights),
+            spare,
+        })
+    }
+
+    fn encoder(weights: Rc<Weights>, load: &Load, spare: Spare) -> Option<Self> {
+        let trained = weights.trained_context().max(1);
+        // An encoder looks at a whole text at once, so a step must hold the longest.
+        let longest = load.context_tokens.map_or(trained, |tokens| tokens.clamp(1, trained));
+        let step_tokens = longest.max(STEP_TOKENS);
+        let kind = match pooling(&weights) {
+            Pooling::Mean => sys::LLAMA_POOLING_TYPE_MEAN,
+            Pooling::First => sys::LLAMA_POOLING_TYPE_CLS,
+            Pooling::Last => sys::LLAMA_POOLING_TYPE_LAST,
+        };
+        let shape = ContextShape {
+            cells: step_tokens,
+            sequences: ENCODER_TEXTS,
+            step_tokens,
+            outputs: step_tokens,
+            threads: spare.threads(),
+            unified: true,
+            pooling: Some(kind),
+        };
+        let context = Context::new(Rc::clone(&weights), shape)?;
+        let facts = facts(&weights, longest, ENCODER_TEXTS, false);
+        Some(Self {
+            context,
+            facts,
+            template: None,
+            step_tokens,
+            trims: true,
+            sliding_window: 0,
+            pooling: pooling(&weights),
+            spare,
+        })
+    }
+
+    /// The sequence in which a generator embeds.
+    fn embedding_sequence(&self) -> u32 {
+        self.facts.sequences_max
+    }
+
+    /// Whether what is left of a sequence is enough to continue at `tokens`: with a sliding window
+    /// its older cells may be gone.
+    fn covers(&self, sequence: u32, tokens: u32) -> bool {
+        let first = self.context.first_position(sequence).unwrap_or(0);
+        first == 0 || (self.sliding_window > 0 && first + self.sliding_window <= tokens)
+    }
+
+    /// All texts in one step, pooled by llama.cpp.
+    fn encode(&mut self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, DecodeError> {
+        let rows: Vec<BatchRow> =
+            (0..).zip(texts).flat_map(|(sequence, text)| rows(sequence, 0, text, |_| true)).collect();
+        self.context.decode(&rows).map_err(DecodeError)?;
+        let vector = |index| self.context.sequence_vector(index).map(<[f32]>::to_vec);
+        (0..texts.len()).map(|index| vector(index).ok_or_else(no_vector)).collect()
+    }
+
+    /// One text through the cache of a generator, pooled by us.
+    fn embed_text(&mut self, text: &[u32]) -> Result<Vec<f32>, DecodeError> {
+        let sequence = self.embedding_sequence();
+        let pooling = self.pooling;
+        let last = text.len().saturating_sub(1);
+        let (step, pooled): (usize, fn(usize, usize) -> bool) = match pooling {
+            Pooling::Mean => (VECTOR_ROWS as usize, |_, _| true),
+            Pooling::First => (STEP_TOKENS as usize, |position, _| position == 0),
+            Pooling::Last => (STEP_TOKENS as usize, |position, last| position == last),
+        };
+        let mut sum = vec![0.0_f32; self.facts.embedding_width as usize];
+        let mut count = 0.0_f32;
+        for (begin, part) in (0..).step_by(step).zip(text.chunks(step)) {
+            let is_pooled = |position| pooled(position, last);
+            let rows = rows(sequence, begin, part, is_pooled);
+            self.context.decode(&rows).map_err(DecodeError)?;
+            for (index, _) in rows.iter().enumerate().filter(|(_, row)| row.output) {
+                let vector = self.context.row_vector(index).ok_or_else(no_vector)?;
+                sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
+                count += 1.0;
+            }
+        }
+        sum.iter_mut().for_each(|sum| *sum /= count.max(1.0));
+        Ok(sum)
+    }
+}
+
+impl engine::Model for LlamaModel {
+    type Sampler = Sampler;
+
+    fn facts(&self) -> &Loaded {
+        &self.facts
+    }
+
+    fn step_tokens_max(&self) -> u32 {
+        self.step_tokens
+    }
+
+    fn trims(&self) -> bool {
+        self.trims
+    }
+
+    fn chat_template(&self) -> Option<&str> {
+        self.template.as_deref()
+    }
+
+    fn boundary_texts(&self) -> (String, String) {
+        let weights = self.context.weights();
+        let text = |token: Option<u32>| {
+            let bytes = token.map(|token| weights.token_bytes(token, true)).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let (begin, end) = weights.boundaries();
+        (text(begin), text(end))
+    }
+
+    fn tokenize(&self, text: &str, specials: bool, parse: bool) -> Vec<u32> {
+        self.context.weights().tokenize(text, specials, parse)
+    }
+
+    fn token_bytes(&self, token: u32, special: bool) -> Vec<u8> {
+        self.context.weights().token_bytes(token, special)
+    }
+
+    fn ends(&self, token: u32) -> bool {
+        self.context.weights().ends(token)
+    }
+
+    fn sampler(&self, sampling: &Sampling) -> Result<Sampler, String> {
+        Sampler::new(self.context.weights(), self.facts.context_tokens, sampling)
+    }
+
+    fn decode(&mut self, rows: &[Row]) -> Result<(), DecodeError> {
+        let rows: Vec<BatchRow> = rows
+            .iter()
+            .map(|row| {
+                let Row { token, position, sequence, output } = *row;
+                BatchRow { token, position, sequence, output }
+            })
+            .collect();
+        self.context.decode(&rows).map_err(DecodeError)
+    }
+
+    fn logits(&self, row: usize) -> &[f32] {
+        self.context.logits(row)
+    }
+
+    fn trim(&mut self, sequence: u32, tokens: u32) -> bool {
+        let kept = self.context.remove(sequence, tokens) && self.covers(sequence, tokens);
+        if !kept {
+            self.clear(sequence);
+        }
+        kept
+    }
+
+    fn copy(&mut self, from: u32, to: u32, tokens: u32) -> bool {
+        self.clear(to);
+        self.context.share(from, to, tokens);
+        let kept = self.covers(to, tokens);
+        if !kept {
+            self.clear(to);
+        }
+        kept
+    }
+
+    fn clear(&mut self, sequence: u32) {
+        self.context.remove(sequence, 0);
+    }
+
+    fn embed_tokens_max(&self) -> u32 {
+        self.facts.context_tokens
+    }
+
+    fn embed(&mut self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, DecodeError> {
+        if !self.facts.generates {
+            return self.encode(texts);
+        }
+        self.context.set_vectors(true);
+        let mut vectors = Ok(Vec::new());
+        for text in texts {
+            let vector = self.embed_text(text);
+            self.clear(self.embedding_sequence());
+            vectors = vectors.and_then(|mut vectors| {
+                vectors.push(vector?);
+                Ok(vectors)
+            });
+        }
+        self.context.set_vectors(false);
+        vectors
+    }
+
+    fn adapt_threads(&mut self) -> u32 {
+        let threads = self.spare.threads();
+        self.context.set_threads(threads);
+        threads
+    }
+}
+
+fn facts(weights: &Weights, cells: u32, sequences: u32, generates: bool) -> Loaded {
+    Loaded {
+        architecture: weights.architecture(),
+        parameters: weights.parameters(),
+        vocabulary: weights.vocabulary_tokens(),
+        embedding_width: weights.embedding_width(),
+        context_tokens: cells,
+        context_tokens_trained: weights.trained_context(),
+        sequences_max: sequences,
+        generates,
+        chat_template: generates && weights.chat_template().is_some(),
+        buffers: Vec::new(),
+        load_ms: 0,
+    }
+}
+
+/// BERT and its kin see a whole text at once and have no cache.
+fn is_encoder(weights: &Weights) -> bool {
+    weights.architecture_metadata("attention.causal").is_some_and(|causal| causal == "false")
+}
+
+/// How the model's makers pool. Models that were not made for embeddings say nothing; the mean is
+/// what the other hubs give for them.
+fn pooling(weights: &Weights) -> Pooling {
+    match weights.architecture_metadata("pooling_type").as_deref() {
+        Some("2") => Pooling::First,
+        Some("3") => Pooling::Last,
+        _ => Pooling::Mean,
+    }
+}
+
+fn rows(
+    sequence: u32,
+    begin: usize,
+    tokens: &[u32],
+    output: impl Fn(usize) -> bool,
+) -> Vec<BatchRow> {
+    (begin..)
+        .zip(tokens)
+        .map(|(position, token)| BatchRow {
+            token: *token,
+            position: u32::try_from(position).unwrap_or(u32::MAX),
+            sequence,
+            output: output(position),
+        })
+        .collect()
+}
+
+fn no_vector() -> DecodeError {
+    DecodeError("llama.cpp computed no vector".to_owned())
+}
+
+fn unusable(path: &Path, why: &str) -> LoadFailure {
+    let message = format!("cannot use {}: {why}", path.display());
+    LoadFailure { kind: LoadFailureKind::Unusable, message }
+}
