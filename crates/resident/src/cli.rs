@@ -1,0 +1,228 @@
+//! The command line: every subcommand, flag and environment variable, with its help.
+//!
+//! Here is only what the user wrote; `config::resolved` decides what it means together with the
+//! configuration file and the defaults. Every flag of the hub has a `RESIDENT_*` variable; a flag
+//! wins over the variable, the variable over the file, the file over the default.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
+
+use crate::{duration, exit, models, size};
+
+/// Resident (常驻): a private AI hub on your own computer.
+///
+/// One program plans what fits in the machine's memory, runs the models, and answers every client
+/// that speaks OpenAI's API.
+#[derive(Debug, Parser)]
+#[command(name = "resident", version, after_help = exit::HELP, after_long_help = exit::HELP)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the hub and serve until it is told to stop
+    Serve(Serve),
+    /// Chat with a model, or ask it one thing
+    Run(Run),
+    /// List the models that can be served
+    Ls(Ls),
+    /// Show what a model is and what it would need
+    Show(Show),
+    /// List the models that are in memory now
+    Ps(Ps),
+    /// Take a model out of memory
+    Stop(Stop),
+}
+
+/// Where the hub and its files are.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Place {
+    /// Address of the hub [default: 127.0.0.1:11434]
+    #[arg(long, value_name = "ADDR", env = "RESIDENT_LISTEN")]
+    pub(crate) listen: Option<String>,
+    /// Configuration file [default: config.toml in the data folder, if there is one]
+    #[arg(long, value_name = "FILE", env = "RESIDENT_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder for the token, the history and the models [default: the platform's]
+    #[arg(long, value_name = "DIR", env = "RESIDENT_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Key that clients must send; better in RESIDENT_KEY or the file, where `ps` does not show it
+    #[arg(long, value_name = "KEY", env = "RESIDENT_KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+}
+
+/// Which models there are and what they may take.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Serving {
+    /// Models folder: a file x.gguf in it is the model x [default: models in the data folder]
+    #[arg(long, value_name = "DIR", env = "RESIDENT_MODELS_DIR")]
+    pub(crate) models_dir: Option<PathBuf>,
+    /// Serve this file under this name; may be given many times [env: RESIDENT_MODEL, separated by ;]
+    #[arg(long = "model", value_name = "NAME=PATH", value_parser = models::parse_pair)]
+    pub(crate) models: Vec<(String, PathBuf)>,
+    /// Context of each model in tokens [default: what it was trained with, within the worker's limit]
+    #[arg(long, value_name = "N", env = "RESIDENT_CONTEXT")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) context: Option<u32>,
+    /// Memory for models, as 12GB, 1.5GiB or plain bytes [default: 75 % of the machine's]
+    #[arg(long, value_name = "SIZE", env = "RESIDENT_BUDGET", value_parser = size::parse)]
+    pub(crate) budget: Option<u64>,
+    /// How long an idle model stays in memory, as 90s, 10m, 1h or never [default: 10m]
+    #[arg(long, value_name = "TIME", env = "RESIDENT_IDLE_UNLOAD", value_parser = idle_unload)]
+    pub(crate) idle_unload: Option<IdleUnload>,
+    /// Threads of each model [default: adapts to what the machine can spare]
+    #[arg(long, value_name = "N", env = "RESIDENT_THREADS")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) threads: Option<u32>,
+    /// Requests that each model answers at once [default: 8]
+    #[arg(long, value_name = "N", env = "RESIDENT_PARALLEL")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) parallel: Option<u32>,
+    /// Listen on an address that other machines can reach; needs a key
+    #[arg(long, env = "RESIDENT_ALLOW_LAN", value_parser = FalseyValueParser::new())]
+    pub(crate) allow_lan: bool,
+}
+
+/// How long an idle model stays; `None` inside is "never".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IdleUnload(pub(crate) Option<std::time::Duration>);
+
+/// Clap would take a bare `Option` for "the flag may be missing".
+pub(crate) fn idle_unload(text: &str) -> Result<IdleUnload, duration::Error> {
+    duration::parse(text).map(IdleUnload)
+}
+
+/// `resident serve`
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
+}
+
+/// `resident run`
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Name of a model, or a .gguf file
+    pub(crate) model: String,
+    /// Ask this and leave; without it, and with text on standard input, that is asked
+    pub(crate) prompt: Vec<String>,
+    /// Instructions for the whole conversation
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    /// 0 always takes the likeliest word, higher varies more
+    #[arg(long, value_name = "T")]
+    pub(crate) temperature: Option<f32>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
+}
+
+/// `resident ls`
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
+}
+
+/// `resident show`
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Name of a model, or a .gguf file
+    pub(crate) model: String,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
+}
+
+/// `resident ps`
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// `resident stop`
+#[derive(Debug, Args)]
+pub(crate) struct Stop {
+    /// Name of the model
+    pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_promised_flags_of_serve_are_there() {
+        let cli = Cli::try_parse_from([
+            "resident",
+            "serve",
+            "--listen",
+            "127.0.0.1:1",
+            "--config",
+            "c",
+            "--data-dir",
+            "d",
+            "--models-dir",
+            "m",
+            "--model",
+            "a=x",
+            "--model",
+            "b=y",
+            "--context",
+            "4096",
+            "--budget",
+            "1.5GiB",
+        ])
+        .unwrap();
+        let Command::Serve(serve) = cli.command else { panic!("not serve") };
+        assert_eq!(serve.serving.models.len(), 2);
+        assert_eq!(serve.serving.budget, Some(1_610_612_736));
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_flag_and_the_way_out() {
+        for (arguments, parts) in [
+            (["serve", "--budget", "12parsecs"], ["--budget", "'parsecs' is not a unit"]),
+            (["serve", "--model", "chat"], ["--model", "is not NAME=PATH"]),
+            (["serve", "--context", "0"], ["--context", "0 is not in 1.."]),
+            (["serve", "--idle-unload", "soon"], ["--idle-unload", "for example 90s"]),
+        ] {
+            let arguments = std::iter::once("resident").chain(arguments);
+            let message = Cli::try_parse_from(arguments).unwrap_err().to_string();
+            for part in parts {
+                assert!(message.contains(part), "'{part}' is missing in: {message}");
+            }
+        }
+    }
+}

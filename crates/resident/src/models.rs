@@ -1,0 +1,412 @@
+//! Which models can be served, and where their files are.
+//!
+//! Three sources, the first wins: `--model NAME=PATH`, `[models.NAME]` of the configuration file,
+//! and the models folder, where `x.gguf` is the model `x`, at the top or one folder down. The
+//! folder is read whenever somebody asks, so a new file needs no restart. A name never becomes a
+//! path: it is looked for among the names that were found. Not here: what is inside the files.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+/// Characters a name may have; more than any model on the hubs of the world uses.
+const NAME_CHARACTERS_MAX: usize = 128;
+
+/// The ending of a model's file.
+const ENDING: &str = "gguf";
+
+/// Why a name cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NameError {
+    /// A character outside the set, or none at all.
+    #[error(
+        "'{name}' cannot be a model's name: use 1 to {NAME_CHARACTERS_MAX} of A-Z a-z 0-9 . _ - : + @, \
+         a letter or digit first"
+    )]
+    Characters {
+        /// What was given.
+        name: String,
+    },
+    /// `NAME=PATH` without its `=`.
+    #[error("'{text}' is not NAME=PATH; write for example chat=/models/qwen3-8b.gguf")]
+    NotAPair {
+        /// What was given.
+        text: String,
+    },
+}
+
+/// A model that the user named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// Its GGUF file.
+    pub(crate) path: PathBuf,
+    /// Its own context, instead of the general one.
+    pub(crate) context_tokens: Option<u32>,
+}
+
+/// A model that can be served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// What clients call it.
+    pub(crate) name: String,
+    /// Its GGUF file.
+    pub(crate) path: PathBuf,
+    /// Length of the file.
+    pub(crate) file_bytes: u64,
+    /// When the file was last written, in seconds since 1970.
+    pub(crate) modified_unix_s: u64,
+    /// Its own context, instead of the general one.
+    pub(crate) context_tokens: Option<u32>,
+}
+
+/// What one look at all sources gave.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scan {
+    /// Models by name.
+    pub(crate) models: Vec<Found>,
+    /// What was left out and why, each a whole sentence for the user.
+    pub(crate) problems: Vec<String>,
+}
+
+/// The sources of models.
+#[derive(Debug, Clone)]
+pub(crate) struct Catalog {
+    /// The models folder; it need not exist.
+    pub(crate) folder: PathBuf,
+    /// Models the user named.
+    pub(crate) named: BTreeMap<String, Named>,
+}
+
+impl Catalog {
+    /// Looks at all sources now.
+    pub(crate) fn scan(&self) -> Scan {
+        let mut problems = Vec::new();
+        let mut models = BTreeMap::new();
+        for (name, named) in &self.named {
+            match found(name, &named.path, named.context_tokens) {
+                Ok(found) => {
+                    models.insert(name.clone(), found);
+                }
+                Err(error) => problems
+                    .push(format!("model '{name}': cannot read {}: {error}", named.path.display())),
+            }
+        }
+        for (name, path) in self.folder_files(&mut problems) {
+            if self.named.contains_key(&name) {
+                if self.named[&name].path != path {
+                    problems.push(hidden(&path, &name, &self.named[&name].path));
+                }
+                continue;
+            }
+            if let Some(first) = models.get(&name) {
+                problems.push(hidden(&path, &name, &first.path));
+                continue;
+            }
+            match found(&name, &path, None) {
+                Ok(found) => {
+                    models.insert(name, found);
+                }
+                Err(error) => problems.push(format!("cannot read {}: {error}", path.display())),
+            }
+        }
+        Scan { models: models.into_values().collect(), problems }
+    }
+
+    /// The model that is called `name` now. It looks at one file only, because every request asks.
+    pub(crate) fn find(&self, name: &str) -> Option<Found> {
+        if let Some(named) = self.named.get(name) {
+            return found(name, &named.path, named.context_tokens).ok();
+        }
+        check_name(name).ok()?;
+        let files = self.folder_files(&mut Vec::new());
+        let (name, path) = files.into_iter().find(|(file_name, _)| file_name == name)?;
+        found(&name, &path, None).ok()
+    }
+
+    /// Name and path of every model file in the folder: those at the top first, then those one
+    /// folder down, each in the order of their names.
+    fn folder_files(&self, problems: &mut Vec<String>) -> Vec<(String, PathBuf)> {
+        let (top, folders) = entries(&self.folder, problems);
+        let below = folders.iter().flat_map(|folder| entries(folder, problems).0);
+        let mut files = top;
+        files.extend(below.collect::<Vec<_>>());
+        files.into_iter().filter_map(|path| named_file(path, problems)).collect()
+    }
+}
+
+/// What `--model` says.
+///
+/// # Errors
+/// [`NameError`] when there is no `=` or the name cannot be used.
+pub(crate) fn parse_pair(text: &str) -> Result<(String, PathBuf), NameError> {
+    match text.split_once('=') {
+        Some((name, path)) if !path.is_empty() => {
+            check_name(name)?;
+            Ok((name.to_owned(), PathBuf::from(path)))
+        }
+        Some(_) | None => Err(NameError::NotAPair { text: text.to_owned() }),
+    }
+}
+
+/// Whether `name` can be a model's name.
+///
+/// # Errors
+/// [`NameError::Characters`] when it cannot.
+pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-:+@".contains(c);
+    let is_name = name.len() <= NAME_CHARACTERS_MAX
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(is_allowed);
+    if is_name { Ok(()) } else { Err(NameError::Characters { name: name.to_owned() }) }
+}
+
+/// The name most like `name`, if one is alike at all.
+pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    /// Below it, names share letters but no meaning.
+    const LIKENESS_MIN: f64 = 0.7;
+    names
+        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| candidate)
+}
+
+/// The model whose file is `path`, under the file's own name.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn from_file(path: &Path) -> io::Result<Found> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    found(&stem, path, None)
+}
+
+fn found(name: &str, path: &Path, context_tokens: Option<u32>) -> io::Result<Found> {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    Ok(Found {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        file_bytes: metadata.len(),
+        modified_unix_s: modified.map_or(0, |since| since.as_secs()),
+        context_tokens,
+    })
+}
+
+/// Model files and folders in `folder`, sorted. A folder that does not exist is empty.
+fn entries(folder: &Path, problems: &mut Vec<String>) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let (mut files, mut folders) = (Vec::new(), Vec::new());
+    let listing = match fs::read_dir(folder) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return (files, folders),
+        Err(error) => {
+            problems.push(format!("cannot read the models folder {}: {error}", folder.display()));
+            return (files, folders);
+        }
+    };
+    for entry in listing.flatten() {
+        let path = entry.path();
+        let has_ending = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(ENDING));
+        // A link is followed only where it ends like a model; the rest costs no further call.
+        if has_ending {
+            files.push(path);
+        } else if entry.file_type().is_ok_and(|kind| kind.is_dir() || kind.is_symlink()) {
+            folders.push(path);
+        }
+    }
+    folders.retain(|path| path.is_dir());
+    files.sort();
+    folders.sort();
+    (files, folders)
+}
+
+/// The name of a model file, if it can be served under one.
+fn named_file(path: PathBuf, problems: &mut Vec<String>) -> Option<(String, PathBuf)> {
+    let stem = path.file_stem()?.to_string_lossy().into_owned();
+    if let Some((name, part, parts)) = split_part(&stem) {
+        // One sentence for the whole model, at its first part.
+        if part == 1 {
+            problems.push(format!(
+                "{} is one of {parts} parts, which cannot be served yet; join them with \
+                 llama.cpp's llama-gguf-split --merge into {name}.gguf",
+                path.display()
+            ));
+        }
+        return None;
+    }
+    if let Err(error) = check_name(&stem) {
+        problems.push(format!("{}: {error}; rename the file", path.display()));
+        return None;
+    }
+    Some((stem, path))
+}
+
+/// Name, part and number of parts of `name-00001-of-00003`.
+fn split_part(stem: &str) -> Option<(&str, u32, u32)> {
+    let (rest, parts) = stem.rsplit_once("-of-")?;
+    let (name, part) = rest.rsplit_once('-')?;
+    let number = |text: &str| {
+        let is_number = text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
+        if is_number { text.parse::<u32>().ok() } else { None }
+    };
+    Some((name, number(part)?, number(parts)?))
+}
+
+fn hidden(path: &Path, name: &str, by: &Path) -> String {
+    format!(
+        "{} is hidden, because the model '{name}' is {}; rename one of them",
+        path.display(),
+        by.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn with(files: &[&str]) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            for file in files {
+                let path = folder.path().join(file);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, *file).unwrap();
+            }
+            Self(folder)
+        }
+
+        fn catalog(&self, named: &[(&str, &str)]) -> Catalog {
+            let named = named.iter().map(|(name, file)| {
+                let path = self.0.path().join(file);
+                ((*name).to_owned(), Named { path, context_tokens: Some(77) })
+            });
+            Catalog { folder: self.0.path().join("models"), named: named.collect() }
+        }
+
+        /// What was found as `name=path`, and the problems, with the folder's own path taken out.
+        #[track_caller]
+        fn check(&self, named: &[(&str, &str)], models: &[&str], problems: &[&str]) {
+            let root = format!("{}/", self.0.path().display());
+            let catalog = self.catalog(named);
+            let scan = catalog.scan();
+            let found: Vec<String> = scan
+                .models
+                .iter()
+                .map(|found| format!("{}={}", found.name, found.path.display()).replace(&root, ""))
+                .collect();
+            assert_eq!(found, models);
+            let said: Vec<String> =
+                scan.problems.iter().map(|problem| problem.replace(&root, "")).collect();
+            assert_eq!(said, problems);
+            for model in scan.models {
+                assert_eq!(catalog.find(&model.name), Some(model), "find agrees with scan");
+            }
+        }
+    }
+
+    #[test]
+    fn files_are_found_at_the_top_and_one_folder_down() {
+        let folder = Folder::with(&[
+            "models/qwen3-8b.gguf",
+            "models/Big.GGUF",
+            "models/notes.txt",
+            "models/small/tiny.gguf",
+            "models/small/deep/lost.gguf",
+        ]);
+        folder.check(
+            &[],
+            &[
+                "Big=models/Big.GGUF",
+                "qwen3-8b=models/qwen3-8b.gguf",
+                "tiny=models/small/tiny.gguf",
+            ],
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_new_file_shows_without_a_restart() {
+        let folder = Folder::with(&["models/a.gguf"]);
+        let catalog = folder.catalog(&[]);
+        assert_eq!(catalog.find("b"), None);
+        fs::write(folder.0.path().join("models/b.gguf"), "b").unwrap();
+        assert_eq!(catalog.find("b").map(|found| found.file_bytes), Some(1));
+    }
+
+    #[test]
+    fn one_name_is_one_model_and_the_hidden_file_is_reported() {
+        let folder = Folder::with(&[
+            "models/a.gguf",
+            "models/x/a.gguf",
+            "models/x/b.gguf",
+            "elsewhere/other.gguf",
+        ]);
+        folder.check(
+            &[("b", "elsewhere/other.gguf")],
+            &["a=models/a.gguf", "b=elsewhere/other.gguf"],
+            &[
+                "models/x/a.gguf is hidden, because the model 'a' is models/a.gguf; rename one of them",
+                "models/x/b.gguf is hidden, because the model 'b' is elsewhere/other.gguf; \
+                 rename one of them",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_said() {
+        let folder = Folder::with(&[
+            "models/-x.gguf",
+            "models/part-00001-of-00002.gguf",
+            "models/part-00002-of-00002.gguf",
+        ]);
+        folder.check(
+            &[("gone", "nowhere.gguf")],
+            &[],
+            &[
+                "model 'gone': cannot read nowhere.gguf: No such file or directory (os error 2)",
+                "models/-x.gguf: '-x' cannot be a model's name: use 1 to 128 of \
+                 A-Z a-z 0-9 . _ - : + @, a letter or digit first; rename the file",
+                "models/part-00001-of-00002.gguf is one of 2 parts, which cannot be served yet; \
+                 join them with llama.cpp's llama-gguf-split --merge into part.gguf",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_folder_that_does_not_exist_is_empty() {
+        Folder::with(&["other"]).check(&[], &[], &[]);
+    }
+
+    #[test]
+    fn a_name_is_never_a_path() {
+        let folder = Folder::with(&["models/a.gguf", "secret.gguf"]);
+        let catalog = folder.catalog(&[]);
+        for name in ["../secret", "/a", "a.gguf", "x/../a", "", ".", "a\0", "models/a", "A"] {
+            assert_eq!(catalog.find(name), None, "{name:?}");
+        }
+        assert!(catalog.find("a").is_some());
+    }
+
+    #[test]
+    fn pairs() {
+        assert_eq!(parse_pair("a=b=c"), Ok(("a".into(), "b=c".into())));
+        for text in ["a", "a=", ""] {
+            assert!(matches!(parse_pair(text), Err(NameError::NotAPair { .. })), "{text}");
+        }
+        assert!(matches!(parse_pair("../a=b"), Err(NameError::Characters { .. })));
+    }
+
+    #[test]
+    fn the_nearest_name_is_alike() {
+        let names = ["qwen3-8b", "llama-3.2-1b", "demo"];
+        assert_eq!(nearest("qwen3_8b", names.into_iter()), Some("qwen3-8b"));
+        assert_eq!(nearest("zzz", names.into_iter()), None);
+    }
+}
