@@ -29,10 +29,8 @@ impl Embedding {
         let texts = texts.map(|(index, input)| tokenize(model, index, input));
         let texts: Vec<Vec<u32>> = texts.collect::<Result<_, _>>()?;
         let tokens: usize = texts.iter().map(Vec::len).sum();
-        let usage = Usage {
-            prompt_tokens: u32::try_from(tokens).unwrap_or(u32::MAX),
-            ..Usage::default()
-        };
+        let usage =
+            Usage { prompt_tokens: u32::try_from(tokens).unwrap_or(u32::MAX), ..Usage::default() };
         Ok(Self { texts, done: 0, usage, submitted: now })
     }
 

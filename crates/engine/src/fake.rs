@@ -1,0 +1,172 @@
+//! A model whose text can be predicted: the next token is a hash of everything its sequence holds,
+//! so one wrong token in the cache changes every later one.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use worker_protocol::{Loaded, Sampling};
+
+use crate::model::{DecodeError, Model, Row, Sampler};
+
+/// Token ids 0..256 are bytes; this one ends the text.
+pub(crate) const END: u32 = 256;
+const VOCABULARY: u32 = 257;
+/// A token of the prompt that makes the step fail.
+pub(crate) const POISON: u32 = 0;
+
+pub(crate) struct Fake {
+    facts: Loaded,
+    cache: BTreeMap<u32, Vec<u32>>,
+    outputs: Vec<Vec<f32>>,
+    trims: bool,
+}
+
+impl Fake {
+    pub(crate) fn new(cells: u32, sequences: u32, trims: bool) -> Self {
+        let facts = Loaded {
+            architecture: "fake".to_owned(),
+            parameters: 0,
+            vocabulary: VOCABULARY,
+            embedding_width: 4,
+            context_tokens: cells,
+            context_tokens_trained: cells,
+            sequences_max: sequences,
+            generates: true,
+            chat_template: true,
+            buffers: Vec::new(),
+            load_ms: 0,
+        };
+        Self { facts, cache: BTreeMap::new(), outputs: Vec::new(), trims }
+    }
+}
+
+/// What the model says after these tokens, until it ends or `tokens_max` is reached.
+pub(crate) fn expected_tokens(prompt: &[u32], tokens_max: usize) -> Vec<u32> {
+    let mut tokens = prompt.to_vec();
+    let mut answer = Vec::new();
+    while answer.len() < tokens_max {
+        let token = next_token(&tokens);
+        if token == END {
+            break;
+        }
+        tokens.push(token);
+        answer.push(token);
+    }
+    answer
+}
+
+fn next_token(tokens: &[u32]) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    tokens.hash(&mut hasher);
+    let hash = hasher.finish();
+    // Letters, so that texts are easy to compare, and an end now and then.
+    if hash.is_multiple_of(97) { END } else { u32::from(b'a') + (hash % 26) as u32 }
+}
+
+impl Model for Fake {
+    type Sampler = Greedy;
+
+    fn facts(&self) -> &Loaded {
+        &self.facts
+    }
+
+    fn step_tokens_max(&self) -> u32 {
+        32
+    }
+
+    fn trims(&self) -> bool {
+        self.trims
+    }
+
+    fn chat_template(&self) -> Option<&str> {
+        Some("{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}")
+    }
+
+    fn boundary_texts(&self) -> (String, String) {
+        (String::new(), String::new())
+    }
+
+    fn tokenize(&self, text: &str, _specials: bool, _parse: bool) -> Vec<u32> {
+        text.bytes().map(u32::from).collect()
+    }
+
+    fn token_bytes(&self, token: u32, _special: bool) -> Vec<u8> {
+        u8::try_from(token).map(|byte| vec![byte]).unwrap_or_default()
+    }
+
+    fn ends(&self, token: u32) -> bool {
+        token == END
+    }
+
+    fn sampler(&self, sampling: &Sampling) -> Result<Greedy, String> {
+        if sampling.top_p < 0.0 { Err("top_p is negative".to_owned()) } else { Ok(Greedy) }
+    }
+
+    fn decode(&mut self, rows: &[Row]) -> Result<(), DecodeError> {
+        assert!(rows.len() <= self.step_tokens_max() as usize);
+        self.outputs.clear();
+        for row in rows {
+            if row.token == POISON {
+                return Err(DecodeError("poisoned".to_owned()));
+            }
+            let held = self.cache.entry(row.sequence).or_default();
+            assert_eq!(held.len(), row.position as usize, "a hole in the cache");
+            held.push(row.token);
+            let mut logits = vec![0.0; VOCABULARY as usize];
+            if row.output {
+                logits[next_token(held) as usize] = 10.0;
+            }
+            self.outputs.push(logits);
+        }
+        let used: usize = self.cache.values().map(Vec::len).sum();
+        assert!(used <= self.facts.context_tokens as usize, "{used} cells used");
+        Ok(())
+    }
+
+    fn logits(&self, row: usize) -> &[f32] {
+        &self.outputs[row]
+    }
+
+    fn trim(&mut self, sequence: u32, tokens: u32) -> bool {
+        let held = self.cache.entry(sequence).or_default();
+        let kept = self.trims || held.len() == tokens as usize;
+        held.truncate(if kept { tokens as usize } else { 0 });
+        kept
+    }
+
+    fn copy(&mut self, from: u32, to: u32, tokens: u32) -> bool {
+        let prefix = self.cache[&from][..tokens as usize].to_vec();
+        self.cache.insert(to, prefix);
+        true
+    }
+
+    fn clear(&mut self, sequence: u32) {
+        self.cache.remove(&sequence);
+    }
+
+    fn embed_tokens_max(&self) -> u32 {
+        self.facts.context_tokens
+    }
+
+    fn embed(&mut self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, DecodeError> {
+        let used: usize = self.cache.values().map(Vec::len).sum();
+        let needed: usize = texts.iter().map(|text| text.len()).sum();
+        assert!(used + needed <= self.facts.context_tokens as usize, "no free cells");
+        Ok(texts.iter().map(|text| vec![3.0, text.len() as f32, 0.0, 4.0]).collect())
+    }
+
+    fn adapt_threads(&mut self) -> u32 {
+        1
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Greedy;
+
+impl Sampler for Greedy {
+    fn sample(&mut self, logits: &[f32]) -> u32 {
+        (0..VOCABULARY).max_by(|a, b| logits[*a as usize].total_cmp(&logits[*b as usize])).unwrap()
+    }
+
+    fn accept(&mut self, _token: u32) {}
+}

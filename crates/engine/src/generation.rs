@@ -6,8 +6,7 @@ use std::time::Instant;
 use planner::batch::Refusal;
 use worker_protocol::{
     Alternative, Event, Failure, FailureKind, FinishReason, Finished, Generate, Prompt,
-    TokenLogprob, Usage,
-    limits::EVENT_CREDIT,
+    TokenLogprob, Usage, limits::EVENT_CREDIT,
 };
 
 use crate::limits::{LOGPROBS_MAX, STOP_BYTES_MAX, STOPS_MAX};

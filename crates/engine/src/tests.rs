@@ -1,0 +1,355 @@
+//! The loop with a predictable model: whatever happens beside a request, its text is the text it
+//! would have had alone.
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test panics on whatever else comes")]
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use worker_protocol::limits::{EVENT_CREDIT, EVENT_CREDIT_BATCH};
+use worker_protocol::{
+    Chat, Command, Embed, EmbedInput, Event, Failure, FailureKind, FinishReason, Generate, Message,
+    Prompt, Report, RequestId, Role, Sampling, frame,
+};
+
+use crate::fake::{Fake, POISON, expected_tokens};
+use crate::{Inbox, Outbox};
+
+/// Longer than any of these tests takes; only a bug waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An engine on a thread of its own, and a hub's end of its pipes.
+struct Hub {
+    commands: Option<Sender<Command>>,
+    reports: Receiver<Report>,
+    engine: Option<JoinHandle<()>>,
+    /// Events that came while another request was waited for.
+    seen: BTreeMap<u64, Vec<Event>>,
+}
+
+struct Pipe(Sender<Report>, frame::Decoder);
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.1.push(bytes);
+        while let Some(report) = self.1.take::<Report>().unwrap() {
+            self.0.send(report).map_err(|_| std::io::ErrorKind::BrokenPipe)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Hub {
+    fn start(model: Fake) -> Self {
+        let (commands, inbox) = channel();
+        let (sender, reports) = channel();
+        let engine = std::thread::spawn(move || {
+            let outbox = Outbox::new(Pipe(sender, frame::Decoder::default()));
+            let _ = crate::run(model, &Inbox::new(inbox), outbox);
+        });
+        let seen = BTreeMap::new();
+        Self { commands: Some(commands), reports, engine: Some(engine), seen }
+    }
+
+    fn send(&self, command: Command) {
+        self.commands.as_ref().unwrap().send(command).unwrap();
+    }
+
+    fn generate(&self, request: u64, generate: Generate) {
+        self.send(Command::Generate { request: RequestId(request), generate });
+    }
+
+    fn embed(&self, request: u64, inputs: Vec<EmbedInput>) {
+        self.send(Command::Embed { request: RequestId(request), embed: Embed { inputs } });
+    }
+
+    fn grant(&self, request: u64) {
+        let events = EVENT_CREDIT_BATCH;
+        self.send(Command::Credit { request: RequestId(request), events });
+    }
+
+    /// The next event of a request.
+    fn next(&mut self, request: u64) -> Event {
+        loop {
+            let seen = self.seen.entry(request).or_default();
+            if !seen.is_empty() {
+                return seen.remove(0);
+            }
+            self.receive();
+        }
+    }
+
+    /// Takes one report from the engine.
+    fn receive(&mut self) {
+        match self.reports.recv_timeout(PATIENCE).expect("the engine is silent") {
+            Report::Event { request, event } => {
+                self.seen.entry(request.0).or_default().push(event);
+            }
+            Report::Stats(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Reads a request to its end like a good reader.
+    fn read(&mut self, request: u64) -> Answer {
+        let mut answer = Answer::default();
+        for taken in 1.. {
+            let event = self.next(request);
+            if event.is_last() {
+                answer.last = Some(event);
+                return answer;
+            }
+            answer.add(event);
+            if taken % EVENT_CREDIT_BATCH == 0 {
+                self.grant(request);
+            }
+        }
+        unreachable!()
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(engine) = self.engine.take()
+            && engine.join().is_err()
+            && !std::thread::panicking()
+        {
+            panic!("the engine panicked");
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Answer {
+    text: String,
+    logprobs: usize,
+    vectors: Vec<Vec<f32>>,
+    last: Option<Event>,
+}
+
+impl Answer {
+    fn add(&mut self, event: Event) {
+        match event {
+            Event::Text(piece) => {
+                self.text.push_str(&piece.text);
+                self.logprobs += piece.logprobs.len();
+            }
+            Event::Embedded { vector, .. } => self.vectors.push(vector),
+            Event::Progress { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn finished(&self) -> &worker_protocol::Finished {
+        match &self.last {
+            Some(Event::Finished(finished)) => finished,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn failed(&self) -> &Failure {
+        match &self.last {
+            Some(Event::Failed(failure)) => failure,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn prompt(seed: u32, length: usize) -> Vec<u32> {
+    (0..length).map(|at| 1 + (seed * 31 + at as u32 * 7) % 255).collect()
+}
+
+fn greedy(tokens: Vec<u32>, tokens_max: u32) -> Generate {
+    Generate {
+        sampling: Sampling::greedy(),
+        tokens_max: Some(tokens_max),
+        ..Generate::new(Prompt::Tokens(tokens))
+    }
+}
+
+fn expected(tokens: &[u32], tokens_max: usize) -> String {
+    expected_tokens(tokens, tokens_max).iter().map(|token| *token as u8 as char).collect()
+}
+
+#[test]
+fn requests_at_once_get_the_text_they_would_get_alone() {
+    for trims in [true, false] {
+        let mut hub = Hub::start(Fake::new(512, 4, trims));
+        for request in 0..12 {
+            let length = 1 + request as usize * 17 % 120;
+            hub.generate(request, greedy(prompt(request as u32 % 5, length), 60));
+        }
+        for request in 0..12 {
+            let length = 1 + request as usize * 17 % 120;
+            let answer = hub.read(request);
+            assert_eq!(answer.text, expected(&prompt(request as u32 % 5, length), 60));
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_stops_pauses_alone_and_misses_nothing() {
+    let mut hub = Hub::start(Fake::new(4096, 2, true));
+    // A prompt whose text is longer than the credit.
+    let long = (0..).map(|seed| prompt(seed, 9)).find(|p| expected(p, 300).len() > 250).unwrap();
+    hub.generate(1, greedy(long.clone(), 300));
+    hub.generate(2, greedy(long.clone(), 300));
+    for request in 3..9 {
+        hub.generate(request, greedy(prompt(request as u32, 30), 40));
+        assert_eq!(hub.read(request).text, expected(&prompt(request as u32, 30), 40));
+    }
+    let held = hub.seen.get(&1).map_or(0, Vec::len);
+    assert!(held <= EVENT_CREDIT as usize, "{held} events came without credit");
+    hub.grant(1);
+    hub.grant(1);
+    hub.grant(1);
+    hub.grant(1);
+    assert_eq!(hub.read(1).text, expected(&long, 300));
+    hub.grant(2);
+    hub.grant(2);
+    hub.grant(2);
+    hub.grant(2);
+    assert_eq!(hub.read(2).text, expected(&long, 300));
+}
+
+#[test]
+fn a_cancelled_request_ends_and_the_others_go_on() {
+    let mut hub = Hub::start(Fake::new(512, 1, true));
+    let long = (0..).map(|seed| prompt(seed, 9)).find(|p| expected(p, 300).len() > 250).unwrap();
+    hub.generate(1, greedy(long, 400));
+    hub.generate(2, greedy(prompt(2, 20), 30));
+    assert!(matches!(hub.next(1), Event::Progress { cached: 0, .. }));
+    hub.send(Command::Cancel { request: RequestId(1) });
+    let cancelled = hub.read(1);
+    assert_eq!(cancelled.finished().reason, FinishReason::Cancelled);
+    assert_eq!(hub.read(2).text, expected(&prompt(2, 20), 30));
+}
+
+#[test]
+fn a_failed_step_costs_the_requests_in_it_and_nothing_else() {
+    let mut hub = Hub::start(Fake::new(512, 4, true));
+    hub.generate(1, greedy(vec![POISON], 10));
+    assert_eq!(hub.read(1).failed().kind, FailureKind::Broken);
+    hub.generate(2, greedy(prompt(2, 20), 30));
+    assert_eq!(hub.read(2).text, expected(&prompt(2, 20), 30));
+}
+
+#[test]
+fn a_prompt_over_the_context_is_refused_with_both_numbers() {
+    let mut hub = Hub::start(Fake::new(64, 2, true));
+    hub.generate(1, greedy(prompt(1, 64), 10));
+    let kind = FailureKind::ContextLength { prompt_tokens: 64, context_tokens: 64 };
+    assert_eq!(hub.read(1).failed().kind, kind);
+}
+
+#[test]
+fn a_text_ends_at_its_length_its_stop_or_the_full_context() {
+    let mut hub = Hub::start(Fake::new(64, 2, true));
+    let prompt = (0..).map(|seed| prompt(seed, 9)).find(|p| expected(p, 80).len() == 80).unwrap();
+    let text = expected(&prompt, 80);
+
+    hub.generate(1, greedy(prompt.clone(), 5));
+    let answer = hub.read(1);
+    assert_eq!(
+        (answer.text.as_str(), &answer.finished().reason),
+        (&text[..5], &FinishReason::Length)
+    );
+    assert_eq!(answer.finished().usage.completion_tokens, 5);
+
+    let stop = text[12..15].to_owned();
+    let found = text.find(&stop).unwrap();
+    hub.generate(2, Generate { stop: vec![stop.clone()], ..greedy(prompt.clone(), 40) });
+    let answer = hub.read(2);
+    assert_eq!(answer.text, text[..found]);
+    assert_eq!(answer.finished().reason, FinishReason::StopString(stop));
+    assert_eq!(answer.finished().usage.cached_tokens, 8, "all but the last token were there");
+
+    hub.generate(3, Generate { tokens_max: None, ..greedy(prompt.clone(), 0) });
+    let answer = hub.read(3);
+    assert_eq!(
+        (answer.text.as_str(), &answer.finished().reason),
+        (&text[..55], &FinishReason::Length)
+    );
+}
+
+#[test]
+fn every_token_has_its_logprob_when_asked_for() {
+    let mut hub = Hub::start(Fake::new(256, 2, true));
+    hub.generate(1, Generate { logprobs: Some(2), ..greedy(prompt(1, 9), 20) });
+    let answer = hub.read(1);
+    assert_eq!(answer.logprobs, answer.text.len());
+    hub.generate(2, Generate { logprobs: Some(200), ..greedy(prompt(1, 9), 20) });
+    assert_eq!(hub.read(2).failed().kind, FailureKind::Invalid);
+}
+
+#[test]
+fn a_chat_is_rendered_with_the_models_template() {
+    let mut hub = Hub::start(Fake::new(256, 2, true));
+    let chat = Chat { messages: vec![Message::text(Role::User, "hi")], ..Chat::default() };
+    let request = Generate {
+        sampling: Sampling::greedy(),
+        tokens_max: Some(20),
+        ..Generate::new(Prompt::Chat(chat))
+    };
+    hub.generate(1, request);
+    let rendered: Vec<u32> = "[user]hi".bytes().map(u32::from).collect();
+    assert_eq!(hub.read(1).text, expected(&rendered, 20));
+}
+
+#[test]
+fn nonsense_is_refused_in_words() {
+    let mut hub = Hub::start(Fake::new(256, 2, true));
+    let sampling = Sampling { top_p: -1.0, ..Sampling::greedy() };
+    hub.generate(1, Generate { sampling, ..greedy(prompt(1, 3), 5) });
+    assert_eq!(hub.read(1).failed().message, "top_p is negative");
+    hub.generate(2, greedy(vec![9999], 5));
+    assert_eq!(hub.read(2).failed().message, "token 9999 is not in the vocabulary of 257 tokens");
+    hub.generate(3, greedy(Vec::new(), 5));
+    assert_eq!(hub.read(3).failed().kind, FailureKind::Invalid);
+}
+
+#[test]
+fn embeddings_come_in_order_with_length_one_beside_running_streams() {
+    let mut hub = Hub::start(Fake::new(128, 2, true));
+    hub.generate(1, greedy(prompt(1, 100), 20));
+    let inputs = (1..40).map(|length| EmbedInput::Tokens(prompt(3, length))).collect();
+    hub.embed(2, inputs);
+    let answer = hub.read(2);
+    assert_eq!(answer.vectors.len(), 39);
+    for (index, vector) in answer.vectors.iter().enumerate() {
+        let length: f32 = vector.iter().map(|value| value * value).sum();
+        assert!((length - 1.0).abs() < 1e-5);
+        assert!((vector[1] / vector[0] - (index + 1) as f32 / 3.0).abs() < 1e-4, "out of order");
+    }
+    assert_eq!(hub.read(1).text, expected(&prompt(1, 100), 20));
+    hub.embed(3, vec![EmbedInput::Tokens(prompt(1, 129))]);
+    let kind = FailureKind::ContextLength { prompt_tokens: 129, context_tokens: 128 };
+    assert_eq!(hub.read(3).failed().kind, kind);
+    hub.embed(4, vec![EmbedInput::Text(String::new())]);
+    assert_eq!(hub.read(4).failed().kind, FailureKind::Invalid);
+}
+
+#[test]
+fn an_embedding_takes_the_cells_of_readers_that_stopped() {
+    let mut hub = Hub::start(Fake::new(128, 2, true));
+    let long = (0..).map(|seed| prompt(seed, 20)).find(|p| expected(p, 90).len() == 90).unwrap();
+    hub.generate(1, greedy(long.clone(), 90));
+    // Not read: it pauses when its credit is spent, and holds its cells.
+    while hub.seen.get(&1).map_or(0, Vec::len) < EVENT_CREDIT as usize {
+        hub.receive();
+    }
+    hub.embed(2, vec![EmbedInput::Tokens(prompt(3, 120))]);
+    assert_eq!(hub.read(2).vectors.len(), 1);
+    hub.grant(1);
+    hub.grant(1);
+    hub.grant(1);
+    hub.grant(1);
+    assert_eq!(hub.read(1).text, expected(&long, 90));
+}

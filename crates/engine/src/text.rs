@@ -126,9 +126,9 @@ impl Text {
 fn undecided_bytes<'a>(text: &str, markers: impl IntoIterator<Item = &'a str>) -> usize {
     let undecided = |marker: &'a str| {
         let longest = text.len().min(marker.len().saturating_sub(1));
-        (1..=longest).rev().find(|length| {
-            text.as_bytes()[text.len() - length..] == marker.as_bytes()[..*length]
-        })
+        (1..=longest)
+            .rev()
+            .find(|length| text.as_bytes()[text.len() - length..] == marker.as_bytes()[..*length])
     };
     markers.into_iter().filter_map(undecided).max().unwrap_or(0)
 }

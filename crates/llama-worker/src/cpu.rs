@@ -106,11 +106,13 @@ fn fast_cores() -> Option<usize> {
 /// Reads `0-3,8`.
 #[cfg(target_os = "linux")]
 fn read_cpu_list(list: &str) -> impl Iterator<Item = usize> {
-    list.trim().split(',').filter_map(|part| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(first.parse().ok()?..=last.parse().ok()?)
-    })
-    .flatten()
+    list.trim()
+        .split(',')
+        .filter_map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            Some(first.parse().ok()?..=last.parse().ok()?)
+        })
+        .flatten()
 }
 
 #[cfg(test)]

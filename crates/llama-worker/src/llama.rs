@@ -164,10 +164,7 @@ impl Weights {
         };
         // A token is a byte at least, and a few specials may be added.
         let mut tokens = vec![0; text.len() + 8];
-        let count = match usize::try_from(call(&mut tokens)) {
-            Ok(count) => count,
-            Err(_) => 0,
-        };
+        let count = usize::try_from(call(&mut tokens)).unwrap_or_default();
         tokens.truncate(count);
         tokens.into_iter().map(i32::unsigned_abs).collect()
     }
@@ -262,9 +259,8 @@ impl Context {
         let context = NonNull::new(context)?;
         let batch_tokens = shape.step_tokens as usize;
         // SAFETY: plain values; freed in `drop`.
-        let batch = unsafe {
-            sys::llama_batch_init(i32::try_from(batch_tokens).unwrap_or(i32::MAX), 0, 1)
-        };
+        let batch =
+            unsafe { sys::llama_batch_init(i32::try_from(batch_tokens).unwrap_or(i32::MAX), 0, 1) };
         Some(Self { context, batch, batch_tokens, threads: shape.threads, weights })
     }
 

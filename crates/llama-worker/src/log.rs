@@ -79,12 +79,18 @@ mod tests {
 
     #[test]
     fn buffers_are_read_from_log_lines() {
-        check("llama_kv_cache:        CPU KV buffer size =   448.00 MiB\n", Some(("CPU", "KV", 448 << 20)));
+        check(
+            "llama_kv_cache:        CPU KV buffer size =   448.00 MiB\n",
+            Some(("CPU", "KV", 448 << 20)),
+        );
         check(
             "load_tensors:   CPU_Mapped model buffer size =   604.15 MiB\n",
             Some(("CPU_Mapped", "model", 633_497_190)),
         );
-        check("output_reserve:  CPU  output buffer size =     0.50 MiB\n", Some(("CPU", "output", 1 << 19)));
+        check(
+            "output_reserve:  CPU  output buffer size =     0.50 MiB\n",
+            Some(("CPU", "output", 1 << 19)),
+        );
         check("x: CPU compute buffer size is 1.0 MiB, matches expectation of 1.0 MiB\n", None);
         check("nothing\n", None);
     }

@@ -51,9 +51,8 @@ impl LlamaModel {
             message: format!("cannot open {}: {error}", path.display()),
         })?;
         let weights = Weights::load(path, progress).map(Rc::new);
-        let weights = weights.ok_or_else(|| {
-            unusable(path, "llama.cpp cannot load it; the worker's log says why")
-        })?;
+        let weights = weights
+            .ok_or_else(|| unusable(path, "llama.cpp cannot load it; the worker's log says why"))?;
         if !weights.is_decoder_only() && !is_encoder(&weights) {
             return Err(unusable(path, "encoder-decoder models are not supported"));
         }
@@ -150,8 +149,10 @@ impl LlamaModel {
 
     /// All texts in one step, pooled by llama.cpp.
     fn encode(&mut self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, DecodeError> {
-        let rows: Vec<BatchRow> =
-            (0..).zip(texts).flat_map(|(sequence, text)| rows(sequence, 0, text, |_| true)).collect();
+        let rows: Vec<BatchRow> = (0..)
+            .zip(texts)
+            .flat_map(|(sequence, text)| rows(sequence, 0, text, |_| true))
+            .collect();
         self.context.decode(&rows).map_err(DecodeError)?;
         let vector = |index| self.context.sequence_vector(index).map(<[f32]>::to_vec);
         (0..texts.len()).map(|index| vector(index).ok_or_else(no_vector)).collect()

@@ -28,7 +28,8 @@ impl Sampler {
             return Ok(Self::Greedy);
         }
         let vocabulary_tokens = weights.vocabulary_tokens();
-        if let Some((token, _)) = sampling.logit_bias.iter().find(|(t, _)| *t >= vocabulary_tokens) {
+        if let Some((token, _)) = sampling.logit_bias.iter().find(|(t, _)| *t >= vocabulary_tokens)
+        {
             return Err(format!(
                 "logit_bias names token {token}, but the vocabulary has {vocabulary_tokens} tokens"
             ));
@@ -200,11 +201,11 @@ impl Chain {
 
     fn sample(&mut self, logits: &[f32]) -> u32 {
         self.candidates.clear();
-        self.candidates.extend(
-            (0..)
-                .zip(logits)
-                .map(|(id, logit)| sys::llama_token_data { id, logit: *logit, p: 0.0 }),
-        );
+        self.candidates.extend((0..).zip(logits).map(|(id, logit)| sys::llama_token_data {
+            id,
+            logit: *logit,
+            p: 0.0,
+        }));
         let mut candidates = sys::llama_token_data_array {
             data: self.candidates.as_mut_ptr(),
             size: self.candidates.len(),

@@ -286,16 +286,15 @@ impl Batch {
         *self = Self::new(self.shape);
     }
 
-    /// Gives up every kept prefix and returns their sequences, whose cells must be freed.
+    /// Frees every cell that no step needs now: parks paused requests and gives up kept prefixes.
+    /// Returns the sequences whose cells must be freed.
     #[must_use]
-    pub fn drop_prefixes(&mut self) -> Vec<u32> {
+    pub fn free_unused(&mut self) -> Vec<u32> {
+        while self.park_paused().is_some() {}
         let mut dropped = Vec::new();
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            if slot.owner.is_none() && slot.cached > 0 {
-                slot.tokens.clear();
-                slot.cached = 0;
-                dropped.push(sequence_of(index));
-            }
+        while let Some(index) = self.oldest_prefix() {
+            self.drop_prefix(index);
+            dropped.push(sequence_of(index));
         }
         dropped
     }
@@ -354,8 +353,7 @@ impl Batch {
         // A copied prefix counts twice, so it must fit twice on paper.
         let room = self.free_cells() + self.slots[target].cached;
         let copies = SHARED_PREFIX_TOKENS_MIN as usize..=room;
-        let kept = prefix
-            .filter(|prefix| prefix.slot == target || copies.contains(&prefix.tokens));
+        let kept = prefix.filter(|prefix| prefix.slot == target || copies.contains(&prefix.tokens));
         self.uses += 1;
         if let Some(prefix) = kept {
             self.slots[prefix.slot].last_use = self.uses;
@@ -428,8 +426,7 @@ impl Batch {
                 return;
             }
             if let Some(index) = self.oldest_prefix() {
-                self.slots[index].tokens.clear();
-                self.slots[index].cached = 0;
+                self.drop_prefix(index);
                 step.clears.push(sequence_of(index));
             } else if let Some(index) = self.next_to_park() {
                 self.park(index);
@@ -443,6 +440,11 @@ impl Batch {
         let kept = self.slots.iter().enumerate();
         let kept = kept.filter(|(_, slot)| slot.owner.is_none() && slot.cached > 0);
         kept.min_by_key(|(_, slot)| slot.last_use).map(|(index, _)| index)
+    }
+
+    fn drop_prefix(&mut self, index: usize) {
+        self.slots[index].tokens.clear();
+        self.slots[index].cached = 0;
     }
 
     /// Who gives way next; the last one left never does.

@@ -32,7 +32,8 @@ impl Stops {
         self.held.push_str(text);
         let found = self.stops.iter().filter_map(|stop| Some((self.held.find(stop)?, stop)));
         // Of stops that begin at the same place the longest is meant.
-        if let Some((start, stop)) = found.min_by_key(|(start, stop)| (*start, usize::MAX - stop.len()))
+        if let Some((start, stop)) =
+            found.min_by_key(|(start, stop)| (*start, usize::MAX - stop.len()))
         {
             let stop = Some(stop.clone());
             self.held.truncate(start);

@@ -129,10 +129,8 @@ impl Template {
 
     /// A message as templates expect it: OpenAI's form, with arguments as an object.
     fn message(&self, message: &Message) -> Value {
-        let role = match message.role {
-            Role::Developer if !self.knows_developer => Role::System,
-            role => role,
-        };
+        let unknown = message.role == Role::Developer && !self.knows_developer;
+        let role = if unknown { Role::System } else { message.role };
         let mut value = json!({ "role": role.as_str(), "content": message.content });
         if let Some(reasoning) = &message.reasoning {
             value["reasoning_content"] = json!(reasoning);
@@ -194,7 +192,9 @@ fn to_json(value: &Jinja, options: Kwargs) -> Result<Jinja, Error> {
     }
     options.assert_all_used()?;
     let text = match indent {
-        Some(width) => write_json(value, PrettyFormatter::with_indent(" ".repeat(width).as_bytes())),
+        Some(width) => {
+            write_json(value, PrettyFormatter::with_indent(" ".repeat(width).as_bytes()))
+        }
         None => write_json(value, PythonFormatter),
     };
     let text = text.map_err(|error| {
@@ -270,7 +270,8 @@ mod tests {
 
     #[test]
     fn a_template_that_raises_says_so_in_its_own_words() {
-        let error = render("{{ raise_exception('roles must alternate') }}", &chat(&[])).unwrap_err();
+        let error =
+            render("{{ raise_exception('roles must alternate') }}", &chat(&[])).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the model's chat template refuses this conversation: roles must alternate"
@@ -279,7 +280,8 @@ mod tests {
 
     #[test]
     fn an_endless_template_ends() {
-        let source = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
+        let source =
+            "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
         let error = render(source, &chat(&[])).unwrap_err();
         assert!(matches!(error, TemplateError::Refused(_)), "{error}");
     }
@@ -288,13 +290,15 @@ mod tests {
     fn a_model_without_a_system_role_reads_it_in_the_first_question() {
         let source = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}\
                       {% endif %}[{{ m.role }}]{{ m.content }}{% endfor %}";
-        let text = render(source, &chat(&[(Role::System, "Be kind."), (Role::User, "Hi")])).unwrap();
+        let text =
+            render(source, &chat(&[(Role::System, "Be kind."), (Role::User, "Hi")])).unwrap();
         assert_eq!(text, "[user]Be kind.\n\nHi");
     }
 
     #[test]
     fn python_methods_and_the_date_work() {
-        let source = "{{ messages[0].content.strip().split(' ')[1] }} {{ strftime_now('%Y') | length }}";
+        let source =
+            "{{ messages[0].content.strip().split(' ')[1] }} {{ strftime_now('%Y') | length }}";
         let text = render(source, &chat(&[(Role::User, "  one two ")])).unwrap();
         assert_eq!(text, "two 4");
     }

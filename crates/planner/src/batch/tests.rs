@@ -289,7 +289,7 @@ fn kept_prefixes_are_given_up_on_demand() {
     world.submit(1, prompt(1, 50), 1).unwrap();
     world.run_to_end();
     assert_eq!(world.batch.counts().cells_used, 50);
-    assert_eq!(world.batch.drop_prefixes(), [0]);
+    assert_eq!(world.batch.free_unused(), [0]);
     assert_eq!(world.batch.counts(), Counts::default());
 }
 
