@@ -2,6 +2,7 @@
 //!
 //! The templates are test data outside the repository. `templates/conversations.json` has the
 //! conversations, `templates/render.py` the other renderer.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 #[path = "../../resident/tests/it/python.rs"]
 mod python;
@@ -91,27 +92,31 @@ fn shared() -> PathBuf {
     )
 }
 
-/// What Python renders: each conversation as it stands, or, where a template refuses it for its
-/// system message, with that put before the first question, as [`Template`] promises.
+/// What Python renders, with what [`Template`] promises to try where a template refuses.
 fn in_python(
     templates: &BTreeMap<String, String>,
     conversations: &[Value],
 ) -> BTreeMap<String, Vec<Answer>> {
-    let mut cases: Vec<Value> = Vec::new();
-    for (name, source) in templates {
-        let plain = conversations.iter().map(|one| variables(one, &one["messages"], source));
-        let merged =
-            conversations.iter().map(|one| variables(one, &merged(&one["messages"]), source));
-        let all: Vec<Value> = plain.chain(merged).collect();
-        cases.push(json!({"name": name, "source": source, "cases": all}));
-    }
-    let answers: BTreeMap<String, Vec<Value>> = serde_json::from_str(&ask(&json!(cases))).unwrap();
-    let answers = answers.into_iter().map(|(name, answers)| {
-        let (plain, merged) = answers.split_at(conversations.len());
-        let best = |(plain, merged)| answer(plain).or_else(|refused| answer(merged).or(Err(refused)));
-        (name, plain.iter().zip(merged).map(best).collect())
+    let job = templates.iter().map(|(name, source)| {
+        let cases: Vec<_> = conversations.iter().map(|one| tries(one, source)).collect();
+        json!({"name": name, "source": source, "cases": cases})
     });
-    answers.collect()
+    let answers = ask(&job.collect());
+    let answers: BTreeMap<String, Vec<Value>> = serde_json::from_str(&answers).unwrap();
+    answers.into_iter().map(|(name, list)| (name, list.iter().map(answer).collect())).collect()
+}
+
+/// The conversation as it stands; then with the system's message before the first question, for
+/// models that know no system; then with an empty list of tools, for templates that loop over it
+/// without asking whether there is one.
+fn tries(conversation: &Value, source: &str) -> [Value; 3] {
+    let messages = &conversation["messages"];
+    let plain = variables(conversation, messages, source);
+    let mut no_tools = plain.clone();
+    if no_tools["tools"].is_null() {
+        no_tools["tools"] = json!([]);
+    }
+    [plain, variables(conversation, &merged(messages), source), no_tools]
 }
 
 fn answer(value: &Value) -> Answer {

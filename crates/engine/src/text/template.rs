@@ -10,7 +10,7 @@ use minijinja::{Environment, Error, ErrorKind};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use serde_json::{Value, json};
-use worker_protocol::{Chat, Message, Role};
+use worker_protocol::{Chat, Message, Role, ToolCall};
 
 use super::Markup;
 use crate::limits::{RENDERED_BYTES_MAX, TEMPLATE_FUEL};
@@ -26,6 +26,8 @@ pub struct Template {
     knows_developer: bool,
     tools: bool,
     reasoning: bool,
+    /// What stands in place of a text that is not there.
+    no_text: Value,
 }
 
 /// Why a conversation has no prompt.
@@ -63,17 +65,23 @@ impl Template {
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
         environment.add_filter("tojson", to_json);
+        environment.add_test("iterable", is_iterable);
         environment
             .add_template_owned(NAME, source.to_owned())
             .map_err(|error| TemplateError::Broken(report(&error)))?;
-        Ok(Self {
+        let mut template = Self {
             environment,
             begin,
             end,
             knows_developer: source.contains("developer"),
             tools: source.contains("<tool_call>"),
             reasoning: source.contains("</think>"),
-        })
+            no_text: Value::Null,
+        };
+        if template.prints_none() {
+            template.no_text = json!("");
+        }
+        Ok(template)
     }
 
     /// The prompt for the model's next turn.
@@ -109,6 +117,20 @@ impl Template {
         Ok(Rendered { text, markup })
     }
 
+    /// Whether an assistant's message without text puts the word "None" into the prompt. Clients
+    /// send such a message with every tool call, and no model was trained on the word; but other
+    /// templates (DeepSeek's) know a tool call by the missing text, so it is not empty for all.
+    fn prints_none(&self) -> bool {
+        let call =
+            ToolCall { id: "call00001".to_owned(), name: "f".to_owned(), arguments: json!({}) };
+        let asked = Message::text(Role::User, "a");
+        let mut answer = Message::text(Role::Assistant, "");
+        answer.content = None;
+        answer.tool_calls.push(call);
+        let chat = Chat { messages: vec![asked, answer], ..Chat::default() };
+        self.render_messages(&chat, &chat.messages).is_ok_and(|text| text.contains("None"))
+    }
+
     fn render_messages(&self, chat: &Chat, messages: &[Message]) -> Result<String, Error> {
         let messages: Vec<Value> = messages.iter().map(|m| self.message(m)).collect();
         // Templates ask `if tools`, and Python's callers pass None when there are none.
@@ -131,7 +153,9 @@ impl Template {
     fn message(&self, message: &Message) -> Value {
         let unknown = message.role == Role::Developer && !self.knows_developer;
         let role = if unknown { Role::System } else { message.role };
-        let mut value = json!({ "role": role.as_str(), "content": message.content });
+        let content =
+            message.content.as_ref().map_or_else(|| self.no_text.clone(), |text| json!(text));
+        let mut value = json!({ "role": role.as_str(), "content": content });
         if let Some(reasoning) = &message.reasoning {
             value["reasoning_content"] = json!(reasoning);
         }
@@ -142,7 +166,7 @@ impl Template {
             value["tool_call_id"] = json!(id);
         }
         if !message.tool_calls.is_empty() {
-            let call = |call: &worker_protocol::ToolCall| {
+            let call = |call: &ToolCall| {
                 let function = json!({ "name": call.name, "arguments": call.arguments });
                 json!({ "id": call.id, "type": "function", "function": function })
             };
@@ -180,6 +204,12 @@ fn raise_exception(message: String) -> Result<String, Error> {
 fn strftime_now(format: String) -> Result<String, Error> {
     jiff::fmt::strtime::format(&format, &jiff::Zoned::now())
         .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
+}
+
+/// Python cannot loop over None, and templates ask `tools is iterable` to learn whether there are
+/// any; minijinja would loop over it zero times.
+fn is_iterable(value: &Jinja) -> bool {
+    !value.is_none() && value.try_iter().is_ok()
 }
 
 /// JSON as Python's `json.dumps(value, ensure_ascii=False)` writes it. `Jinja::from_safe_string`,
@@ -301,6 +331,22 @@ mod tests {
             "{{ messages[0].content.strip().split(' ')[1] }} {{ strftime_now('%Y') | length }}";
         let text = render(source, &chat(&[(Role::User, "  one two ")])).unwrap();
         assert_eq!(text, "two 4");
+    }
+
+    #[test]
+    fn a_missing_text_is_none_unless_it_would_be_printed() {
+        let mut call = chat(&[(Role::Assistant, "")]);
+        call.messages[0].content = None;
+        let printed = "{% for m in messages %}[{{ m.content }}]{% endfor %}";
+        assert_eq!(render(printed, &call).unwrap(), "[]");
+        let asked = "{% for m in messages %}{{ m.content is none }}{% endfor %}";
+        assert_eq!(render(asked, &call).unwrap().to_lowercase(), "true");
+    }
+
+    #[test]
+    fn nothing_is_not_iterable() {
+        let source = "{{ tools is iterable }} {{ messages is iterable }} {{ 'text' is iterable }}";
+        assert_eq!(render(source, &chat(&[])).unwrap().to_lowercase(), "false true true");
     }
 
     #[test]

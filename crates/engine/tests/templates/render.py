@@ -1,7 +1,9 @@
 """Renders chat templates as Hugging Face's tokenizers do, for templates.rs to compare with.
 
-Standard input: [{"name": ..., "source": ..., "cases": [{variable: value}]}].
-Standard output: {name: [{"text": ...} or {"raises": ...}]}, one entry per case.
+Standard input: [{"name": ..., "source": ..., "cases": [[{variable: value}]]}]; a case is a list of
+variables to try in turn until one renders.
+Standard output: {name: [{"text": ...} or {"raises": ...}]}, one entry per case: the first text, or
+why the first try was refused.
 """
 
 import json
@@ -37,20 +39,38 @@ def environment():
     return made
 
 
-def render(template, case):
+def with_empty_texts(variables):
+    messages = [
+        {**message, "content": ""} if message["content"] is None else message
+        for message in variables["messages"]
+    ]
+    return {**variables, "messages": messages}
+
+
+def render(template, variables):
     try:
-        return {"text": template.render(**case)}
+        text = template.render(**variables)
+        missing = any(message["content"] is None for message in variables["messages"])
+        # A message without text would stand in the prompt as the word "None", which no model was
+        # trained on: such templates are given an empty text.
+        if missing and "None" in text:
+            text = template.render(**with_empty_texts(variables))
+        return {"text": text}
     except Exception as error:  # whatever a template does wrong counts as a refusal
         return {"raises": f"{type(error).__name__}: {error}"}
 
 
+def first_text(template, tries):
+    answers = [render(template, variables) for variables in tries]
+    return next((answer for answer in answers if "text" in answer), answers[0])
+
+
 def main():
-    job = json.load(sys.stdin)
     made = environment()
     answers = {}
-    for template in job:
+    for template in json.load(sys.stdin):
         compiled = made.from_string(template["source"])
-        answers[template["name"]] = [render(compiled, case) for case in template["cases"]]
+        answers[template["name"]] = [first_text(compiled, case) for case in template["cases"]]
     json.dump(answers, sys.stdout)
 
 

@@ -1,0 +1,45 @@
+//! A Python with the packages that tests compare with, in a virtual environment below `target`.
+//!
+//! It is made once and used again until the pinned versions change. Two crates' tests include this
+//! file, and cargo may run them at once: a lock lets one of them make it while the others wait.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The pinned packages.
+const REQUIREMENTS: &str = include_str!("requirements.txt");
+
+/// The interpreter of the virtual environment, which is made first if need be. Panics with the
+/// reason when it cannot be.
+pub(crate) fn interpreter() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder in target");
+    let folder = target.join("test-venv");
+    let lock = File::create(target.join("test-venv.lock")).expect("target can be written");
+    lock.lock().expect("the lock of the virtual environment");
+    let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
+    // Written last, so a half-made environment is made again.
+    let done = folder.join("made-from.txt");
+    if fs::read_to_string(&done).is_ok_and(|text| text == REQUIREMENTS) {
+        return python;
+    }
+    let wanted = target.join("test-venv-requirements.txt");
+    fs::write(&wanted, REQUIREMENTS).expect("target can be written");
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
+    run(Command::new(&python).args(pip).arg(&wanted));
+    fs::write(&done, REQUIREMENTS).expect("target can be written");
+    python
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("cannot start {command:?}: {error}; these tests need python3 with its venv module")
+    });
+    assert!(
+        output.status.success(),
+        "{command:?} failed ({}): {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
