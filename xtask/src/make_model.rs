@@ -1,0 +1,249 @@
+//! `cargo xtask make-model`: writes a GGUF file of a real shape with random weights.
+//!
+//! Speed and memory depend on shapes and encodings, not on what the weights say, so both can be
+//! measured at real sizes without downloading anything. The file is a function of the arguments
+//! alone. Nothing is held in memory but the header and one piece of one tensor.
+
+mod encode;
+mod header;
+mod shape;
+mod tensors;
+mod vocabulary;
+
+use std::{
+    fs,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use tempfile::NamedTempFile;
+
+use encode::{Numbers, encode};
+use shape::{Architecture, Shape};
+use tensors::Plan;
+
+/// Numbers made and written at a time: whole blocks of every encoding, and small enough to stay in
+/// the processor's cache.
+const PIECE_ELEMENTS: usize = 32 * 1024;
+
+/// What to write.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The architecture, as GGUF names it.
+    #[arg(long)]
+    arch: Architecture,
+    /// The shape to imitate, for example qwen3-0.6b; `tiny` exists for each architecture.
+    #[arg(long)]
+    like: String,
+    /// Another number of layers than the real shape has.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=512))]
+    layers: Option<u32>,
+    /// How weights are encoded: f32, f16, q8_0 and q4_0 here, any other name (q4_k_m, q6_k, ...) by
+    /// llama.cpp's quantizer in target/release/resident-llama.
+    #[arg(long)]
+    quant: String,
+    /// Another seed gives other weights.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write the real header and a hole in place of the weights: a file of the full length that
+    /// takes almost no room.
+    #[arg(long)]
+    header_only: bool,
+    /// Where to write the file. One that exists is replaced when the new one is whole.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// The encodings written here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quantization {
+    F32,
+    F16,
+    Q8_0,
+    Q4_0,
+}
+
+impl Quantization {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "f32" => Self::F32,
+            "f16" => Self::F16,
+            "q8_0" => Self::Q8_0,
+            "q4_0" => Self::Q4_0,
+            _ => return None,
+        })
+    }
+
+    /// What `general.file_type` says (llama.cpp's `llama_ftype`).
+    const fn file_type(self) -> u32 {
+        match self {
+            Self::F32 => 0,
+            Self::F16 => 1,
+            Self::Q4_0 => 2,
+            Self::Q8_0 => 7,
+        }
+    }
+}
+
+/// Writes the model that the arguments describe.
+///
+/// # Errors
+/// An unknown shape, a folder that cannot be written, a full disk, a quantizer that is missing or
+/// fails. The file at `--out` is then as it was before.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut shape = shape::find(arguments.arch, &arguments.like)?;
+    shape.layers = arguments.layers.unwrap_or(shape.layers);
+    let own = Quantization::from_name(&arguments.quant);
+    if arguments.header_only && own.is_none() {
+        anyhow::bail!(
+            "--header-only knows f32, f16, q8_0 and q4_0, not `{}`: the recipes of other types are \
+             llama.cpp's own",
+            arguments.quant
+        );
+    }
+    let temporary = beside(&arguments.out)?;
+    let progress = progress_bar(&shape);
+    // Half precision is enough to quantize from, and half as much to write.
+    let quantization = own.unwrap_or(Quantization::F16);
+    write(temporary.as_file(), &shape, quantization, arguments, &progress)
+        .with_context(|| format!("cannot write {}", temporary.path().display()))?;
+    progress.finish_and_clear();
+    let finished = match own {
+        Some(_) => temporary,
+        None => quantize(&temporary, &arguments.out, &arguments.quant)?,
+    };
+    readable_by_all(&finished)?;
+    finished
+        .persist(&arguments.out)
+        .with_context(|| format!("cannot put the finished model at {}", arguments.out.display()))?;
+    Ok(())
+}
+
+/// An unnamed place in the folder of `out`, so that renaming it later is atomic.
+fn beside(out: &Path) -> anyhow::Result<NamedTempFile> {
+    let folder = match out.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        Some(_) | None => Path::new("."),
+    };
+    fs::create_dir_all(folder)
+        .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+    tempfile::Builder::new()
+        .prefix(".making-")
+        .suffix(".gguf")
+        .tempfile_in(folder)
+        .with_context(|| format!("cannot create a file in {}", folder.display()))
+}
+
+fn progress_bar(shape: &Shape) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {eta}");
+    let progress = ProgressBar::new(0).with_message(shape.name);
+    // The template is ours; if indicatif ever disliked it, its default would do.
+    match style {
+        Ok(style) => progress.with_style(style),
+        Err(_) => progress,
+    }
+}
+
+fn write(
+    file: &fs::File,
+    shape: &Shape,
+    quantization: Quantization,
+    arguments: &Arguments,
+    progress: &ProgressBar,
+) -> anyhow::Result<()> {
+    let plans = tensors::plan(shape, quantization);
+    let header = header::header(shape, quantization, arguments.seed, &plans);
+    let data_bytes: u64 = plans.iter().map(padded_bytes).sum();
+    let mut out = BufWriter::with_capacity(1 << 20, file);
+    out.write_all(&header)?;
+    if arguments.header_only {
+        out.flush()?;
+        file.set_len(header.len() as u64 + data_bytes)?;
+        return Ok(());
+    }
+    progress.set_length(data_bytes);
+    for plan in &plans {
+        tensor(&mut out, plan, arguments.seed, progress)
+            .with_context(|| format!("tensor {}", plan.name))?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn padded_bytes(plan: &Plan) -> u64 {
+    plan.bytes().next_multiple_of(header::ALIGNMENT_BYTES as u64)
+}
+
+fn tensor(
+    out: &mut impl Write,
+    plan: &Plan,
+    seed: u64,
+    progress: &ProgressBar,
+) -> anyhow::Result<()> {
+    let mut source = Numbers::new(seed, &plan.name, plan.content);
+    let mut numbers = vec![0.0; PIECE_ELEMENTS];
+    let mut bytes = Vec::new();
+    let mut left = plan.elements();
+    while left > 0 {
+        let count = usize::try_from(left).unwrap_or(PIECE_ELEMENTS).min(PIECE_ELEMENTS);
+        source.fill(&mut numbers[..count]);
+        bytes.clear();
+        encode(plan.kind, &numbers[..count], &mut bytes);
+        out.write_all(&bytes)?;
+        progress.inc(bytes.len() as u64);
+        left -= count as u64;
+    }
+    let padding = padded_bytes(plan) - plan.bytes();
+    out.write_all(&[0; header::ALIGNMENT_BYTES][..usize::try_from(padding)?])?;
+    progress.inc(padding);
+    Ok(())
+}
+
+/// Has llama.cpp's quantizer turn `source` into a file of type `quant` beside `out`.
+fn quantize(source: &NamedTempFile, out: &Path, quant: &str) -> anyhow::Result<NamedTempFile> {
+    let quantizer = quantizer();
+    ensure!(
+        quantizer.is_file(),
+        "`{quant}` needs llama.cpp's quantizer, and {} is not there: run `cargo build --release -p \
+         llama-worker` first",
+        quantizer.display()
+    );
+    let target = beside(out)?;
+    let status = Command::new(&quantizer)
+        .arg("quantize")
+        .args([source.path(), target.path()])
+        .arg(quant.to_ascii_uppercase())
+        .status()
+        .with_context(|| format!("cannot start {}", quantizer.display()))?;
+    ensure!(status.success(), "{} quantize failed for `{quant}`: {status}", quantizer.display());
+    Ok(target)
+}
+
+/// Where `cargo build --release` puts the worker.
+fn quantizer() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"), PathBuf::from);
+    target.join("release").join(format!("resident-llama{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// Temporary files are private; a model is not.
+#[cfg(unix)]
+fn readable_by_all(file: &NamedTempFile) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))
+        .with_context(|| format!("cannot make {} readable", file.path().display()))
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the other systems' version can fail")]
+fn readable_by_all(_file: &NamedTempFile) -> anyhow::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

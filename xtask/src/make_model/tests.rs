@@ -1,0 +1,118 @@
+//! Made models, read back with the planner's reader.
+
+use planner::gguf;
+
+use super::*;
+
+fn arguments(folder: &Path, arch: Architecture, like: &str, quant: &str) -> Arguments {
+    Arguments {
+        arch,
+        like: like.to_owned(),
+        layers: None,
+        quant: quant.to_owned(),
+        seed: 1,
+        header_only: false,
+        out: folder.join("model.gguf"),
+    }
+}
+
+fn make(arguments: &Arguments) -> Vec<u8> {
+    run(arguments).unwrap();
+    fs::read(&arguments.out).unwrap()
+}
+
+#[test]
+fn every_tiny_model_in_every_encoding_is_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arch, generates) in [
+        (Architecture::Llama, true),
+        (Architecture::Qwen3, true),
+        (Architecture::Qwen3moe, true),
+        (Architecture::Gemma3, true),
+        (Architecture::Bert, false),
+    ] {
+        for quant in ["f32", "f16", "q8_0", "Q4_0"] {
+            let bytes = make(&arguments(folder.path(), arch, "tiny", quant));
+            let header = gguf::parse(&bytes, bytes.len() as u64).unwrap();
+            assert_eq!(header.architecture(), arch.name());
+            assert_eq!(header.quantization(), quant.to_ascii_uppercase());
+            assert_eq!(header.generates(), generates);
+            assert_eq!(header.data_offset + header.tensor_bytes(), bytes.len() as u64);
+            assert_eq!(header.vocabulary_tokens(), 1024);
+            assert_eq!(header.chat_template().is_some(), generates);
+            if quant != "f32" {
+                let mib = bytes.len() >> 20;
+                assert!(mib < 6, "{} {quant} has {mib} MiB", arch.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_arguments_give_the_same_bytes_and_another_seed_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = arguments(folder.path(), Architecture::Qwen3, "tiny", "q8_0");
+    let first = make(&one);
+    assert!(first == make(&one), "the bytes differ between two runs");
+    // Whoever changes this figure changes every number that was measured on such a model.
+    assert_eq!(fingerprint(&first), 15_065_190_735_065_915_073);
+    assert!(first != make(&Arguments { seed: 2, ..one }), "the seed has no effect");
+}
+
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[test]
+fn header_only_has_the_full_length_and_the_same_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = arguments(folder.path(), Architecture::Qwen3, "tiny", "q8_0");
+    let expected = make(&whole);
+    let found = make(&Arguments { header_only: true, ..whole });
+    let parsed = gguf::parse(&expected, expected.len() as u64).unwrap();
+    let data = usize::try_from(parsed.data_offset).unwrap();
+    assert_eq!(found.len(), expected.len());
+    assert!(found[..data] == expected[..data], "the headers differ");
+}
+
+#[test]
+fn a_model_of_any_size_has_a_header_that_takes_little_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = Arguments {
+        header_only: true,
+        ..arguments(folder.path(), Architecture::Qwen3moe, "qwen3-30b-a3b", "q8_0")
+    };
+    run(&arguments).unwrap();
+    let file_bytes = fs::metadata(&arguments.out).unwrap().len();
+    assert!(file_bytes > 32_000_000_000);
+    let mut prefix = vec![0; 16 << 20];
+    std::io::Read::read_exact(&mut fs::File::open(&arguments.out).unwrap(), &mut prefix).unwrap();
+    let header = gguf::parse(&prefix, file_bytes).unwrap();
+    assert_eq!(header.parameters(), 30_532_122_624);
+    assert_eq!(header.tensor_bytes(), 32_477_962_240);
+}
+
+#[test]
+fn layers_can_be_fewer_than_the_real_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = Arguments {
+        layers: Some(1),
+        ..arguments(folder.path(), Architecture::Llama, "tiny", "f16")
+    };
+    let bytes = make(&arguments);
+    assert_eq!(gguf::parse(&bytes, bytes.len() as u64).unwrap().layers(), 1);
+}
+
+#[test]
+fn a_failure_leaves_the_old_file_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut arguments = arguments(folder.path(), Architecture::Qwen3, "tiny", "q4_k_m");
+    arguments.header_only = true;
+    fs::write(&arguments.out, "old").unwrap();
+    let message = run(&arguments).unwrap_err().to_string();
+    assert!(message.contains("--header-only knows"), "{message}");
+    assert_eq!(fs::read(&arguments.out).unwrap(), b"old");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}

@@ -1,0 +1,257 @@
+//! The walls and the shape of the code, checked by a machine.
+//!
+//! Each finding names the file, the line, the rule and the way out. Not here: what clippy checks
+//! (functions over 70 lines, banned calls in `planner`, `unsafe` outside `llama-worker`).
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Lines of production code a file may have.
+const FILE_LINES_MAX: usize = 800;
+
+/// Words that only `dialect` may use: field names of vendors that mean nothing to the rest.
+const VENDOR_WORDS: &[&str] = &["\"finish_reason\"", "\"choices\"", "\"stream_options\"", "\"top_logprobs\""];
+
+/// Marks of unfinished work.
+const UNFINISHED: &[&str] = &["todo!(", "unimplemented!(", "#[ignore]"];
+
+/// Dependencies that only some crates may have, with the reason.
+const FENCED: &[(&str, &[&str], &str)] = &[
+    ("axum", &["gateway"], "only `gateway` speaks HTTP to clients"),
+    ("reqwest", &["library"], "only `library` reaches the internet"),
+    ("ureq", &["library"], "only `library` reaches the internet"),
+    ("hf-hub", &["library"], "only `library` reaches the internet"),
+    ("llama-cpp-sys-2", &["llama-worker"], "only `llama-worker` calls llama.cpp"),
+];
+
+/// Crates that must not depend on an asynchronous runtime, directly or through others.
+const PURE: &[&str] = &["planner", "worker-protocol", "dialect"];
+
+/// Everything that is wrong below `root`, one line each.
+pub(crate) fn findings(root: &Path) -> Vec<String> {
+    let mut findings = Vec::new();
+    for krate in crates(root) {
+        check_manifest(&krate, &mut findings);
+        for file in rust_files(&krate) {
+            check_file(root, &krate, &file, &mut findings);
+        }
+    }
+    for krate in PURE {
+        check_pure(root, krate, &mut findings);
+    }
+    findings
+}
+
+/// The findings as a report for a person.
+pub(crate) fn report(findings: &[String]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "{finding}");
+    }
+    text
+}
+
+/// Folders of all workspace members.
+fn crates(root: &Path) -> Vec<PathBuf> {
+    let mut crates = vec![root.join("fuzz"), root.join("xtask")];
+    crates.extend(entries(&root.join("crates")));
+    crates.retain(|krate| krate.join("Cargo.toml").is_file());
+    crates.sort();
+    crates
+}
+
+fn check_manifest(krate: &Path, findings: &mut Vec<String>) {
+    let path = krate.join("Cargo.toml");
+    let name = file_name(krate);
+    let Ok(text) = std::fs::read_to_string(&path) else {
+        return findings.push(format!("{}: cannot be read", path.display()));
+    };
+    if !text.contains(&format!("name = \"{name}\"")) {
+        findings.push(format!(
+            "{}: the package must be named like its folder, \"{name}\"",
+            path.display()
+        ));
+    }
+    if !text.contains("[lints]\nworkspace = true") {
+        findings.push(format!(
+            "{}: the workspace's lints are missing; add `[lints]` with `workspace = true`",
+            path.display()
+        ));
+    }
+    for (line, content) in (1..).zip(text.lines()) {
+        for (dependency, allowed, why) in FENCED {
+            let named = content.starts_with(&format!("{dependency} "))
+                || content.starts_with(&format!("{dependency}."));
+            if named && !allowed.contains(&name.as_str()) {
+                findings.push(format!("{}:{line}: {dependency} here, but {why}", path.display()));
+            }
+        }
+    }
+}
+
+fn check_file(root: &Path, krate: &Path, file: &Path, findings: &mut Vec<String>) {
+    let shown = file.strip_prefix(root).unwrap_or(file).display().to_string();
+    let Ok(text) = std::fs::read_to_string(file) else {
+        return findings.push(format!("{shown}: cannot be read"));
+    };
+    if !text.starts_with("//!") {
+        findings.push(format!("{shown}:1: must open with `//!`, saying what it is for"));
+    }
+    let is_test = is_test_file(krate, file);
+    let production = production_lines(&text);
+    if !is_test && production > FILE_LINES_MAX {
+        findings.push(format!(
+            "{shown}: {production} lines of production code, at most {FILE_LINES_MAX}; split it"
+        ));
+    }
+    for (line, content) in (1..).zip(text.lines()) {
+        check_line(&shown, line, content, krate, is_test, findings);
+    }
+    if file_name(file) == "limits.rs" {
+        check_limits(&shown, &text, findings);
+    }
+}
+
+fn check_line(
+    shown: &str,
+    line: usize,
+    content: &str,
+    krate: &Path,
+    is_test: bool,
+    findings: &mut Vec<String>,
+) {
+    let name = file_name(krate);
+    // This file names what it looks for.
+    if name == "xtask" {
+        return;
+    }
+    for mark in UNFINISHED {
+        if content.contains(mark) {
+            findings.push(format!("{shown}:{line}: `{mark}` is unfinished work; finish it"));
+        }
+    }
+    if content.trim_start().starts_with("unsafe ") && name != "llama-worker" {
+        findings.push(format!("{shown}:{line}: `unsafe` belongs to `llama-worker` alone"));
+    }
+    let speaks_vendor = ["dialect", "fuzz"].contains(&name.as_str()) || is_test;
+    for word in VENDOR_WORDS {
+        if !speaks_vendor && content.contains(word) {
+            findings.push(format!(
+                "{shown}:{line}: {word} is a vendor's word; only `dialect` may know it"
+            ));
+        }
+    }
+}
+
+/// Every bound has its reason: a doc comment above each constant.
+fn check_limits(shown: &str, text: &str, findings: &mut Vec<String>) {
+    let mut before = "";
+    for (line, content) in (1..).zip(text.lines()) {
+        if content.contains("const ") && content.contains(": ") && !before.starts_with("///") {
+            findings.push(format!("{shown}:{line}: a bound without its reason; add a `///` line"));
+        }
+        before = content.trim_start();
+    }
+}
+
+/// `cargo tree -i tokio` fails when the crate does not depend on it, and that is what we want.
+fn check_pure(root: &Path, krate: &str, findings: &mut Vec<String>) {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["tree", "--quiet", "-p", krate, "-e", "normal", "-i", "tokio"];
+    match Command::new(cargo).args(arguments).current_dir(root).output() {
+        Ok(output) if output.status.success() && !output.stdout.is_empty() => findings.push(
+            format!("crates/{krate}: depends on tokio, but it is pure; move the IO to its caller"),
+        ),
+        Ok(_) => {}
+        Err(error) => findings.push(format!("cannot run cargo tree for {krate}: {error}")),
+    }
+}
+
+/// Lines before the tests at the end of the file.
+fn production_lines(text: &str) -> usize {
+    let lines: Vec<&str> = text.lines().collect();
+    let tests = lines.windows(2).position(|pair| {
+        pair[0].trim() == "#[cfg(test)]" && pair[1].trim_start().starts_with("mod ")
+    });
+    tests.unwrap_or(lines.len())
+}
+
+fn is_test_file(krate: &Path, file: &Path) -> bool {
+    let inside = file.strip_prefix(krate).unwrap_or(file);
+    let in_test_folder = inside.starts_with("tests") || inside.starts_with("benches");
+    let test_name = ["tests.rs", "fake.rs"].contains(&file_name(file).as_str());
+    in_test_folder || test_name || inside.components().any(|part| part.as_os_str() == "tests")
+}
+
+/// All `.rs` files of a crate.
+fn rust_files(krate: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![krate.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for path in entries(&folder) {
+            if path.is_dir() {
+                if file_name(&path) != "target" {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let read = std::fs::read_dir(folder).into_iter().flatten();
+    read.filter_map(|entry| Some(entry.ok()?.path())).collect()
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_tree_is_tidy() {
+        let findings = findings(&root());
+        assert!(findings.is_empty(), "\n{}", report(&findings));
+    }
+
+    /// A crate with every fault, to see that each is found.
+    #[test]
+    fn faults_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let krate = folder.path().join("crates/engine");
+        std::fs::create_dir_all(krate.join("src")).unwrap();
+        std::fs::write(krate.join("Cargo.toml"), "name = \"motor\"\n[dependencies]\naxum = \"1\"\n")
+            .unwrap();
+        let long = "fn f() {}\n".repeat(FILE_LINES_MAX + 1);
+        let bad = format!("{long}    unsafe {{ }}\n    todo!()\n    \"choices\"\n");
+        std::fs::write(krate.join("src/lib.rs"), bad).unwrap();
+        std::fs::write(krate.join("src/limits.rs"), "//! x\npub const N: u8 = 1;\n").unwrap();
+        let found = report(&findings(folder.path()));
+        for expected in [
+            "must be named like its folder",
+            "the workspace's lints are missing",
+            "only `gateway` speaks HTTP",
+            "must open with `//!`",
+            "lines of production code",
+            "`unsafe` belongs to `llama-worker`",
+            "unfinished work",
+            "a vendor's word",
+            "a bound without its reason",
+        ] {
+            assert!(found.contains(expected), "not found: {expected}\n{found}");
+        }
+    }
+}
