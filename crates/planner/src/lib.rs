@@ -3,4 +3,6 @@
 //! Everything here is pure: values in, decisions out. No file, no clock, no randomness, no thread;
 //! the caller reads the files and tells the time. `clippy.toml` beside this crate enforces it.
 pub mod batch;
+pub mod fleet;
+pub mod gguf;
 pub mod threads;

@@ -1,1 +1,30 @@
-//! placeholder
+//! Child processes: starts, watches, measures and stops workers, and carries out what
+//! `planner::fleet` decides.
+//!
+//! One task ([`start`]) owns the fleet; everything else talks to it through [`Handle`]. A caller
+//! acquires a [`Lease`] on a model, asks it for [`Answer`]s, and drops both; a dropped wait, lease
+//! or answer is abandoned, released or cancelled by itself.
+//!
+//! Not here: which model may be resident (`planner`), what the frames mean (`worker-protocol`),
+//! HTTP (`gateway`), and where models come from (whoever implements [`Models`]).
+
+mod answer;
+mod bytes;
+mod config;
+mod error;
+mod handle;
+mod lease;
+pub mod limits;
+mod link;
+mod model;
+mod preflight;
+mod report;
+mod run_loop;
+
+pub use answer::Answer;
+pub use config::{Config, Patience};
+pub use error::{AcquireError, StopError};
+pub use handle::{Handle, start};
+pub use lease::Lease;
+pub use model::{Facts, Model, ModelSummary, Models, Need};
+pub use report::{Metrics, ModelMetrics, Resident, ResidentState};

@@ -1,0 +1,195 @@
+//! The words of the fleet: what it is told and what it decides.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+/// A moment, as time since some start that the caller chose once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct When(pub Duration);
+
+impl When {
+    /// The moment `wait` later; `None` if that is never.
+    #[must_use]
+    pub fn checked_add(self, wait: Duration) -> Option<Self> {
+        self.0.checked_add(wait).map(Self)
+    }
+
+    /// Time since an earlier moment; zero if it is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Names one request, from `Wanted` to `Released`. The caller never uses a number twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// Names one worker, from `Start` to `Exited`. The fleet never uses a number twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WorkerId(pub u64);
+
+/// A model as it is on disk now. A changed file is another model of the same name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Model {
+    /// The name that the operator and the clients use.
+    pub name: Arc<str>,
+    /// Differs when the file or the way to load it differs.
+    pub version: u64,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A request wants to use a model, which would need this many bytes.
+    Wanted {
+        /// Number of the request.
+        request: RequestId,
+        /// What it wants to use.
+        model: Model,
+        /// What a worker for it would need.
+        bytes: u64,
+    },
+    /// A request that waited does not wait any more.
+    Abandoned {
+        /// Number of the request.
+        request: RequestId,
+    },
+    /// A worker has loaded its model.
+    Ready {
+        /// Which worker.
+        worker: WorkerId,
+        /// What it was seen to hold; zero if that could not be found out.
+        measured_bytes: u64,
+    },
+    /// A worker was measured again.
+    Measured {
+        /// Which worker.
+        worker: WorkerId,
+        /// What it was seen to hold.
+        bytes: u64,
+    },
+    /// A worker is gone, and its memory with it.
+    Exited {
+        /// Which worker.
+        worker: WorkerId,
+        /// Why, in words for the person who asked for the model.
+        reason: String,
+    },
+    /// A request that was granted has ended.
+    Released {
+        /// Number of the request.
+        request: RequestId,
+    },
+    /// The operator wants a model stopped, whoever uses it.
+    StopAsked {
+        /// Its name, whatever the version.
+        name: Arc<str>,
+    },
+    /// Everything is to be stopped, and nothing started any more.
+    ShutdownAsked,
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Start a worker. It ends with `Exited`, even if it never started.
+    Start {
+        /// Its number from now on.
+        worker: WorkerId,
+        /// What it is to load.
+        model: Model,
+    },
+    /// Stop a worker. Its memory counts until `Exited`.
+    Stop {
+        /// Which worker.
+        worker: WorkerId,
+        /// Why.
+        why: StopReason,
+    },
+    /// Let a request use a worker, until `Released`.
+    Grant {
+        /// Number of the request.
+        request: RequestId,
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// Refuse a request.
+    Refuse {
+        /// Number of the request.
+        request: RequestId,
+        /// Why.
+        reason: Refusal,
+    },
+}
+
+/// Why a worker is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// Nobody used it for the configured time.
+    Idle,
+    /// Another model needs its memory, and nobody uses it.
+    Evicted,
+    /// The operator wants it.
+    Operator,
+    /// Everything is to be stopped.
+    Shutdown,
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The model would not fit if it were alone.
+    TooLarge {
+        /// What it needs.
+        needed_bytes: u64,
+        /// What there is.
+        budget_bytes: u64,
+    },
+    /// As many requests wait as may wait.
+    QueueFull {
+        /// How many that is.
+        limit: usize,
+    },
+    /// It waited as long as a request may wait.
+    WaitedTooLong {
+        /// How long that is.
+        limit: Duration,
+    },
+    /// The worker that it waited for exited while loading.
+    LoadFailed {
+        /// What its exit said.
+        reason: String,
+    },
+    /// The model failed to load so often that it is not tried for a while.
+    CoolingOff {
+        /// How often it failed.
+        failures: usize,
+        /// When it will be tried again.
+        retry_in: Duration,
+        /// What the last exit said.
+        reason: String,
+    },
+    /// The operator stopped the model.
+    Stopped,
+    /// Everything is being stopped.
+    ShuttingDown,
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:.3} s", self.0.as_secs_f64())
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Idle => "nobody used it",
+            Self::Evicted => "another model needs its memory",
+            Self::Operator => "the operator stopped it",
+            Self::Shutdown => "the hub is shutting down",
+        })
+    }
+}

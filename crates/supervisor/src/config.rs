@@ -1,0 +1,57 @@
+//! What the supervisor is told at its start.
+//!
+//! Not here: reading it from a file or choosing defaults for a machine (`resident`).
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::limits;
+
+/// How to run workers and how much memory they may take together.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The worker's program, `resident-llama`.
+    pub worker: PathBuf,
+    /// Where each model's worker writes what it says on standard error; made when missing.
+    pub logs_dir: PathBuf,
+    /// Memory that all workers may take together.
+    pub budget_bytes: u64,
+    /// A worker that nobody asked for this long is stopped; `Duration::MAX` keeps it.
+    pub idle_unload: Duration,
+    /// Sequences that may run in one step of a worker.
+    pub sequences_max: u32,
+    /// Threads of a step; `None` lets the worker adapt to what the machine can spare.
+    pub threads: Option<u32>,
+    /// Context of a model that has no setting of its own; `None` takes the smaller of its training
+    /// context and [`limits::CONTEXT_TOKENS_DEFAULT`].
+    pub context_tokens: Option<u32>,
+    /// How long to wait for a worker at each step.
+    pub patience: Patience,
+}
+
+/// How long to wait for a worker before it counts as broken. The defaults are in [`limits`]; tests
+/// shorten them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// From the start of the process to its first word.
+    pub hello: Duration,
+    /// Between two signs of progress while it loads.
+    pub load_progress: Duration,
+    /// For one frame to be taken from its standard input.
+    pub write: Duration,
+    /// Between closing its standard input and killing it.
+    pub stop_grace: Duration,
+    /// For all workers to be gone at shutdown.
+    pub shutdown: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            hello: limits::HELLO_WAIT_MAX,
+            load_progress: limits::LOAD_PROGRESS_WAIT_MAX,
+            write: limits::WRITE_WAIT_MAX,
+            stop_grace: limits::STOP_GRACE_MAX,
+            shutdown: limits::SHUTDOWN_WAIT_MAX,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! How the rest of the program talks to the supervisor.
+//!
+//! Not here: any decision; the run loop asks the fleet.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use planner::fleet::RequestId;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::{
+    config::Config,
+    error::{AcquireError, StopError},
+    lease::{Grant, Lease, Ticket},
+    limits::{INBOX_MESSAGES_MAX, REQUESTS_MAX},
+    model::{Model, ModelSummary, Models},
+    preflight::{Launch, Preflight},
+    report::{Metrics, Resident},
+    run_loop::{self, Message},
+};
+
+/// Starts the supervisor's task on the current tokio runtime (time and IO enabled). It ends after
+/// [`Handle::shutdown`]; aborting it kills all workers.
+pub fn start(config: Config, models: Arc<dyn Models>) -> (Handle, JoinHandle<()>) {
+    let (inbox, messages) = mpsc::channel(INBOX_MESSAGES_MAX);
+    let (ended, requests_ended) = mpsc::channel(REQUESTS_MAX);
+    let preflight = Preflight::new(config.context_tokens, config.sequences_max);
+    let shared = Shared {
+        inbox: inbox.clone(),
+        ended,
+        models,
+        preflight,
+        requests: AtomicU64::new(0),
+        shutdown_wait_max: config.patience.shutdown,
+    };
+    let task = tokio::spawn(run_loop::run(config, inbox, messages, requests_ended));
+    (Handle { shared: Arc::new(shared) }, task)
+}
+
+/// The way to the supervisor; clones share it.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    inbox: mpsc::Sender<Message>,
+    ended: mpsc::Sender<RequestId>,
+    models: Arc<dyn Models>,
+    preflight: Preflight,
+    requests: AtomicU64,
+    shutdown_wait_max: Duration,
+}
+
+/// A request that waits. Dropped in this order, so that whoever sees the ticket's end also sees
+/// that nobody listens for the grant any more.
+struct Wait {
+    granted: oneshot::Receiver<Result<Grant, AcquireError>>,
+    ticket: Ticket,
+}
+
+impl Handle {
+    /// All models with what their headers say, ordered by name. Reads the headers of files that
+    /// are new or changed, so call it where blocking is allowed when there may be many.
+    #[must_use]
+    pub fn models(&self) -> Vec<ModelSummary> {
+        let models = self.shared.models.list();
+        models.iter().map(|model| self.shared.preflight.summary(model)).collect()
+    }
+
+    /// The model of exactly this name. Reads its header if the file is new or changed.
+    #[must_use]
+    pub fn model(&self, name: &str) -> Option<ModelSummary> {
+        let model = self.shared.models.find(name)?;
+        Some(self.shared.preflight.summary(&model))
+    }
+
+    /// Waits until the model is loaded and may be used. Dropping the future abandons the wait.
+    ///
+    /// # Errors
+    /// See [`AcquireError`]; each is final for this request.
+    pub async fn acquire(&self, model: &str) -> Result<Lease, AcquireError> {
+        let launch = self.launch(model).await?;
+        let ticket = self.ticket(model)?;
+        let (reply, granted) = oneshot::channel();
+        let request = ticket.request();
+        let wait = Wait { granted, ticket };
+        let wanted = Message::Wanted { request, launch: Box::new(launch), reply };
+        self.shared.inbox.send(wanted).await.map_err(|_| AcquireError::ShuttingDown)?;
+        wait.lease().await
+    }
+
+    /// The models that hold memory, ordered by name. Empty once the hub is down.
+    pub async fn residents(&self) -> Vec<Resident> {
+        self.ask(|reply| Message::Residents { reply }).await.unwrap_or_default()
+    }
+
+    /// Stops a model by the operator's hand, whoever uses it: open answers end with `Failed`, and
+    /// requests that wait for it are refused. Returns when its processes were told, not when
+    /// they are gone; [`Self::residents`] shows that.
+    ///
+    /// # Errors
+    /// [`StopError::NotRunning`] when no worker of it runs.
+    pub async fn stop(&self, model: &str) -> Result<(), StopError> {
+        let name = model.to_owned();
+        self.ask(|reply| Message::Stop { name, reply }).await.unwrap_or(Err(StopError::ShuttingDown))
+    }
+
+    /// Stops all workers, refuses everyone who waits, and returns when all processes are gone, or
+    /// after a bounded time.
+    pub async fn shutdown(&self) {
+        // An error means that the task is gone already, which is what was asked for.
+        let (reply, done) = oneshot::channel();
+        if self.shared.inbox.send(Message::Shutdown { reply }).await.is_ok() {
+            let wait_max = self.shared.shutdown_wait_max;
+            if tokio::time::timeout(wait_max, done).await.is_err() {
+                tracing::warn!(wait_ms_max = wait_max.as_millis(), "some worker is still there");
+            }
+        }
+    }
+
+    /// Counters since the start, and what is true now. All zero once the hub is down.
+    pub async fn metrics(&self) -> Metrics {
+        self.ask(|reply| Message::Metrics { reply }).await.unwrap_or_default()
+    }
+
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.inbox.send(message(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Finding a model and reading its header touch the disk.
+    async fn launch(&self, name: &str) -> Result<Launch, AcquireError> {
+        let shared = Arc::clone(&self.shared);
+        let name = name.to_owned();
+        let looked_up = tokio::task::spawn_blocking(move || {
+            let Some(model) = shared.models.find(&name) else {
+                return Err(unknown(name, &shared.models.list()));
+            };
+            shared.preflight.launch(&model)
+        });
+        // The runtime cancels a blocking task only when it goes down.
+        looked_up.await.unwrap_or(Err(AcquireError::ShuttingDown))
+    }
+
+    fn ticket(&self, model: &str) -> Result<Ticket, AcquireError> {
+        let request = RequestId(self.shared.requests.fetch_add(1, Ordering::Relaxed));
+        match self.shared.ended.clone().try_reserve_owned() {
+            Ok(ended) => Ok(Ticket::new(request, ended)),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(AcquireError::Overloaded {
+                name: model.to_owned(),
+                message: format!("{REQUESTS_MAX} requests are open already"),
+            }),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(AcquireError::ShuttingDown),
+        }
+    }
+}
+
+impl Wait {
+    async fn lease(mut self) -> Result<Lease, AcquireError> {
+        let grant = (&mut self.granted).await.unwrap_or(Err(AcquireError::ShuttingDown))?;
+        Ok(Lease::new(grant, self.ticket))
+    }
+}
+
+fn unknown(name: String, models: &[Model]) -> AcquireError {
+    /// Names less alike than this are a guess, not a slip of the finger.
+    const LIKENESS_MIN: f64 = 0.7;
+    let likeness = |model: &Model| strsim::jaro_winkler(&model.name, &name);
+    let nearest = models
+        .iter()
+        .filter(|model| likeness(model) >= LIKENESS_MIN)
+        .max_by(|one, other| likeness(one).total_cmp(&likeness(other)))
+        .map(|model| model.name.clone());
+    AcquireError::UnknownModel { name, nearest }
+}

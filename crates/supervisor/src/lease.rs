@@ -1,0 +1,93 @@
+//! The right to use a loaded model, and the ticket that every request holds from its wait to its
+//! end.
+
+use std::sync::Arc;
+
+use planner::fleet::RequestId;
+use tokio::sync::mpsc;
+use worker_protocol::{Command, Embed, Failure, FailureKind, Generate, Loaded};
+
+use crate::{answer::Answer, link::Link};
+
+/// The right to use a loaded model. While it or a clone or an [`Answer`] of it exists, the model
+/// is not unloaded, except by the operator's hand or at shutdown.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    held: Arc<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    grant: Grant,
+    /// Released when the last clone is dropped.
+    _ticket: Ticket,
+}
+
+/// What the run loop gives to a request that may go on.
+#[derive(Debug, Clone)]
+pub(crate) struct Grant {
+    pub(crate) link: Arc<Link>,
+    pub(crate) loaded: Arc<Loaded>,
+}
+
+/// One request, waiting or leased. Dropping it tells the run loop that the request ended; its
+/// place in that queue was taken at the start, so that this never waits and never fails.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    request: RequestId,
+    ended: Option<mpsc::OwnedPermit<RequestId>>,
+}
+
+impl Lease {
+    pub(crate) fn new(grant: Grant, ticket: Ticket) -> Self {
+        Self { held: Arc::new(Held { grant, _ticket: ticket }) }
+    }
+
+    /// What the worker said about the model.
+    #[must_use]
+    pub fn loaded(&self) -> &Loaded {
+        &self.held.grant.loaded
+    }
+
+    /// Asks for text. The answer's first event says so if the worker is gone or overloaded.
+    #[must_use]
+    pub fn generate(&self, generate: Generate) -> Answer {
+        Answer::begin(self.clone(), |request| Command::Generate { request, generate })
+    }
+
+    /// Asks for embeddings. The answer's first event says so if the worker is gone or overloaded.
+    #[must_use]
+    pub fn embed(&self, embed: Embed) -> Answer {
+        Answer::begin(self.clone(), |request| Command::Embed { request, embed })
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.held.grant.link
+    }
+
+    /// Why the worker is gone.
+    pub(crate) fn failure(&self) -> Failure {
+        self.link().closed().unwrap_or_else(|| Failure {
+            kind: FailureKind::Broken,
+            message: "the model's worker is going away; send the request again".to_owned(),
+        })
+    }
+}
+
+impl Ticket {
+    pub(crate) fn new(request: RequestId, ended: mpsc::OwnedPermit<RequestId>) -> Self {
+        Self { request, ended: Some(ended) }
+    }
+
+    pub(crate) fn request(&self) -> RequestId {
+        self.request
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(ended) = self.ended.take() {
+            ended.send(self.request);
+        }
+    }
+}

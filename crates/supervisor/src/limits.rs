@@ -1,0 +1,78 @@
+//! Every bound of the supervisor, with its reason.
+
+use std::time::Duration;
+
+use worker_protocol::limits::EVENT_CREDIT;
+
+/// Context of a model for which nobody chose one. Long enough for a coding agent's system prompt
+/// with its tools; much longer would cost gigabytes of cache that most conversations never fill.
+pub const CONTEXT_TOKENS_DEFAULT: u32 = 16_384;
+
+/// Tokens a worker computes in one step; the footprint's compute buffers follow from it.
+pub const STEP_TOKENS_MAX: u32 = 512;
+
+/// Bytes of a header that are read before the file counts as hostile. The largest honest headers
+/// hold a vocabulary of 260,000 tokens with merges, some 20 MB.
+pub const HEADER_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of a header that are read first; enough for a model without a vocabulary.
+pub const HEADER_BYTES_FIRST: usize = 1 << 20;
+
+/// Messages that wait for the run loop. Each is handled in microseconds, so a longer queue would
+/// only hide a loop that stands still.
+pub const INBOX_MESSAGES_MAX: usize = 1_024;
+
+/// Requests that may wait or hold a lease at once, over all models. Far above what one machine can
+/// serve, low enough that their book-keeping is no burden.
+pub const REQUESTS_MAX: usize = 4_096;
+
+/// Frames that wait to be written to one worker. An open answer holds one place for its cancel, so
+/// this also bounds the answers that may be open on one worker.
+pub const COMMANDS_WAITING_MAX: usize = 1_024;
+
+/// Events of one request that were read from the worker and not yet taken: the credit, the last
+/// event, which needs none, and one to notice a worker that does not count.
+pub const EVENTS_WAITING_MAX: usize = EVENT_CREDIT as usize + 2;
+
+/// Bytes read from a worker's pipe at once; the size of a pipe on Linux.
+pub const READ_BYTES: usize = 64 << 10;
+
+/// From the start of a worker to its first word. A virus scanner may hold up a new program for many
+/// seconds, nothing honest holds it up for longer than this.
+pub const HELLO_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Between two signs of progress while loading. The last stretch has none: the engine warms up by
+/// reading all weights once, which takes minutes for 40 GB on a slow disk.
+pub const LOAD_PROGRESS_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// For one frame to be taken from a worker's standard input. Its reader does nothing else, so one
+/// that does not read for this long hangs.
+pub const WRITE_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Between closing a worker's standard input and killing it. It leaves at end of file without any
+/// tidying up, so this is generous.
+pub const STOP_GRACE_MAX: Duration = Duration::from_secs(3);
+
+/// For all workers to be gone at shutdown; longer than [`STOP_GRACE_MAX`] and a kill.
+pub const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(8);
+
+/// After a worker's exit, for what it wrote before to come out of its pipes. A process that
+/// inherited them may hold them open for ever.
+pub const DRAIN_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// Between two measurements of a worker's memory while it is in use. Walking the page table of a
+/// large process takes a tenth of a second.
+pub const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Bytes of one model's log; at this size it becomes the old log, and the old one is deleted.
+pub const LOG_BYTES_MAX: u64 = 4 << 20;
+
+/// Bytes of one line on a worker's standard error; longer ones are cut.
+pub const LOG_LINE_BYTES_MAX: usize = 4 << 10;
+
+/// Lines of standard error that wait to be written to disk; more are dropped and counted, so that
+/// a full or slow disk never holds up a worker.
+pub const LOG_LINES_WAITING_MAX: usize = 1_024;
+
+/// Last lines of standard error that are kept in memory, for the message when the worker dies.
+pub const LOG_LINES_KEPT: usize = 40;

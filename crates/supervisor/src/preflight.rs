@@ -1,0 +1,157 @@
+//! What is known about a model before a process is started for it: its header is read and its
+//! memory predicted, so that a hopeless start is refused with the reason.
+//!
+//! Not here: the format (`planner::gguf`), the formulas (`planner::footprint`).
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use planner::{fleet, gguf};
+
+use crate::{
+    error::AcquireError,
+    limits::CONTEXT_TOKENS_DEFAULT,
+    model::{Facts, Model, ModelSummary},
+};
+
+mod header;
+
+/// Looks at files and remembers what it saw, until they change.
+#[derive(Debug)]
+pub(crate) struct Preflight {
+    context_tokens: Option<u32>,
+    sequences_max: u32,
+    /// The last look at each file. As many as there are model files.
+    seen: Mutex<BTreeMap<PathBuf, Look>>,
+}
+
+/// What a worker for a model would be and need.
+#[derive(Debug, Clone)]
+pub(crate) struct Launch {
+    /// The model, as the fleet names it.
+    pub(crate) model: fleet::Model,
+    /// Its file.
+    pub(crate) path: PathBuf,
+    /// Context cells to load it with.
+    pub(crate) context_tokens: u32,
+    /// Memory it needs by prediction.
+    pub(crate) needed_bytes: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Look {
+    stamp: Stamp,
+    facts: Arc<Result<Facts, String>>,
+}
+
+/// While this stays the same, so does what a look would find.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Stamp {
+    file_bytes: u64,
+    modified_unix_s: u64,
+    context_tokens: Option<u32>,
+}
+
+impl Preflight {
+    /// `context_tokens` holds for models that have no setting of their own.
+    pub(crate) fn new(context_tokens: Option<u32>, sequences_max: u32) -> Self {
+        Self { context_tokens, sequences_max, seen: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// The model and what its header says.
+    pub(crate) fn summary(&self, model: &Model) -> ModelSummary {
+        ModelSummary {
+            name: model.name.clone(),
+            path: model.path.clone(),
+            file_bytes: model.file_bytes,
+            modified_unix_s: model.modified_unix_s,
+            facts: (*self.look(model)).clone(),
+        }
+    }
+
+    /// What to start for this model.
+    pub(crate) fn launch(&self, model: &Model) -> Result<Launch, AcquireError> {
+        match &*self.look(model) {
+            Ok(facts) => Ok(Launch {
+                model: fleet::Model { name: model.name.as_str().into(), version: self.version(model) },
+                path: model.path.clone(),
+                context_tokens: facts.context_tokens,
+                needed_bytes: facts.needed_bytes,
+            }),
+            Err(message) => Err(AcquireError::Unusable {
+                name: model.name.clone(),
+                message: message.clone(),
+            }),
+        }
+    }
+
+    fn look(&self, model: &Model) -> Arc<Result<Facts, String>> {
+        let stamp = self.stamp(model);
+        let known = self.lock().get(&model.path).cloned();
+        if let Some(look) = known
+            && look.stamp == stamp
+        {
+            return look.facts;
+        }
+        // Outside the lock: a slow disk must not hold up requests for other models. Two that look
+        // at the same file at once find the same.
+        let facts = Arc::new(self.read(model, &stamp));
+        self.lock().insert(model.path.clone(), Look { stamp, facts: Arc::clone(&facts) });
+        facts
+    }
+
+    fn read(&self, model: &Model, stamp: &Stamp) -> Result<Facts, String> {
+        let header = header::read(&model.path)?;
+        if !header.is_model() {
+            let path = model.path.display();
+            return Err(format!(
+                "{path} is a companion file (a projector, adapter or vocabulary), not a model; \
+                 name the model's own file"
+            ));
+        }
+        Ok(facts(&header, stamp.context_tokens, self.sequences_max))
+    }
+
+    fn stamp(&self, model: &Model) -> Stamp {
+        Stamp {
+            file_bytes: model.file_bytes,
+            modified_unix_s: model.modified_unix_s,
+            context_tokens: model.context_tokens.or(self.context_tokens),
+        }
+    }
+
+    /// Tells two files of one name apart, and two ways to load one file. Lives in this process
+    /// only, so the hash needs no stability.
+    fn version(&self, model: &Model) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&model.path, self.stamp(model)).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, Look>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn facts(header: &gguf::Header, context_tokens: Option<u32>, sequences_max: u32) -> Facts {
+    let trained = header.context_trained_tokens().and_then(|tokens| u32::try_from(tokens).ok());
+    let context_tokens = context_tokens
+        .unwrap_or_else(|| CONTEXT_TOKENS_DEFAULT.min(trained.unwrap_or(CONTEXT_TOKENS_DEFAULT)))
+        .max(1);
+    let needs = header::needs(header, context_tokens, sequences_max);
+    Facts {
+        architecture: header.architecture().to_owned(),
+        parameters: header.parameters(),
+        quantization: header.quantization(),
+        context_tokens_trained: trained,
+        context_tokens,
+        generates: header.generates(),
+        chat_template: header.chat_template().is_some(),
+        needed_bytes: needs.iter().fold(0, |sum: u64, need| sum.saturating_add(need.bytes)),
+        needs,
+    }
+}

@@ -1,0 +1,82 @@
+//! Reads the header of a GGUF file, all parts of a split one, and says what it needs in memory.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use planner::gguf::{self, Header};
+
+use crate::{
+    limits::{HEADER_BYTES_FIRST, HEADER_BYTES_MAX},
+    model::Need,
+};
+
+/// The header of the whole model; the error names the file, the problem and the way out.
+pub(super) fn read(path: &Path) -> Result<Header, String> {
+    let mut header = read_one(path)?;
+    for part in parts(path, header.split_files())? {
+        header.tensors.append(&mut read_one(&part)?.tensors);
+    }
+    Ok(header)
+}
+
+/// What the model needs in memory when it is loaded.
+pub(super) fn needs(header: &Header, context_tokens: u32, sequences_max: u32) -> Vec<Need> {
+    let _ = (context_tokens, sequences_max);
+    vec![Need { what: "weights".to_owned(), bytes: header.tensor_bytes(), why: "all tensors".to_owned() }]
+}
+
+/// Reads more and more of the file until the header is whole.
+fn read_one(path: &Path) -> Result<Header, String> {
+    let shown = path.display();
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => format!("{shown} does not exist; put the file back, or remove the model"),
+        std::io::ErrorKind::PermissionDenied => format!("{shown} may not be read; change its permissions"),
+        _ => format!("{shown} cannot be read: {error}; check the disk it is on"),
+    };
+    let mut file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(format!("{shown} is not a file; name the model's GGUF file"));
+    }
+    let mut prefix = Vec::new();
+    let mut wanted_bytes = HEADER_BYTES_FIRST;
+    loop {
+        let more = u64::try_from(wanted_bytes.saturating_sub(prefix.len())).unwrap_or(u64::MAX);
+        let had_bytes = prefix.len();
+        (&mut file).take(more).read_to_end(&mut prefix).map_err(unreadable)?;
+        let needed_bytes = match gguf::parse(&prefix, metadata.len()) {
+            Ok(header) => return Ok(header),
+            Err(gguf::Error::Incomplete { needed_bytes }) => needed_bytes,
+            Err(error) => return Err(format!("{shown}: {error}")),
+        };
+        if prefix.len() == had_bytes {
+            return Err(format!("{shown} ends inside its header; download it again"));
+        }
+        let needed_bytes = usize::try_from(needed_bytes).unwrap_or(usize::MAX);
+        if needed_bytes > HEADER_BYTES_MAX || prefix.len() >= HEADER_BYTES_MAX {
+            return Err(format!(
+                "{shown} has a header of more than {HEADER_BYTES_MAX} bytes, which no real model \
+                 has; get it from another source"
+            ));
+        }
+        wanted_bytes = needed_bytes.max(prefix.len().saturating_mul(2)).min(HEADER_BYTES_MAX);
+    }
+}
+
+/// The further files of a split model; the first is named `…-00001-of-00003.gguf`.
+fn parts(path: &Path, count: Option<u64>) -> Result<Vec<PathBuf>, String> {
+    let Some(count) = count else { return Ok(Vec::new()) };
+    let shown = path.display();
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let stem = name.strip_suffix(&format!("-00001-of-{count:05}.gguf")).ok_or_else(|| {
+        format!(
+            "{shown} is one of {count} parts; serve the first, which must keep its name \
+             ending in -00001-of-{count:05}.gguf, with the others beside it"
+        )
+    })?;
+    let part = |number| path.with_file_name(format!("{stem}-{number:05}-of-{count:05}.gguf"));
+    Ok((2..=count).map(part).collect())
+}

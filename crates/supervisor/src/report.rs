@@ -1,0 +1,94 @@
+//! What the supervisor says about itself.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use worker_protocol::Stats;
+
+/// A model that holds memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resident {
+    /// The model's name.
+    pub name: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// Where its worker is in its life.
+    pub state: ResidentState,
+    /// Bytes that the ledger counts for it: the larger of promise and measurement.
+    pub booked_bytes: u64,
+    /// Bytes that the process was last seen to hold.
+    pub measured_bytes: Option<u64>,
+    /// Process id, once it was started.
+    pub pid: Option<u32>,
+    /// Context cells that all its sequences share.
+    pub context_tokens: u32,
+    /// Requests that hold a lease on it.
+    pub leased: u32,
+    /// Requests that wait for it.
+    pub waiting: u32,
+    /// The worker's own counters, once it sent some.
+    pub stats: Option<Stats>,
+    /// How long nobody has used it; `None` while it is in use.
+    pub idle_for: Option<Duration>,
+    /// When it will be stopped unless someone uses it; `None` when it will not.
+    pub unload_in: Option<Duration>,
+}
+
+/// Where a worker is in its life.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ResidentState {
+    /// Loading; the share that is done, from 0 to 1.
+    Loading {
+        /// From 0 to 1.
+        fraction: f32,
+    },
+    /// Ready for requests.
+    Ready,
+    /// Told to stop; its memory counts until its exit is seen.
+    Stopping,
+}
+
+/// Counters since the start of the hub, and what is true now.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Metrics {
+    /// Workers that were started.
+    pub workers_started: u64,
+    /// Workers that ended although nobody had asked them to, failed loads included.
+    pub workers_crashed: u64,
+    /// Loads that failed.
+    pub loads_failed: u64,
+    /// Requests that got a lease.
+    pub requests_granted: u64,
+    /// Requests that were refused, by reason.
+    pub requests_refused: BTreeMap<&'static str, u64>,
+    /// Requests whose caller left while they waited.
+    pub requests_abandoned: u64,
+    /// Requests that wait now.
+    pub waiting: u32,
+    /// Bytes that all workers hold by the ledger.
+    pub booked_bytes: u64,
+    /// Bytes they may hold.
+    pub budget_bytes: u64,
+    /// What each model did since the start of the hub, ordered by name.
+    pub models: Vec<ModelMetrics>,
+}
+
+/// What one model did since the start of the hub, over all its workers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelMetrics {
+    /// The model's name.
+    pub name: String,
+    /// Bytes that its workers hold by the ledger now.
+    pub booked_bytes: u64,
+    /// Requests that run now.
+    pub running: u32,
+    /// Requests that wait for a sequence now.
+    pub waiting: u32,
+    /// Context cells in use now.
+    pub cells_used: u32,
+    /// Prompt tokens processed.
+    pub prefill_tokens: u64,
+    /// Prompt tokens found in the cache.
+    pub cached_tokens: u64,
+    /// Tokens generated.
+    pub decode_tokens: u64,
+}
