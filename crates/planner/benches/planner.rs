@@ -1,0 +1,145 @@
+//! What decisions cost: a step of the batch planner and a header of a real model's size.
+//!
+//! Run with `cargo bench -p planner`. Not here: whether the decisions are right (tests), and what a
+//! whole request costs (`resident bench`).
+
+use std::hint::black_box;
+
+use divan::Bencher;
+use planner::{
+    batch::{Batch, Shape},
+    gguf,
+};
+
+fn main() {
+    divan::main();
+}
+
+/// Tokens of each stream before the measured steps.
+const PROMPT_TOKENS: u32 = 128;
+
+/// One step of so many running streams, the sampled tokens included. A step of the engine takes
+/// milliseconds; this must be a small part of one.
+#[divan::bench(args = [8, 64])]
+fn batch_step(bencher: Bencher, streams: u32) {
+    bencher.with_inputs(|| running(streams)).bench_local_refs(|batch| {
+        let step = batch.step(black_box(None));
+        for row in step.rows.iter().filter(|row| row.output) {
+            black_box(batch.accept(row.key, row.token));
+        }
+        step
+    });
+}
+
+/// Admission of one request beside so many running streams whose prompts it does not share.
+#[divan::bench(args = [7, 63])]
+fn batch_admit(bencher: Bencher, streams: u32) {
+    let waiting = || {
+        let mut batch = with_room(streams + 1, streams);
+        let submitted = batch.submit(u64::MAX, prompt(u32::MAX / PROMPT_TOKENS));
+        assert_eq!(submitted, Ok(()));
+        batch
+    };
+    bencher.with_inputs(waiting).bench_local_refs(|batch| {
+        let admissions = batch.admit();
+        assert_eq!(admissions.len(), 1, "there is room for it");
+        admissions
+    });
+}
+
+/// A header with a vocabulary of 150,000 tokens, its types and its merges, and 400 tensors.
+#[divan::bench]
+fn gguf_parse_150k_vocabulary(bencher: Bencher) {
+    let (header, file_bytes) = header();
+    bencher
+        .counter(divan::counter::BytesCount::of_slice(&header))
+        .bench_local(|| gguf::parse(black_box(&header), file_bytes).expect("a whole header"));
+}
+
+fn running(streams: u32) -> Batch {
+    with_room(streams, streams)
+}
+
+/// A batch of `sequences` in which `streams` are past their prompts.
+fn with_room(sequences: u32, streams: u32) -> Batch {
+    let shape = Shape { cells: sequences * 1024, sequences, step_tokens_max: 512, trims: true };
+    let mut batch = Batch::new(shape);
+    for stream in 0..streams {
+        assert_eq!(batch.submit(stream.into(), prompt(stream)), Ok(()));
+    }
+    loop {
+        assert!(batch.admit().len() <= sequences as usize);
+        let step = batch.step(None);
+        let is_in_prompts = step.prefill_rows > 0;
+        for row in step.rows.iter().filter(|row| row.output) {
+            let _continues = batch.accept(row.key, row.token);
+        }
+        if !is_in_prompts {
+            return batch;
+        }
+    }
+}
+
+/// A prompt that no other stream's begins like.
+fn prompt(stream: u32) -> Vec<u32> {
+    (0..PROMPT_TOKENS).map(|position| stream.wrapping_mul(PROMPT_TOKENS) + position).collect()
+}
+
+const TOKENS: u32 = 150_000;
+const TENSORS: u64 = 400;
+const TENSOR_FLOATS: u64 = 8;
+const STRING: u32 = 8;
+const INTEGER: u32 = 5;
+const ARRAY: u32 = 9;
+
+/// A header and the length of its file.
+fn header() -> (Vec<u8>, u64) {
+    let tokens: Vec<u8> = (0..TOKENS).flat_map(|id| text(&format!("token{id}"))).collect();
+    let types: Vec<u8> = (0..TOKENS).flat_map(|_| 1_u32.to_le_bytes()).collect();
+    let merges: Vec<u8> = (0..TOKENS).flat_map(|id| text(&format!("to ken{id}"))).collect();
+    let architecture = [STRING.to_le_bytes().to_vec(), text("llama")].concat();
+    let pairs = [
+        ("general.architecture", architecture),
+        ("llama.block_count", whole(32)),
+        ("llama.context_length", whole(32768)),
+        ("llama.embedding_length", whole(4096)),
+        ("llama.attention.head_count", whole(32)),
+        ("tokenizer.ggml.tokens", array(STRING, &tokens)),
+        ("tokenizer.ggml.token_type", array(INTEGER, &types)),
+        ("tokenizer.ggml.merges", array(STRING, &merges)),
+    ];
+    let mut bytes = b"GGUF".to_vec();
+    bytes.extend(3_u32.to_le_bytes());
+    bytes.extend(TENSORS.to_le_bytes());
+    bytes.extend((pairs.len() as u64).to_le_bytes());
+    for (key, value) in pairs {
+        bytes.extend(text(key));
+        bytes.extend(value);
+    }
+    let tensor_bytes = TENSOR_FLOATS * 4;
+    for index in 0..TENSORS {
+        bytes.extend(text(&format!("blk.{index}.weight")));
+        bytes.extend(1_u32.to_le_bytes());
+        bytes.extend(TENSOR_FLOATS.to_le_bytes());
+        bytes.extend(0_u32.to_le_bytes());
+        bytes.extend((index * tensor_bytes).to_le_bytes());
+    }
+    let file_bytes = (bytes.len() as u64).next_multiple_of(32) + TENSORS * tensor_bytes;
+    (bytes, file_bytes)
+}
+
+fn text(text: &str) -> Vec<u8> {
+    [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+fn whole(value: u32) -> Vec<u8> {
+    [4_u32.to_le_bytes(), value.to_le_bytes()].concat()
+}
+
+fn array(element: u32, content: &[u8]) -> Vec<u8> {
+    let mut bytes = ARRAY.to_le_bytes().to_vec();
+    bytes.extend(element.to_le_bytes());
+    bytes.extend(u64::from(TOKENS).to_le_bytes());
+    bytes.extend(content);
+    bytes
+}
