@@ -1,0 +1,93 @@
+//! `resident bench` on the command line: its flags and its help.
+
+use clap::{Args, Subcommand};
+
+use crate::cli::{Place, Serving};
+
+/// How the figures come about, for `resident bench --help`.
+const METHOD: &str = "\
+How it is measured:
+  A hub of its own is started as a child process on a free port, so that what is measured is this
+  very program. The other side is `resident-llama plain`, a loop over llama.cpp's own functions with
+  nothing around it. Both use the same model, prompts of the same length and the same number of
+  threads, and take turns, so that a busy machine hurts both. Figures are the best of all rounds,
+  and MEDIAN is the median of the ratios of neighbouring turns.
+
+  prefill   prompt tokens a second, over HTTP from sending the requests to the last first token. The
+            prompt tokens are shared out: with 4 streams and 512 tokens each prompt has 128.
+  decode    tokens a second of all streams, over HTTP from sending the requests to the last token.
+            The prompts are those of the prefill, so the hub finds them in its cache.
+  plain     llama.cpp with one cache for all streams (unified) and with one for each (split); the
+            better one counts.
+  added     what the client waits beyond the time the worker took, as the worker reports it: of a
+            request with one token in and one out, and of a stream of 8, divided by its tokens. Time
+            that the measuring client takes itself is in it.
+  memory    resident pages of the hub before any model is loaded, shared libraries included.";
+
+/// `resident bench`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_long_help = METHOD)]
+pub(crate) struct Bench {
+    /// Another measurement than speed beside a plain loop.
+    #[command(subcommand)]
+    pub(crate) other: Option<Other>,
+    /// Name of a model, or a .gguf file [default: the only one there is]
+    pub(crate) model: Option<String>,
+    /// Numbers of streams that run at once
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2,4,8")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) streams: Vec<u32>,
+    /// Tokens that all prompts of a turn have together
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
+    pub(crate) prompt_tokens: u32,
+    #[command(flatten)]
+    pub(crate) effort: Effort,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
+}
+
+/// How much is measured, and how it is said.
+#[derive(Debug, Args)]
+pub(crate) struct Effort {
+    /// Tokens of each answer
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    pub(crate) tokens: u32,
+    /// How often everything is measured
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Further measurements.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Other {
+    /// Measure how the worker shares the cores with other programs
+    Threads(Threads),
+    /// Keep one core busy until standard input ends
+    #[command(hide = true)]
+    Spin,
+}
+
+/// `resident bench threads`
+#[derive(Debug, Args)]
+pub(crate) struct Threads {
+    /// Name of a model, or a .gguf file [default: the only one there is]
+    pub(crate) model: Option<String>,
+    /// Cores that other processes keep busy
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=1024))]
+    pub(crate) busy: u32,
+    #[command(flatten)]
+    pub(crate) effort: Effort,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
+}

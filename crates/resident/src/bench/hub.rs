@@ -1,0 +1,201 @@
+//! A hub to measure: the real program as a child process, with nothing of the user's own hub.
+//!
+//! It listens on a free port of this machine and keeps its files in a temporary folder. When it is
+//! dropped, it is killed; its workers leave with it.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Instant,
+};
+
+use anyhow::{Context as _, bail};
+use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
+use tokio::{
+    process::{Child, Command},
+    time,
+};
+
+use super::{
+    client::Client,
+    limits::{HUB_LOOK_INTERVAL, HUB_SETTLE, HUB_START_TRIES, HUB_START_WAIT, LOG_LINES_SHOWN},
+};
+use crate::exit::Code;
+
+/// The name under which the measured model is served.
+pub(crate) const MODEL: &str = "measured";
+
+/// What the hub is started with.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    /// The model's file.
+    pub(crate) model: PathBuf,
+    /// The worker's executable, if it is not beside ours.
+    pub(crate) worker: Option<PathBuf>,
+    /// Context of the model.
+    pub(crate) context_tokens: u32,
+    /// Sequences that run in one step.
+    pub(crate) parallel: u32,
+    /// Threads of a step; `None` adapts.
+    pub(crate) threads: Option<u32>,
+    /// Memory for models.
+    pub(crate) budget_bytes: u64,
+}
+
+/// A running hub.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    child: Child,
+    address: SocketAddr,
+    /// Deleted when dropped.
+    _folder: tempfile::TempDir,
+}
+
+/// What a process holds in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Memory {
+    /// Its pages in memory, those shared with other processes included.
+    pub(crate) resident_bytes: u64,
+    /// The same with shared pages counted in parts, where the system says so.
+    pub(crate) proportional_bytes: Option<u64>,
+}
+
+impl Hub {
+    /// Starts a hub and waits until it answers.
+    ///
+    /// # Errors
+    /// When it cannot be started, or leaves or stays silent; with the end of its log.
+    pub(crate) async fn start(setup: &Setup) -> anyhow::Result<Self> {
+        let mut tries = 1;
+        loop {
+            match Self::try_start(setup).await? {
+                Some(hub) => return Ok(hub),
+                None if tries < HUB_START_TRIES => tries += 1,
+                None => bail!("{tries} free ports in a row were taken before the hub got them"),
+            }
+        }
+    }
+
+    /// A new connection to it.
+    ///
+    /// # Errors
+    /// When it does not listen any more.
+    pub(crate) async fn client(&self) -> anyhow::Result<Client> {
+        Client::connect(self.address).await.context("cannot connect to the hub that was started")
+    }
+
+    /// What the hub's own process holds, workers excluded, a moment after it was left alone.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub(crate) async fn memory(&self) -> anyhow::Result<Memory> {
+        time::sleep(HUB_SETTLE).await;
+        let pid = self.child.id().context("the hub left")?;
+        let mut system = System::new()?;
+        let memory = ProcessRefreshKind::nothing().with_memory().without_tasks();
+        let own = Pid::from_u32(pid);
+        system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, memory);
+        let process = system.process(own).context("the hub left")?;
+        Ok(Memory { resident_bytes: process.memory(), proportional_bytes: proportional_bytes(pid) })
+    }
+
+    /// `None` means that somebody else took the port.
+    async fn try_start(setup: &Setup) -> anyhow::Result<Option<Self>> {
+        let address = free_address()?;
+        let folder = tempfile::Builder::new().prefix("resident-bench-").tempdir()?;
+        let log = folder.path().join("hub.log");
+        let mut child = command(setup, address, folder.path(), &log)?
+            .spawn()
+            .context("cannot start a hub to measure")?;
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait()? {
+                if status.code() == Some(Code::AddressTaken as i32) {
+                    return Ok(None);
+                }
+                bail!("the hub to measure left with {status}:\n{}", log_end(&log));
+            }
+            if is_up(address).await {
+                return Ok(Some(Self { child, address, _folder: folder }));
+            }
+            if begun.elapsed() > HUB_START_WAIT {
+                bail!("the hub to measure is silent after {HUB_START_WAIT:?}:\n{}", log_end(&log));
+            }
+            time::sleep(HUB_LOOK_INTERVAL).await;
+        }
+    }
+}
+
+fn command(
+    setup: &Setup,
+    address: SocketAddr,
+    folder: &Path,
+    log: &Path,
+) -> anyhow::Result<Command> {
+    let program = std::env::current_exe().context("cannot tell where this program is")?;
+    let mut command = Command::new(program);
+    // What the user set for the daily hub must not change what is measured.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("RESIDENT_") {
+            command.env_remove(name);
+        }
+    }
+    if let Some(worker) = &setup.worker {
+        command.env("RESIDENT_WORKER", worker);
+    }
+    command
+        .arg("serve")
+        .args(["--listen", &address.to_string()])
+        .arg("--data-dir")
+        .arg(folder)
+        .arg("--model")
+        .arg(model_pair(&setup.model))
+        .args(["--context", &setup.context_tokens.to_string()])
+        .args(["--parallel", &setup.parallel.to_string()])
+        .args(["--budget", &setup.budget_bytes.to_string()])
+        .args(["--idle-unload", "never"]);
+    if let Some(threads) = setup.threads {
+        command.args(["--threads", &threads.to_string()]);
+    }
+    let log = fs::File::create(log)?;
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+    Ok(command)
+}
+
+fn model_pair(path: &Path) -> std::ffi::OsString {
+    let mut pair = std::ffi::OsString::from(format!("{MODEL}="));
+    pair.push(path);
+    pair
+}
+
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;
+    Ok(listener.local_addr()?)
+}
+
+async fn is_up(address: SocketAddr) -> bool {
+    let Ok(mut client) = Client::connect(address).await else { return false };
+    client.is_fine("/health").await.unwrap_or(false)
+}
+
+fn log_end(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+}
+
+/// PSS, which only Linux tells.
+#[cfg(target_os = "linux")]
+fn proportional_bytes(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let figure = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let kibibytes: u64 = figure.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn proportional_bytes(_pid: u32) -> Option<u64> {
+    None
+}

@@ -1,0 +1,60 @@
+//! Every bound of the measurements, with its reason.
+
+use std::time::Duration;
+
+/// A hub that does not answer after this long will not: it loads nothing before it listens.
+pub(crate) const HUB_START_WAIT: Duration = Duration::from_secs(20);
+
+/// Time between two looks whether the hub listens.
+pub(crate) const HUB_LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A free port may be taken by another program before the hub takes it; so many times in a row
+/// that is no accident.
+pub(crate) const HUB_START_TRIES: u32 = 3;
+
+/// A started hub is left alone this long before its memory is read, so that what it allocated to
+/// start has come and gone.
+pub(crate) const HUB_SETTLE: Duration = Duration::from_secs(1);
+
+/// Lines of the hub's log that are shown when it does not start.
+pub(crate) const LOG_LINES_SHOWN: usize = 12;
+
+/// One request, model loading included. The slowest machine that is worth measuring reads a long
+/// prompt in minutes.
+pub(crate) const REQUEST_WAIT: Duration = Duration::from_secs(1800);
+
+/// One run of the plain loop, model loading included.
+pub(crate) const PLAIN_WAIT: Duration = Duration::from_secs(1800);
+
+/// Bytes of a streamed answer. 100,000 tokens with their JSON around them are 30 MB.
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Tiny requests whose added latency is taken: enough for a 99th percentile that is not the
+/// single worst one.
+pub(crate) const LATENCY_REQUESTS: usize = 300;
+
+/// Short streams whose added latency is taken.
+pub(crate) const LATENCY_STREAMS: usize = 100;
+
+/// Tokens of such a stream.
+pub(crate) const LATENCY_STREAM_TOKENS: u32 = 8;
+
+/// On a slow model the latency is taken of as many requests as end in this time.
+pub(crate) const LATENCY_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Tokens of the answer that warms a model up. The worker knows its own speed and the processor
+/// its frequency afterwards.
+pub(crate) const WARM_UP_TOKENS: u32 = 8;
+
+/// The adaptive worker looks at the machine every 0.4 s; after this long under load it has decided.
+pub(crate) const ADAPT_WARM_UP: Duration = Duration::from_secs(2);
+
+/// The shortest prompt that is still a prompt: below it a step is dearer than what it computes.
+pub(crate) const PROMPT_TOKENS_MIN: u32 = 16;
+
+/// Cells of the context for each stream beyond its own tokens: what the batch planner keeps free,
+/// and the rounding of the engine.
+pub(crate) const CONTEXT_SLACK_TOKENS: u32 = 256;
+
+/// Tokens that the worker computes in one step, which the plain loop does too.
+pub(crate) const STEP_TOKENS: u32 = 512;
