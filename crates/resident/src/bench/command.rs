@@ -69,7 +69,7 @@ pub(crate) struct Effort {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Other {
     /// Measure how the worker shares the cores with other programs
-    Threads(Threads),
+    Threads(Box<Threads>),
     /// Keep one core busy until standard input ends
     #[command(hide = true)]
     Spin,
