@@ -1,1 +1,17 @@
-//! placeholder
+//! What clients say and expect to hear, translated to and from the canonical words.
+//!
+//! A dialect is one decoder (bytes of a request body to a canonical request) and one encoder
+//! (canonical events to the bytes of an answer). Each vendor has one module; the canonical request
+//! and events are `worker-protocol`'s, so that no dialect knows another.
+//!
+//! Everything here is pure: no input or output, no clock, no randomness. Whatever an answer needs
+//! of those (its id, the time of day) is handed in.
+//!
+//! Not here: HTTP, framing of a stream on the wire (`data: …`), and authentication (`gateway`).
+
+mod error;
+pub mod limits;
+pub mod openai;
+mod read;
+
+pub use error::Error;

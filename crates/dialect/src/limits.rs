@@ -1,0 +1,62 @@
+//! Every bound on what a client may say, with its reason. Whatever is over one is refused with a
+//! sentence that names the field and the bound.
+
+/// Nesting of a request body. Tool schemas are the deepest honest content and stay far below; the
+/// frame to the worker allows a few levels more for its envelope.
+pub const JSON_DEPTH_MAX: usize = 64;
+
+/// Values (numbers, strings, lists, …) in a request body. A parsed value takes tens of bytes where
+/// its text may take two, so bytes alone do not bound memory. A list of one million token ids,
+/// more than any context holds, fits.
+pub const JSON_VALUES_MAX: usize = 2_000_000;
+
+/// Bytes of a model's name. File systems end at 255.
+pub const MODEL_NAME_BYTES_MAX: usize = 256;
+
+/// Messages in a conversation. The longest agent sessions have some hundreds; a chat template is
+/// run over all of them for each request.
+pub const MESSAGES_MAX: usize = 4096;
+
+/// Tools offered in one request. OpenAI's own bound.
+pub const TOOLS_MAX: usize = 128;
+
+/// Documents offered in one request. More would not fit any context.
+pub const DOCUMENTS_MAX: usize = 1024;
+
+/// Choices (`n`) per prompt. Each is a sequence of its own on the worker.
+pub const CHOICES_PER_PROMPT_MAX: u32 = 16;
+
+/// Choices of all prompts of one request together. They are all sent to the worker at once.
+pub const CHOICES_MAX: usize = 128;
+
+/// Bytes of body times choices: each choice is sent to the worker with its own copy of the prompt.
+pub const CHOICES_BYTES_MAX: usize = 64 << 20;
+
+/// Stop strings. OpenAI allows 4, which is too few for what role-play clients send.
+pub const STOP_STRINGS_MAX: usize = 16;
+
+/// Bytes of one stop string. As much text as that may be held back from the reader while it could
+/// still become the stop string.
+pub const STOP_BYTES_MAX: usize = 1024;
+
+/// Entries of `logit_bias`. They are applied at every token.
+pub const LOGIT_BIAS_MAX: usize = 1024;
+
+/// Alternatives reported per token. OpenAI's own bound for chat.
+pub const LOGPROBS_MAX: u32 = 20;
+
+/// Sequence breakers of the DRY sampler. llama.cpp's default has 4.
+pub const DRY_BREAKERS_MAX: usize = 64;
+
+/// Bytes of one sequence breaker. llama.cpp cuts them at 40 characters.
+pub const DRY_BREAKER_BYTES_MAX: usize = 160;
+
+/// Texts in one request for embeddings. OpenAI's own bound.
+pub const EMBED_INPUTS_MAX: usize = 2048;
+
+/// Largest vector width that `dimensions` may name. Wider models than this do not exist.
+pub const DIMENSIONS_MAX: u32 = 65_536;
+
+/// Tokens that a raw completion generates when its request does not say. OpenAI's documented
+/// default for that route; chat goes on until the model stops.
+pub const COMPLETION_TOKENS_DEFAULT: u32 = 16;

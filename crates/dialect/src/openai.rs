@@ -1,0 +1,12 @@
+//! OpenAI's dialect: chat, completions, embeddings and the list of models.
+//!
+//! What llama.cpp, vLLM and OpenRouter clients add to it (`top_k`, `min_p`, `reasoning`, …) is
+//! understood too. Not here: the Responses, Ollama and Anthropic dialects.
+
+mod answer;
+pub mod chat;
+pub mod completion;
+pub mod embedding;
+pub mod model;
+mod request;
+mod sampling;

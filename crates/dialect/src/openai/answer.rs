@@ -1,0 +1,186 @@
+//! What the answers have in common: usage, timings, finish reasons and logprobs.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use worker_protocol::{Alternative, FinishReason, TokenLogprob};
+
+/// Usage of a whole answer, added up over its choices.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct UsageTotal {
+    choices_per_prompt: u32,
+    prompt_tokens: u64,
+    cached_tokens: u64,
+    completion_tokens: u64,
+}
+
+impl UsageTotal {
+    /// `choices_per_prompt`: a prompt is paid for once, however many choices continue it.
+    pub(super) fn new(choices_per_prompt: u32) -> Self {
+        Self { choices_per_prompt, ..Self::default() }
+    }
+
+    /// A choice has ended. The choices of one prompt are neighbours.
+    pub(super) fn add(&mut self, choice: u32, usage: &worker_protocol::Usage) {
+        if choice.is_multiple_of(self.choices_per_prompt) {
+            self.prompt_tokens += u64::from(usage.prompt_tokens);
+            self.cached_tokens += u64::from(usage.cached_tokens);
+        }
+        self.completion_tokens += u64::from(usage.completion_tokens);
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            prompt_tokens: self.prompt_tokens,
+            completion_tokens: self.completion_tokens,
+            total_tokens: self.prompt_tokens + self.completion_tokens,
+            prompt_tokens_details: PromptTokensDetails { cached_tokens: self.cached_tokens },
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Usage {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: u64,
+    prompt_tokens_details: PromptTokensDetails,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+struct PromptTokensDetails {
+    cached_tokens: u64,
+}
+
+/// What a choice took, in llama.cpp's words. An extension that OpenAI's clients ignore.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Timings {
+    cache_n: u32,
+    prompt_n: u32,
+    prompt_ms: f64,
+    predicted_n: u32,
+    predicted_ms: f64,
+    queue_ms: f64,
+}
+
+impl Timings {
+    pub(super) fn new(usage: &worker_protocol::Usage) -> Self {
+        Self {
+            cache_n: usage.cached_tokens,
+            prompt_n: usage.prompt_tokens.saturating_sub(usage.cached_tokens),
+            prompt_ms: milliseconds(usage.prefill_us),
+            predicted_n: usage.completion_tokens,
+            predicted_ms: milliseconds(usage.decode_us),
+            queue_ms: milliseconds(usage.queue_us),
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
+fn milliseconds(us: u64) -> f64 {
+    us as f64 / 1000.0
+}
+
+/// OpenAI's word for the end of a text.
+pub(super) fn finish_reason(reason: &FinishReason) -> &'static str {
+    match reason {
+        // Nobody reads the end of what was cancelled.
+        FinishReason::End | FinishReason::StopString(_) | FinishReason::Cancelled => "stop",
+        FinishReason::Length => "length",
+        FinishReason::ToolCalls => "tool_calls",
+    }
+}
+
+/// Chat's form of logprobs.
+#[derive(Debug, Serialize)]
+pub(super) struct ChatLogprobs {
+    content: Vec<ChatToken>,
+    refusal: Option<()>,
+}
+
+impl ChatLogprobs {
+    pub(super) fn new<'t>(tokens: impl IntoIterator<Item = &'t TokenLogprob>) -> Self {
+        let mut logprobs = Self { content: Vec::new(), refusal: None };
+        logprobs.extend(tokens);
+        logprobs
+    }
+
+    pub(super) fn extend<'t>(&mut self, tokens: impl IntoIterator<Item = &'t TokenLogprob>) {
+        self.content.extend(tokens.into_iter().map(|token| ChatToken {
+            top_logprobs: Some(token.top.iter().map(ChatToken::new).collect()),
+            ..ChatToken::new(&token.token)
+        }));
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct ChatToken {
+    token: String,
+    logprob: f32,
+    bytes: Vec<u8>,
+    /// An extension: the text of a token does not always say which token it is.
+    id: u32,
+    /// Only the chosen token has alternatives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<Vec<ChatToken>>,
+}
+
+impl ChatToken {
+    fn new(token: &Alternative) -> Self {
+        Self {
+            token: text(token),
+            logprob: logprob(token),
+            bytes: token.bytes.clone(),
+            id: token.id,
+            top_logprobs: None,
+        }
+    }
+}
+
+/// The older form of logprobs, of raw completions: four lists of equal length.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct CompletionLogprobs {
+    tokens: Vec<String>,
+    token_logprobs: Vec<f32>,
+    top_logprobs: Vec<Map<String, Value>>,
+    text_offset: Vec<usize>,
+}
+
+impl CompletionLogprobs {
+    /// `offset_chars`: where in the choice's text the first of these tokens begins.
+    pub(super) fn extend(&mut self, tokens: &[TokenLogprob], mut offset_chars: usize) {
+        for token in tokens {
+            let text = text(&token.token);
+            let mut top = Map::new();
+            // Tokens with broken bytes may share their text; the likelier keeps it.
+            for alternative in token.top.iter().chain([&token.token]) {
+                top.entry(self::text(alternative)).or_insert_with(|| logprob(alternative).into());
+            }
+            self.text_offset.push(offset_chars);
+            offset_chars += text.chars().count();
+            self.tokens.push(text);
+            self.token_logprobs.push(logprob(&token.token));
+            self.top_logprobs.push(top);
+        }
+    }
+}
+
+/// A token's text. Tokens may end inside a character; `bytes` has the truth.
+fn text(token: &Alternative) -> String {
+    String::from_utf8_lossy(&token.bytes).into_owned()
+}
+
+/// JSON has no infinity; OpenAI says -9999 for a token that is as good as impossible.
+fn logprob(token: &Alternative) -> f32 {
+    if token.logprob.is_finite() { token.logprob } else { -9999.0 }
+}
+
+/// An id for a tool call, the same whenever it is asked for: a hash (FNV-1a) of the answer's id and
+/// the call's place in it.
+pub(super) fn tool_call_id(answer: &str, choice: u32, index: u32) -> String {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let place = [choice.to_le_bytes(), index.to_le_bytes()].concat();
+    for byte in answer.bytes().chain(place) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    format!("call_{hash:016x}")
+}

@@ -1,0 +1,119 @@
+//! `POST /v1/completions`: the request.
+//!
+//! Several prompts give several choices: those of the first prompt, then those of the second, ….
+//! A request that does not say how long the text may be gets 16 tokens, OpenAI's documented default
+//! for this route.
+//!
+//! Refused: `suffix`, `best_of` over `n`, and `echo` with token ids or logprobs, which would need
+//! the worker to give a prompt's text and probabilities back.
+
+mod stream;
+mod whole;
+
+use worker_protocol::{Generate, Prompt};
+
+pub use stream::StreamEncoder;
+pub use whole::WholeEncoder;
+
+use super::{request, sampling};
+use crate::{
+    Error,
+    limits::{CHOICES_MAX, COMPLETION_TOKENS_DEFAULT, LOGPROBS_MAX},
+    read::{self, Object, Path},
+};
+
+/// A request for the continuation of raw text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// Name of the model.
+    pub model: String,
+    /// One per choice: `choices_per_prompt` for the first prompt, then for the second, ….
+    pub generates: Vec<Generate>,
+    /// Choices per prompt (`n`).
+    pub choices_per_prompt: u32,
+    /// Whether each choice begins with its prompt.
+    pub echo: bool,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+    /// Whether the stream ends with a chunk that holds the usage.
+    pub include_usage: bool,
+}
+
+impl Request {
+    /// What a choice begins with: its prompt, when it is to be echoed.
+    fn echoed(&self, choice: usize) -> &str {
+        match self.generates.get(choice).map(|generate| &generate.prompt) {
+            Some(Prompt::Text(text)) if self.echo => text,
+            Some(Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Chat(_)) | None => "",
+        }
+    }
+}
+
+/// Reads the body of a request.
+///
+/// # Errors
+/// Names the field that is wrong and what it should be.
+pub fn decode(body: &[u8]) -> Result<Request, Error> {
+    let mut fields = Object::new(&Path::Root, read::body(body)?)?;
+    let model = request::model(&mut fields)?;
+    let (stream, include_usage) = request::streaming(&mut fields)?;
+    let choices_per_prompt = request::choices(&mut fields)?;
+    let echo = fields.bool("echo")?.unwrap_or(false);
+    let logprobs = fields.integer("logprobs", 0..=LOGPROBS_MAX.into())?;
+    refuse_unsupported(&mut fields, choices_per_prompt)?;
+    let template = Generate {
+        logprobs: logprobs.and_then(|alternatives| u8::try_from(alternatives).ok()),
+        tokens_max: request::tokens_max(&mut fields, "max_tokens")?
+            .map_or(Some(COMPLETION_TOKENS_DEFAULT), request::TokensMax::tokens),
+        stop: request::stop(&mut fields)?,
+        sampling: sampling::decode(&mut fields)?,
+        ignore_end: fields.bool("ignore_eos")?.unwrap_or(false),
+        prompt: Prompt::Tokens(Vec::new()),
+    };
+    let prompts = prompts(&mut fields)?;
+    if echo {
+        check_echo(&fields.path("echo"), &prompts, logprobs.is_some())?;
+    }
+    let generates =
+        prompts.into_iter().map(|prompt| Generate { prompt, ..template.clone() }).collect();
+    let generates = request::multiply(generates, choices_per_prompt, body.len())?;
+    Ok(Request { model, generates, choices_per_prompt, echo, stream, include_usage })
+}
+
+fn refuse_unsupported(fields: &mut Object<'_>, choices: u32) -> Result<(), Error> {
+    let path = fields.path("suffix");
+    if fields.string("suffix")?.is_some_and(|suffix| !suffix.is_empty()) {
+        return Err(path.unsupported("is not supported yet; send only what comes before"));
+    }
+    let path = fields.path("best_of");
+    match fields.integer("best_of", 0..=i64::MAX)? {
+        Some(best_of) if best_of > choices.into() => Err(path.unsupported(format_args!(
+            "is {best_of}, and only as many texts as n={choices} are made; leave it out"
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn check_echo(path: &Path<'_>, prompts: &[Prompt], logprobs: bool) -> Result<(), Error> {
+    if logprobs {
+        return Err(path.unsupported("cannot be combined with logprobs; send one of the two"));
+    }
+    let all_text = prompts.iter().all(|prompt| matches!(prompt, Prompt::Text(_)));
+    if !all_text {
+        return Err(path.unsupported("needs a prompt that is text, not token ids"));
+    }
+    Ok(())
+}
+
+fn prompts(fields: &mut Object<'_>) -> Result<Vec<Prompt>, Error> {
+    let path = fields.path("prompt");
+    let value = fields.take("prompt").ok_or_else(|| path.missing())?;
+    let texts = read::texts(&path, value, CHOICES_MAX)?;
+    Ok(texts
+        .into_iter()
+        .map(|text| match text {
+            read::Text::Text(text) => Prompt::Text(text),
+            read::Text::Tokens(tokens) => Prompt::Tokens(tokens),
+        })
+        .collect())
+}
