@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Starts the supervisor's task on the current tokio runtime (time and IO enabled). It ends after
-/// [`Handle::shutdown`]; aborting it kills all workers.
+/// [`Handle::shutdown`]; aborting it stops all workers.
 pub fn start(config: Config, models: Arc<dyn Models>) -> (Handle, JoinHandle<()>) {
     let (inbox, messages) = mpsc::channel(INBOX_MESSAGES_MAX);
     let (ended, requests_ended) = mpsc::channel(REQUESTS_MAX);
@@ -111,19 +111,19 @@ impl Handle {
     /// [`StopError::NotRunning`] when no worker of it runs.
     pub async fn stop(&self, model: &str) -> Result<(), StopError> {
         let name = model.to_owned();
-        self.ask(|reply| Message::Stop { name, reply }).await.unwrap_or(Err(StopError::ShuttingDown))
+        self.ask(|reply| Message::Stop { name, reply })
+            .await
+            .unwrap_or(Err(StopError::ShuttingDown))
     }
 
     /// Stops all workers, refuses everyone who waits, and returns when all processes are gone, or
     /// after a bounded time.
     pub async fn shutdown(&self) {
-        // An error means that the task is gone already, which is what was asked for.
-        let (reply, done) = oneshot::channel();
-        if self.shared.inbox.send(Message::Shutdown { reply }).await.is_ok() {
-            let wait_max = self.shared.shutdown_wait_max;
-            if tokio::time::timeout(wait_max, done).await.is_err() {
-                tracing::warn!(wait_ms_max = wait_max.as_millis(), "some worker is still there");
-            }
+        let wait_max = self.shared.shutdown_wait_max;
+        // No answer means that the task is gone already, which is what was asked for.
+        let down = self.ask(|reply| Message::Shutdown { reply });
+        if tokio::time::timeout(wait_max, down).await.is_err() {
+            tracing::warn!(wait_ms_max = wait_max.as_millis(), "some worker is still there");
         }
     }
 

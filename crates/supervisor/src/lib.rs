@@ -12,14 +12,17 @@ mod answer;
 mod bytes;
 mod config;
 mod error;
+mod execute;
 mod handle;
 mod lease;
 pub mod limits;
 mod link;
+mod memory;
 mod model;
 mod preflight;
 mod report;
 mod run_loop;
+mod worker;
 
 pub use answer::Answer;
 pub use config::{Config, Patience};

@@ -93,7 +93,8 @@ impl Link {
     pub(crate) fn deliver(&self, request: RequestId, event: Event) -> Delivery {
         let mut line = self.line();
         let Line::Open(open) = &mut *line else { return Delivery::Done };
-        let reader = if event.is_last() { open.remove(&request) } else { open.get(&request).cloned() };
+        let reader =
+            if event.is_last() { open.remove(&request) } else { open.get(&request).cloned() };
         drop(line);
         match reader.map(|reader| reader.try_send(event)) {
             Some(Err(mpsc::error::TrySendError::Full(_))) => Delivery::OverCredit,

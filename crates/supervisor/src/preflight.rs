@@ -77,15 +77,17 @@ impl Preflight {
     pub(crate) fn launch(&self, model: &Model) -> Result<Launch, AcquireError> {
         match &*self.look(model) {
             Ok(facts) => Ok(Launch {
-                model: fleet::Model { name: model.name.as_str().into(), version: self.version(model) },
+                model: fleet::Model {
+                    name: model.name.as_str().into(),
+                    version: self.version(model),
+                },
                 path: model.path.clone(),
                 context_tokens: facts.context_tokens,
                 needed_bytes: facts.needed_bytes,
             }),
-            Err(message) => Err(AcquireError::Unusable {
-                name: model.name.clone(),
-                message: message.clone(),
-            }),
+            Err(message) => {
+                Err(AcquireError::Unusable { name: model.name.clone(), message: message.clone() })
+            }
         }
     }
 

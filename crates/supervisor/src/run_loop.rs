@@ -1,21 +1,33 @@
-//! The one task that owns the fleet: takes messages in, asks the fleet, has its actions carried
-//! out.
+//! The one task that owns the fleet: takes messages in, tells the fleet, has its actions carried
+//! out. It never waits for a worker or a caller.
+//!
+//! Not here: carrying actions out (`execute`), talking to a process (`worker`).
 
-use planner::fleet::RequestId;
-use tokio::sync::{mpsc, oneshot};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
+
+use planner::fleet::{self, Event, Fleet, RequestId, When, WorkerId};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use crate::{
     config::Config,
     error::{AcquireError, StopError},
+    execute::Running,
     lease::Grant,
     preflight::Launch,
-    report::{Metrics, Resident},
+    report::{Metrics, ModelMetrics, Resident},
+    worker::Report,
 };
 
 /// What the run loop is told.
 pub(crate) enum Message {
     /// A request wants to use a model.
-    Wanted { request: RequestId, launch: Box<Launch>, reply: oneshot::Sender<Result<Grant, AcquireError>> },
+    Wanted { request: RequestId, launch: Box<Launch>, reply: GrantReply },
     /// The operator wants a model stopped.
     Stop { name: String, reply: oneshot::Sender<Result<(), StopError>> },
     /// Someone wants to see who is resident.
@@ -24,7 +36,12 @@ pub(crate) enum Message {
     Metrics { reply: oneshot::Sender<Metrics> },
     /// Everything is to be stopped; answered when it is.
     Shutdown { reply: oneshot::Sender<()> },
+    /// A worker has something to say.
+    Worker { worker: WorkerId, report: Report },
 }
+
+/// Where the answer to a wait goes.
+pub(crate) type GrantReply = oneshot::Sender<Result<Grant, AcquireError>>;
 
 /// Runs until everything was stopped.
 pub(crate) async fn run(
@@ -33,11 +50,238 @@ pub(crate) async fn run(
     mut messages: mpsc::Receiver<Message>,
     mut requests_ended: mpsc::Receiver<RequestId>,
 ) {
-    drop((config, inbox));
-    loop {
+    let mut state = RunLoop::new(config, inbox);
+    while !state.is_done() {
+        let deadline = state.deadline();
+        let alarm = async {
+            match deadline {
+                Some(when) => tokio::time::sleep_until(when).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            message = messages.recv() => if message.is_none() { return },
-            ended = requests_ended.recv() => if ended.is_none() { return },
+            // The loop and every handle hold a sender, so neither channel closes before the end.
+            Some(request) = requests_ended.recv() => state.request_ended(request),
+            Some(message) = messages.recv() => state.take(message),
+            () = alarm => state.tell(Event::Tick),
         }
+    }
+    state.finish();
+}
+
+/// What the run loop knows beside the fleet: the means to carry its actions out.
+pub(crate) struct RunLoop {
+    pub(crate) config: Config,
+    pub(crate) inbox: mpsc::Sender<Message>,
+    pub(crate) workers: BTreeMap<WorkerId, Running>,
+    pub(crate) waiters: BTreeMap<RequestId, Waiter>,
+    /// Counters; what is true now is filled in when someone asks.
+    pub(crate) metrics: Metrics,
+    /// What the workers that are gone had counted, by name of the model.
+    pub(crate) totals: BTreeMap<String, ModelMetrics>,
+    fleet: Fleet,
+    started: Instant,
+    shutdown_asked_by: Vec<oneshot::Sender<()>>,
+}
+
+/// A request that waits for its grant.
+pub(crate) struct Waiter {
+    pub(crate) launch: Launch,
+    pub(crate) reply: GrantReply,
+}
+
+impl RunLoop {
+    fn new(config: Config, inbox: mpsc::Sender<Message>) -> Self {
+        let fleet = Fleet::new(config.budget_bytes, config.idle_unload);
+        Self {
+            config,
+            inbox,
+            workers: BTreeMap::new(),
+            waiters: BTreeMap::new(),
+            metrics: Metrics::default(),
+            totals: BTreeMap::new(),
+            fleet,
+            started: Instant::now(),
+            shutdown_asked_by: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Wanted { request, launch, reply } => self.wanted(request, *launch, reply),
+            // Whoever asked may be gone, then nobody misses the answer.
+            Message::Stop { name, reply } => _ = reply.send(self.stop(name)),
+            Message::Residents { reply } => _ = reply.send(self.residents()),
+            Message::Metrics { reply } => _ = reply.send(self.metrics_now()),
+            Message::Shutdown { reply } => {
+                self.shutdown_asked_by.push(reply);
+                self.tell(Event::ShutdownAsked);
+            }
+            Message::Worker { worker, report } => self.reported(worker, report),
+        }
+    }
+
+    /// The end of a request may overtake its beginning, because they come on two channels. Then
+    /// nobody listens for the grant any more.
+    fn wanted(&mut self, request: RequestId, launch: Launch, reply: GrantReply) {
+        if reply.is_closed() {
+            self.metrics.requests_abandoned += 1;
+            return;
+        }
+        let model = launch.model.clone();
+        let bytes = launch.needed_bytes;
+        self.waiters.insert(request, Waiter { launch, reply });
+        self.tell(Event::Wanted { request, model, bytes });
+    }
+
+    fn request_ended(&mut self, request: RequestId) {
+        match self.waiters.remove(&request) {
+            Some(_) => {
+                self.metrics.requests_abandoned += 1;
+                self.tell(Event::Abandoned { request });
+            }
+            None => self.tell(Event::Released { request }),
+        }
+    }
+
+    fn stop(&mut self, name: String) -> Result<(), StopError> {
+        let runs = self.workers.values().any(|running| running.is_stoppable(&name));
+        let wanted = self.waiters.values().any(|waiter| *waiter.launch.model.name == *name);
+        if !runs && !wanted {
+            return Err(StopError::NotRunning { name });
+        }
+        self.tell(Event::StopAsked { name: name.into() });
+        Ok(())
+    }
+
+    fn reported(&mut self, id: WorkerId, report: Report) {
+        let Entry::Occupied(mut entry) = self.workers.entry(id) else { return };
+        let running = entry.get_mut();
+        match report {
+            Report::Started { pid } => running.pid = Some(pid),
+            Report::Ready { loaded, measured_bytes } => {
+                tracing::info!(model = %running.launch.model.name, load_ms = loaded.load_ms, "model loaded");
+                running.loaded = Some(Arc::new(*loaded));
+                running.measured_bytes = measured_bytes;
+                let measured_bytes = measured_bytes.unwrap_or(0);
+                self.tell(Event::Ready { worker: id, measured_bytes });
+            }
+            Report::Measured { bytes } => {
+                running.measured_bytes = Some(bytes);
+                self.tell(Event::Measured { worker: id, bytes });
+            }
+            Report::Stats(stats) => running.stats = Some(stats),
+            Report::Exited { reason } => {
+                let running = entry.remove();
+                self.count_exit(&running, &reason);
+                self.tell(Event::Exited { worker: id, reason });
+            }
+        }
+    }
+
+    fn count_exit(&mut self, running: &Running, reason: &str) {
+        let name = &*running.launch.model.name;
+        if running.stopping.is_some() {
+            tracing::info!(model = name, "worker stopped");
+        } else {
+            tracing::warn!(model = name, reason, "worker ended unasked");
+            self.metrics.workers_crashed += 1;
+            if running.loaded.is_none() {
+                self.metrics.loads_failed += 1;
+            }
+        }
+        let total = self.totals.entry(name.to_owned()).or_default();
+        running.add_counters(total);
+    }
+
+    /// Tells the fleet and does what it decides.
+    fn tell(&mut self, event: Event) {
+        let mut actions = Vec::new();
+        self.fleet.handle(self.now(), event, &mut actions);
+        for action in actions {
+            self.execute(action);
+        }
+    }
+
+    fn now(&self) -> When {
+        When(self.started.elapsed())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let (when, why) = self.fleet.next_deadline(self.now())?;
+        tracing::trace!(%when, why, "next deadline");
+        self.started.checked_add(when.0)
+    }
+
+    fn is_done(&self) -> bool {
+        !self.shutdown_asked_by.is_empty() && self.workers.is_empty()
+    }
+
+    fn finish(&mut self) {
+        for reply in self.shutdown_asked_by.drain(..) {
+            // Whoever asked may have stopped waiting.
+            reply.send(()).ok();
+        }
+    }
+
+    fn residents(&self) -> Vec<Resident> {
+        let now = self.now();
+        let mut residents: Vec<Resident> = Vec::new();
+        for (id, running) in &self.workers {
+            let until = |when: When| when.since(now);
+            residents.push(Resident {
+                name: running.launch.model.name.to_string(),
+                path: running.launch.path.clone(),
+                state: running.state(),
+                booked_bytes: self.fleet.worker_booked_bytes(*id),
+                measured_bytes: running.measured_bytes,
+                pid: running.pid,
+                context_tokens: running.context_tokens(),
+                leased: count(self.fleet.leases(*id)),
+                waiting: count(self.fleet.waiting_for(&running.launch.model)),
+                stats: running.stats,
+                idle_for: self.fleet.idle_since(*id).map(|since| now.since(since)),
+                unload_in: self.fleet.unload_at(*id).map(until),
+            });
+        }
+        residents.sort_by(|one, other| one.name.cmp(&other.name));
+        residents
+    }
+
+    fn metrics_now(&self) -> Metrics {
+        let mut models = self.totals.clone();
+        for (id, running) in &self.workers {
+            let model: &mut ModelMetrics =
+                models.entry(running.launch.model.name.to_string()).or_default();
+            running.add_counters(model);
+            running.add_gauges(model);
+            model.booked_bytes += self.fleet.worker_booked_bytes(*id);
+        }
+        let named = |(name, model)| ModelMetrics { name, ..model };
+        Metrics {
+            waiting: count(self.fleet.waiting()),
+            booked_bytes: self.fleet.booked_bytes(),
+            budget_bytes: self.fleet.budget_bytes(),
+            models: models.into_iter().map(named).collect(),
+            ..self.metrics.clone()
+        }
+    }
+}
+
+/// The fleet's limits keep these far below the type's.
+fn count(requests: usize) -> u32 {
+    u32::try_from(requests).unwrap_or(u32::MAX)
+}
+
+/// The name of a reason, for counting.
+pub(crate) fn refusal_name(reason: &fleet::Refusal) -> &'static str {
+    match reason {
+        fleet::Refusal::TooLarge { .. } => "too_large",
+        fleet::Refusal::QueueFull { .. } => "queue_full",
+        fleet::Refusal::WaitedTooLong { .. } => "waited_too_long",
+        fleet::Refusal::LoadFailed { .. } => "load_failed",
+        fleet::Refusal::CoolingOff { .. } => "cooling_off",
+        fleet::Refusal::Stopped => "stopped",
+        fleet::Refusal::ShuttingDown => "shutting_down",
     }
 }

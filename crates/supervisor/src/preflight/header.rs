@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -16,8 +16,11 @@ use crate::{
 /// The header of the whole model; the error names the file, the problem and the way out.
 pub(super) fn read(path: &Path) -> Result<Header, String> {
     let mut header = read_one(path)?;
-    for part in parts(path, header.split_files())? {
-        header.tensors.append(&mut read_one(&part)?.tensors);
+    if let Some(count) = header.split_files() {
+        // A hostile count ends at the first part that does not exist.
+        for number in 2..=count {
+            header.tensors.append(&mut read_one(&part(path, number, count)?)?.tensors);
+        }
     }
     Ok(header)
 }
@@ -25,16 +28,25 @@ pub(super) fn read(path: &Path) -> Result<Header, String> {
 /// What the model needs in memory when it is loaded.
 pub(super) fn needs(header: &Header, context_tokens: u32, sequences_max: u32) -> Vec<Need> {
     let _ = (context_tokens, sequences_max);
-    vec![Need { what: "weights".to_owned(), bytes: header.tensor_bytes(), why: "all tensors".to_owned() }]
+    vec![Need {
+        what: "weights".to_owned(),
+        bytes: header.tensor_bytes(),
+        why: "all tensors".to_owned(),
+    }]
 }
 
 /// Reads more and more of the file until the header is whole.
 fn read_one(path: &Path) -> Result<Header, String> {
     let shown = path.display();
-    let unreadable = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => format!("{shown} does not exist; put the file back, or remove the model"),
-        std::io::ErrorKind::PermissionDenied => format!("{shown} may not be read; change its permissions"),
-        _ => format!("{shown} cannot be read: {error}; check the disk it is on"),
+    let unreadable = |error: io::Error| {
+        let way_out = if error.kind() == io::ErrorKind::NotFound {
+            "put the file back, or remove the model"
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
+            "change its permissions"
+        } else {
+            "check the disk it is on"
+        };
+        format!("{shown} cannot be read: {error}; {way_out}")
     };
     let mut file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
@@ -66,17 +78,15 @@ fn read_one(path: &Path) -> Result<Header, String> {
     }
 }
 
-/// The further files of a split model; the first is named `…-00001-of-00003.gguf`.
-fn parts(path: &Path, count: Option<u64>) -> Result<Vec<PathBuf>, String> {
-    let Some(count) = count else { return Ok(Vec::new()) };
-    let shown = path.display();
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+/// A further file of a split model, whose first is named `…-00001-of-00003.gguf`.
+fn part(first: &Path, number: u64, count: u64) -> Result<PathBuf, String> {
+    let name = first.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let stem = name.strip_suffix(&format!("-00001-of-{count:05}.gguf")).ok_or_else(|| {
         format!(
-            "{shown} is one of {count} parts; serve the first, which must keep its name \
-             ending in -00001-of-{count:05}.gguf, with the others beside it"
+            "{} is one of {count} parts; serve the first, which must keep its name ending in \
+             -00001-of-{count:05}.gguf, with the others beside it",
+            first.display()
         )
     })?;
-    let part = |number| path.with_file_name(format!("{stem}-{number:05}-of-{count:05}.gguf"));
-    Ok((2..=count).map(part).collect())
+    Ok(first.with_file_name(format!("{stem}-{number:05}-of-{count:05}.gguf")))
 }

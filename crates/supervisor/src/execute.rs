@@ -1,0 +1,180 @@
+//! Carries out what the fleet decided. Nothing here decides, and nothing here waits.
+
+use std::sync::Arc;
+
+use planner::fleet::{Action, Model, Refusal, RequestId, StopReason, WorkerId};
+use tokio::sync::{mpsc, oneshot, watch};
+use worker_protocol::{Loaded, Stats};
+
+use crate::{
+    error::AcquireError,
+    lease::Grant,
+    limits::COMMANDS_WAITING_MAX,
+    link::Link,
+    preflight::Launch,
+    report::{ModelMetrics, ResidentState},
+    run_loop::{RunLoop, refusal_name},
+    worker,
+};
+
+/// A worker's task as the run loop sees it.
+pub(crate) struct Running {
+    pub(crate) launch: Launch,
+    pub(crate) loaded: Option<Arc<Loaded>>,
+    pub(crate) pid: Option<u32>,
+    pub(crate) measured_bytes: Option<u64>,
+    pub(crate) stats: Option<Stats>,
+    /// Why it was told to stop, if it was.
+    pub(crate) stopping: Option<StopReason>,
+    link: Arc<Link>,
+    stop: Option<oneshot::Sender<StopReason>>,
+    /// The share of the model that is loaded.
+    fraction: watch::Receiver<f32>,
+}
+
+impl RunLoop {
+    pub(crate) fn execute(&mut self, action: Action) {
+        match action {
+            Action::Start { worker, model } => self.start(worker, &model),
+            Action::Stop { worker, why } => self.stop_worker(worker, why),
+            Action::Grant { request, worker } => self.grant(request, worker),
+            Action::Refuse { request, reason } => self.refuse(request, &reason),
+        }
+    }
+
+    fn start(&mut self, worker: WorkerId, model: &Model) {
+        // The fleet starts a model only while someone waits for it.
+        let mut waiters = self.waiters.values();
+        let Some(waiter) = waiters.find(|waiter| waiter.launch.model == *model) else {
+            unreachable!("{model:?} is started although nobody waits for it");
+        };
+        let launch = waiter.launch.clone();
+        tracing::info!(model = %model.name, needed_bytes = launch.needed_bytes, "starting a worker");
+        let (frames, frames_waiting) = mpsc::channel(COMMANDS_WAITING_MAX);
+        let (stop, stop_asked) = oneshot::channel();
+        let (fraction, fraction_seen) = watch::channel(0.0);
+        let link = Arc::new(Link::new(frames));
+        let assignment = worker::Assignment {
+            worker,
+            launch: launch.clone(),
+            config: self.config.clone(),
+            link: Arc::clone(&link),
+            inbox: self.inbox.clone(),
+            fraction,
+        };
+        tokio::spawn(worker::run(assignment, frames_waiting, stop_asked));
+        let running = Running {
+            launch,
+            loaded: None,
+            pid: None,
+            measured_bytes: None,
+            stats: None,
+            stopping: None,
+            link,
+            stop: Some(stop),
+            fraction: fraction_seen,
+        };
+        self.workers.insert(worker, running);
+        self.metrics.workers_started += 1;
+    }
+
+    fn stop_worker(&mut self, worker: WorkerId, why: StopReason) {
+        let Some(running) = self.workers.get_mut(&worker) else { return };
+        tracing::info!(model = %running.launch.model.name, %why, "stopping a worker");
+        running.stopping = Some(why);
+        if let Some(stop) = running.stop.take() {
+            // An error means that its task is ending already.
+            stop.send(why).ok();
+        }
+    }
+
+    fn grant(&mut self, request: RequestId, worker: WorkerId) {
+        self.metrics.requests_granted += 1;
+        let Some(waiter) = self.waiters.remove(&request) else { return };
+        let running = self.workers.get(&worker);
+        let grant = running.and_then(|running| {
+            let loaded = Arc::clone(running.loaded.as_ref()?);
+            Some(Grant { link: Arc::clone(&running.link), loaded })
+        });
+        let Some(grant) = grant else {
+            unreachable!("{request:?} is granted {worker:?}, which is not loaded");
+        };
+        // If nobody listens any more, the request's ticket is on its way and releases the grant.
+        waiter.reply.send(Ok(grant)).ok();
+    }
+
+    fn refuse(&mut self, request: RequestId, reason: &Refusal) {
+        *self.metrics.requests_refused.entry(refusal_name(reason)).or_default() += 1;
+        let Some(waiter) = self.waiters.remove(&request) else { return };
+        let name = waiter.launch.model.name.to_string();
+        tracing::info!(model = name, ?reason, "request refused");
+        waiter.reply.send(Err(acquire_error(name, reason))).ok();
+    }
+}
+
+impl Running {
+    pub(crate) fn is_stoppable(&self, name: &str) -> bool {
+        *self.launch.model.name == *name && self.stopping.is_none()
+    }
+
+    pub(crate) fn state(&self) -> ResidentState {
+        if self.stopping.is_some() {
+            ResidentState::Stopping
+        } else if self.loaded.is_some() {
+            ResidentState::Ready
+        } else {
+            ResidentState::Loading { fraction: *self.fraction.borrow() }
+        }
+    }
+
+    /// What the worker has, or before it says so, what it was asked for.
+    pub(crate) fn context_tokens(&self) -> u32 {
+        self.loaded.as_ref().map_or(self.launch.context_tokens, |loaded| loaded.context_tokens)
+    }
+
+    /// Adds what only ever grows.
+    pub(crate) fn add_counters(&self, model: &mut ModelMetrics) {
+        if let Some(stats) = self.stats {
+            model.prefill_tokens += stats.prefill_tokens;
+            model.cached_tokens += stats.cached_tokens;
+            model.decode_tokens += stats.decode_tokens;
+        }
+    }
+
+    /// Adds what is true now.
+    pub(crate) fn add_gauges(&self, model: &mut ModelMetrics) {
+        if let Some(stats) = self.stats {
+            model.running += stats.running;
+            model.waiting += stats.waiting;
+            model.cells_used += stats.cells_used;
+        }
+    }
+}
+
+fn acquire_error(name: String, reason: &Refusal) -> AcquireError {
+    match reason {
+        Refusal::TooLarge { needed_bytes, budget_bytes } => AcquireError::TooLarge {
+            name,
+            needed_bytes: *needed_bytes,
+            budget_bytes: *budget_bytes,
+        },
+        Refusal::QueueFull { limit } => {
+            AcquireError::Overloaded { name, message: format!("{limit} requests wait already") }
+        }
+        Refusal::WaitedTooLong { limit } => {
+            let message = format!(
+                "the models in use did not leave enough memory for it within {} s",
+                limit.as_secs()
+            );
+            AcquireError::Overloaded { name, message }
+        }
+        Refusal::LoadFailed { reason } => {
+            AcquireError::LoadFailed { name, message: reason.clone(), retry_after: None }
+        }
+        Refusal::CoolingOff { failures: _, retry_in, reason } => {
+            AcquireError::LoadFailed { name, message: reason.clone(), retry_after: Some(*retry_in) }
+        }
+        Refusal::Stopped => AcquireError::Stopped { name },
+        Refusal::ShuttingDown => AcquireError::ShuttingDown,
+    }
+}

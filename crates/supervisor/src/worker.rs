@@ -1,0 +1,354 @@
+//! One worker: a child process from its start until its exit was seen.
+//!
+//! One task does everything for it, so that its life reads from top to bottom: start, greet, load,
+//! serve, and one way out for every end. It reports to the run loop and delivers events straight
+//! to whoever waits for them.
+//!
+//! Not here: when to start or stop (`planner::fleet`).
+
+mod environment;
+mod log;
+mod process;
+mod reader;
+mod writer;
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use planner::fleet::{StopReason, WorkerId};
+use tokio::{
+    process::Child,
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout},
+};
+use worker_protocol::{
+    self as protocol, Command, Failure, FailureKind, Load, Loaded, Stats, frame,
+};
+
+use self::{log::Log, reader::Reader};
+use crate::{
+    config::Config,
+    limits::{DRAIN_WAIT_MAX, MEASURE_INTERVAL},
+    link::{Delivery, Link},
+    memory,
+    preflight::Launch,
+    run_loop::Message,
+};
+
+/// Everything a worker's task needs.
+pub(crate) struct Assignment {
+    pub(crate) worker: WorkerId,
+    pub(crate) launch: Launch,
+    pub(crate) config: Config,
+    pub(crate) link: Arc<Link>,
+    pub(crate) inbox: mpsc::Sender<Message>,
+    /// Where the share of the model that is loaded is shown.
+    pub(crate) fraction: watch::Sender<f32>,
+}
+
+/// What a worker's task tells the run loop.
+pub(crate) enum Report {
+    /// The process exists.
+    Started { pid: u32 },
+    /// The model is loaded.
+    Ready { loaded: Box<Loaded>, measured_bytes: Option<u64> },
+    /// The process was measured again.
+    Measured { bytes: u64 },
+    /// New counters.
+    Stats(Stats),
+    /// The process is gone, or never was; why, for the person who asked for the model.
+    Exited { reason: String },
+}
+
+/// Runs one worker. Returns after its exit was seen and reported.
+pub(crate) async fn run(
+    assignment: Assignment,
+    frames: mpsc::Receiver<Vec<u8>>,
+    stop: oneshot::Receiver<StopReason>,
+) {
+    let reason = match process::spawn(&assignment.config.worker) {
+        Ok(child) => Life::begin(&assignment, child, frames).live(stop).await,
+        Err(reason) => reason,
+    };
+    close(&assignment, &reason);
+    assignment.report(Report::Exited { reason }).await;
+}
+
+/// A running process and the ends of its pipes.
+struct Life<'a> {
+    assignment: &'a Assignment,
+    child: Child,
+    reader: Reader,
+    /// Writes frames for ever; ends with a fault. Dropping it closes the worker's standard input.
+    writer: Pin<Box<dyn Future<Output = String> + Send>>,
+    log: Log,
+    stage: Stage,
+    measure: Interval,
+    requests_measured: u64,
+}
+
+/// How far the worker has come, and by when it must come further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Starting { until: Instant },
+    Loading { until: Instant },
+    Serving,
+}
+
+/// Why a life ends.
+enum End {
+    /// The run loop wants it.
+    Asked(StopReason),
+    /// The process is gone.
+    Exited,
+    /// It closed a pipe, so it is about to be gone.
+    HungUp,
+    /// It says itself that the model cannot be loaded, and leaves.
+    LoadFailed(String),
+    /// It cannot be used any longer.
+    Fault(String),
+}
+
+impl<'a> Life<'a> {
+    fn begin(
+        assignment: &'a Assignment,
+        mut child: Child,
+        frames: mpsc::Receiver<Vec<u8>>,
+    ) -> Self {
+        let patience = assignment.config.patience;
+        let log_path = log::path(&assignment.config.logs_dir, &assignment.launch.model.name);
+        let mut measure = interval(MEASURE_INTERVAL);
+        measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            assignment,
+            reader: Reader::new(child.stdout.take()),
+            writer: Box::pin(writer::write(child.stdin.take(), frames, patience.write)),
+            log: Log::follow(child.stderr.take(), log_path),
+            child,
+            stage: Stage::Starting { until: Instant::now() + patience.hello },
+            measure,
+            requests_measured: 0,
+        }
+    }
+
+    /// Returns why it ended, after the process's exit was seen.
+    async fn live(mut self, mut stop: oneshot::Receiver<StopReason>) -> String {
+        if let Some(pid) = self.child.id() {
+            self.assignment.report(Report::Started { pid }).await;
+        }
+        let end = self.serve(&mut stop).await;
+        self.end(end).await
+    }
+
+    async fn serve(&mut self, stop: &mut oneshot::Receiver<StopReason>) -> End {
+        loop {
+            tokio::select! {
+                report = self.reader.next() => match report {
+                    Ok(Some(report)) => if let Err(end) = self.take(report).await { return end },
+                    Ok(None) => return End::HungUp,
+                    Err(fault) => return End::Fault(fault),
+                },
+                // A stop that is dropped means that the run loop is gone, and with it all need.
+                why = &mut *stop => return End::Asked(why.unwrap_or(StopReason::Shutdown)),
+                _ = self.child.wait() => return End::Exited,
+                fault = &mut self.writer => return self.writer_ended(fault),
+                () = overdue(self.stage) => return End::Fault(self.overdue_fault()),
+                _ = self.measure.tick() => self.measure_if_used().await,
+            }
+        }
+    }
+
+    /// What one report changes.
+    async fn take(&mut self, report: protocol::Report) -> Result<(), End> {
+        match report {
+            protocol::Report::Hello { version, engine } => self.greeted(version, &engine).await,
+            protocol::Report::Loading { fraction } => {
+                self.loading_goes_on();
+                self.assignment.fraction.send_replace(fraction.clamp(0.0, 1.0));
+                Ok(())
+            }
+            protocol::Report::Loaded(loaded) => self.loaded(loaded).await,
+            protocol::Report::LoadFailed(failure) => Err(End::LoadFailed(failure.message)),
+            protocol::Report::Event { request, event } => {
+                match self.assignment.link.deliver(request, event) {
+                    Delivery::Done => Ok(()),
+                    Delivery::OverCredit => {
+                        Err(End::Fault("it sent more events than it had credit for".to_owned()))
+                    }
+                }
+            }
+            protocol::Report::Stats(stats) => {
+                self.assignment.report(Report::Stats(stats)).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn greeted(&mut self, version: u32, engine: &str) -> Result<(), End> {
+        if version != protocol::VERSION {
+            return Err(End::Fault(format!(
+                "{} speaks version {version} of the protocol and this hub version {}; install \
+                 both from the same release",
+                self.assignment.config.worker.display(),
+                protocol::VERSION
+            )));
+        }
+        if !matches!(self.stage, Stage::Starting { .. }) {
+            return Err(out_of_turn("Hello"));
+        }
+        tracing::debug!(engine, "worker greeted");
+        self.stage = Stage::Loading { until: self.load_until() };
+        let load = Command::Load(self.assignment.load());
+        let frame = frame::encode(&load).map_err(|error| End::Fault(error.to_string()))?;
+        // The first frame always finds a place.
+        self.assignment.link.frames().try_send(frame).ok();
+        Ok(())
+    }
+
+    async fn loaded(&mut self, loaded: Loaded) -> Result<(), End> {
+        if !matches!(self.stage, Stage::Loading { .. }) {
+            return Err(out_of_turn("Loaded"));
+        }
+        self.stage = Stage::Serving;
+        let measured_bytes = measure(self.child.id()).await;
+        self.assignment.report(Report::Ready { loaded: Box::new(loaded), measured_bytes }).await;
+        Ok(())
+    }
+
+    fn loading_goes_on(&mut self) {
+        if matches!(self.stage, Stage::Loading { .. }) {
+            self.stage = Stage::Loading { until: self.load_until() };
+        }
+    }
+
+    fn load_until(&self) -> Instant {
+        Instant::now() + self.assignment.config.patience.load_progress
+    }
+
+    /// Its memory grows with use, and an unused one is left in peace.
+    async fn measure_if_used(&mut self) {
+        let link = &self.assignment.link;
+        let requests = link.requests_begun();
+        let used = requests != self.requests_measured || link.is_busy();
+        if self.stage == Stage::Serving && used {
+            self.requests_measured = requests;
+            if let Some(bytes) = measure(self.child.id()).await {
+                self.assignment.report(Report::Measured { bytes }).await;
+            }
+        }
+    }
+
+    fn overdue_fault(&self) -> String {
+        let patience = self.assignment.config.patience;
+        let seconds = |wait: Duration| wait.as_secs_f32();
+        match self.stage {
+            Stage::Starting { .. } => {
+                format!("it did not speak within {} s of its start", seconds(patience.hello))
+            }
+            Stage::Loading { .. } | Stage::Serving => {
+                format!("loading made no progress for {} s", seconds(patience.load_progress))
+            }
+        }
+    }
+
+    /// The writer polled to its end must not be polled again.
+    fn writer_ended(&mut self, fault: String) -> End {
+        self.close_input();
+        if fault.is_empty() { End::HungUp } else { End::Fault(fault) }
+    }
+
+    fn close_input(&mut self) {
+        self.writer = Box::pin(std::future::pending());
+    }
+
+    /// One way out for every end: nobody waits any longer than needed, the process is gone, and
+    /// what it said last is known.
+    async fn end(mut self, end: End) -> String {
+        let grace = match &end {
+            End::Asked(why) => {
+                close(self.assignment, &why.to_string());
+                self.assignment.config.patience.stop_grace
+            }
+            End::LoadFailed(_) => self.assignment.config.patience.stop_grace,
+            End::HungUp | End::Exited => DRAIN_WAIT_MAX,
+            End::Fault(_) => Duration::ZERO,
+        };
+        self.close_input();
+        let exit = self.exit_within(grace).await;
+        if matches!(end, End::Exited | End::HungUp) {
+            self.drain().await;
+        }
+        let ended = match end {
+            End::Asked(why) => return why.to_string(),
+            End::LoadFailed(message) => return message,
+            End::Exited | End::HungUp => exit,
+            End::Fault(fault) => format!("was killed because {fault}"),
+        };
+        format!("its worker {ended}; {}", self.log.last_words().await)
+    }
+
+    /// Waits for the exit, and kills when that takes longer than `grace`. Returns only after the
+    /// exit was seen, since only then the memory is free; says how it ended.
+    async fn exit_within(&mut self, grace: Duration) -> String {
+        if let Ok(exit) = timeout(grace, self.child.wait()).await {
+            let status = exit.map_or_else(|error| error.to_string(), |status| status.to_string());
+            return format!("ended with {status}");
+        }
+        // Both fail only if it is gone already.
+        self.child.start_kill().ok();
+        self.child.wait().await.ok();
+        "closed its pipes, stayed, and was killed".to_owned()
+    }
+
+    /// Delivers what the process wrote before its end.
+    async fn drain(&mut self) {
+        let drained = timeout(DRAIN_WAIT_MAX, async {
+            while let Ok(Some(report)) = self.reader.next().await {
+                if self.take(report).await.is_err() {
+                    return;
+                }
+            }
+        });
+        // Whoever inherited the pipe keeps it open for ever; nothing of the worker's comes then.
+        drained.await.ok();
+    }
+}
+
+impl Assignment {
+    fn load(&self) -> Load {
+        Load {
+            path: self.launch.path.clone(),
+            context_tokens: Some(self.launch.context_tokens),
+            sequences_max: self.config.sequences_max,
+            threads: self.config.threads,
+        }
+    }
+
+    async fn report(&self, report: Report) {
+        // An error means that the run loop is gone, and nobody is interested any more.
+        self.inbox.send(Message::Worker { worker: self.worker, report }).await.ok();
+    }
+}
+
+/// Ends every open request of the worker.
+fn close(assignment: &Assignment, reason: &str) {
+    let name = &assignment.launch.model.name;
+    let message = format!("model '{name}' broke off: {reason}; send the request again");
+    assignment.link.close(Failure { kind: FailureKind::Broken, message });
+}
+
+fn out_of_turn(word: &str) -> End {
+    End::Fault(format!("it said {word} out of turn"))
+}
+
+async fn overdue(stage: Stage) {
+    match stage {
+        Stage::Starting { until } | Stage::Loading { until } => sleep_until(until).await,
+        Stage::Serving => std::future::pending().await,
+    }
+}
+
+/// The kernel walks the page table for this, so it is not done on the runtime's own threads.
+async fn measure(pid: Option<u32>) -> Option<u64> {
+    let pid = pid?;
+    tokio::task::spawn_blocking(move || memory::process_bytes(pid)).await.ok()?
+}
