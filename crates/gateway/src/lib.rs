@@ -1,1 +1,40 @@
-//! placeholder
+//! HTTP: listens, checks who asks, routes, streams answers.
+//!
+//! [`bind`] takes the port or says who has it; [`Server::run`] serves until told to stop. A request
+//! passes [`guard`](mod@guard) first: Host, Origin, key, content type, and the policy of its route,
+//! from the one table in [`routes`](mod@routes). Vendors' JSON is `dialect`'s, models are
+//! `supervisor`'s; what is here only carries bytes between them.
+//!
+//! Not here: the internet (`library`), and any decision about models (`planner`).
+
+mod answer;
+mod bind;
+pub mod control;
+mod guard;
+pub mod limits;
+mod metrics;
+mod routes;
+mod server;
+mod stream;
+
+use std::net::SocketAddr;
+
+pub use bind::{BindError, bind};
+pub use server::Server;
+
+/// Where to listen and whom to serve.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Address and port; the port is never changed behind the user's back.
+    pub listen: SocketAddr,
+    /// Key that every client must send; needed for any address but loopback.
+    pub key: Option<String>,
+    /// Whether an address that others can reach may be used.
+    pub allow_lan: bool,
+    /// Names by which clients may call this machine, beside loopback's own.
+    pub hosts: Vec<String>,
+    /// Origins of web pages that may call (`https://chat.example`), beside our own.
+    pub origins: Vec<String>,
+    /// Token of the control routes, which only programs of the same person can read.
+    pub control_token: String,
+}

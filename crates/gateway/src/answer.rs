@@ -1,0 +1,262 @@
+//! Whole answers: errors, lists, and generations that are not streamed. The generating routes come
+//! in here and turn to `stream` when the client wants one.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::response::Response;
+use bytes::Bytes;
+use dialect::Error;
+use dialect::openai::{chat, completion, embedding, model};
+use futures_util::StreamExt;
+use http_body_util::BodyExt;
+use serde::Serialize;
+use supervisor::{AcquireError, Answer, Handle, Lease, ModelSummary};
+use worker_protocol::{Event, Generate};
+
+use crate::limits::{BODY_BYTES_MAX, BODY_WAIT_MAX, DRAIN_BYTES_MAX, DRAIN_WAIT_MAX};
+use crate::routes::Site;
+use crate::stream;
+
+// Generations.
+
+pub(crate) async fn chat(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
+    let request = chat::decode(&read_body(body).await?)?;
+    let (id, created) = (new_id("chatcmpl-"), now_unix_s());
+    let job = Job { model: request.model.clone(), generates: request.generates.clone() };
+    if request.stream {
+        let encoder = chat::StreamEncoder::new(&request, &id, created, &request.model);
+        return stream::respond(Arc::clone(site), job, Box::new(encoder)).await;
+    }
+    let mut encoder = chat::WholeEncoder::new(&request, &id, created, &request.model);
+    collect(site, job, |choice, event| encoder.event(choice, event)).await?;
+    Ok(json(encoder.finish()?))
+}
+
+pub(crate) async fn completions(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
+    let request = completion::decode(&read_body(body).await?)?;
+    let (id, created) = (new_id("cmpl-"), now_unix_s());
+    let job = Job { model: request.model.clone(), generates: request.generates.clone() };
+    if request.stream {
+        let encoder = completion::StreamEncoder::new(&request, &id, created, &request.model);
+        return stream::respond(Arc::clone(site), job, Box::new(encoder)).await;
+    }
+    let mut encoder = completion::WholeEncoder::new(&request, &id, created, &request.model);
+    collect(site, job, |choice, event| encoder.event(choice, event)).await?;
+    Ok(json(encoder.finish()?))
+}
+
+pub(crate) async fn embeddings(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
+    let request = embedding::decode(&read_body(body).await?)?;
+    let lease = acquire(&site.hub, &request.model).await?;
+    let mut answer = lease.embed(request.embed.clone());
+    let mut encoder = embedding::WholeEncoder::new(&request, &request.model);
+    while let Some(event) = answer.next().await {
+        count(site, &event);
+        encoder.event(&event);
+    }
+    Ok(json(encoder.finish()?))
+}
+
+/// What a generating request asks of the hub: one answer for each choice.
+pub(crate) struct Job {
+    pub(crate) model: String,
+    pub(crate) generates: Vec<Generate>,
+}
+
+impl Job {
+    /// Gets the model and begins the answers.
+    pub(crate) async fn begin(self, hub: &Handle) -> Result<Choices, Error> {
+        let lease = acquire(hub, &self.model).await?;
+        let answers = self.generates.into_iter().map(|generate| lease.generate(generate));
+        Ok(Choices::new(answers.collect()))
+    }
+}
+
+/// Events of all choices in the order in which they come. Dropping it cancels what still runs.
+pub(crate) struct Choices {
+    answers: Vec<Option<Answer>>,
+    /// Where the search for the next event begins, so that no choice starves the others.
+    first: usize,
+}
+
+impl Choices {
+    fn new(answers: Vec<Answer>) -> Self {
+        Self { answers: answers.into_iter().map(Some).collect(), first: 0 }
+    }
+
+    /// The next event of any choice, and which; `None` when all have ended.
+    pub(crate) async fn next(&mut self) -> Option<(u32, Event)> {
+        loop {
+            let count = self.answers.len();
+            let (before, after) = self.answers.split_at_mut(self.first.min(count));
+            let rotated = (self.first..).zip(after).chain((0..).zip(before));
+            let mut waits: futures_util::stream::FuturesUnordered<_> = rotated
+                .filter_map(|(choice, answer)| Some((choice, answer.as_mut()?)))
+                .map(|(choice, answer)| async move { (choice, answer.next().await) })
+                .collect();
+            let (choice, event) = waits.next().await?;
+            drop(waits);
+            self.first = choice + 1;
+            if let Some(event) = event {
+                return Some((u32::try_from(choice).unwrap_or(u32::MAX), event));
+            }
+            self.answers[choice] = None;
+        }
+    }
+}
+
+/// Feeds a whole answer's events to its encoder.
+async fn collect(
+    site: &Arc<Site>,
+    job: Job,
+    mut take: impl FnMut(u32, &Event),
+) -> Result<(), Error> {
+    let mut choices = job.begin(&site.hub).await?;
+    while let Some((choice, event)) = choices.next().await {
+        count(site, &event);
+        take(choice, &event);
+    }
+    Ok(())
+}
+
+/// Adds an ended answer to the metrics.
+pub(crate) fn count(site: &Site, event: &Event) {
+    if let Event::Finished(finished) = event {
+        site.metrics.usage(&finished.usage);
+    }
+}
+
+pub(crate) async fn acquire(hub: &Handle, model: &str) -> Result<Lease, Error> {
+    hub.acquire(model).await.map_err(|error| {
+        let message = error.to_string();
+        match error {
+            AcquireError::UnknownModel { .. } => {
+                Error::new(404, message).at("model").code("model_not_found")
+            }
+            AcquireError::Unusable { .. } => {
+                Error::new(400, message).at("model").code("model_unusable")
+            }
+            AcquireError::TooLarge { .. } => {
+                Error::new(400, message).at("model").code("model_too_large")
+            }
+            AcquireError::LoadFailed { .. } => Error::new(500, message).code("model_load_failed"),
+            AcquireError::Overloaded { .. } => Error::new(503, message).code("overloaded"),
+            AcquireError::Stopped { .. } => Error::new(503, message).code("model_stopped"),
+            AcquireError::ShuttingDown => Error::new(503, message).code("shutting_down"),
+        }
+    })
+}
+
+// Lists.
+
+pub(crate) async fn models(site: &Site) -> Result<Response, Error> {
+    let models = list_models(&site.hub).await;
+    let rows: Vec<model::Model> = models.iter().map(model_row).collect();
+    Ok(json(model::list(&rows)))
+}
+
+pub(crate) async fn model(site: &Site, name: &str) -> Result<Response, Error> {
+    let models = list_models(&site.hub).await;
+    let Some(found) = models.iter().find(|model| model.name == name) else {
+        let message = format!("no model is named '{name}'; GET /v1/models lists them");
+        return Err(Error::new(404, message).at("model").code("model_not_found"));
+    };
+    Ok(json(model::one(&model_row(found))))
+}
+
+fn model_row(model: &ModelSummary) -> model::Model {
+    model::Model { id: model.name.clone(), created_unix_s: model.modified_unix_s }
+}
+
+/// Reading headers touches the disk, so it leaves the thread that serves connections.
+pub(crate) async fn list_models(hub: &Handle) -> Vec<ModelSummary> {
+    let hub = hub.clone();
+    tokio::task::spawn_blocking(move || hub.models()).await.unwrap_or_default()
+}
+
+// Bodies.
+
+/// The whole body, up to the limit.
+pub(crate) async fn read_body(mut body: Body) -> Result<Bytes, Error> {
+    let mut read = Vec::new();
+    loop {
+        let frame = tokio::time::timeout(BODY_WAIT_MAX, body.frame()).await;
+        let frame = frame.map_err(|_| Error::new(408, "the rest of the body did not come"))?;
+        let Some(frame) = frame else { return Ok(read.into()) };
+        let frame =
+            frame.map_err(|error| Error::invalid(format!("the body broke off: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if read.len() + data.len() > BODY_BYTES_MAX {
+            drop(read);
+            drain(body).await;
+            let most = BODY_BYTES_MAX >> 20;
+            let message = format!("the body is larger than {most} MiB; send less in one request");
+            return Err(Error::new(413, message).code("body_too_large"));
+        }
+        read.extend_from_slice(&data);
+    }
+}
+
+/// Throws the rest of a body away.
+async fn drain(mut body: Body) {
+    let throw_away = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > DRAIN_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // Whoever sends for longer than this gets a broken pipe.
+    let _ = tokio::time::timeout(DRAIN_WAIT_MAX, throw_away).await;
+}
+
+pub(crate) fn json(body: String) -> Response {
+    respond(StatusCode::OK, "application/json", body)
+}
+
+pub(crate) fn serialized(value: &impl Serialize) -> Result<Response, Error> {
+    let body = serde_json::to_string(value);
+    body.map(json).map_err(|error| Error::new(500, format!("cannot write the answer: {error}")))
+}
+
+pub(crate) fn text(body: String) -> Response {
+    respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
+}
+
+/// The error as an answer.
+pub(crate) fn refuse(error: &Error) -> Response {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = respond(status, "application/json", error.to_json());
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// An id that no other answer of this or another run has.
+fn new_id(prefix: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    // `RandomState` is keyed by the system's randomness.
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u64(COUNT.fetch_add(1, Ordering::Relaxed));
+    format!("{prefix}{:016x}", hasher.finish())
+}
+
+fn now_unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,176 @@
+//! The control routes, for programs of the same person: what is resident, what could be, stop it.
+//!
+//! The shapes are public, because the command line reads what is written here.
+
+use axum::body::Body;
+use axum::response::Response;
+use dialect::Error;
+use serde::{Deserialize, Serialize};
+use supervisor::{Handle, ModelSummary, Resident, ResidentState, StopError};
+
+use crate::answer;
+
+/// `GET /resident/v1/ps`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Residents {
+    /// Ordered by name.
+    pub residents: Vec<ResidentRow>,
+    /// Bytes that all workers hold by the ledger.
+    pub booked_bytes: u64,
+    /// Bytes they may hold.
+    pub budget_bytes: u64,
+}
+
+/// One worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ResidentRow {
+    /// Name of its model.
+    pub name: String,
+    /// Its file.
+    pub path: String,
+    /// `loading`, `ready` or `stopping`.
+    pub state: String,
+    /// While loading, the share that is loaded, from 0 to 1.
+    pub loaded_fraction: Option<f32>,
+    /// Bytes it holds by the ledger.
+    pub booked_bytes: u64,
+    /// Bytes it was last seen to use.
+    pub measured_bytes: Option<u64>,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// Context cells that its requests share.
+    pub context_tokens: u32,
+    /// Requests that hold it.
+    pub leased: u32,
+    /// Requests that wait for it.
+    pub waiting: u32,
+    /// Context cells in use.
+    pub cells_used: u32,
+    /// Threads of its last step.
+    pub threads: u32,
+    /// Seconds since the last request ended, when none is left.
+    pub idle_s: Option<u64>,
+    /// Seconds until it is unloaded if nobody asks.
+    pub unload_in_s: Option<u64>,
+}
+
+/// `GET /resident/v1/models`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Models {
+    /// Ordered by name.
+    pub models: Vec<ModelRow>,
+}
+
+/// One model that could be served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRow {
+    /// The name that clients use.
+    pub name: String,
+    /// Its file.
+    pub path: String,
+    /// Length of the file.
+    pub file_bytes: u64,
+    /// What its header says, when it can be used.
+    pub facts: Option<ModelFacts>,
+    /// Why it cannot be used.
+    pub error: Option<String>,
+}
+
+/// What a model's header says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    /// `general.architecture`.
+    pub architecture: String,
+    /// Number of parameters.
+    pub parameters: u64,
+    /// Name of the quantization.
+    pub quantization: String,
+    /// Context it would be loaded with, in tokens.
+    pub context_tokens: u32,
+    /// Context it was trained with, in tokens.
+    pub context_tokens_trained: Option<u32>,
+    /// Whether it generates text; the others embed.
+    pub generates: bool,
+    /// Memory it needs when loaded.
+    pub needed_bytes: u64,
+}
+
+/// Body of `POST /resident/v1/stop`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stop {
+    /// Name of the model to stop.
+    pub model: String,
+}
+
+pub(crate) async fn residents(hub: &Handle) -> Result<Response, Error> {
+    let residents = hub.residents().await.into_iter().map(resident_row).collect();
+    let metrics = hub.metrics().await;
+    answer::serialized(&Residents {
+        residents,
+        booked_bytes: metrics.booked_bytes,
+        budget_bytes: metrics.budget_bytes,
+    })
+}
+
+pub(crate) async fn models(hub: &Handle) -> Result<Response, Error> {
+    let models = answer::list_models(hub).await.into_iter().map(model_row).collect();
+    answer::serialized(&Models { models })
+}
+
+pub(crate) async fn stop(hub: &Handle, body: Body) -> Result<Response, Error> {
+    let body = answer::read_body(body).await?;
+    let stop: Stop = serde_json::from_slice(&body).map_err(|error| {
+        Error::invalid(format!("the body must be {{\"model\": NAME}}: {error}"))
+    })?;
+    match hub.stop(&stop.model).await {
+        Ok(()) => Ok(answer::json(r#"{"stopped":true}"#.to_owned())),
+        Err(error @ StopError::NotRunning { .. }) => Err(Error::new(404, error.to_string())),
+        Err(error @ StopError::ShuttingDown) => Err(Error::new(503, error.to_string())),
+    }
+}
+
+fn resident_row(resident: Resident) -> ResidentRow {
+    let (state, loaded_fraction) = match resident.state {
+        ResidentState::Loading { fraction } => ("loading", Some(fraction)),
+        ResidentState::Ready => ("ready", None),
+        ResidentState::Stopping => ("stopping", None),
+    };
+    let stats = resident.stats.unwrap_or_default();
+    ResidentRow {
+        name: resident.name,
+        path: resident.path.display().to_string(),
+        state: state.to_owned(),
+        loaded_fraction,
+        booked_bytes: resident.booked_bytes,
+        measured_bytes: resident.measured_bytes,
+        pid: resident.pid,
+        context_tokens: resident.context_tokens,
+        leased: resident.leased,
+        waiting: resident.waiting,
+        cells_used: stats.cells_used,
+        threads: stats.threads,
+        idle_s: resident.idle_for.map(|idle| idle.as_secs()),
+        unload_in_s: resident.unload_in.map(|left| left.as_secs()),
+    }
+}
+
+fn model_row(model: ModelSummary) -> ModelRow {
+    let (facts, error) = match model.facts {
+        Ok(facts) => (
+            Some(ModelFacts {
+                architecture: facts.architecture,
+                parameters: facts.parameters,
+                quantization: facts.quantization,
+                context_tokens: facts.context_tokens,
+                context_tokens_trained: facts.context_tokens_trained,
+                generates: facts.generates,
+                needed_bytes: facts.needed_bytes,
+            }),
+            None,
+        ),
+        Err(error) => (None, Some(error)),
+    };
+    let path = model.path.display().to_string();
+    ModelRow { name: model.name, path, file_bytes: model.file_bytes, facts, error }
+}

@@ -1,0 +1,288 @@
+//! Who may ask: checked before any route, for every path, so that no alias slips past.
+//!
+//! A web page that a person happens to visit can reach 127.0.0.1 too. What stops it: the Host must be
+//! one of ours (a rebound name is not), an Origin must be ours or configured, and a POST must be
+//! JSON, which a page cannot send without asking first.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::{HeaderMap, Method, Uri};
+use dialect::Error;
+use subtle::ConstantTimeEq;
+
+use crate::Config;
+use crate::routes::Policy;
+
+/// What requests are checked against.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    /// Names and addresses that a Host may be, without a port, lower case.
+    hosts: Vec<String>,
+    origins: Vec<String>,
+    port: u16,
+    key: Option<String>,
+    control_token: String,
+}
+
+impl Guard {
+    pub(crate) fn new(config: &Config, address: SocketAddr) -> Self {
+        let mut hosts: Vec<String> = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into();
+        if !address.ip().is_unspecified() {
+            hosts.push(host_of(address.ip()));
+        }
+        hosts.extend(config.hosts.iter().map(|host| host.to_lowercase()));
+        Self {
+            hosts,
+            origins: config.origins.iter().map(|origin| origin.to_lowercase()).collect(),
+            port: address.port(),
+            key: config.key.clone().filter(|key| !key.is_empty()),
+            control_token: config.control_token.clone(),
+        }
+    }
+
+    /// Whether this request may go on to a route with this policy (`None`: to no route at all).
+    pub(crate) fn check(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        policy: Option<Policy>,
+    ) -> Result<(), Error> {
+        self.check_host(uri, headers)?;
+        self.check_origin(headers)?;
+        match policy {
+            // A preflight carries no key; the request after it does.
+            _ if *method == Method::OPTIONS => {}
+            Some(Policy::Open) => {}
+            Some(Policy::Inference) | None => self.check_key(headers)?,
+            Some(Policy::Control) => self.check_control_token(headers)?,
+        }
+        if *method == Method::POST { check_content_type(headers) } else { Ok(()) }
+    }
+
+    /// The Origin to allow in the answer, when there was one and it passed.
+    pub(crate) fn allowed_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let origin = headers.get(ORIGIN)?.to_str().ok()?;
+        self.knows_origin(origin).then_some(origin)
+    }
+
+    fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {
+        let header = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let host = uri.authority().map(axum::http::uri::Authority::as_str).or(header);
+        let host = host.unwrap_or_default();
+        if self.hosts.contains(&without_port(host).to_lowercase()) {
+            return Ok(());
+        }
+        Err(Error::new(
+            421,
+            format!(
+                "this hub does not answer to the host '{host}'; call it as localhost, or add the \
+                 name to `hosts` in its configuration"
+            ),
+        ))
+    }
+
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Error> {
+        let refuse = |from: &str| {
+            Error::new(
+                403,
+                format!(
+                    "web pages of {from} may not call this hub; add the origin to `origins` in its \
+                     configuration if you trust it"
+                ),
+            )
+        };
+        if let Some(origin) = headers.get(ORIGIN) {
+            let origin = origin.to_str().unwrap_or("an unreadable origin");
+            return if self.knows_origin(origin) { Ok(()) } else { Err(refuse(origin)) };
+        }
+        // Browsers that hide the Origin of a cross-site request still say that it is one.
+        let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
+        if site == Some("cross-site") { Err(refuse("another site")) } else { Ok(()) }
+    }
+
+    fn knows_origin(&self, origin: &str) -> bool {
+        let origin = origin.to_lowercase();
+        if self.origins.contains(&origin) {
+            return true;
+        }
+        let Some(authority) = origin.strip_prefix("http://") else { return false };
+        let host = without_port(authority);
+        let port = authority[host.len()..].strip_prefix(':').map_or(Ok(80), str::parse::<u16>);
+        self.hosts.iter().any(|known| known == host) && port == Ok(self.port)
+    }
+
+    fn check_key(&self, headers: &HeaderMap) -> Result<(), Error> {
+        match &self.key {
+            Some(key) if !sent_secret(headers).is_some_and(|sent| equal(sent, key)) => {
+                Err(Error::new(401, "a key is needed: send it as `Authorization: Bearer KEY`")
+                    .code("invalid_api_key"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn check_control_token(&self, headers: &HeaderMap) -> Result<(), Error> {
+        if sent_secret(headers).is_some_and(|sent| equal(sent, &self.control_token)) {
+            return Ok(());
+        }
+        Err(Error::new(
+            401,
+            "control routes need the token in the file `token` of the data folder, as \
+             `Authorization: Bearer TOKEN`",
+        )
+        .code("invalid_control_token"))
+    }
+}
+
+/// The key a client sent, in either of the two headers that clients use. Never from the URL, which
+/// ends up in logs.
+fn sent_secret(headers: &HeaderMap) -> Option<&str> {
+    let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = bearer.and_then(|value| {
+        let (scheme, secret) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
+    });
+    bearer.or_else(|| headers.get("x-api-key")?.to_str().ok())
+}
+
+/// In constant time, so that the answer's delay does not tell how much of a guess was right.
+fn equal(sent: &str, known: &str) -> bool {
+    !known.is_empty() && bool::from(sent.as_bytes().ct_eq(known.as_bytes()))
+}
+
+fn check_content_type(headers: &HeaderMap) -> Result<(), Error> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("nothing");
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    Err(Error::new(415, format!("the content type is {kind}; send application/json")))
+}
+
+fn host_of(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+/// `localhost:80` and `[::1]:80` without the port.
+fn without_port(authority: &str) -> &str {
+    let end_of_address = authority.rfind(']').map_or(0, |end| end + 1);
+    match authority[end_of_address..].find(':') {
+        Some(colon) => &authority[..end_of_address + colon],
+        None => authority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(key: Option<&str>) -> Guard {
+        let listen: SocketAddr = "127.0.0.1:11434".parse().unwrap();
+        let config = Config {
+            listen,
+            key: key.map(str::to_owned),
+            allow_lan: false,
+            hosts: vec!["Mini.local".to_owned()],
+            origins: vec!["https://chat.example".to_owned()],
+            control_token: "t0ken".to_owned(),
+        };
+        Guard::new(&config, listen)
+    }
+
+    /// The status a request gets; 200 when it passes.
+    fn status(guard: &Guard, method: &str, policy: Policy, headers: &[(&str, &str)]) -> u16 {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let name: axum::http::HeaderName = name.parse().unwrap();
+            map.insert(name, value.parse().unwrap());
+        }
+        let method: Method = method.parse().unwrap();
+        let checked = guard.check(&method, &"/v1/models".parse().unwrap(), &map, Some(policy));
+        checked.map_or_else(|error| error.status, |()| 200)
+    }
+
+    #[track_caller]
+    fn check(headers: &[(&str, &str)], expected: u16) {
+        let seen = status(&guard(None), "GET", Policy::Inference, headers);
+        assert_eq!(seen, expected, "{headers:?}");
+    }
+
+    #[test]
+    fn only_our_own_names_are_answered() {
+        for host in ["localhost", "localhost:11434", "127.0.0.1:11434", "[::1]:80", "mini.local"] {
+            check(&[("host", host)], 200);
+        }
+        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "", "[::2]"] {
+            check(&[("host", host)], 421);
+        }
+        check(&[], 421);
+    }
+
+    #[test]
+    fn only_our_own_and_configured_pages_may_call() {
+        let host = ("host", "localhost:11434");
+        for origin in ["http://localhost:11434", "http://127.0.0.1:11434", "https://chat.example"] {
+            check(&[host, ("origin", origin)], 200);
+        }
+        for origin in [
+            "null",
+            "file://",
+            "https://evil.example",
+            "http://localhost:3000",
+            "http://localhost",
+            "https://localhost:11434",
+            "http://localhost.evil.example:11434",
+            "chrome-extension://abc",
+        ] {
+            check(&[host, ("origin", origin)], 403);
+        }
+        check(&[host, ("sec-fetch-site", "cross-site")], 403);
+        check(&[host, ("sec-fetch-site", "same-origin")], 200);
+    }
+
+    #[test]
+    fn a_key_is_needed_everywhere_but_on_open_routes() {
+        let guard = guard(Some("s3cret"));
+        let host = ("host", "localhost");
+        let seen = |policy, headers: &[(&str, &str)]| status(&guard, "GET", policy, headers);
+        assert_eq!(seen(Policy::Inference, &[host]), 401);
+        assert_eq!(seen(Policy::Inference, &[host, ("authorization", "Bearer s3cret")]), 200);
+        assert_eq!(seen(Policy::Inference, &[host, ("authorization", "bearer s3cret")]), 200);
+        assert_eq!(seen(Policy::Inference, &[host, ("x-api-key", "s3cret")]), 200);
+        assert_eq!(seen(Policy::Inference, &[host, ("x-api-key", "s3cre")]), 401);
+        assert_eq!(seen(Policy::Inference, &[host, ("authorization", "s3cret")]), 401);
+        assert_eq!(seen(Policy::Open, &[host]), 200);
+    }
+
+    #[test]
+    fn control_needs_its_own_token_even_on_loopback() {
+        let host = ("host", "localhost");
+        for (guard, sent, expected) in [
+            (guard(None), None, 401),
+            (guard(None), Some("Bearer t0ken"), 200),
+            (guard(Some("s3cret")), Some("Bearer s3cret"), 401),
+            (guard(Some("s3cret")), Some("Bearer t0ken"), 200),
+        ] {
+            let mut headers = vec![host];
+            headers.extend(sent.map(|sent| ("authorization", sent)));
+            assert_eq!(status(&guard, "GET", Policy::Control, &headers), expected, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn a_post_must_be_json() {
+        let host = ("host", "localhost");
+        let seen =
+            |kind| status(&guard(None), "POST", Policy::Inference, &[host, ("content-type", kind)]);
+        assert_eq!(seen("application/json"), 200);
+        assert_eq!(seen("application/json; charset=utf-8"), 200);
+        assert_eq!(seen("text/plain"), 415);
+        assert_eq!(seen("application/x-www-form-urlencoded"), 415);
+        assert_eq!(status(&guard(None), "POST", Policy::Inference, &[host]), 415);
+    }
+}

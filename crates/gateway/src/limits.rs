@@ -1,0 +1,39 @@
+//! Every bound of the gateway, with its reason.
+
+use std::time::Duration;
+
+/// Bytes of a request body. A million tokens are about 4 MB of text; the rest is room for images
+/// in base64.
+pub const BODY_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of a body that is too large anyway which are read and thrown away, so that its sender gets
+/// to read the answer instead of a broken pipe.
+pub const DRAIN_BYTES_MAX: usize = 1 << 30;
+
+/// Time for throwing them away.
+pub const DRAIN_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Time from a connection's first byte to the end of its headers, against clients that hold
+/// connections open with a byte now and then.
+pub const HEADER_WAIT_MAX: Duration = Duration::from_secs(15);
+
+/// Time between two pieces of a body, for the same reason.
+pub const BODY_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Connections at once. Each costs some ten kilobytes; one person's clients use a few dozen.
+pub const CONNECTIONS_MAX: usize = 1024;
+
+/// Time a stream waits for its first event before it commits to status 200: long enough that a
+/// refusal gets its real status, short enough that clients with a time-out see signs of life.
+pub const FIRST_EVENT_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Silence after which a comment is sent on a stream. Node's fetch gives up after 300 s, proxies
+/// after 60 s or even 30 s.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Chunks between the task that makes a stream and the connection that sends it. The reader's own
+/// pace is kept by the credit of its answer; this only smooths.
+pub const STREAM_CHUNKS_MAX: usize = 16;
+
+/// Time for open answers to end when the hub stops.
+pub const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(5);

@@ -1,0 +1,173 @@
+//! Counters in Prometheus' text form.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use supervisor::Handle;
+use worker_protocol::Usage;
+
+/// Upper ends of the buckets of request times, in seconds: from a cached answer to a long text.
+const REQUEST_SECONDS: [f64; 12] =
+    [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
+/// Upper ends of the buckets of times to the first token, in seconds.
+const FIRST_TOKEN_SECONDS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    route: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfModel {
+    model: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Because {
+    reason: &'static str,
+}
+
+/// What the gateway counts itself.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    requests: Family<Asked, Counter>,
+    request_seconds: Histogram,
+    first_token_seconds: Histogram,
+    prompt_tokens: Counter,
+    cached_tokens: Counter,
+    completion_tokens: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            requests: Family::default(),
+            request_seconds: Histogram::new(REQUEST_SECONDS),
+            first_token_seconds: Histogram::new(FIRST_TOKEN_SECONDS),
+            prompt_tokens: Counter::default(),
+            cached_tokens: Counter::default(),
+            completion_tokens: Counter::default(),
+        }
+    }
+
+    /// A request got its status. A stream's time is that to its first byte.
+    pub(crate) fn request(&self, route: &'static str, status: u16, took: Duration) {
+        self.requests.get_or_create(&Asked { route, status }).inc();
+        self.request_seconds.observe(took.as_secs_f64());
+    }
+
+    /// An answer ended.
+    pub(crate) fn usage(&self, usage: &Usage) {
+        self.prompt_tokens.inc_by(u64::from(usage.prompt_tokens));
+        self.cached_tokens.inc_by(u64::from(usage.cached_tokens));
+        self.completion_tokens.inc_by(u64::from(usage.completion_tokens));
+        if usage.completion_tokens > 0 {
+            let first = Duration::from_micros(usage.queue_us + usage.prefill_us);
+            self.first_token_seconds.observe(first.as_secs_f64());
+        }
+    }
+
+    /// Everything as text: what was counted here, and what the supervisor says right now.
+    pub(crate) async fn render(&self, hub: &Handle) -> String {
+        let mut registry = Registry::with_prefix("resident");
+        self.register(&mut registry);
+        register_supervisor(&mut registry, &hub.metrics().await);
+        let mut text = String::new();
+        // Writing into a string cannot fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register("requests", "Requests by route and status", self.requests.clone());
+        registry.register_with_unit(
+            "request",
+            "Time from a request to its answer, or to the first byte of a stream",
+            Unit::Seconds,
+            self.request_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "first_token",
+            "Time from a request's arrival at the worker to its first token",
+            Unit::Seconds,
+            self.first_token_seconds.clone(),
+        );
+        for (name, help, counter) in [
+            ("prompt_tokens", "Prompt tokens of answered requests", &self.prompt_tokens),
+            ("cached_tokens", "Prompt tokens that were found in a cache", &self.cached_tokens),
+            ("completion_tokens", "Tokens generated", &self.completion_tokens),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+    }
+}
+
+fn register_supervisor(registry: &mut Registry, seen: &supervisor::Metrics) {
+    for (name, help, value) in [
+        ("workers_started", "Workers that were started", seen.workers_started),
+        ("workers_crashed", "Workers that ended unasked", seen.workers_crashed),
+        ("loads_failed", "Loads that failed", seen.loads_failed),
+        ("requests_granted", "Requests that got a model", seen.requests_granted),
+        (
+            "requests_abandoned",
+            "Requests whose client left while it waited",
+            seen.requests_abandoned,
+        ),
+    ] {
+        let counter: Counter = Counter::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
+    let refused: Family<Because, Counter> = Family::default();
+    for (reason, count) in &seen.requests_refused {
+        refused.get_or_create(&Because { reason }).inc_by(*count);
+    }
+    registry.register("requests_refused", "Requests that got no model, by reason", refused);
+    for (name, help, value) in [
+        ("requests_waiting", "Requests that wait for a model", u64::from(seen.waiting)),
+        ("memory_booked_bytes", "Bytes that workers hold by the ledger", seen.booked_bytes),
+        ("memory_budget_bytes", "Bytes that workers may hold", seen.budget_bytes),
+    ] {
+        let gauge: Gauge<u64, AtomicU64> = Gauge::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    }
+    register_models(registry, &seen.models);
+}
+
+fn register_models(registry: &mut Registry, models: &[supervisor::ModelMetrics]) {
+    type Read = fn(&supervisor::ModelMetrics) -> u64;
+    let counters: [(&str, &str, Read); 3] = [
+        ("model_prefill_tokens", "Prompt tokens a model processed", |m| m.prefill_tokens),
+        ("model_cached_tokens", "Prompt tokens a model found in its cache", |m| m.cached_tokens),
+        ("model_decode_tokens", "Tokens a model generated", |m| m.decode_tokens),
+    ];
+    for (name, help, read) in counters {
+        let family: Family<OfModel, Counter> = Family::default();
+        for model in models {
+            family.get_or_create(&OfModel { model: model.name.clone() }).inc_by(read(model));
+        }
+        registry.register(name, help, family);
+    }
+    let gauges: [(&str, &str, Read); 4] = [
+        ("model_booked_bytes", "Bytes a model holds by the ledger", |m| m.booked_bytes),
+        ("model_running", "Requests a model works on", |m| u64::from(m.running)),
+        ("model_waiting", "Requests that wait inside a model", |m| u64::from(m.waiting)),
+        ("model_cells_used", "Context cells in use", |m| u64::from(m.cells_used)),
+    ];
+    for (name, help, read) in gauges {
+        let family: Family<OfModel, Gauge<u64, AtomicU64>> = Family::default();
+        for model in models {
+            family.get_or_create(&OfModel { model: model.name.clone() }).set(read(model));
+        }
+        registry.register(name, help, family);
+    }
+}

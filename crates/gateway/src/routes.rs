@@ -1,0 +1,250 @@
+//! The one table of routes, each with its policy, and the way every request takes through it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW,
+    HeaderValue, VARY,
+};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use dialect::Error;
+use supervisor::Handle;
+
+use crate::guard::Guard;
+use crate::metrics::Metrics;
+use crate::{Config, answer, control};
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// Anyone who may reach the hub at all.
+    Open,
+    /// Anyone with the key, if there is one.
+    Inference,
+    /// Only who can read the control token.
+    Control,
+}
+
+/// What a route does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    Health,
+    Metrics,
+    Models,
+    Model,
+    Chat,
+    Completions,
+    Embeddings,
+    ControlResidents,
+    ControlModels,
+    ControlStop,
+}
+
+/// One row of the table. A path that ends in `/` is the beginning of a name.
+#[derive(Debug)]
+struct Route {
+    method: Method,
+    path: &'static str,
+    policy: Policy,
+    endpoint: Endpoint,
+}
+
+const fn get(path: &'static str, policy: Policy, endpoint: Endpoint) -> Route {
+    Route { method: Method::GET, path, policy, endpoint }
+}
+
+const fn post(path: &'static str, policy: Policy, endpoint: Endpoint) -> Route {
+    Route { method: Method::POST, path, policy, endpoint }
+}
+
+const ROUTES: &[Route] = &[
+    get("/health", Policy::Open, Endpoint::Health),
+    get("/metrics", Policy::Inference, Endpoint::Metrics),
+    get("/v1/models", Policy::Inference, Endpoint::Models),
+    get("/v1/models/", Policy::Inference, Endpoint::Model),
+    post("/v1/chat/completions", Policy::Inference, Endpoint::Chat),
+    post("/v1/completions", Policy::Inference, Endpoint::Completions),
+    post("/v1/embeddings", Policy::Inference, Endpoint::Embeddings),
+    get("/resident/v1/ps", Policy::Control, Endpoint::ControlResidents),
+    get("/resident/v1/models", Policy::Control, Endpoint::ControlModels),
+    post("/resident/v1/stop", Policy::Control, Endpoint::ControlStop),
+];
+
+/// Everything a request may need.
+pub(crate) struct Site {
+    pub(crate) hub: Handle,
+    pub(crate) metrics: Metrics,
+    guard: Guard,
+}
+
+/// The router that a connection calls. The table decides, so axum's own matching has one entry:
+/// everything.
+pub(crate) fn router(config: Config, address: SocketAddr, hub: Handle) -> Router {
+    let guard = Guard::new(&config, address);
+    let site = Arc::new(Site { hub, metrics: Metrics::new(), guard });
+    Router::new().fallback(enter).with_state(site)
+}
+
+/// A path as it came, and what the table has for it.
+enum Found<'a> {
+    /// A route, and the rest of the path behind it.
+    Route(&'static Route, &'a str),
+    /// The path is known, but not with this method; these are.
+    OtherMethods(Vec<&'static str>),
+    Nothing,
+}
+
+fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
+    let matches = |route: &Route| {
+        let rest = path.strip_prefix(route.path)?;
+        let is_name = route.path.ends_with('/') && !rest.is_empty();
+        (rest.is_empty() && !route.path.ends_with('/') || is_name).then_some(rest)
+    };
+    let known: Vec<(&Route, &str)> =
+        ROUTES.iter().filter_map(|route| Some((route, matches(route)?))).collect();
+    // A HEAD is a GET whose body is left out.
+    let wanted = if *method == Method::HEAD { &Method::GET } else { method };
+    if let Some((route, rest)) = known.iter().find(|(route, _)| route.method == *wanted) {
+        return Found::Route(route, rest);
+    }
+    if known.is_empty() {
+        return Found::Nothing;
+    }
+    Found::OtherMethods(known.iter().map(|(route, _)| route.method.as_str()).collect())
+}
+
+async fn enter(State(site): State<Arc<Site>>, request: Request) -> Response {
+    let begun = Instant::now();
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let found = find(&parts.method, &path);
+    let (policy, label) = match &found {
+        Found::Route(route, _) => (Some(route.policy), route.path),
+        Found::OtherMethods(_) | Found::Nothing => (None, "other"),
+    };
+    let origin = site.guard.allowed_origin(&parts.headers).map(str::to_owned);
+    let checked = site.guard.check(&parts.method, &parts.uri, &parts.headers, policy);
+    let mut response = match checked {
+        Err(error) => answer::refuse(&error),
+        Ok(()) if parts.method == Method::OPTIONS => preflight(),
+        Ok(()) => match found {
+            Found::Route(route, rest) => serve(&site, route.endpoint, rest, body).await,
+            Found::OtherMethods(methods) => other_method(&parts.method, &path, &methods),
+            Found::Nothing => answer::refuse(&Error::new(
+                404,
+                format!("there is no {path} here; the OpenAI API begins at /v1/"),
+            )),
+        },
+    };
+    allow_origin(&mut response, origin);
+    site.metrics.request(label, response.status().as_u16(), begun.elapsed());
+    response
+}
+
+async fn serve(site: &Arc<Site>, endpoint: Endpoint, rest: &str, body: Body) -> Response {
+    let outcome = match endpoint {
+        Endpoint::Health => Ok(answer::json(r#"{"status":"ok"}"#.to_owned())),
+        Endpoint::Metrics => Ok(answer::text(site.metrics.render(&site.hub).await)),
+        Endpoint::Models => answer::models(site).await,
+        Endpoint::Model => answer::model(site, rest).await,
+        Endpoint::Chat => answer::chat(site, body).await,
+        Endpoint::Completions => answer::completions(site, body).await,
+        Endpoint::Embeddings => answer::embeddings(site, body).await,
+        Endpoint::ControlResidents => control::residents(&site.hub).await,
+        Endpoint::ControlModels => control::models(&site.hub).await,
+        Endpoint::ControlStop => control::stop(&site.hub, body).await,
+    };
+    outcome.unwrap_or_else(|error| answer::refuse(&error))
+}
+
+fn other_method(method: &Method, path: &str, methods: &[&str]) -> Response {
+    let methods = methods.join(", ");
+    let error = Error::new(405, format!("{path} does not take {method}; it takes {methods}"));
+    let mut response = answer::refuse(&error);
+    if let Ok(methods) = HeaderValue::from_str(&methods) {
+        response.headers_mut().insert(ALLOW, methods);
+    }
+    response
+}
+
+/// The answer to a browser that asks before it sends; [`allow_origin`] adds to whom it applies.
+fn preflight() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// Lets a page that passed the guard read the answer. Never `*`.
+fn allow_origin(response: &mut Response, origin: Option<String>) {
+    let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(&origin).ok()) else {
+        return;
+    };
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("authorization, content-type, x-api-key"),
+    );
+    headers.insert(VARY, HeaderValue::from_static("origin"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A route that is added must be added here too, with a policy that somebody thought about.
+    #[test]
+    fn every_route_has_its_policy() {
+        let table: Vec<String> = ROUTES
+            .iter()
+            .map(|route| format!("{} {} {:?}", route.method, route.path, route.policy))
+            .collect();
+        assert_eq!(
+            table,
+            [
+                "GET /health Open",
+                "GET /metrics Inference",
+                "GET /v1/models Inference",
+                "GET /v1/models/ Inference",
+                "POST /v1/chat/completions Inference",
+                "POST /v1/completions Inference",
+                "POST /v1/embeddings Inference",
+                "GET /resident/v1/ps Control",
+                "GET /resident/v1/models Control",
+                "POST /resident/v1/stop Control",
+            ]
+        );
+    }
+
+    #[track_caller]
+    fn check(method: &str, path: &str, expected: &str) {
+        let seen = match find(&method.parse().unwrap(), path) {
+            Found::Route(route, rest) => format!("{:?} {rest}", route.endpoint),
+            Found::OtherMethods(methods) => methods.join(","),
+            Found::Nothing => "nothing".to_owned(),
+        };
+        assert_eq!(seen.trim(), expected);
+    }
+
+    #[test]
+    fn paths_are_taken_as_they_are() {
+        check("GET", "/v1/models", "Models");
+        check("HEAD", "/health", "Health");
+        check("GET", "/v1/models/qwen/3", "Model qwen/3");
+        check("GET", "/v1/models/", "nothing");
+        check("POST", "/v1/models", "GET");
+        check("GET", "/v1/chat/completions", "POST");
+        check("POST", "/v1/chat/completions/", "nothing");
+        check("POST", "//v1/chat/completions", "nothing");
+        check("POST", "/resident/v1/../v1/stop", "nothing");
+        check("POST", "/RESIDENT/v1/stop", "nothing");
+        check("GET", "/", "nothing");
+    }
+}

@@ -1,0 +1,156 @@
+//! Streamed answers as server-sent events.
+//!
+//! A task per stream takes events, encodes them and hands chunks to the connection. It ends when
+//! the client goes away, and its answers are cancelled with it. Until the first chunk is there the
+//! status is open, so that a refusal is a real status and not an event; after some time the stream
+//! begins anyway, and comments keep it alive.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::response::Response;
+use bytes::Bytes;
+use dialect::Error;
+use dialect::openai::{chat, completion};
+use futures_util::stream::unfold;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::timeout;
+use worker_protocol::Event;
+
+use crate::answer::{Job, count};
+use crate::limits::{FIRST_EVENT_WAIT_MAX, KEEP_ALIVE_INTERVAL, STREAM_CHUNKS_MAX};
+use crate::routes::Site;
+
+/// A comment that every parser skips. One line break: some clients take the second for an empty
+/// event.
+const PING: Bytes = Bytes::from_static(b": ping\n");
+/// The end, exactly once, also after an error.
+const DONE: &str = "data: [DONE]\n\n";
+
+/// A dialect's encoder for streams.
+pub(crate) trait Encode: Send {
+    /// Payloads for an event of a choice.
+    fn event(&mut self, choice: u32, event: &Event, payloads: &mut Vec<String>);
+    /// Payloads after the last event.
+    fn finish(&mut self, payloads: &mut Vec<String>);
+}
+
+impl Encode for chat::StreamEncoder {
+    fn event(&mut self, choice: u32, event: &Event, payloads: &mut Vec<String>) {
+        self.event(choice, event, payloads);
+    }
+
+    fn finish(&mut self, payloads: &mut Vec<String>) {
+        self.finish(payloads);
+    }
+}
+
+impl Encode for completion::StreamEncoder {
+    fn event(&mut self, choice: u32, event: &Event, payloads: &mut Vec<String>) {
+        self.event(choice, event, payloads);
+    }
+
+    fn finish(&mut self, payloads: &mut Vec<String>) {
+        self.finish(payloads);
+    }
+}
+
+/// What the task hands to the connection; an error only before any chunk.
+type Chunk = Result<Bytes, Error>;
+
+/// Starts the stream and answers with it, or with the error that came before its first chunk.
+pub(crate) async fn respond(
+    site: Arc<Site>,
+    job: Job,
+    encoder: Box<dyn Encode>,
+) -> Result<Response, Error> {
+    let (sender, mut chunks) = channel(STREAM_CHUNKS_MAX);
+    tokio::spawn(async move {
+        let gone = sender.clone();
+        tokio::select! {
+            () = gone.closed() => {}
+            () = produce(&site, job, encoder, sender) => {}
+        }
+    });
+    let first = match timeout(FIRST_EVENT_WAIT_MAX, chunks.recv()).await {
+        Ok(Some(Ok(chunk))) => chunk,
+        Ok(Some(Err(error))) => return Err(error),
+        Ok(None) => return Err(Error::new(500, "the answer broke off before it began")),
+        Err(_) => PING,
+    };
+    let mut response = Response::new(body(first, chunks));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Asks nginx and its kin not to gather the stream.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// The chunks as a body, with a comment whenever they are silent for long.
+fn body(first: Bytes, chunks: Receiver<Chunk>) -> Body {
+    let stream = unfold((Some(first), chunks), |(first, mut chunks)| async move {
+        if let Some(first) = first {
+            return Some((Ok::<_, std::convert::Infallible>(first), (None, chunks)));
+        }
+        let chunk = match timeout(KEEP_ALIVE_INTERVAL, chunks.recv()).await {
+            Ok(Some(Ok(chunk))) => chunk,
+            Ok(Some(Err(error))) => failed(&error),
+            Ok(None) => return None,
+            Err(_) => PING,
+        };
+        Some((Ok(chunk), (None, chunks)))
+    });
+    Body::from_stream(stream)
+}
+
+/// Runs the job and encodes its events until the end or until nobody takes them.
+async fn produce(site: &Site, job: Job, mut encoder: Box<dyn Encode>, sender: Sender<Chunk>) {
+    let mut choices = match job.begin(&site.hub).await {
+        Ok(choices) => choices,
+        Err(error) => {
+            // Nobody is left to tell when the client is gone.
+            let _ = sender.send(Err(error)).await;
+            return;
+        }
+    };
+    let mut payloads = Vec::new();
+    let mut begun = false;
+    while let Some((choice, event)) = choices.next().await {
+        count(site, &event);
+        if let (Event::Failed(failure), false) = (&event, begun) {
+            let _ = sender.send(Err(Error::from(failure))).await;
+            return;
+        }
+        encoder.event(choice, &event, &mut payloads);
+        if payloads.is_empty() {
+            continue;
+        }
+        begun = true;
+        if sender.send(Ok(framed(&mut payloads))).await.is_err() {
+            return;
+        }
+    }
+    encoder.finish(&mut payloads);
+    let mut last = String::from_utf8_lossy(&framed(&mut payloads)).into_owned();
+    last.push_str(DONE);
+    let _ = sender.send(Ok(last.into())).await;
+}
+
+/// Payloads as server-sent events.
+fn framed(payloads: &mut Vec<String>) -> Bytes {
+    let bytes: usize = payloads.iter().map(|payload| payload.len() + 8).sum();
+    let mut text = String::with_capacity(bytes);
+    for payload in payloads.drain(..) {
+        text.push_str("data: ");
+        text.push_str(&payload);
+        text.push_str("\n\n");
+    }
+    text.into()
+}
+
+/// An error that came after the status was sent, as the last event.
+fn failed(error: &Error) -> Bytes {
+    format!("data: {}\n\n{DONE}", error.to_json()).into()
+}
