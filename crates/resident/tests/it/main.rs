@@ -1,0 +1,17 @@
+//! The two programs from outside: real processes, real HTTP, real models.
+//!
+//! `cargo build --release` makes the programs first; RESIDENT_BIN_DIR names another folder with
+//! them. Models that the repository does not carry come from the test data folder.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod answers;
+mod equality;
+mod gguf;
+mod http;
+mod hub;
+mod input;
+mod kills;
+mod models;
+mod openai_client;
+mod process;
+mod python;

@@ -1,0 +1,78 @@
+//! Processes as the system sees them.
+
+use sysinfo::{
+    Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, Signal, System, UpdateKind,
+};
+
+/// A process that was seen. The time of its start tells it from a later one with the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Process {
+    pid: Pid,
+    started_unix_s: u64,
+}
+
+impl Process {
+    /// The process with this number, if it runs.
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        let pid = Pid::from_u32(pid);
+        let system = look(ProcessesToUpdate::Some(&[pid]));
+        let process = system.process(pid).filter(|process| runs(process))?;
+        Some(Self { pid, started_unix_s: process.start_time() })
+    }
+
+    /// Running children of `parent` with this program.
+    pub(crate) fn children_of(parent: u32, program: &str) -> Vec<Self> {
+        let parent = Pid::from_u32(parent);
+        let system = look(ProcessesToUpdate::All);
+        let children = system.processes().values().filter(|process| {
+            let name = process.name().to_string_lossy();
+            process.parent() == Some(parent) && name.starts_with(program) && runs(process)
+        });
+        children
+            .map(|child| Self { pid: child.pid(), started_unix_s: child.start_time() })
+            .collect()
+    }
+
+    pub(crate) fn pid(self) -> u32 {
+        self.pid.as_u32()
+    }
+
+    pub(crate) fn is_alive(self) -> bool {
+        Self::of(self.pid()) == Some(self)
+    }
+
+    /// Memory of the process that is in RAM.
+    pub(crate) fn resident_bytes(self) -> u64 {
+        let system = look(ProcessesToUpdate::Some(&[self.pid]));
+        system.process(self.pid).map_or(0, sysinfo::Process::memory)
+    }
+
+    /// Ends it at once.
+    pub(crate) fn kill(self) {
+        self.signal(Signal::Kill);
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(self) {
+        self.signal(Signal::Term);
+    }
+
+    fn signal(self, signal: Signal) {
+        let system = look(ProcessesToUpdate::Some(&[self.pid]));
+        let process = system.process(self.pid).expect("a running process");
+        assert_eq!(process.start_time(), self.started_unix_s, "another process has its number");
+        assert_eq!(process.kill_with(signal), Some(true), "{signal} cannot be sent");
+    }
+}
+
+fn look(which: ProcessesToUpdate<'_>) -> System {
+    let mut system = System::new().expect("a view of the processes");
+    let what = ProcessRefreshKind::nothing().with_memory().with_exe(UpdateKind::Never);
+    system.refresh_processes_specifics(which, true, what.without_tasks());
+    system
+}
+
+/// A zombie is dead; it only waits for its parent to take note.
+fn runs(process: &sysinfo::Process) -> bool {
+    !matches!(process.status(), ProcessStatus::Zombie | ProcessStatus::Dead)
+}
