@@ -27,7 +27,7 @@ use crate::stream;
 
 pub(crate) async fn chat(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = chat::decode(&read_body(body).await?)?;
-    let (id, created) = (new_id("chatcmpl-"), now_unix_s());
+    let (id, created) = (new_id(), now_unix_s());
     let job = Job { model: request.model.clone(), generates: request.generates.clone() };
     if request.stream {
         let encoder = chat::StreamEncoder::new(&request, &id, created, &request.model);
@@ -40,7 +40,7 @@ pub(crate) async fn chat(site: &Arc<Site>, body: Body) -> Result<Response, Error
 
 pub(crate) async fn completions(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = completion::decode(&read_body(body).await?)?;
-    let (id, created) = (new_id("cmpl-"), now_unix_s());
+    let (id, created) = (new_id(), now_unix_s());
     let job = Job { model: request.model.clone(), generates: request.generates.clone() };
     if request.stream {
         let encoder = completion::StreamEncoder::new(&request, &id, created, &request.model);
@@ -249,12 +249,12 @@ fn respond(status: StatusCode, kind: &'static str, body: String) -> Response {
 }
 
 /// An id that no other answer of this or another run has.
-fn new_id(prefix: &str) -> String {
+fn new_id() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     // `RandomState` is keyed by the system's randomness.
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u64(COUNT.fetch_add(1, Ordering::Relaxed));
-    format!("{prefix}{:016x}", hasher.finish())
+    format!("{:016x}", hasher.finish())
 }
 
 fn now_unix_s() -> u64 {

@@ -14,6 +14,9 @@ use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 /// percent, short enough that a neighbour gets its core back at once for a person's sense.
 const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 
+/// Length of the first look, which is over before any model of weight has loaded.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+
 /// The threads to use, kept up to date.
 #[derive(Debug, Clone)]
 pub(crate) struct Spare(Arc<AtomicU32>);
@@ -22,13 +25,16 @@ impl Spare {
     /// Watches the machine, or keeps to what the user fixed.
     pub(crate) fn watch(fixed: Option<u32>) -> Self {
         let cores_max = performance_cores();
-        let threads = Arc::new(AtomicU32::new(fixed.unwrap_or(cores_max)));
-        if fixed.is_none() && cores_max > 1 {
-            let shared = Arc::clone(&threads);
-            // Without the watcher the first value stays, which is merely not adaptive.
-            let _ = std::thread::Builder::new()
-                .name("cpu-watch".to_owned())
-                .spawn(move || look_forever(&shared, cores_max));
+        if fixed.is_some() || cores_max == 1 {
+            return Self(Arc::new(AtomicU32::new(fixed.unwrap_or(cores_max))));
+        }
+        // One thread until the first look is over: on a busy machine a step with too many takes
+        // seconds, on a quiet one a tenth of a second at half speed is nothing.
+        let threads = Arc::new(AtomicU32::new(1));
+        let shared = Arc::clone(&threads);
+        let watcher = std::thread::Builder::new().name("cpu-watch".to_owned());
+        if watcher.spawn(move || look_forever(&shared, cores_max)).is_err() {
+            threads.store(cores_max, Ordering::Relaxed);
         }
         Self(threads)
     }
@@ -41,13 +47,17 @@ impl Spare {
 
 fn look_forever(threads: &AtomicU32, cores_max: u32) {
     let own = Pid::from_u32(std::process::id());
-    // Without a way to look the first value stays, which is merely not adaptive.
-    let Ok(mut system) = System::new() else { return };
+    let Ok(mut system) = System::new() else {
+        // Without a way to look the machine counts as quiet.
+        return threads.store(cores_max, Ordering::Relaxed);
+    };
+    let mut interval = FIRST_LOOK;
     loop {
         system.refresh_cpu_usage();
         let process = ProcessRefreshKind::nothing().with_cpu().without_tasks();
         system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, process);
-        std::thread::sleep(LOOK_INTERVAL);
+        std::thread::sleep(interval);
+        interval = LOOK_INTERVAL;
         system.refresh_cpu_usage();
         system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, process);
         let busy: f32 = system.cpus().iter().map(sysinfo::Cpu::usage).sum();

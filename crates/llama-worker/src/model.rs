@@ -50,13 +50,13 @@ impl LlamaModel {
             kind: LoadFailureKind::Unreadable,
             message: format!("cannot open {}: {error}", path.display()),
         })?;
+        let spare = Spare::watch(load.threads);
         let weights = Weights::load(path, progress).map(Rc::new);
         let weights = weights
             .ok_or_else(|| unusable(path, "llama.cpp cannot load it; the worker's log says why"))?;
         if !weights.is_decoder_only() && !is_encoder(&weights) {
             return Err(unusable(path, "encoder-decoder models are not supported"));
         }
-        let spare = Spare::watch(load.threads);
         let mut model = if is_encoder(&weights) {
             Self::encoder(weights, load, spare)
         } else {
