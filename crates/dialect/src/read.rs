@@ -35,25 +35,33 @@ impl fmt::Display for Path<'_> {
 impl Path<'_> {
     /// The value here is not what it should be.
     pub(crate) fn wrong(&self, expected: &str, value: &Value) -> Error {
-        let found = describe(value);
-        Error::invalid(format!("{self} must be {expected}, but it is {found}"))
-            .at(self)
-            .code("invalid_type")
+        self.blame(
+            format_args!("must be {expected}, but it is {}", describe(value)),
+            "invalid_type",
+        )
     }
 
     /// The value here has the right type and cannot be used.
     pub(crate) fn refuse(&self, why: impl fmt::Display) -> Error {
-        Error::invalid(format!("{self} {why}")).at(self).code("invalid_value")
+        self.blame(why, "invalid_value")
     }
 
     /// The value here asks for what this program does not do (yet).
     pub(crate) fn unsupported(&self, why: impl fmt::Display) -> Error {
-        Error::invalid(format!("{self} {why}")).at(self).code("unsupported_value")
+        self.blame(why, "unsupported_value")
     }
 
     /// Nothing is here.
     pub(crate) fn missing(&self) -> Error {
-        Error::invalid(format!("{self} is required")).at(self).code("missing_required_parameter")
+        self.blame("is required", "missing_required_parameter")
+    }
+
+    fn blame(&self, why: impl fmt::Display, code: &str) -> Error {
+        let error = Error::invalid(format!("{self} {why}")).code(code);
+        match self {
+            Path::Root => error,
+            Path::Key(..) | Path::Index(..) => error.at(self),
+        }
     }
 
     pub(crate) fn string(&self, value: Value) -> Result<String, Error> {

@@ -1,0 +1,162 @@
+//! Golden tests: what clients send, what it becomes, and what they hear, one file per case.
+//!
+//! `fixtures/<route>/<case>.json` holds a request body (or `raw` text that is no JSON) and the
+//! events that a worker answers with; `<case>.txt` beside it is the expected outcome. After a
+//! wanted change run with `UPDATE_EXPECT=1` and read the difference.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::{fmt::Write, fs, path::Path};
+
+use dialect::{
+    Error,
+    openai::{chat, completion, embedding},
+};
+use expect_test::expect_file;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use worker_protocol::{Event, Generate, Sampling};
+
+const ID: &str = "0123456789abcdef";
+const CREATED_UNIX_S: u64 = 1_700_000_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fixture {
+    /// The request as JSON, …
+    body: Option<Value>,
+    /// … or as it stands.
+    raw: Option<String>,
+    /// Choice and event, in order.
+    #[serde(default)]
+    events: Vec<(u32, Event)>,
+}
+
+impl Fixture {
+    fn bytes(&self) -> Vec<u8> {
+        match (&self.body, &self.raw) {
+            (Some(body), None) => body.to_string().into_bytes(),
+            (None, Some(raw)) => raw.clone().into_bytes(),
+            (Some(_), Some(_)) | (None, None) => panic!("a fixture has either body or raw"),
+        }
+    }
+}
+
+#[track_caller]
+fn check_all(route: &str, cases_min: usize, outcome: impl Fn(&Fixture, &mut String)) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(route);
+    let mut cases = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let fixture: Fixture = serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let mut seen = String::new();
+        outcome(&fixture, &mut seen);
+        expect_file![path.with_extension("txt")].assert_eq(&seen);
+        cases += 1;
+    }
+    assert!(cases >= cases_min, "only {cases} cases in {}", folder.display());
+}
+
+#[test]
+fn chat() {
+    check_all("chat", 30, |fixture, out| match chat::decode(&fixture.bytes()) {
+        Err(error) => refused(&error, out),
+        Ok(request) => {
+            let chat::Request { model, generates, stream, include_usage } = &request;
+            writeln!(out, "model {model}, stream {stream}, include_usage {include_usage}").unwrap();
+            show_generates(generates, out);
+            let mut encoder = chat::StreamEncoder::new(&request, ID, CREATED_UNIX_S, model);
+            let (mut payloads, mut whole) =
+                (Vec::new(), chat::WholeEncoder::new(&request, ID, CREATED_UNIX_S, model));
+            for (choice, event) in &fixture.events {
+                encoder.event(*choice, event, &mut payloads);
+                whole.event(*choice, event);
+            }
+            encoder.finish(&mut payloads);
+            show_answers(fixture, &payloads, whole.finish(), out);
+        }
+    });
+}
+
+#[test]
+fn completion() {
+    check_all("completion", 10, |fixture, out| match completion::decode(&fixture.bytes()) {
+        Err(error) => refused(&error, out),
+        Ok(request) => {
+            let model = &request.model;
+            let completion::Request { choices_per_prompt, echo, stream, include_usage, .. } =
+                &request;
+            writeln!(out, "model {model}, stream {stream}, include_usage {include_usage}").unwrap();
+            writeln!(out, "choices_per_prompt {choices_per_prompt}, echo {echo}").unwrap();
+            show_generates(&request.generates, out);
+            let mut encoder = completion::StreamEncoder::new(&request, ID, CREATED_UNIX_S, model);
+            let (mut payloads, mut whole) =
+                (Vec::new(), completion::WholeEncoder::new(&request, ID, CREATED_UNIX_S, model));
+            for (choice, event) in &fixture.events {
+                encoder.event(*choice, event, &mut payloads);
+                whole.event(*choice, event);
+            }
+            encoder.finish(&mut payloads);
+            show_answers(fixture, &payloads, whole.finish(), out);
+        }
+    });
+}
+
+#[test]
+fn embedding() {
+    check_all("embedding", 8, |fixture, out| match embedding::decode(&fixture.bytes()) {
+        Err(error) => refused(&error, out),
+        Ok(request) => {
+            writeln!(out, "{request:?}").unwrap();
+            let mut whole = embedding::WholeEncoder::new(&request, &request.model);
+            for (_, event) in &fixture.events {
+                whole.event(event);
+            }
+            show_answers(fixture, &[], whole.finish(), out);
+        }
+    });
+}
+
+fn refused(error: &Error, out: &mut String) {
+    writeln!(out, "refused {}: {}", error.status, error.to_json()).unwrap();
+}
+
+/// Each choice's request, without what has its default.
+fn show_generates(generates: &[Generate], out: &mut String) {
+    let default = json!(Sampling::default());
+    for generate in generates {
+        let mut shown = json!(generate);
+        let sampling = shown["sampling"].as_object_mut().unwrap();
+        sampling.retain(|key, value| *value != default[key]);
+        writeln!(out, "generate {shown:#}").unwrap();
+    }
+}
+
+fn show_answers(
+    fixture: &Fixture,
+    payloads: &[String],
+    whole: Result<String, Error>,
+    out: &mut String,
+) {
+    if fixture.events.is_empty() {
+        return;
+    }
+    for payload in payloads {
+        let _: Value = serde_json::from_str(payload).unwrap();
+        writeln!(out, "chunk {payload}").unwrap();
+    }
+    match whole {
+        Ok(whole) => {
+            let _: Value = serde_json::from_str(&whole).unwrap();
+            writeln!(out, "whole {whole}").unwrap();
+        }
+        Err(error) => {
+            writeln!(out, "whole fails with {}: {}", error.status, error.to_json()).unwrap()
+        }
+    }
+}

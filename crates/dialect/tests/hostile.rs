@@ -1,0 +1,144 @@
+//! What nobody honest sends: too much, too deep, or no request at all. Each gets an error that
+//! names the bound; nothing panics.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use dialect::{
+    Error,
+    limits::{JSON_DEPTH_MAX, MESSAGES_MAX, STOP_BYTES_MAX},
+    openai::{chat, completion, embedding},
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+#[track_caller]
+fn refusal(body: &Value) -> Error {
+    chat::decode(body.to_string().as_bytes()).unwrap_err()
+}
+
+fn said(text: &str) -> Value {
+    json!({ "role": "user", "content": text })
+}
+
+#[test]
+fn ten_thousand_messages_are_refused_with_the_bound() {
+    let error = refusal(&json!({ "model": "m", "messages": vec![said("hi"); 10_000] }));
+    assert_eq!((error.status, error.param.as_deref()), (400, Some("messages")));
+    assert!(error.message.contains(&MESSAGES_MAX.to_string()), "{error}");
+}
+
+#[test]
+fn a_megabyte_of_stop_strings_is_refused() {
+    for stop in [json!("x".repeat(1 << 20)), json!(vec!["y".repeat(1 << 10); 1 << 10])] {
+        let error = refusal(&json!({ "model": "m", "messages": [said("hi")], "stop": stop }));
+        assert_eq!(error.status, 400);
+        assert!(error.param.unwrap().starts_with("stop"));
+    }
+    let longest = json!("z".repeat(STOP_BYTES_MAX));
+    let fits = json!({ "model": "m", "messages": [said("hi")], "stop": longest });
+    chat::decode(fits.to_string().as_bytes()).unwrap();
+}
+
+#[test]
+fn nesting_ends_at_the_limit_in_the_body_and_in_arguments() {
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let body = |levels| format!(r#"{{"model":"m","messages":[],"x":{}}}"#, deep(levels));
+    // The object around it is one level.
+    let fits = chat::decode(body(JSON_DEPTH_MAX - 1).as_bytes()).unwrap_err();
+    assert_eq!(fits.param.as_deref(), Some("messages"));
+    let error = chat::decode(body(JSON_DEPTH_MAX).as_bytes()).unwrap_err();
+    assert!(error.message.contains("levels"), "{error}");
+
+    let arguments = format!("{{\"x\":{}}}", deep(JSON_DEPTH_MAX));
+    let call = json!({ "id": "a", "function": { "name": "f", "arguments": arguments } });
+    let error = refusal(&json!({ "model": "m", "messages": [{
+        "role": "assistant", "tool_calls": [call],
+    }] }));
+    assert!(error.message.contains("arguments is nested too deeply"), "{error}");
+}
+
+#[test]
+fn a_body_of_thirty_megabytes_is_read_and_cannot_be_multiplied() {
+    let text = "0123456789".repeat(3 << 20);
+    let request = |n: u32| json!({ "model": "m", "prompt": text, "n": n }).to_string();
+    let read = completion::decode(request(1).as_bytes()).unwrap();
+    assert_eq!(read.generates.len(), 1);
+    let error = completion::decode(request(16).as_bytes()).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("n"));
+}
+
+/// JSON that looks like a request here and there.
+fn almost_a_request() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+        Just(json!({ "role": "user", "content": "hi" })),
+        Just(json!({ "type": "function", "function": { "name": "f", "arguments": "{}" } })),
+    ];
+    let value = leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(
+                prop::sample::select(vec!["role", "content", "type", "text", "tool_calls", "5"])
+                    .prop_map(str::to_owned),
+                inner,
+                0..4,
+            )
+            .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    });
+    let key = prop::sample::select(vec![
+        "messages",
+        "prompt",
+        "input",
+        "stop",
+        "n",
+        "seed",
+        "tools",
+        "tool_choice",
+        "logit_bias",
+        "stream",
+        "stream_options",
+        "logprobs",
+        "max_tokens",
+        "temperature",
+        "dimensions",
+        "echo",
+        "response_format",
+        "documents",
+        "chat_template_kwargs",
+        "top_k",
+        "mirostat",
+    ]);
+    prop::collection::btree_map(key.prop_map(str::to_owned), value, 0..5).prop_map(|mut fields| {
+        fields.insert("model".to_owned(), "m".into());
+        Value::Object(fields.into_iter().collect())
+    })
+}
+
+fn decode_all(body: &[u8]) -> Vec<Error> {
+    let outcomes = [
+        chat::decode(body).map(|_| ()),
+        completion::decode(body).map(|_| ()),
+        embedding::decode(body).map(|_| ()),
+    ];
+    outcomes.into_iter().filter_map(Result::err).collect()
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_request_or_a_refusal(body: Vec<u8>) {
+        decode_all(&body);
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_the_clients_error_and_says_where(request in almost_a_request()) {
+        for error in decode_all(request.to_string().as_bytes()) {
+            prop_assert_eq!(error.status, 400);
+            prop_assert!(error.param.is_some(), "{}", error);
+        }
+    }
+}
