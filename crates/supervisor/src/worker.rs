@@ -274,9 +274,11 @@ impl<'a> Life<'a> {
         };
         self.close_input();
         let exit = self.exit_within(grace).await;
-        if matches!(end, End::Exited | End::HungUp) {
-            self.drain().await;
-        }
+        let end = match end {
+            // What it wrote before it went may say why it went.
+            End::Exited | End::HungUp => self.drain().await.unwrap_or(end),
+            End::Asked(_) | End::LoadFailed(_) | End::Fault(_) => end,
+        };
         let ended = match end {
             End::Asked(why) => return why.to_string(),
             End::LoadFailed(message) => return message,
@@ -299,17 +301,23 @@ impl<'a> Life<'a> {
         "closed its pipes, stayed, and was killed".to_owned()
     }
 
-    /// Delivers what the process wrote before its end.
-    async fn drain(&mut self) {
+    /// Delivers what the process wrote before its end; the reason, if it gave one.
+    async fn drain(&mut self) -> Option<End> {
         let drained = timeout(DRAIN_WAIT_MAX, async {
-            while let Ok(Some(report)) = self.reader.next().await {
-                if self.take(report).await.is_err() {
-                    return;
+            loop {
+                match self.reader.next().await {
+                    Ok(Some(report)) => {
+                        if let Err(end) = self.take(report).await {
+                            return Some(end);
+                        }
+                    }
+                    Ok(None) => return None,
+                    Err(fault) => return Some(End::Fault(fault)),
                 }
             }
         });
         // Whoever inherited the pipe keeps it open for ever; nothing of the worker's comes then.
-        drained.await.ok();
+        drained.await.ok().flatten()
     }
 }
 

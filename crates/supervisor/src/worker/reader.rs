@@ -23,7 +23,8 @@ impl Reader {
     /// What the worker did wrong; nothing that follows can be trusted.
     pub(super) async fn next(&mut self) -> Result<Option<Report>, String> {
         loop {
-            let report = self.decoder.take().map_err(|error| format!("it sent a {error}"))?;
+            let report =
+                self.decoder.take().map_err(|error| format!("it broke the protocol: {error}"))?;
             if report.is_some() {
                 return Ok(report);
             }

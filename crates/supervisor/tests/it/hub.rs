@@ -1,0 +1,201 @@
+//! A supervisor on a folder of its own, and what every test asks of it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, UNIX_EPOCH},
+};
+
+use supervisor::{
+    AcquireError, Answer, Config, Handle, Lease, Model, Models, Patience, Resident, ResidentState,
+    start,
+};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use worker_protocol::{Event, Failure, FailureKind, Generate, Prompt};
+
+use crate::gguf;
+
+/// Far above what anything here takes: running into it is a failure, not a measurement.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Weights of a model unless the test cares; the fixture itself holds a few MB.
+pub(crate) const WEIGHTS_BYTES: u64 = 50_000_000;
+
+pub(crate) struct Hub {
+    pub(crate) handle: Handle,
+    pub(crate) folder: TempDir,
+    task: JoinHandle<()>,
+}
+
+/// What differs between tests.
+pub(crate) struct Setup {
+    pub(crate) budget_bytes: u64,
+    pub(crate) idle_unload: Duration,
+    pub(crate) patience: Patience,
+    pub(crate) program: &'static str,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            budget_bytes: 1_000_000_000_000,
+            idle_unload: Duration::MAX,
+            patience: Patience::default(),
+            program: "fixture-worker",
+        }
+    }
+}
+
+/// Every GGUF file of a folder, asked anew each time.
+struct Folder(PathBuf);
+
+impl Models for Folder {
+    fn list(&self) -> Vec<Model> {
+        let mut models: Vec<Model> = fs::read_dir(&self.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "gguf"))
+            .map(|path| model(&path))
+            .collect();
+        models.sort_by(|one, other| one.name.cmp(&other.name));
+        models
+    }
+
+    fn find(&self, name: &str) -> Option<Model> {
+        self.list().into_iter().find(|model| model.name == name)
+    }
+}
+
+fn model(path: &Path) -> Model {
+    // A file that is listed and gone a moment later is the supervisor's to notice.
+    let metadata = fs::symlink_metadata(path).unwrap();
+    let modified = metadata.modified().unwrap().duration_since(UNIX_EPOCH).unwrap();
+    Model {
+        name: path.file_stem().unwrap().to_string_lossy().into_owned(),
+        path: path.to_owned(),
+        file_bytes: metadata.len(),
+        modified_unix_s: modified.as_secs(),
+        context_tokens: None,
+    }
+}
+
+impl Hub {
+    /// A hub with these models.
+    pub(crate) fn new(models: &[&str], setup: Setup) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in models {
+            gguf::write(&folder.path().join(format!("{name}.gguf")), WEIGHTS_BYTES);
+        }
+        let worker = folder.path().join(setup.program);
+        fs::copy(env!("CARGO_BIN_EXE_fixture-worker"), &worker).unwrap();
+        let config = Config {
+            worker,
+            logs_dir: folder.path().join("logs"),
+            budget_bytes: setup.budget_bytes,
+            idle_unload: setup.idle_unload,
+            sequences_max: 4,
+            threads: None,
+            context_tokens: None,
+            patience: setup.patience,
+        };
+        let (handle, task) = start(config, Arc::new(Folder(folder.path().to_owned())));
+        Self { handle, folder, task }
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) async fn acquire(&self, model: &str) -> Result<Lease, AcquireError> {
+        within(self.handle.acquire(model)).await
+    }
+
+    /// The only resident of this name.
+    pub(crate) async fn resident(&self, name: &str) -> Option<Resident> {
+        self.handle.residents().await.into_iter().find(|resident| resident.name == name)
+    }
+
+    pub(crate) async fn pid(&self, name: &str) -> u32 {
+        self.resident(name).await.unwrap().pid.unwrap()
+    }
+
+    /// Waits until a resident is so.
+    pub(crate) async fn until(&self, name: &str, so: impl Fn(Option<&Resident>) -> bool) {
+        let deadline = Instant::now() + DEADLINE;
+        while !so(self.resident(name).await.as_ref()) {
+            assert!(Instant::now() < deadline, "{name}: {:?}", self.resident(name).await);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// A healthy model still answers, and going down leaves no process behind.
+    pub(crate) async fn is_well(self) {
+        if !self.file("healthy.gguf").exists() {
+            gguf::write(&self.file("healthy.gguf"), WEIGHTS_BYTES);
+        }
+        let lease = self.acquire("healthy").await.unwrap();
+        assert_eq!(texts(lease.generate(prompt("say 5"))).await, Ok(5));
+        drop(lease);
+        self.goes_down().await;
+    }
+
+    pub(crate) async fn goes_down(self) {
+        let residents = self.handle.residents().await;
+        let pids: Vec<u32> = residents.iter().filter_map(|resident| resident.pid).collect();
+        within(self.handle.shutdown()).await;
+        within(self.task).await.unwrap();
+        for pid in pids {
+            assert!(is_gone(pid), "process {pid} is left");
+        }
+        assert_eq!(self.handle.residents().await, []);
+        let refused = self.handle.acquire("healthy").await;
+        assert!(matches!(
+            refused,
+            Err(AcquireError::ShuttingDown | AcquireError::UnknownModel { .. })
+        ));
+    }
+}
+
+pub(crate) fn is_ready(resident: Option<&Resident>) -> bool {
+    resident.is_some_and(|resident| resident.state == ResidentState::Ready)
+}
+
+pub(crate) fn prompt(text: &str) -> Generate {
+    Generate::new(Prompt::Text(text.to_owned()))
+}
+
+/// Reads an answer to its end: the number of texts, which come in order, or how it failed.
+pub(crate) async fn texts(mut answer: Answer) -> Result<u64, Failure> {
+    let mut seen = 0;
+    let end = loop {
+        match within(answer.next()).await.expect("an answer ends with its last event") {
+            Event::Text(piece) => {
+                assert_eq!(piece.text, format!("{seen} "));
+                seen += 1;
+            }
+            Event::Finished(_) => break Ok(seen),
+            Event::Failed(failure) => break Err(failure),
+            other => panic!("unexpected {other:?}"),
+        }
+    };
+    assert_eq!(within(answer.next()).await, None, "nothing follows the last event");
+    end
+}
+
+pub(crate) fn assert_broken(failure: &Failure, words: &[&str]) {
+    assert_eq!(failure.kind, FailureKind::Broken);
+    for word in words {
+        assert!(failure.message.contains(word), "no '{word}' in: {}", failure.message);
+    }
+}
+
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future).await.expect("this takes far too long")
+}
+
+/// Whether a process is gone for good, not even waiting to be reaped.
+pub(crate) fn is_gone(pid: u32) -> bool {
+    !Path::new(&format!("/proc/{pid}")).exists()
+}
