@@ -1,13 +1,15 @@
-//! What decisions cost: a step of the batch planner and a header of a real model's size.
+//! What decisions cost: a step of the batch planner, an event of the fleet, and a header of a real
+//! model's size.
 //!
 //! Run with `cargo bench -p planner`. Not here: whether the decisions are right (tests), and what a
 //! whole request costs (`resident bench`).
 
-use std::hint::black_box;
+use std::{hint::black_box, time::Duration};
 
 use divan::Bencher;
 use planner::{
     batch::{Batch, Shape},
+    fleet::{Action, Event, Fleet, Model, RequestId, When, WorkerId},
     gguf,
 };
 
@@ -45,6 +47,51 @@ fn batch_admit(bencher: Bencher, streams: u32) {
         assert_eq!(admissions.len(), 1, "there is room for it");
         admissions
     });
+}
+
+/// A request for a model that is ready comes and goes: what the fleet costs each answer.
+#[divan::bench(args = [1, 16])]
+fn fleet_request(bencher: Bencher, models: u64) {
+    let mut fleet = fleet(models);
+    let mut request = models;
+    let mut actions = Vec::new();
+    bencher.bench_local(|| {
+        request += 1;
+        actions.clear();
+        fleet.handle(NOW, wanted(request, request % models), &mut actions);
+        let released = Event::Released { request: RequestId(request) };
+        fleet.handle(NOW, black_box(released), &mut actions);
+        assert_eq!(actions.len(), 1, "it is granted at once");
+    });
+}
+
+const NOW: When = When(Duration::from_secs(1));
+
+/// So many models, all ready and none in use.
+fn fleet(models: u64) -> Fleet {
+    let mut fleet = Fleet::new(models, Duration::MAX);
+    let mut actions = Vec::new();
+    for model in 0..models {
+        fleet.handle(NOW, wanted(model, model), &mut actions);
+    }
+    let started = actions.iter().filter_map(|action| match action {
+        Action::Start { worker, .. } => Some(*worker),
+        Action::Stop { .. } | Action::Grant { .. } | Action::Refuse { .. } => None,
+    });
+    let started: Vec<WorkerId> = started.collect();
+    assert_eq!(started.len() as u64, models);
+    for worker in started {
+        fleet.handle(NOW, Event::Ready { worker, measured_bytes: 1 }, &mut actions);
+    }
+    for model in 0..models {
+        fleet.handle(NOW, Event::Released { request: RequestId(model) }, &mut actions);
+    }
+    fleet
+}
+
+fn wanted(request: u64, model: u64) -> Event {
+    let model = Model { name: format!("model{model}").into(), version: 1 };
+    Event::Wanted { request: RequestId(request), model, bytes: 1 }
 }
 
 /// A header with a vocabulary of 150,000 tokens, its types and its merges, and 400 tensors.
