@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
+use crate::limits::SPAN_SECONDS_MAX;
+
 /// Why a text is not a span of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{text}' is not a span of time; write for example 90s, 10m, 1h or never")]
 pub(crate) struct Error {
     text: String,
 }
-
-/// The longest span that counts as a span; what is longer is "never" in effect, and adding it to a
-/// clock could overflow.
-const SECONDS_MAX: u64 = 366 * 24 * 3600;
 
 /// The span that `text` says; `None` is "never".
 ///
@@ -33,7 +31,7 @@ pub(crate) fn parse(text: &str) -> Result<Option<Duration>, Error> {
     };
     let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_s));
     match seconds {
-        Some(seconds) if seconds <= SECONDS_MAX => Ok(Some(Duration::from_secs(seconds))),
+        Some(seconds) if seconds <= SPAN_SECONDS_MAX => Ok(Some(Duration::from_secs(seconds))),
         Some(_) | None => Err(wrong()),
     }
 }

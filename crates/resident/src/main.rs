@@ -4,12 +4,23 @@
 //! models (`models`), the client of a running hub (`client`) and the one place that prints
 //! (`terminal`). Not here: HTTP service (`gateway`), processes (`supervisor`), decisions (`planner`).
 
+mod bench;
 mod cli;
+mod client;
 mod config;
 mod duration;
 mod exit;
+mod header;
+mod limits;
+mod ls;
 mod models;
+mod ps;
+mod run;
+mod serve;
+mod show;
 mod size;
+mod stop;
+mod stop_signal;
 mod table;
 mod terminal;
 mod token;
@@ -18,16 +29,19 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use cli::Command;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    let done: anyhow::Result<()> = match cli.command {
-        Command::Serve(_)
-        | Command::Run(_)
-        | Command::Ls(_)
-        | Command::Show(_)
-        | Command::Ps(_)
-        | Command::Stop(_) => Ok(()),
+    listen_to_logs();
+    let done = match &cli.command {
+        Command::Serve(arguments) => serve::serve(arguments),
+        Command::Run(arguments) => run::run(arguments),
+        Command::Ls(arguments) => ls::ls(arguments),
+        Command::Show(arguments) => show::show(arguments),
+        Command::Ps(arguments) => ps::ps(arguments),
+        Command::Stop(arguments) => stop::stop(arguments),
+        Command::Bench(bench) => bench::run(bench),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -37,4 +51,17 @@ fn main() -> ExitCode {
             exit::code_of(&error)
         }
     }
+}
+
+/// Sends the log to stderr. `RESIDENT_LOG` says how much, as in `debug` or `supervisor=debug`.
+fn listen_to_logs() {
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::WARN.into())
+        .with_env_var("RESIDENT_LOG")
+        .from_env_lossy();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal::stderr_has_colour())
+        .init();
 }

@@ -12,8 +12,10 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-/// Characters a name may have; more than any model on the hubs of the world uses.
-const NAME_CHARACTERS_MAX: usize = 128;
+use crate::{
+    exit::{self, Code},
+    limits::{LIKENESS_MIN, NAME_CHARACTERS_MAX},
+};
 
 /// The ending of a model's file.
 const ENDING: &str = "gguf";
@@ -126,6 +128,20 @@ impl Catalog {
         found(&name, &path, None).ok()
     }
 
+    /// Adds a file under its own name, in front of every other model of that name.
+    ///
+    /// # Errors
+    /// When the file's name cannot be a model's.
+    pub(crate) fn add_file(&mut self, file: &Path) -> anyhow::Result<String> {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        check_name(&name).map_err(|error| {
+            exit::error(Code::Model, format!("{}: {error}; rename the file", file.display()))
+        })?;
+        let named = Named { path: file.to_owned(), context_tokens: None };
+        self.named.insert(name.clone(), named);
+        Ok(name)
+    }
+
     /// Name and path of every model file in the folder: those at the top first, then those one
     /// folder down, each in the order of their names.
     fn folder_files(&self, problems: &mut Vec<String>) -> Vec<(String, PathBuf)> {
@@ -165,13 +181,39 @@ pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
 
 /// The name most like `name`, if one is alike at all.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    /// Below it, names share letters but no meaning.
-    const LIKENESS_MIN: f64 = 0.7;
     names
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)
+}
+
+/// What to say when no model is called `name`.
+pub(crate) fn unknown<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
+    match nearest(name, names) {
+        Some(nearest) => format!("no model is named '{name}'; did you mean '{nearest}'?"),
+        None => format!("no model is named '{name}'; resident ls lists what there is"),
+    }
+}
+
+/// The file that `model` means, if it means one: no name looks like a path to a GGUF file.
+///
+/// # Errors
+/// When it means a file that is not there.
+pub(crate) fn file_of(model: &str) -> anyhow::Result<Option<PathBuf>> {
+    let path = Path::new(model);
+    if !has_ending(path) && check_name(model).is_ok() {
+        return Ok(None);
+    }
+    // Absolute, so that a hub that runs elsewhere means the same file.
+    let absolute = fs::canonicalize(path).map_err(|error| {
+        exit::error(Code::Model, format!("cannot read the model file {model}: {error}"))
+    })?;
+    Ok(Some(absolute))
+}
+
+fn has_ending(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(ENDING))
 }
 
 /// The model whose file is `path`, under the file's own name.
@@ -211,9 +253,7 @@ fn entries(folder: &Path, problems: &mut Vec<String>) -> (Vec<PathBuf>, Vec<Path
     };
     for entry in listing.flatten() {
         let path = entry.path();
-        let has_ending = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(ENDING));
-        // A link is followed only where it ends like a model; the rest costs no further call.
-        if has_ending {
+        if has_ending(&path) {
             files.push(path);
         } else if entry.file_type().is_ok_and(|kind| kind.is_dir() || kind.is_symlink()) {
             folders.push(path);
@@ -401,6 +441,28 @@ mod tests {
             assert!(matches!(parse_pair(text), Err(NameError::NotAPair { .. })), "{text}");
         }
         assert!(matches!(parse_pair("../a=b"), Err(NameError::Characters { .. })));
+    }
+
+    #[test]
+    fn a_name_is_no_file_and_a_path_is_no_name() {
+        assert_eq!(file_of("qwen3-8b").unwrap(), None);
+        assert_eq!(file_of("qwen3:8b").unwrap(), None);
+        let message = file_of("no/such.gguf").unwrap_err().to_string();
+        assert!(message.starts_with("cannot read the model file no/such.gguf: "), "{message}");
+        let folder = Folder::with(&["models/x.gguf"]);
+        let path = folder.0.path().join("models/x.gguf").canonicalize().unwrap();
+        assert_eq!(file_of(path.to_str().unwrap()).unwrap(), Some(path.clone()));
+        let mut catalog = folder.catalog(&[]);
+        assert_eq!(catalog.add_file(&path).unwrap(), "x");
+        assert_eq!(catalog.find("x").unwrap().path, path);
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_a_way_out() {
+        let names = || ["demo", "qwen3-8b"].into_iter();
+        assert_eq!(unknown("dmeo", names()), "no model is named 'dmeo'; did you mean 'demo'?");
+        let message = "no model is named 'zzz'; resident ls lists what there is";
+        assert_eq!(unknown("zzz", names()), message);
     }
 
     #[test]

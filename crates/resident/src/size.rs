@@ -3,6 +3,8 @@
 //! Decimal units are powers of 1,000 and binary units powers of 1,024, as the standards say. A bare
 //! `G` is refused, because half of the programs that accept it mean the one and half the other.
 
+use crate::limits::FRACTION_DIGITS_MAX;
+
 /// Why a text is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
@@ -37,9 +39,6 @@ pub(crate) enum Error {
         text: String,
     },
 }
-
-/// Digits after the point that count; more are finer than a byte of any unit here.
-const FRACTION_DIGITS_MAX: usize = 15;
 
 /// Bytes that `text` says, rounded down.
 ///

@@ -43,6 +43,11 @@ pub(crate) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Whether what goes to stderr is coloured.
+pub(crate) fn stderr_has_colour() -> bool {
+    colour_wanted(io::stderr().is_terminal())
+}
+
 /// How text is set apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
@@ -66,7 +71,7 @@ impl Paint {
 
     /// For what goes to stderr.
     pub(crate) fn stderr() -> Self {
-        Self(colour_wanted(io::stderr().is_terminal()))
+        Self(stderr_has_colour())
     }
 
     /// No colour at all.

@@ -1,0 +1,60 @@
+//! Every bound of the command line, with its reason.
+
+use std::time::Duration;
+
+/// Characters a model's name may have; more than any model on the hubs of the world uses.
+pub(crate) const NAME_CHARACTERS_MAX: usize = 128;
+
+/// Names less alike than this are a guess, not a slip of the finger.
+pub(crate) const LIKENESS_MIN: f64 = 0.7;
+
+/// Digits after the point of a size that count; more are finer than a byte of any unit.
+pub(crate) const FRACTION_DIGITS_MAX: usize = 15;
+
+/// The longest span of time that counts as one; what is longer is "never" in effect, and adding it
+/// to a clock could overflow.
+pub(crate) const SPAN_SECONDS_MAX: u64 = 366 * 24 * 3600;
+
+/// Bytes of a header that are read first: that of most models is a vocabulary of a few megabytes.
+pub(crate) const HEADER_BYTES_FIRST: u64 = 4 << 20;
+
+/// Bytes of a header that are read at most. The largest honest one (a vocabulary of 256,000 tokens
+/// with its merges, a thousand tensors) is under 32 MiB.
+pub(crate) const HEADER_BYTES_MAX: u64 = 256 << 20;
+
+/// To connect to a hub on this machine; a listening one takes microseconds.
+pub(crate) const CONNECT_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// For whatever listens at the address to show that it is a hub. A busy machine may take a second;
+/// another program may never answer.
+pub(crate) const PROOF_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// For the answer to a control request, which nothing slow stands behind.
+pub(crate) const CONTROL_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Silence on a stream after which it counts as broken. The hub sends a comment every 15 s while it
+/// has nothing else to say.
+pub(crate) const STREAM_SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Bytes of an answer that is read whole; a list of thousands of models is far below.
+pub(crate) const REPLY_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes one streamed event may have. A chunk of an answer is a few hundred; logprobs make it some
+/// thousands.
+pub(crate) const EVENT_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of a prompt from standard input; the gateway accepts bodies of at most twice as many.
+pub(crate) const PROMPT_BYTES_MAX: u64 = 16 << 20;
+
+/// Between two looks at how far a model is loaded.
+pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Between two pictures of the spinner.
+pub(crate) const SPIN_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Lines of the chat's history that are kept; some weeks of chatting.
+pub(crate) const HISTORY_LINES_MAX: usize = 1_000;
+
+/// From the first signal to the end of the program. Longer than the supervisor's own bound for its
+/// workers, so that this one only matters when something is broken.
+pub(crate) const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(12);

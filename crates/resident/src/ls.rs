@@ -1,0 +1,244 @@
+//! `resident ls`: the models that can be served, with or without a running hub.
+
+use serde::Serialize;
+use supervisor::{Facts, ModelSummary};
+
+use crate::{
+    cli, config,
+    models::Catalog,
+    serve, size,
+    table::{Align, Table},
+    terminal::{self, Paint},
+};
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Document {
+    models: Vec<Row>,
+    problems: Vec<String>,
+}
+
+/// One model.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    /// What clients call it.
+    pub(crate) name: String,
+    /// Its GGUF file.
+    pub(crate) path: String,
+    /// Length of the file.
+    pub(crate) file_bytes: u64,
+    /// When the file was last written, in seconds since 1970.
+    pub(crate) modified_unix_s: u64,
+    /// What its header says, if it can be used.
+    pub(crate) facts: Option<FactsRow>,
+    /// Why it cannot be used.
+    pub(crate) unusable: Option<String>,
+}
+
+/// What a model's header says, and what follows from it.
+#[derive(Debug, Serialize)]
+pub(crate) struct FactsRow {
+    /// `general.architecture`
+    pub(crate) architecture: String,
+    /// How many weights it has.
+    pub(crate) parameters: u64,
+    /// How its weights are encoded.
+    pub(crate) quantization: String,
+    /// Context it would be loaded with.
+    pub(crate) context_tokens: u32,
+    /// Context it was trained with.
+    pub(crate) context_tokens_trained: Option<u32>,
+    /// `chat`, `text` or `embeddings`.
+    pub(crate) purpose: &'static str,
+    /// Memory it would take.
+    pub(crate) needed_bytes: u64,
+    /// What the memory is for.
+    pub(crate) needs: Vec<NeedRow>,
+}
+
+/// One line of the memory that a model would take.
+#[derive(Debug, Serialize)]
+pub(crate) struct NeedRow {
+    /// What it is.
+    pub(crate) what: String,
+    /// How much of it.
+    pub(crate) bytes: u64,
+    /// Where the figure comes from.
+    pub(crate) why: String,
+}
+
+/// Lists the models.
+///
+/// # Errors
+/// When the settings make no sense.
+pub(crate) fn ls(arguments: &cli::Ls) -> anyhow::Result<()> {
+    let settings = config::load(&arguments.place, &arguments.serving)?;
+    let problems = settings.catalog.scan().problems;
+    let models = serve::inspect(&settings, supervisor::Handle::models)?;
+    let document = Document { models: models.into_iter().map(Row::of).collect(), problems };
+    if arguments.json {
+        return terminal::json(&document);
+    }
+    if document.models.is_empty() {
+        terminal::note(no_models(&settings.catalog));
+    } else {
+        for line in table(&document.models).lines(Paint::stdout()) {
+            terminal::line(line);
+        }
+    }
+    for problem in &document.problems {
+        terminal::note(format_args!("note: {problem}"));
+    }
+    for row in &document.models {
+        if let Some(reason) = &row.unusable {
+            terminal::note(format_args!("note: {} cannot be used: {reason}", row.name));
+        }
+    }
+    Ok(())
+}
+
+/// What to do when there is no model at all.
+pub(crate) fn no_models(catalog: &Catalog) -> String {
+    format!(
+        "no models yet; put a .gguf file into {} or give one with --model NAME=PATH",
+        catalog.folder.display()
+    )
+}
+
+/// A count of weights to read: `8.1B`.
+pub(crate) fn parameters(count: u64) -> String {
+    const UNITS: [(u64, &str); 4] =
+        [(1_000_000_000_000, "T"), (1_000_000_000, "B"), (1_000_000, "M"), (1_000, "K")];
+    match UNITS.iter().find(|(unit, _)| count >= *unit) {
+        Some((unit, letter)) => {
+            let tenths = u128::from(count) * 10 / u128::from(*unit);
+            format!("{}.{}{letter}", tenths / 10, tenths % 10)
+        }
+        None => count.to_string(),
+    }
+}
+
+impl Row {
+    /// The row of a model.
+    pub(crate) fn of(model: ModelSummary) -> Self {
+        let (facts, unusable) = match model.facts {
+            Ok(facts) => (Some(FactsRow::of(facts)), None),
+            // It may quote what a stranger wrote into the file.
+            Err(reason) => (None, Some(terminal::inert(&reason))),
+        };
+        Self {
+            name: model.name,
+            path: model.path.display().to_string(),
+            file_bytes: model.file_bytes,
+            modified_unix_s: model.modified_unix_s,
+            facts,
+            unusable,
+        }
+    }
+}
+
+impl FactsRow {
+    fn of(facts: Facts) -> Self {
+        let need = |need: supervisor::Need| NeedRow {
+            what: need.what,
+            bytes: need.bytes,
+            why: terminal::inert(&need.why),
+        };
+        Self {
+            purpose: match (facts.generates, facts.chat_template) {
+                (true, true) => "chat",
+                (true, false) => "text",
+                (false, _) => "embeddings",
+            },
+            architecture: terminal::inert(&facts.architecture),
+            parameters: facts.parameters,
+            quantization: facts.quantization,
+            context_tokens: facts.context_tokens,
+            context_tokens_trained: facts.context_tokens_trained,
+            needed_bytes: facts.needed_bytes,
+            needs: facts.needs.into_iter().map(need).collect(),
+        }
+    }
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new(&[
+        ("NAME", Align::Left),
+        ("FOR", Align::Left),
+        ("FILE", Align::Right),
+        ("MEMORY", Align::Right),
+        ("CONTEXT", Align::Right),
+        ("ARCHITECTURE", Align::Left),
+        ("PARAMETERS", Align::Right),
+        ("QUANTIZATION", Align::Left),
+    ]);
+    for row in rows {
+        let file = size::format(row.file_bytes);
+        table.row(match &row.facts {
+            Some(facts) => vec![
+                row.name.clone(),
+                facts.purpose.to_owned(),
+                file,
+                size::format(facts.needed_bytes),
+                facts.context_tokens.to_string(),
+                facts.architecture.clone(),
+                parameters(facts.parameters),
+                facts.quantization.clone(),
+            ],
+            None => vec![row.name.clone(), "unusable".to_owned(), file],
+        });
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_weights() {
+        for (count, text) in [
+            (0, "0"),
+            (999, "999"),
+            (260_032, "260.0K"),
+            (8_190_735_360, "8.1B"),
+            (u64::MAX, "18446744.0T"),
+        ] {
+            assert_eq!(parameters(count), text);
+        }
+    }
+
+    #[test]
+    fn rows_as_people_read_them() {
+        let summary = |name: &str, facts| ModelSummary {
+            name: name.to_owned(),
+            path: format!("/m/{name}.gguf").into(),
+            file_bytes: 3 << 30,
+            modified_unix_s: 0,
+            facts,
+        };
+        let facts = Facts {
+            architecture: "qwen3\u{1b}[2J".to_owned(),
+            parameters: 8_190_735_360,
+            quantization: "Q4_K_M".to_owned(),
+            context_tokens: 16_384,
+            context_tokens_trained: Some(40_960),
+            generates: true,
+            chat_template: true,
+            needed_bytes: 5 << 30,
+            needs: vec![],
+        };
+        let rows = [
+            Row::of(summary("chat", Ok(facts))),
+            Row::of(summary("page", Err("not a GGUF file".to_owned()))),
+        ];
+        assert_eq!(
+            table(&rows).lines(Paint::plain()),
+            [
+                "NAME   FOR           FILE    MEMORY   CONTEXT   ARCHITECTURE   PARAMETERS   QUANTIZATION",
+                "chat   chat       3.0 GiB   5.0 GiB     16384   qwen3[2J             8.1B   Q4_K_M",
+                "page   unusable   3.0 GiB",
+            ]
+        );
+    }
+}

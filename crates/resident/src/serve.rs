@@ -1,0 +1,246 @@
+//! `resident serve`: starts the hub in this process and keeps it until a signal.
+//!
+//! [`Hub`] is the wiring of settings, supervisor and gateway; `resident run` uses it too when no
+//! hub answers. Not here: what the hub does (`gateway`, `supervisor`).
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle, time::timeout};
+
+use crate::{
+    cli,
+    config::{self, Settings},
+    exit::{self, Code},
+    limits::SHUTDOWN_WAIT_MAX,
+    ls,
+    models::{Catalog, Found},
+    size, stop_signal,
+    terminal::{self, Paint, Tone},
+    token,
+};
+
+/// Threads that the hub's own work runs on. It moves bytes and waits; the models' cores are the
+/// workers'.
+const RUNTIME_THREADS: usize = 2;
+
+/// The worker's program.
+const WORKER_NAME: &str = "resident-llama";
+
+/// Serves until a signal.
+///
+/// # Errors
+/// When the settings make no sense, the worker is missing, or the address is taken.
+pub(crate) fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
+    let settings = config::load(&arguments.place, &arguments.serving)?;
+    runtime()?.block_on(async {
+        let stopped = stop_signal::first();
+        let hub = Hub::open(&settings).await?;
+        welcome(&settings, hub.address());
+        hub.run(stopped).await;
+        Ok(())
+    })
+}
+
+/// The runtime of a hub and of its clients.
+///
+/// # Errors
+/// When the system gives no threads.
+pub(crate) fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+/// A hub in this process.
+pub(crate) struct Hub {
+    supervisor: supervisor::Handle,
+    task: JoinHandle<()>,
+    server: gateway::Server,
+    token: String,
+}
+
+impl Hub {
+    /// Listens and is ready to run.
+    ///
+    /// # Errors
+    /// With its exit code: a missing worker, no token, or an address that is taken.
+    pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        make_data_dir(&settings.data_dir)?;
+        let token = token::read_or_create(&settings.token_file())?;
+        let worker = worker(settings.worker.as_deref())?;
+        let (supervisor, task) =
+            supervisor::start(supervision(settings, worker), Arc::new(settings.catalog.clone()));
+        let gateway = gateway::Config {
+            listen: settings.listen,
+            key: settings.key.clone(),
+            allow_lan: settings.allow_lan,
+            hosts: settings.hosts.clone(),
+            origins: settings.origins.clone(),
+            control_token: token.clone(),
+        };
+        let server = gateway::bind(gateway, supervisor.clone()).await.map_err(refused)?;
+        Ok(Self { supervisor, task, server, token })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// The control token.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Serves until `stopped`, then stops all workers and returns within a bound.
+    pub(crate) async fn run(self, stopped: impl Future<Output = ()>) {
+        let (tell, told) = oneshot::channel();
+        let supervisor = self.supervisor;
+        // Workers stop at once, so that streams end with an error event and the gateway has nothing
+        // left to wait for.
+        let stopping = async {
+            stopped.await;
+            let _server_gone = tell.send(());
+            let down = async {
+                supervisor.shutdown().await;
+                let _panicked = self.task.await;
+            };
+            if timeout(SHUTDOWN_WAIT_MAX, down).await.is_err() {
+                tracing::warn!("the workers did not stop in time; they end with this process");
+            }
+        };
+        let serving = self.server.run(async {
+            let _signal_gone = told.await;
+        });
+        tokio::join!(stopping, serving);
+    }
+}
+
+/// Asks a supervisor that runs nothing, for what needs no hub.
+///
+/// # Errors
+/// When the system gives no threads.
+pub(crate) fn inspect<T>(
+    settings: &Settings,
+    ask: impl FnOnce(&supervisor::Handle) -> T,
+) -> anyhow::Result<T> {
+    runtime()?.block_on(async {
+        // It starts no worker, so that none is needed either.
+        let config = supervision(settings, PathBuf::new());
+        let (handle, task) = supervisor::start(config, Arc::new(settings.catalog.clone()));
+        let answer = ask(&handle);
+        handle.shutdown().await;
+        let _panicked = task.await;
+        Ok(answer)
+    })
+}
+
+/// What the supervisor is told.
+fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
+    supervisor::Config {
+        worker,
+        logs_dir: settings.logs_dir(),
+        budget_bytes: settings.budget_bytes,
+        idle_unload: settings.idle_unload.unwrap_or(Duration::MAX),
+        sequences_max: settings.parallel,
+        threads: settings.threads,
+        context_tokens: settings.context_tokens,
+        patience: supervisor::Patience::default(),
+    }
+}
+
+impl supervisor::Models for Catalog {
+    fn list(&self) -> Vec<supervisor::Model> {
+        self.scan().models.into_iter().map(model).collect()
+    }
+
+    fn find(&self, name: &str) -> Option<supervisor::Model> {
+        Catalog::find(self, name).map(model)
+    }
+}
+
+fn model(found: Found) -> supervisor::Model {
+    supervisor::Model {
+        name: found.name,
+        path: found.path,
+        file_bytes: found.file_bytes,
+        modified_unix_s: found.modified_unix_s,
+        context_tokens: found.context_tokens,
+    }
+}
+
+/// The worker's program: the one that was named, else the one beside this program.
+fn worker(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let file_name = format!("{WORKER_NAME}{}", std::env::consts::EXE_SUFFIX);
+    let path = match named {
+        Some(path) => path.to_owned(),
+        // A link to this program is followed: the worker lies beside the program itself.
+        None => std::env::current_exe()
+            .and_then(fs::canonicalize)
+            .context("cannot tell where this program is; name the worker with RESIDENT_WORKER")?
+            .with_file_name(file_name),
+    };
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(exit::error(
+        Code::Usage,
+        format!(
+            "there is no worker at {}; build it with: cargo build --release, or name it with \
+             RESIDENT_WORKER or `worker` in the configuration file",
+            path.display()
+        ),
+    ))
+}
+
+/// Makes the data folder for its owner alone: it holds the token and what people typed.
+fn make_data_dir(path: &Path) -> anyhow::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).with_context(|| {
+        format!("cannot make the data folder {}; choose another with --data-dir", path.display())
+    })
+}
+
+fn refused(error: gateway::BindError) -> anyhow::Error {
+    let code = match &error {
+        gateway::BindError::Taken { .. } => Code::AddressTaken,
+        gateway::BindError::NotLoopback { .. } => Code::Usage,
+        gateway::BindError::Refused { .. } => Code::Failure,
+    };
+    exit::error(code, error.to_string())
+}
+
+/// Says where the hub listens, what it serves and how to try it.
+fn welcome(settings: &Settings, address: SocketAddr) {
+    let paint = Paint::stderr();
+    let url = paint.tone(Tone::Strong, format_args!("http://{address}"));
+    terminal::note(format_args!("Resident listens on {url} (OpenAI's API at http://{address}/v1)"));
+    terminal::note(format_args!("  data     {}", settings.data_dir.display()));
+    terminal::note(format_args!("  budget   {} for models", size::format(settings.budget_bytes)));
+    let scan = settings.catalog.scan();
+    for problem in &scan.problems {
+        terminal::note(format_args!("  note     {problem}"));
+    }
+    let Some(first) = scan.models.first() else {
+        terminal::note(format_args!("  models   {}", ls::no_models(&settings.catalog)));
+        return;
+    };
+    let names: Vec<&str> = scan.models.iter().map(|model| model.name.as_str()).collect();
+    terminal::note(format_args!("  models   {}", names.join(", ")));
+    terminal::note(format_args!(
+        "Try: resident run {} \"Hello\"   (Ctrl-C here stops the hub)",
+        first.name
+    ));
+}

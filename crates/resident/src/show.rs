@@ -1,0 +1,112 @@
+//! `resident show MODEL`: what a model is, and what memory it would take and why.
+
+use planner::gguf::Header;
+use serde::Serialize;
+
+use crate::{
+    cli, config,
+    exit::{self, Code},
+    header,
+    ls::{self, FactsRow, Row},
+    models, serve, size,
+    table::{Align, Table},
+    terminal::{self, Paint, Tone},
+};
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Document {
+    #[serde(flatten)]
+    row: Row,
+    /// What its makers call it.
+    title: Option<String>,
+    /// Its licence, as its makers name it.
+    license: Option<String>,
+    /// How many tensors it has.
+    tensors: Option<usize>,
+    /// Memory that all models together may take.
+    budget_bytes: u64,
+}
+
+/// Shows the model.
+///
+/// # Errors
+/// When there is no such model.
+pub(crate) fn show(arguments: &cli::Show) -> anyhow::Result<()> {
+    let mut settings = config::load(&arguments.place, &arguments.serving)?;
+    let name = match models::file_of(&arguments.model)? {
+        Some(file) => settings.catalog.add_file(&file)?,
+        None => arguments.model.clone(),
+    };
+    let Some(model) = serve::inspect(&settings, |handle| handle.model(&name))? else {
+        let scan = settings.catalog.scan();
+        let names = scan.models.iter().map(|model| model.name.as_str());
+        return Err(exit::error(Code::Model, models::unknown(&name, names)));
+    };
+    // A header that cannot be read is the reason why the model is unusable, which is shown.
+    let header = header::read(&model.path).ok();
+    let document = Document::of(Row::of(model), header.as_ref(), settings.budget_bytes);
+    if arguments.json {
+        return terminal::json(&document);
+    }
+    for line in document.lines(Paint::stdout()) {
+        terminal::line(line);
+    }
+    match &document.row.unusable {
+        Some(reason) => {
+            Err(exit::error(Code::Model, format!("model '{name}' cannot be used: {reason}")))
+        }
+        None => Ok(()),
+    }
+}
+
+impl Document {
+    fn of(row: Row, header: Option<&Header>, budget_bytes: u64) -> Self {
+        let text = |key| header.and_then(|header| header.str(key)).map(terminal::inert);
+        Self {
+            title: text("general.name"),
+            license: text("general.license"),
+            tensors: header.map(|header| header.tensors.len()),
+            row,
+            budget_bytes,
+        }
+    }
+
+    fn lines(&self, paint: Paint) -> Vec<String> {
+        let mut lines = vec![paint.tone(Tone::Strong, &self.row.name)];
+        let mut line = |name: &str, value: String| lines.push(format!("  {name:<14} {value}"));
+        if let Some(title) = &self.title {
+            line("title", title.clone());
+        }
+        line("file", format!("{} ({})", self.row.path, size::format(self.row.file_bytes)));
+        line("licence", self.license.clone().unwrap_or_else(|| "not said".to_owned()));
+        if let Some(facts) = &self.row.facts {
+            line("for", facts.purpose.to_owned());
+            line("architecture", facts.architecture.clone());
+            line("parameters", ls::parameters(facts.parameters));
+            line("quantization", facts.quantization.clone());
+            let trained = facts.context_tokens_trained;
+            let trained =
+                trained.map_or(String::new(), |tokens| format!(" (trained with {tokens})"));
+            line("context", format!("{} tokens{trained}", facts.context_tokens));
+            lines.extend(self.memory_lines(facts, paint));
+        }
+        lines
+    }
+
+    /// The memory, item by item with its reason, then the sum.
+    fn memory_lines(&self, facts: &FactsRow, paint: Paint) -> Vec<String> {
+        let mut table =
+            Table::new(&[("MEMORY", Align::Left), ("SIZE", Align::Right), ("WHY", Align::Left)]);
+        for need in &facts.needs {
+            table.row(vec![need.what.clone(), size::format(need.bytes), need.why.clone()]);
+        }
+        let fits = if facts.needed_bytes <= self.budget_bytes {
+            format!("fits in the budget of {}", size::format(self.budget_bytes))
+        } else {
+            format!("does not fit in the budget of {}", size::format(self.budget_bytes))
+        };
+        table.row(vec!["in all".to_owned(), size::format(facts.needed_bytes), fits]);
+        table.lines(paint).into_iter().map(|line| format!("  {line}")).collect()
+    }
+}
