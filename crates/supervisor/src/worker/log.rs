@@ -171,3 +171,34 @@ fn open(path: &Path) -> std::io::Result<(File, u64)> {
     let bytes = file.metadata()?.len();
     Ok((file, bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_stays_in_its_folder_whatever_the_name() {
+        let path = path(Path::new("logs"), "../../etc/passwd: x\n");
+        assert_eq!(path, Path::new("logs/_.._etc_passwd__x_.log"));
+    }
+
+    #[test]
+    fn a_full_log_becomes_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.log");
+        let mut sink = Sink { path: path.clone(), open: None };
+        let chunk = vec![b'x'; LOG_LINE_BYTES_MAX];
+        let chunks = 2 * LOG_BYTES_MAX / chunk.len() as u64 + 1;
+        for _ in 0..chunks {
+            sink.write(&chunk).unwrap();
+        }
+        let bytes = |path: &Path| fs::metadata(path).unwrap().len();
+        assert_eq!(bytes(&path), chunk.len() as u64);
+        assert_eq!(bytes(&path.with_extension("log.old")), LOG_BYTES_MAX);
+    }
+
+    #[test]
+    fn what_is_not_text_cannot_command_a_terminal() {
+        assert_eq!(readable(b"a\x1b[31mred\xff"), "a [31mred\u{fffd}");
+    }
+}

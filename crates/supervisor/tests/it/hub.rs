@@ -68,6 +68,18 @@ impl Models for Folder {
     }
 }
 
+/// Not a copy where that can be helped: a program that another thread forks while this one still
+/// has the copy open for writing cannot be started.
+#[cfg(unix)]
+fn link(program: &Path, name: &Path) {
+    std::os::unix::fs::symlink(program, name).unwrap();
+}
+
+#[cfg(not(unix))]
+fn link(program: &Path, name: &Path) {
+    fs::copy(program, name.with_extension("exe")).unwrap();
+}
+
 fn model(path: &Path) -> Model {
     // A file that is listed and gone a moment later is the supervisor's to notice.
     let metadata = fs::symlink_metadata(path).unwrap();
@@ -89,7 +101,7 @@ impl Hub {
             gguf::write(&folder.path().join(format!("{name}.gguf")), WEIGHTS_BYTES);
         }
         let worker = folder.path().join(setup.program);
-        fs::copy(env!("CARGO_BIN_EXE_fixture-worker"), &worker).unwrap();
+        link(Path::new(env!("CARGO_BIN_EXE_fixture-worker")), &worker);
         let config = Config {
             worker,
             logs_dir: folder.path().join("logs"),
