@@ -280,8 +280,15 @@ impl Header {
     pub fn generates(&self) -> bool {
         const POOLING_NONE: u64 = 0;
         let pools = self.arch_u64("pooling_type").is_some_and(|kind| kind != POOLING_NONE);
+        self.is_model() && !pools && !self.encodes()
+    }
+
+    /// Whether every token sees the whole text: such a model keeps no cache and takes a text in
+    /// one step.
+    #[must_use]
+    pub fn encodes(&self) -> bool {
         let causal = self.arch("attention.causal").and_then(Value::as_bool).unwrap_or(true);
-        self.is_model() && causal && !pools && !ENCODERS.contains(&self.architecture())
+        !causal || ENCODERS.contains(&self.architecture())
     }
 
     /// Whether this is a model of its own, and not a projector, adapter or vocabulary for one.

@@ -4,5 +4,6 @@
 //! the caller reads the files and tells the time. `clippy.toml` beside this crate enforces it.
 pub mod batch;
 pub mod fleet;
+pub mod footprint;
 pub mod gguf;
 pub mod threads;
