@@ -42,7 +42,7 @@ pub(crate) fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     runtime()?.block_on(async {
         let stopped = stop_signal::first();
         let hub = Hub::open(&settings).await?;
-        welcome(&settings, hub.address());
+        welcome(&settings, &hub);
         hub.run(stopped).await;
         Ok(())
     })
@@ -223,24 +223,26 @@ fn refused(error: gateway::BindError) -> anyhow::Error {
 }
 
 /// Says where the hub listens, what it serves and how to try it.
-fn welcome(settings: &Settings, address: SocketAddr) {
-    let paint = Paint::stderr();
-    let url = paint.tone(Tone::Strong, format_args!("http://{address}"));
+fn welcome(settings: &Settings, hub: &Hub) {
+    let address = hub.address();
+    let url = Paint::stderr().tone(Tone::Strong, format_args!("http://{address}"));
     terminal::note(format_args!("Resident listens on {url} (OpenAI's API at http://{address}/v1)"));
     terminal::note(format_args!("  data     {}", settings.data_dir.display()));
     terminal::note(format_args!("  budget   {} for models", size::format(settings.budget_bytes)));
     let scan = settings.catalog.scan();
+    let names: Vec<&str> = scan.models.iter().map(|model| model.name.as_str()).collect();
+    let listed = if names.is_empty() { ls::no_models(&settings.catalog) } else { names.join(", ") };
+    terminal::note(format_args!("  models   {listed}"));
     for problem in &scan.problems {
         terminal::note(format_args!("  note     {problem}"));
     }
-    let Some(first) = scan.models.first() else {
-        terminal::note(format_args!("  models   {}", ls::no_models(&settings.catalog)));
-        return;
+    // Looks into files only until one can chat: there may be many.
+    let chats = |name: &&&str| {
+        let facts = hub.supervisor.model(name).and_then(|model| model.facts.ok());
+        facts.is_some_and(|facts| facts.generates && facts.chat_template)
     };
-    let names: Vec<&str> = scan.models.iter().map(|model| model.name.as_str()).collect();
-    terminal::note(format_args!("  models   {}", names.join(", ")));
-    terminal::note(format_args!(
-        "Try: resident run {} \"Hello\"   (Ctrl-C here stops the hub)",
-        first.name
-    ));
+    if let Some(name) = names.iter().find(chats) {
+        terminal::note(format_args!("Try: resident run {name} \"Hello\""));
+    }
+    terminal::note("Ctrl-C stops the hub.");
 }

@@ -62,6 +62,7 @@ async fn ask_and_show(
     while let Some(events) = stream.next().await.map_err(Error::with_code)? {
         for data in events {
             let Some(chunk) = chunk::parse(&data).map_err(|message| anyhow!(message))? else {
+                screen.end_line();
                 return note_finish(finish.as_deref());
             };
             if !chunk.text.is_empty() || !chunk.reasoning.is_empty() {
@@ -78,7 +79,7 @@ async fn ask_and_show(
 /// Says it when an answer is cut short, which the text alone does not show.
 fn note_finish(finish: Option<&str>) -> anyhow::Result<()> {
     if finish == Some("length") {
-        terminal::note("\n(cut: the limit of tokens or the end of the context was reached)");
+        terminal::note("(cut: the limit of tokens or the end of the context was reached)");
     }
     Ok(())
 }
