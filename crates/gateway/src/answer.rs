@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::response::Response;
@@ -15,6 +15,7 @@ use dialect::Error;
 use dialect::openai::{chat, completion, embedding, model};
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use supervisor::{AcquireError, Answer, Handle, Lease, ModelSummary};
 use worker_protocol::{Event, Generate};
@@ -28,12 +29,13 @@ use crate::stream;
 pub(crate) async fn chat(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = chat::decode(&read_body(body).await?)?;
     let (id, created) = (new_id(), now_unix_s());
-    let job = Job { model: request.model.clone(), generates: request.generates.clone() };
     if request.stream {
         let encoder = chat::StreamEncoder::new(&request, &id, created, &request.model);
+        let job = Job { model: request.model, generates: request.generates };
         return stream::respond(Arc::clone(site), job, Box::new(encoder)).await;
     }
     let mut encoder = chat::WholeEncoder::new(&request, &id, created, &request.model);
+    let job = Job { model: request.model, generates: request.generates };
     collect(site, job, |choice, event| encoder.event(choice, event)).await?;
     Ok(json(encoder.finish()?))
 }
@@ -41,12 +43,13 @@ pub(crate) async fn chat(site: &Arc<Site>, body: Body) -> Result<Response, Error
 pub(crate) async fn completions(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = completion::decode(&read_body(body).await?)?;
     let (id, created) = (new_id(), now_unix_s());
-    let job = Job { model: request.model.clone(), generates: request.generates.clone() };
     if request.stream {
         let encoder = completion::StreamEncoder::new(&request, &id, created, &request.model);
+        let job = Job { model: request.model, generates: request.generates };
         return stream::respond(Arc::clone(site), job, Box::new(encoder)).await;
     }
     let mut encoder = completion::WholeEncoder::new(&request, &id, created, &request.model);
+    let job = Job { model: request.model, generates: request.generates };
     collect(site, job, |choice, event| encoder.event(choice, event)).await?;
     Ok(json(encoder.finish()?))
 }
@@ -54,8 +57,8 @@ pub(crate) async fn completions(site: &Arc<Site>, body: Body) -> Result<Response
 pub(crate) async fn embeddings(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = embedding::decode(&read_body(body).await?)?;
     let lease = acquire(&site.hub, &request.model).await?;
-    let mut answer = lease.embed(request.embed.clone());
     let mut encoder = embedding::WholeEncoder::new(&request, &request.model);
+    let mut answer = lease.embed(request.embed);
     while let Some(event) = answer.next().await {
         count(site, &event);
         encoder.event(&event);
@@ -92,6 +95,10 @@ impl Choices {
 
     /// The next event of any choice, and which; `None` when all have ended.
     pub(crate) async fn next(&mut self) -> Option<(u32, Event)> {
+        // Nearly every request has one choice, and this runs for each of its tokens.
+        if let [Some(only)] = &mut *self.answers {
+            return Some((0, only.next().await?));
+        }
         loop {
             let count = self.answers.len();
             let (before, after) = self.answers.split_at_mut(self.first.min(count));
@@ -111,7 +118,8 @@ impl Choices {
     }
 }
 
-/// Feeds a whole answer's events to its encoder.
+/// Feeds a whole answer's events to its encoder. The first failure ends it: there is nothing to
+/// tell then but the failure, so the other choices are cancelled.
 async fn collect(
     site: &Arc<Site>,
     job: Job,
@@ -121,6 +129,9 @@ async fn collect(
     while let Some((choice, event)) = choices.next().await {
         count(site, &event);
         take(choice, &event);
+        if matches!(event, Event::Failed(_)) {
+            break;
+        }
     }
     Ok(())
 }
@@ -162,6 +173,7 @@ pub(crate) async fn models(site: &Site) -> Result<Response, Error> {
 }
 
 pub(crate) async fn model(site: &Site, name: &str) -> Result<Response, Error> {
+    let name = percent_decode_str(name).decode_utf8_lossy();
     let models = list_models(&site.hub).await;
     let Some(found) = models.iter().find(|model| model.name == name) else {
         let message = format!("no model is named '{name}'; GET /v1/models lists them");
@@ -184,7 +196,11 @@ pub(crate) async fn list_models(hub: &Handle) -> Vec<ModelSummary> {
 
 /// The whole body, up to the limit.
 pub(crate) async fn read_body(mut body: Body) -> Result<Bytes, Error> {
-    let mut read = Vec::new();
+    let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if declared > BODY_BYTES_MAX {
+        return Err(too_large(body).await);
+    }
+    let mut read = Vec::with_capacity(declared);
     loop {
         let frame = tokio::time::timeout(BODY_WAIT_MAX, body.frame()).await;
         let frame = frame.map_err(|_| Error::new(408, "the rest of the body did not come"))?;
@@ -194,13 +210,18 @@ pub(crate) async fn read_body(mut body: Body) -> Result<Bytes, Error> {
         let Ok(data) = frame.into_data() else { continue };
         if read.len() + data.len() > BODY_BYTES_MAX {
             drop(read);
-            drain(body).await;
-            let most = BODY_BYTES_MAX >> 20;
-            let message = format!("the body is larger than {most} MiB; send less in one request");
-            return Err(Error::new(413, message).code("body_too_large"));
+            return Err(too_large(body).await);
         }
         read.extend_from_slice(&data);
     }
+}
+
+/// The refusal of a body over the limit, once its rest is out of the way.
+async fn too_large(rest: Body) -> Error {
+    drain(rest).await;
+    let most = BODY_BYTES_MAX >> 20;
+    let message = format!("the body is larger than {most} MiB; send less in one request");
+    Error::new(413, message).code("body_too_large")
 }
 
 /// Throws the rest of a body away.

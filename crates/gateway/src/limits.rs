@@ -35,5 +35,9 @@ pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// pace is kept by the credit of its answer; this only smooths.
 pub const STREAM_CHUNKS_MAX: usize = 16;
 
+/// Time a client may take nothing of a stream that has something for it. A reader that is merely
+/// slow takes something now and then; a laptop may sleep for some minutes.
+pub const CLIENT_WAIT_MAX: Duration = Duration::from_secs(600);
+
 /// Time for open answers to end when the hub stops.
 pub const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(5);

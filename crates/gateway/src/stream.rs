@@ -19,7 +19,9 @@ use tokio::time::timeout;
 use worker_protocol::Event;
 
 use crate::answer::{Job, count};
-use crate::limits::{FIRST_EVENT_WAIT_MAX, KEEP_ALIVE_INTERVAL, STREAM_CHUNKS_MAX};
+use crate::limits::{
+    CLIENT_WAIT_MAX, FIRST_EVENT_WAIT_MAX, KEEP_ALIVE_INTERVAL, STREAM_CHUNKS_MAX,
+};
 use crate::routes::Site;
 
 /// A comment that every parser skips. One line break: some clients take the second for an empty
@@ -124,18 +126,27 @@ async fn produce(site: &Site, job: Job, mut encoder: Box<dyn Encode>, sender: Se
             return;
         }
         encoder.event(choice, &event, &mut payloads);
+        if matches!(event, Event::Failed(_)) {
+            // The failure ends the whole stream, so what other choices run is cancelled.
+            break;
+        }
         if payloads.is_empty() {
             continue;
         }
         begun = true;
-        if sender.send(Ok(framed(&mut payloads))).await.is_err() {
+        if !hand_over(&sender, framed(&mut payloads)).await {
             return;
         }
     }
     encoder.finish(&mut payloads);
-    let mut last = String::from_utf8_lossy(&framed(&mut payloads)).into_owned();
-    last.push_str(DONE);
-    let _ = sender.send(Ok(last.into())).await;
+    let last = [&framed(&mut payloads), DONE.as_bytes()].concat();
+    hand_over(&sender, last.into()).await;
+}
+
+/// Whether the connection took the chunk. A client that takes nothing for very long has gone in
+/// all but name; its place on the worker is given to others.
+async fn hand_over(sender: &Sender<Chunk>, chunk: Bytes) -> bool {
+    timeout(CLIENT_WAIT_MAX, sender.send(Ok(chunk))).await.is_ok_and(|sent| sent.is_ok())
 }
 
 /// Payloads as server-sent events.
