@@ -5,13 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-VOCABULARY = 2048
-WIDTH = 192
-LAYERS = 6
+VOCABULARY = 1536
+WIDTH = 128
+LAYERS = 4
 HEADS = 4
 KV_HEADS = 2
-HEAD_WIDTH = 64
-INNER_WIDTH = 512
+HEAD_WIDTH = 32
+INNER_WIDTH = 384
 CONTEXT_TOKENS = 2048
 ROPE_BASE = 10_000.0
 NORM_EPSILON = 1e-6
@@ -86,8 +86,9 @@ def feed_forward(x, layer):
     return (jax.nn.silu(x @ layer["ffn_gate"]) * (x @ layer["ffn_up"])) @ layer["ffn_down"]
 
 
-def forward(parameters, tokens, positions, segments):
-    """Logits for whole rows. Tokens see only earlier tokens of their own conversation (segment)."""
+def forward(parameters, tokens, positions, segments, wanted):
+    """Logits at the wanted (row, column) pairs. Tokens see only earlier tokens of their own conversation
+    (segment). Unwanted logits would cost more than a layer, so they are never computed."""
     length = tokens.shape[1]
     causal = np.tril(np.ones((length, length), bool))
     mask = causal & (segments[:, :, None] == segments[:, None, :])
@@ -96,7 +97,7 @@ def forward(parameters, tokens, positions, segments):
         queries, keys, values = project(rms_norm(x, layer["attn_norm"]), layer, positions)
         x = x + attend(queries, keys, values, mask) @ layer["attn_output"]
         x = x + feed_forward(rms_norm(x, layer["ffn_norm"]), layer)
-    return rms_norm(x, parameters["output_norm"]) @ parameters["token_embd"].T
+    return rms_norm(x[wanted], parameters["output_norm"]) @ parameters["token_embd"].T
 
 
 def empty_cache(rows: int, length: int):
