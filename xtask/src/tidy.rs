@@ -11,10 +11,19 @@ use std::process::Command;
 const FILE_LINES_MAX: usize = 800;
 
 /// Words that only `dialect` may use: field names of vendors that mean nothing to the rest.
-const VENDOR_WORDS: &[&str] = &["\"finish_reason\"", "\"choices\"", "\"stream_options\"", "\"top_logprobs\""];
+const VENDOR_WORDS: &[&str] =
+    &["\"finish_reason\"", "\"choices\"", "\"stream_options\"", "\"top_logprobs\""];
 
-/// Marks of unfinished work.
-const UNFINISHED: &[&str] = &["todo!(", "unimplemented!(", "#[ignore]"];
+/// Who knows them nevertheless: the dialects, their fuzzer, and the commands that are clients of a
+/// running hub like any other program.
+const VENDOR_SPEAKERS: &[&str] =
+    &["crates/dialect/", "crates/resident/src/bench", "crates/resident/src/run", "fuzz/"];
+
+/// Marks of unfinished work, and of functions that were left too long.
+const UNFINISHED: &[&str] = &["todo!(", "unimplemented!(", "#[ignore", "clippy::too_many_lines"];
+
+/// How `unsafe` looks in code, rather than in a sentence.
+const UNSAFE: &[&str] = &["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "unsafe("];
 
 /// Dependencies that only some crates may have, with the reason.
 const FENCED: &[(&str, &[&str], &str)] = &[
@@ -28,11 +37,39 @@ const FENCED: &[(&str, &[&str], &str)] = &[
 /// Crates that must not depend on an asynchronous runtime, directly or through others.
 const PURE: &[&str] = &["planner", "worker-protocol", "dialect"];
 
+/// Which of our crates each may use: the arrows between the walls. A crate that is not listed uses
+/// none. Tests and benches may use more.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("dialect", &["worker-protocol"]),
+    ("engine", &["planner", "worker-protocol"]),
+    ("fuzz", &["dialect", "planner", "worker-protocol"]),
+    ("gateway", &["dialect", "supervisor", "worker-protocol"]),
+    ("llama-worker", &["engine", "planner", "worker-protocol"]),
+    ("resident", &["gateway", "knowledge", "library", "planner", "supervisor", "worker-protocol"]),
+    ("supervisor", &["planner", "worker-protocol"]),
+    ("xtask", &["planner"]),
+];
+
+/// Checks this project.
+///
+/// # Errors
+/// The findings, when there are any.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let findings = findings(&root);
+    anyhow::ensure!(findings.is_empty(), "{} findings\n{}", findings.len(), report(&findings));
+    Ok(())
+}
+
 /// Everything that is wrong below `root`, one line each.
-pub(crate) fn findings(root: &Path) -> Vec<String> {
+fn findings(root: &Path) -> Vec<String> {
     let mut findings = Vec::new();
-    for krate in crates(root) {
+    let crates = crates(root);
+    let names: Vec<String> = crates.iter().map(|krate| file_name(krate)).collect();
+    for krate in crates {
         check_manifest(&krate, &mut findings);
+        check_arrows(&krate, &names, &mut findings);
+        check_clippy_settings(root, &krate, &mut findings);
         for file in rust_files(&krate) {
             check_file(root, &krate, &file, &mut findings);
         }
@@ -44,7 +81,7 @@ pub(crate) fn findings(root: &Path) -> Vec<String> {
 }
 
 /// The findings as a report for a person.
-pub(crate) fn report(findings: &[String]) -> String {
+fn report(findings: &[String]) -> String {
     let mut text = String::new();
     for finding in findings {
         // Writing into a string cannot fail.
@@ -91,8 +128,48 @@ fn check_manifest(krate: &Path, findings: &mut Vec<String>) {
     }
 }
 
+/// What the manifest says under `[dependencies]` and its variants for one system.
+fn check_arrows(krate: &Path, names: &[String], findings: &mut Vec<String>) {
+    let path = krate.join("Cargo.toml");
+    let name = file_name(krate);
+    let arrows = ARROWS.iter().find(|(from, _)| *from == name).map_or(&[][..], |(_, to)| to);
+    let mut section = String::new();
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    for (line, content) in (1..).zip(text.lines()) {
+        if content.starts_with('[') {
+            content.clone_into(&mut section);
+        }
+        let dependency = content.split(['.', ' ', '=']).next().unwrap_or_default();
+        let ships = section.ends_with("dependencies]") && !section.contains("dev-");
+        let is_ours = names.iter().any(|ours| ours == dependency);
+        if ships && is_ours && !arrows.contains(&dependency) {
+            findings.push(format!(
+                "{}:{line}: {name} may not use {dependency}; move the code, or the wall (ARROWS in \
+                 xtask/src/tidy.rs and the picture in ARCHITECTURE.md)",
+                path.display()
+            ));
+        }
+    }
+}
+
+/// The nearest clippy.toml replaces the one at the root, so a crate's own must repeat it.
+fn check_clippy_settings(root: &Path, krate: &Path, findings: &mut Vec<String>) {
+    let path = krate.join("clippy.toml");
+    let Ok(own) = std::fs::read_to_string(&path) else { return };
+    let shared = std::fs::read_to_string(root.join("clippy.toml")).unwrap_or_default();
+    for setting in shared.lines().filter(|line| line.contains(" = ")) {
+        if !own.lines().any(|line| line == setting) {
+            findings.push(format!(
+                "{}: lacks `{setting}` of the root's clippy.toml, which it replaces; repeat it",
+                path.display()
+            ));
+        }
+    }
+}
+
 fn check_file(root: &Path, krate: &Path, file: &Path, findings: &mut Vec<String>) {
-    let shown = file.strip_prefix(root).unwrap_or(file).display().to_string();
+    // With forward slashes on every system, so that folders can be compared below.
+    let shown = file.strip_prefix(root).unwrap_or(file).display().to_string().replace('\\', "/");
     let Ok(text) = std::fs::read_to_string(file) else {
         return findings.push(format!("{shown}: cannot be read"));
     };
@@ -107,7 +184,7 @@ fn check_file(root: &Path, krate: &Path, file: &Path, findings: &mut Vec<String>
         ));
     }
     for (line, content) in (1..).zip(text.lines()) {
-        check_line(&shown, line, content, krate, is_test, findings);
+        check_line(&shown, line, content, krate, is_test || line > production, findings);
     }
     if file_name(file) == "limits.rs" {
         check_limits(&shown, &text, findings);
@@ -124,7 +201,7 @@ fn check_line(
 ) {
     let name = file_name(krate);
     // This file names what it looks for.
-    if name == "xtask" {
+    if name == "xtask" && shown.ends_with("tidy.rs") {
         return;
     }
     for mark in UNFINISHED {
@@ -132,10 +209,11 @@ fn check_line(
             findings.push(format!("{shown}:{line}: `{mark}` is unfinished work; finish it"));
         }
     }
-    if content.trim_start().starts_with("unsafe ") && name != "llama-worker" {
+    let code = content.split("//").next().unwrap_or_default();
+    if name != "llama-worker" && UNSAFE.iter().any(|form| code.contains(form)) {
         findings.push(format!("{shown}:{line}: `unsafe` belongs to `llama-worker` alone"));
     }
-    let speaks_vendor = ["dialect", "fuzz"].contains(&name.as_str()) || is_test;
+    let speaks_vendor = VENDOR_SPEAKERS.iter().any(|folder| shown.starts_with(folder)) || is_test;
     for word in VENDOR_WORDS {
         if !speaks_vendor && content.contains(word) {
             findings.push(format!(
@@ -233,7 +311,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let krate = folder.path().join("crates/engine");
         std::fs::create_dir_all(krate.join("src")).unwrap();
-        std::fs::write(krate.join("Cargo.toml"), "name = \"motor\"\n[dependencies]\naxum = \"1\"\n")
+        let manifest = "name = \"motor\"\n[dependencies]\naxum = \"1\"\nengine.workspace = true\n\
+                        [dev-dependencies]\nxtask.workspace = true\n";
+        std::fs::write(krate.join("Cargo.toml"), manifest).unwrap();
+        std::fs::write(krate.join("clippy.toml"), "disallowed-methods = []\n").unwrap();
+        std::fs::write(folder.path().join("clippy.toml"), "allow-unwrap-in-tests = true\n")
             .unwrap();
         let long = "fn f() {}\n".repeat(FILE_LINES_MAX + 1);
         let bad = format!("{long}    unsafe {{ }}\n    todo!()\n    \"choices\"\n");
@@ -244,6 +326,8 @@ mod tests {
             "must be named like its folder",
             "the workspace's lints are missing",
             "only `gateway` speaks HTTP",
+            "Cargo.toml:4: engine may not use engine",
+            "lacks `allow-unwrap-in-tests = true`",
             "must open with `//!`",
             "lines of production code",
             "`unsafe` belongs to `llama-worker`",
@@ -253,5 +337,6 @@ mod tests {
         ] {
             assert!(found.contains(expected), "not found: {expected}\n{found}");
         }
+        assert!(!found.contains("may not use xtask"), "tests may use more\n{found}");
     }
 }
