@@ -16,7 +16,8 @@ How it is measured:
   prefill   prompt tokens a second, over HTTP from sending the requests to the last first token. The
             prompt tokens are shared out: with 4 streams and 512 tokens each prompt has 128.
   decode    tokens a second of all streams, over HTTP from sending the requests to the last token.
-            The prompts are those of the prefill, so the hub finds them in its cache.
+            The prompts are those of the prefill, so the hub finds them in its cache. In brackets
+            the same without HTTP and the hub, by the worker's own account.
   plain     llama.cpp with one cache for all streams (unified) and with one for each (split); the
             better one counts.
   added     what the client waits beyond the time the worker took, as the worker reports it: of a

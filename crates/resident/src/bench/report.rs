@@ -58,6 +58,8 @@ struct Speed {
     prefill: Compared,
     decode: Compared,
     first_token_seconds: Compared,
+    /// The best by the worker's own account.
+    worker_decode_tokens_per_s: f64,
     /// Whether the hub's decode figure is free of prompts.
     was_cached: bool,
 }
@@ -143,17 +145,21 @@ impl Outcome {
             ("STREAMS", Align::Right),
             ("PLAIN", Align::Right),
             ("HUB", Align::Right),
+            ("(WORKER)", Align::Right),
             ("", Align::Left),
             ("HUB/PLAIN", Align::Right),
             ("MEDIAN", Align::Right),
             ("PLAIN CACHE", Align::Left),
         ]);
         let mut row = |what: &str, unit: &str, scale: f64, speed: &Speed, figure: Compared| {
+            let by_worker = (what == "decode")
+                .then(|| format!("({:.1})", speed.worker_decode_tokens_per_s * scale));
             table.row(vec![
                 what.to_owned(),
                 speed.streams.to_string(),
                 format!("{:.1}", figure.plain * scale),
                 format!("{:.1}", figure.hub * scale),
+                by_worker.unwrap_or_default(),
                 unit.to_owned(),
                 format!("{:.3}", figure.ratio),
                 format!("{:.3}", figure.ratio_median),
@@ -278,6 +284,7 @@ fn speed(streams: u32, pairs: &[Pair]) -> Option<Speed> {
     let better = here
         .iter()
         .max_by(|a, b| a.plain.decode_tokens_per_s.total_cmp(&b.plain.decode_tokens_per_s))?;
+    let by_worker: Vec<f64> = here.iter().map(|pair| pair.worker_decode_tokens_per_s).collect();
     let compared = |figure: fn(&Turn) -> f64, is_lower_better: bool| {
         // The smallest is the largest of the negated.
         let sign = if is_lower_better { -1.0 } else { 1.0 };
@@ -298,6 +305,7 @@ fn speed(streams: u32, pairs: &[Pair]) -> Option<Speed> {
         prefill: compared(|turn| turn.prefill_tokens_per_s, false)?,
         decode: compared(|turn| turn.decode_tokens_per_s, false)?,
         first_token_seconds: compared(|turn| turn.first_token_seconds, true)?,
+        worker_decode_tokens_per_s: best(&by_worker)?,
         was_cached: here.iter().all(|pair| pair.was_cached),
     })
 }
@@ -335,7 +343,14 @@ mod tests {
     }
 
     fn pair(streams: u32, cache: Cache, plain: f64, hub: f64) -> Pair {
-        Pair { streams, cache, plain: turn(plain), hub: turn(hub), was_cached: true }
+        Pair {
+            streams,
+            cache,
+            plain: turn(plain),
+            hub: turn(hub),
+            worker_decode_tokens_per_s: hub,
+            was_cached: true,
+        }
     }
 
     #[test]

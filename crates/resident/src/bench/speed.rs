@@ -66,6 +66,10 @@ pub(crate) struct Pair {
     pub(crate) plain: Turn,
     /// The hub's turn.
     pub(crate) hub: Turn,
+    /// Tokens a second of the hub's turn by the workers' own account, which leaves out HTTP and the
+    /// hub: what it is below the plain loop, the worker lost; what the hub's turn is below it, the
+    /// way from the worker to the client did.
+    pub(crate) worker_decode_tokens_per_s: f64,
     /// Whether the hub found the prompts in its cache when it decoded. If not, its decode figure
     /// has the prompts in it.
     pub(crate) was_cached: bool,
@@ -113,11 +117,13 @@ pub(crate) async fn measure(
             for cache in caches(streams) {
                 let pair = pair(plan, hub, streams, *cache, prompts).await?;
                 terminal::note(format_args!(
-                    "round {round} of {}, {streams} at once: plain ({}) {:.1}, hub {:.1} tokens/s",
+                    "round {round} of {}, {streams} at once: plain ({}) {:.1}, hub {:.1} (its worker {:.1}) \
+                     tokens/s",
                     plan.rounds,
                     cache.word(),
                     pair.plain.decode_tokens_per_s,
                     pair.hub.decode_tokens_per_s,
+                    pair.worker_decode_tokens_per_s,
                 ));
                 pairs.push(pair);
             }
@@ -196,8 +202,9 @@ async fn pair(
         unified: cache == Cache::Unified,
     };
     let plain = plain_turn(&plan.worker, &job).await?;
-    let (hub, was_cached) = hub_turn(hub, &prompts, plan.tokens).await?;
-    Ok(Pair { streams, cache, plain, hub, was_cached })
+    let written = HubTurn::take(hub, &prompts, plan.tokens).await?;
+    let HubTurn { turn: hub, worker_decode_tokens_per_s, was_cached } = written;
+    Ok(Pair { streams, cache, plain, hub, worker_decode_tokens_per_s, was_cached })
 }
 
 async fn plain_turn(worker: &Path, job: &plain::Job) -> anyhow::Result<Turn> {
@@ -209,22 +216,34 @@ async fn plain_turn(worker: &Path, job: &plain::Job) -> anyhow::Result<Turn> {
     })
 }
 
-/// One token each first, which reads the prompts; then the whole answers, which find them in the
-/// cache, so that all streams run side by side from the first step to the last.
-async fn hub_turn(hub: &Hub, prompts: &[Vec<u32>], tokens: u32) -> anyhow::Result<(Turn, bool)> {
-    let read = together(hub, prompts, 1).await?;
-    let written = together(hub, prompts, tokens).await?;
-    let prompt_tokens: u32 = read.iter().map(|answer| answer.prompt_tokens).sum();
-    let tokens: u32 = written.iter().map(|answer| answer.tokens).sum();
-    let was_cached = written.iter().all(|answer| answer.cached_tokens + 1 >= answer.prompt_tokens);
-    let read_seconds = span_seconds(&read);
-    ensure!(read_seconds > 0.0, "the clock stands still");
-    let turn = Turn {
-        prefill_tokens_per_s: f64::from(prompt_tokens) / read_seconds,
-        decode_tokens_per_s: f64::from(tokens) / span_seconds(&written),
-        first_token_seconds: read_seconds,
-    };
-    Ok((turn, was_cached))
+/// The hub's side of a pair.
+struct HubTurn {
+    turn: Turn,
+    worker_decode_tokens_per_s: f64,
+    was_cached: bool,
+}
+
+impl HubTurn {
+    /// One token each first, which reads the prompts; then the whole answers, which find them in
+    /// the cache, so that all streams run side by side from the first step to the last.
+    async fn take(hub: &Hub, prompts: &[Vec<u32>], tokens: u32) -> anyhow::Result<Self> {
+        let read = together(hub, prompts, 1).await?;
+        let written = together(hub, prompts, tokens).await?;
+        let prompt_tokens: u32 = read.iter().map(|answer| answer.prompt_tokens).sum();
+        let tokens: u32 = written.iter().map(|answer| answer.tokens).sum();
+        let was_cached =
+            written.iter().all(|answer| answer.cached_tokens + 1 >= answer.prompt_tokens);
+        let worker = written.iter().map(|answer| answer.worker).max().unwrap_or_default();
+        let read_seconds = span_seconds(&read);
+        ensure!(read_seconds > 0.0 && !worker.is_zero(), "the clock stands still");
+        let turn = Turn {
+            prefill_tokens_per_s: f64::from(prompt_tokens) / read_seconds,
+            decode_tokens_per_s: f64::from(tokens) / span_seconds(&written),
+            first_token_seconds: read_seconds,
+        };
+        let worker_decode_tokens_per_s = f64::from(tokens) / worker.as_secs_f64();
+        Ok(Self { turn, worker_decode_tokens_per_s, was_cached })
+    }
 }
 
 /// Lets the hub load the model and learn its speed before anything is measured.
