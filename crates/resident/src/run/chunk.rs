@@ -13,17 +13,6 @@ pub(crate) struct Chunk {
     pub(crate) reasoning: String,
     /// Why the answer ended, in OpenAI's word.
     pub(crate) finish: Option<String>,
-    /// Tokens of the whole answer, in the last chunk.
-    pub(crate) usage: Option<Usage>,
-}
-
-/// Tokens of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(crate) struct Usage {
-    /// Tokens of the conversation.
-    pub(crate) prompt_tokens: u32,
-    /// Tokens of the answer.
-    pub(crate) completion_tokens: u32,
 }
 
 /// Reads the data of one event; `None` for the mark that ends a stream.
@@ -39,7 +28,7 @@ pub(crate) fn parse(data: &str) -> Result<Option<Chunk>, String> {
     if let Some(error) = wire.error {
         return Err(error.message);
     }
-    let mut chunk = Chunk { usage: wire.usage, ..Chunk::default() };
+    let mut chunk = Chunk::default();
     if let Some(choice) = wire.choices.into_iter().next() {
         chunk.text = choice.delta.content.unwrap_or_default();
         chunk.reasoning = choice.delta.reasoning_content.unwrap_or_default();
@@ -52,7 +41,6 @@ pub(crate) fn parse(data: &str) -> Result<Option<Chunk>, String> {
 struct Wire {
     #[serde(default)]
     choices: Vec<Choice>,
-    usage: Option<Usage>,
     error: Option<WireError>,
 }
 
@@ -87,11 +75,6 @@ mod tests {
 
         let last = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
         assert_eq!(parse(last).unwrap().unwrap().finish.as_deref(), Some("stop"));
-
-        let usage =
-            r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":5,"total_tokens":8}}"#;
-        let expected = Usage { prompt_tokens: 3, completion_tokens: 5 };
-        assert_eq!(parse(usage).unwrap().unwrap().usage, Some(expected));
 
         let reasoning = r#"{"choices":[{"delta":{"reasoning_content":"hm","content":null}}]}"#;
         assert_eq!(parse(reasoning).unwrap().unwrap().reasoning, "hm");

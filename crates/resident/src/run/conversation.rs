@@ -67,7 +67,6 @@ impl Conversation {
             "model": model,
             "messages": messages,
             "stream": true,
-            "stream_options": {"include_usage": true},
         });
         for (name, value) in self.settings() {
             request[name] = value;
@@ -123,7 +122,6 @@ mod tests {
                 {"role": "user", "content": "why?"},
             ],
             "stream": true,
-            "stream_options": {"include_usage": true},
             "temperature": 0.7,
             "seed": 3,
         });
