@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use engine::{DecodeError, Pooling, Row};
 use llama_cpp_sys_2 as sys;
+use worker_protocol::limits::INTERNAL_SEQUENCES;
 use worker_protocol::{Load, LoadFailure, LoadFailureKind, Loaded, Sampling};
 
 use crate::cpu::Spare;
@@ -80,8 +81,7 @@ impl LlamaModel {
         let sequences = load.sequences_max.max(1);
         let shape = ContextShape {
             cells,
-            // One more, in which texts are embedded.
-            sequences: sequences + 1,
+            sequences: sequences.saturating_add(INTERNAL_SEQUENCES),
             step_tokens: STEP_TOKENS,
             outputs: VECTOR_ROWS.max(sequences),
             threads: spare.threads(),

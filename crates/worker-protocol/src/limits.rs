@@ -16,3 +16,7 @@ pub const EVENT_CREDIT: u32 = 64;
 /// The hub grants credit again when this many events were taken, so that grants are a fraction of
 /// the frames.
 pub const EVENT_CREDIT_BATCH: u32 = 16;
+
+/// Sequences that a generating worker makes beyond those it is asked for: one in which texts are
+/// embedded, so that embedding needs no stream to end.
+pub const INTERNAL_SEQUENCES: u32 = 1;

@@ -6,10 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use planner::gguf::{self, Header};
+use planner::{
+    footprint::{self, Layout},
+    gguf::{self, Header},
+};
+
+use worker_protocol::limits::INTERNAL_SEQUENCES;
 
 use crate::{
-    limits::{HEADER_BYTES_FIRST, HEADER_BYTES_MAX},
+    limits::{HEADER_BYTES_FIRST, HEADER_BYTES_MAX, STEP_TOKENS_MAX},
     model::Need,
 };
 
@@ -27,12 +32,12 @@ pub(super) fn read(path: &Path) -> Result<Header, String> {
 
 /// What the model needs in memory when it is loaded.
 pub(super) fn needs(header: &Header, context_tokens: u32, sequences_max: u32) -> Vec<Need> {
-    let _ = (context_tokens, sequences_max);
-    vec![Need {
-        what: "weights".to_owned(),
-        bytes: header.tensor_bytes(),
-        why: "all tensors".to_owned(),
-    }]
+    let sequences_max = sequences_max.saturating_add(INTERNAL_SEQUENCES);
+    let layout = Layout { context_tokens, sequences_max, step_tokens_max: STEP_TOKENS_MAX };
+    let items = footprint::predict(header, &layout).items.into_iter();
+    items
+        .map(|item| Need { what: item.what.to_owned(), bytes: item.bytes, why: item.why })
+        .collect()
 }
 
 /// Reads more and more of the file until the header is whole.
