@@ -143,7 +143,7 @@ impl Hub {
     }
 
     /// A healthy model still answers, and going down leaves no process behind.
-    pub(crate) async fn is_well(self) {
+    pub(crate) async fn proves_well(self) {
         if !self.file("healthy.gguf").exists() {
             gguf::write(&self.file("healthy.gguf"), WEIGHTS_BYTES);
         }
@@ -189,7 +189,10 @@ pub(crate) async fn texts(mut answer: Answer) -> Result<u64, Failure> {
             }
             Event::Finished(_) => break Ok(seen),
             Event::Failed(failure) => break Err(failure),
-            other => panic!("unexpected {other:?}"),
+            other @ (Event::Progress { .. }
+            | Event::Reasoning(_)
+            | Event::ToolCall(_)
+            | Event::Embedded { .. }) => panic!("unexpected {other:?}"),
         }
     };
     assert_eq!(within(answer.next()).await, None, "nothing follows the last event");

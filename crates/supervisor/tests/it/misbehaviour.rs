@@ -4,7 +4,7 @@
 use std::{fs, time::Duration};
 
 use supervisor::{AcquireError, Patience};
-use worker_protocol::FailureKind;
+use worker_protocol::{Event, FailureKind};
 
 use crate::hub::{Hub, Setup, assert_broken, is_gone, prompt, texts, within};
 
@@ -58,7 +58,7 @@ async fn a_load_that_ends_badly_is_told_and_the_hub_goes_on() {
         let patience = Patience { load_progress: SHORT, ..Patience::default() };
         let hub = Hub::new(&[model], Setup { patience, ..Setup::default() });
         load_fails(&hub, model, &words).await;
-        hub.is_well().await;
+        hub.proves_well().await;
     }
 }
 
@@ -76,7 +76,7 @@ async fn all_who_wait_for_a_load_hear_that_it_failed_once() {
     let metrics = hub.handle.metrics().await;
     assert_eq!(metrics.requests_refused.values().sum::<u64>(), 20);
     assert_eq!(metrics.waiting, 0);
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,7 +91,7 @@ async fn the_third_failure_in_a_row_trips_the_breaker_and_a_changed_file_resets_
     crate::gguf::write(&hub.file("load-fails.gguf"), 1_000_000);
     load_fails(&hub, "load-fails", &["the vocabulary is empty"]).await;
     assert_eq!(hub.handle.metrics().await.workers_started, started + 1);
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -102,7 +102,7 @@ async fn a_load_that_failed_once_is_tried_again() {
     let lease = hub.acquire("fails-once").await.unwrap();
     assert_eq!(texts(lease.generate(prompt("say 2"))).await, Ok(2));
     drop(lease);
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,7 +132,7 @@ async fn a_death_mid_request_fails_every_open_answer_once_and_the_next_request_w
         assert_eq!(texts(lease.generate(prompt("say 3"))).await, Ok(3));
         drop(lease);
         assert_eq!(hub.handle.metrics().await.workers_crashed, 1);
-        hub.is_well().await;
+        hub.proves_well().await;
     }
 }
 
@@ -142,7 +142,7 @@ async fn a_death_right_after_the_answer_does_not_take_the_answer_back() {
     let lease = hub.acquire("model").await.unwrap();
     assert_eq!(texts(lease.generate(prompt("abort-after-answer 10"))).await, Ok(10));
     drop(lease);
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[cfg(unix)]
@@ -156,15 +156,15 @@ async fn a_kill_from_outside_is_named() {
     let killed = std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap();
     assert!(killed.success());
     let failure = loop {
-        match within(answer.next()).await.unwrap() {
-            worker_protocol::Event::Failed(failure) => break failure,
-            worker_protocol::Event::Text(_) => {}
-            other => panic!("unexpected {other:?}"),
+        let event = within(answer.next()).await.unwrap();
+        if let Event::Failed(failure) = event {
+            break failure;
         }
+        assert!(matches!(event, Event::Text(_)), "unexpected {event:?}");
     };
     assert_broken(&failure, &["SIGKILL"]);
     drop((answer, lease));
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -180,7 +180,7 @@ async fn a_worker_that_does_not_read_its_commands_is_killed() {
         assert_broken(&texts(answer).await.unwrap_err(), &["did not read a command"]);
     }
     drop(lease);
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,7 +192,7 @@ async fn a_worker_that_ignores_the_end_of_its_input_is_killed() {
     hub.handle.stop("ignores-eof").await.unwrap();
     hub.until("ignores-eof", |resident| resident.is_none()).await;
     assert!(is_gone(pid));
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -201,7 +201,7 @@ async fn events_of_an_unknown_request_are_dropped() {
     let lease = hub.acquire("model").await.unwrap();
     assert_eq!(texts(lease.generate(prompt("stranger 4"))).await, Ok(4));
     drop(lease);
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -221,7 +221,7 @@ async fn a_flood_on_standard_error_stays_within_its_log() {
     for path in [&log, &log.with_extension("log.old")] {
         assert!(bytes(path) <= supervisor::limits::LOG_BYTES_MAX, "{} is too long", path.display());
     }
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[cfg(target_os = "linux")]
@@ -236,7 +236,7 @@ async fn a_full_disk_costs_the_log_and_nothing_else() {
     let failure = texts(lease.generate(prompt("abort-mid-answer"))).await.unwrap_err();
     assert_broken(&failure, &["the graph fell over"]);
     drop(lease);
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -244,14 +244,14 @@ async fn a_worker_gets_no_secrets() {
     let hub = Hub::new(&["model"], Setup::default());
     let lease = hub.acquire("model").await.unwrap();
     let mut answer = lease.generate(prompt("environment"));
-    let Some(worker_protocol::Event::Text(names)) = within(answer.next()).await else {
+    let Some(Event::Text(names)) = within(answer.next()).await else {
         panic!("the names were expected");
     };
     // Cargo sets dozens of CARGO_ variables for every test, none of which a worker needs.
     assert!(names.text.contains("PATH"), "{}", names.text);
     assert!(!names.text.contains("CARGO"), "{}", names.text);
     drop((answer, lease));
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -263,5 +263,5 @@ async fn a_request_too_large_for_a_frame_fails_alone() {
     assert_eq!(failure.kind, FailureKind::Invalid);
     assert_eq!(texts(lease.generate(prompt("say 1"))).await, Ok(1));
     drop(lease);
-    hub.is_well().await;
+    hub.proves_well().await;
 }

@@ -101,7 +101,7 @@ async fn the_operator_s_stop_wins_over_leases() {
     assert_eq!(texts(again.generate(prompt("say 1"))).await, Ok(1));
     hub.until("one", |resident| resident.is_some_and(|resident| resident.pid != Some(pid))).await;
     drop((answer, lease, again));
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,7 +128,7 @@ async fn progress_of_a_load_is_shown_and_a_stop_ends_it() {
     hub.until("loads-until-told", |resident| resident.is_none()).await;
     fs::write(hub.file("loads-until-told.go"), "").unwrap();
     drop(hub.acquire("loads-until-told").await.unwrap());
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -189,7 +189,7 @@ async fn bad_files_are_refused_with_the_file_the_problem_and_the_way_out() {
     assert_eq!((&*facts.architecture, facts.context_tokens_trained), ("llama", Some(2048)));
     assert!(facts.needed_bytes >= WEIGHTS_BYTES - 256);
     assert_eq!(hub.handle.models().len(), 6);
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

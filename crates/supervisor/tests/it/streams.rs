@@ -16,7 +16,7 @@ async fn a_long_answer_comes_whole_and_in_order() {
         assert_eq!(within(answer).await.unwrap(), Ok(5000));
     }
     drop(lease);
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,7 +26,7 @@ async fn a_reader_that_does_not_read_holds_up_nobody() {
     let unread = lease.generate(prompt("endless"));
     assert_eq!(texts(lease.generate(prompt("say 1000"))).await, Ok(1000));
     drop((unread, lease));
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,7 +51,7 @@ async fn a_future_dropped_while_it_waits_loses_no_event() {
     }
     assert_eq!(seen, 500);
     drop((answer, lease));
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,7 +64,7 @@ async fn a_dropped_answer_is_cancelled_at_the_worker() {
     // The fixture sends counters when a cancel reaches it, and no others before.
     hub.until("model", |resident| resident.is_some_and(|resident| resident.stats.is_some())).await;
     hub.until("model", |resident| resident.is_some_and(|resident| resident.leased == 0)).await;
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,7 +82,7 @@ async fn an_answer_keeps_its_lease() {
     drop(answer);
     hub.until("model", leased(0)).await;
     hub.until("model", is_ready).await;
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,7 +99,7 @@ async fn embeddings_come_one_by_one() {
     assert!(matches!(within(answer.next()).await, Some(Event::Finished(_))));
     assert_eq!(within(answer.next()).await, None);
     drop((answer, lease));
-    hub.is_well().await;
+    hub.proves_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,5 +122,5 @@ async fn too_many_open_answers_are_refused_and_the_rest_goes_on() {
     drop(open);
     assert_eq!(texts(lease.generate(prompt("say 100"))).await, Ok(100));
     drop((first, lease));
-    hub.is_well().await;
+    hub.proves_well().await;
 }
