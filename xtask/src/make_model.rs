@@ -105,6 +105,17 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             arguments.quant
         );
     }
+    if own.is_none() {
+        // Before gigabytes are written that nobody can quantize.
+        let quantizer = quantizer();
+        ensure!(
+            quantizer.is_file(),
+            "`{}` needs llama.cpp's quantizer, and {} is not there: run `cargo build --release -p \
+             llama-worker` first",
+            arguments.quant,
+            quantizer.display()
+        );
+    }
     let temporary = beside(&arguments.out)?;
     let progress = progress_bar(&shape);
     // Half precision is enough to quantize from, and half as much to write.
@@ -206,20 +217,17 @@ fn tensor(
 /// Has llama.cpp's quantizer turn `source` into a file of type `quant` beside `out`.
 fn quantize(source: &NamedTempFile, out: &Path, quant: &str) -> anyhow::Result<NamedTempFile> {
     let quantizer = quantizer();
-    ensure!(
-        quantizer.is_file(),
-        "`{quant}` needs llama.cpp's quantizer, and {} is not there: run `cargo build --release -p \
-         llama-worker` first",
-        quantizer.display()
-    );
     let target = beside(out)?;
-    let status = Command::new(&quantizer)
+    // Its line for every tensor would bury what matters; of a failure the last one says why.
+    let output = Command::new(&quantizer)
         .arg("quantize")
         .args([source.path(), target.path()])
         .arg(quant.to_ascii_uppercase())
-        .status()
+        .output()
         .with_context(|| format!("cannot start {}", quantizer.display()))?;
-    ensure!(status.success(), "{} quantize failed for `{quant}`: {status}", quantizer.display());
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().last().unwrap_or("it said nothing");
+    ensure!(output.status.success(), "quantizing to `{quant}` failed, {}: {last}", output.status);
     Ok(target)
 }
 

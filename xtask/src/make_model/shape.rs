@@ -172,7 +172,7 @@ pub(crate) const SHAPES: [Shape; 25] = [
     },
     tiny(row("tiny", LLAMA3, [2, 256, 4, 2, 512])),
     // Twelve layers would be the first with two that do not slide; six have one.
-    windowed(64, tiny(row("tiny", GEMMA3, [6, 256, 2, 1, 256]))),
+    windowed(64, tiny(row("tiny", GEMMA3, [6, 256, 4, 1, 256]))),
     Shape { context: 512, ..tiny(row("tiny", BERT, [2, 256, 4, 4, 512])) },
     // Wide enough to be measured, small enough to be made in a second.
     tied(Shape { vocabulary: 4096, ..row("small", QWEN3, [8, 512, 8, 4, 1536]) }),

@@ -154,11 +154,19 @@ fn attention(list: &mut List, shape: &Shape, layer: u32) {
         list.norm(block("attn_q_norm"), shape.head_width);
         list.norm(block("attn_k_norm"), shape.head_width);
     }
-    list.matrix(block("attn_output"), &[queries, shape.width]);
+    let deviation = ATTENTION_SHARE / root(queries);
+    list.random(block("attn_output"), &[queries, shape.width], deviation);
     if shape.architecture == Architecture::Gemma3 {
-        list.norm(block("post_attention_norm"), shape.width);
+        // This norm undoes the scale of the matrix before it, so it must carry the share itself.
+        let share = Content::Constant(ATTENTION_SHARE);
+        list.floats(block("post_attention_norm"), &[shape.width], share);
     }
 }
+
+/// How much attention adds to the residual stream beside the feed-forward network. Random
+/// attention averages over the context, which hardly changes from token to token; as an equal
+/// partner it would make greedy output repeat one token.
+const ATTENTION_SHARE: f32 = 0.25;
 
 fn mixture(list: &mut List, width: u32, experts: Experts, layer: u32) {
     let block = |part: &str| format!("blk.{layer}.{part}.weight");
