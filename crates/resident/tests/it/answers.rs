@@ -176,22 +176,33 @@ fn a_prompt_that_is_too_long_is_refused_in_openais_words() {
     assert_eq!(answer["choices"][0]["finish_reason"], "length", "a full context ends the text");
 }
 
+/// llama.cpp adds up attention in 16 bits, in another order in every batch. Where the two likeliest
+/// tokens are nearer than this in log-probability, either may come.
+const NEAR: f64 = 0.02;
+
 #[test]
 fn many_at_once_answer_as_each_alone() {
     let Some(hub) = Hub::with_stories(&["--context", "4096"]) else { return };
     let prompts = ["Once upon a time", "The dog", "Lily was", "In the park", "A big red ball"];
     let ask = |prompt: &str| {
-        let body = story(&json!({"prompt": prompt, "max_tokens": 80}));
-        text(&hub.post(COMPLETIONS, &body).ok()).to_owned()
+        let body = story(&json!({"prompt": prompt, "max_tokens": 80, "logprobs": 2}));
+        hub.post(COMPLETIONS, &body).ok()["choices"][0]["logprobs"].take()
     };
-    let alone: Vec<String> = prompts.iter().map(|prompt| ask(prompt)).collect();
-    let together: Vec<String> = thread::scope(|scope| {
+    let alone: Vec<Value> = prompts.iter().map(|prompt| ask(prompt)).collect();
+    let together: Vec<Value> = thread::scope(|scope| {
         let asked: Vec<_> =
             (0..20).map(|index| scope.spawn(move || ask(prompts[index % prompts.len()]))).collect();
         asked.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    for (index, text) in together.iter().enumerate() {
-        assert_eq!(*text, alone[index % prompts.len()]);
+    for (index, answer) in together.iter().enumerate() {
+        let alone = &alone[index % prompts.len()];
+        let list = |one: &Value| one["tokens"].as_array().unwrap().clone();
+        let (ours, theirs) = (list(answer), list(alone));
+        let Some(place) = (0..80).find(|place| ours[*place] != theirs[*place]) else { continue };
+        let likeliest = alone["top_logprobs"][place].as_object().unwrap();
+        let values: Vec<f64> = likeliest.values().filter_map(Value::as_f64).collect();
+        let lead = (values[0] - values[1]).abs();
+        assert!(lead < NEAR, "token {place}: {} not {} ({lead})", ours[place], theirs[place]);
     }
 }
 

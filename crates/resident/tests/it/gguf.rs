@@ -5,6 +5,7 @@
 
 /// Types of values, by GGUF's numbers.
 const UINT32: u32 = 4;
+const INT32: u32 = 5;
 const FLOAT32: u32 = 6;
 const STRING: u32 = 8;
 const ARRAY: u32 = 9;
@@ -12,6 +13,9 @@ const F32_TENSOR: u32 = 0;
 
 /// Tensor data begins at a multiple of this.
 const ALIGNMENT: usize = 32;
+
+/// Three special tokens and one for each byte.
+const VOCABULARY: u32 = 3 + 256;
 
 /// The header in its parts.
 #[derive(Debug, Clone)]
@@ -58,17 +62,27 @@ impl File {
             ("attention.head_count_kv", 2),
             ("feed_forward_length", 64),
             ("rope.dimension_count", 16),
-            ("vocab_size", 8),
+            ("vocab_size", VOCABULARY),
         ] {
             file.set(&format!("llama.{key}"), uint32(value));
         }
         file.set("llama.attention.layer_norm_rms_epsilon", float32(1e-5));
         file.set("tokenizer.ggml.model", string("llama"));
-        let tokens = ["<unk>", "<s>", "</s>", "a", "b", "c", "d", "e"];
-        file.set("tokenizer.ggml.tokens", array(STRING, &tokens.map(|text| string(text).1)));
-        file.set("tokenizer.ggml.scores", array(FLOAT32, &[0; 8].map(|_| float32(0.0).1)));
+        let special = ["<unk>", "<s>", "</s>"].map(str::to_owned);
+        let tokens: Vec<String> =
+            special.into_iter().chain((0..256).map(|byte| format!("<0x{byte:02X}>"))).collect();
+        let kinds: Vec<u32> = [2, 3, 3].into_iter().chain([6; 256]).collect();
+        let bytes = |value: &dyn Fn(usize) -> (u32, Vec<u8>)| -> Vec<Vec<u8>> {
+            (0..tokens.len()).map(|index| value(index).1).collect()
+        };
+        let texts = array(STRING, &bytes(&|index| string(&tokens[index])));
+        let scores = array(FLOAT32, &bytes(&|_| float32(0.0)));
+        let kinds = array(INT32, &bytes(&|index| uint32(kinds[index])));
+        file.set("tokenizer.ggml.tokens", texts);
+        file.set("tokenizer.ggml.scores", scores);
+        file.set("tokenizer.ggml.token_type", kinds);
         for (name, dimensions) in [
-            ("token_embd.weight", vec![32, 8]),
+            ("token_embd.weight", vec![32, VOCABULARY.into()]),
             ("output_norm.weight", vec![32]),
             ("blk.0.attn_norm.weight", vec![32]),
             ("blk.0.attn_q.weight", vec![32, 32]),

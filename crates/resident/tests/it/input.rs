@@ -252,7 +252,6 @@ fn bodies_with_too_much_of_one_thing_are_refused() {
         chat("stop", json!("x".repeat(1 << 20))),
         chat("tools", json!(vec![tool; 10_000])),
         text("stop", json!(words)),
-        text("stop", json!(vec![""; 3])),
         text("prompt", json!(vec!["Once"; 10_000])),
         text("best_of", json!(1_000_000)),
         (EMBEDDINGS, json!({"model": "stories", "input": vec!["Hi"; 100_000]})),

@@ -49,6 +49,13 @@ fn assert_tells_stories(hub: &Hub) {
     assert!(answer["choices"][0]["text"].as_str().unwrap().starts_with(", there"), "{answer}");
 }
 
+/// Kills the worker and waits until the hub has seen it: a request in between would be lost too.
+#[track_caller]
+fn kill_worker(hub: &Hub) {
+    hub.workers()[0].kill();
+    hub.wait_for("the worker's death to be seen", || hub.resident().is_null().then_some(()));
+}
+
 #[test]
 fn a_killed_worker_costs_its_requests_and_nothing_else() {
     let Some(hub) = hub_for_long_answers() else { return };
@@ -238,7 +245,7 @@ fn a_full_disk_costs_the_log_and_nothing_else() {
     });
     assert_tells_stories(&hub);
     drop(begin_endless_default(&hub));
-    hub.workers()[0].kill();
+    kill_worker(&hub);
     assert_tells_stories(&hub);
 }
 
@@ -277,6 +284,6 @@ fn files_that_cannot_grow_cost_the_log_and_nothing_else() {
         .stdin(Stdio::null());
     let hub = Hub::spawn(&mut command, folder, address);
     assert_tells_stories(&hub);
-    hub.workers()[0].kill();
+    kill_worker(&hub);
     assert_tells_stories(&hub);
 }
