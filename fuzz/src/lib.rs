@@ -1,7 +1,15 @@
 //! What hostile bytes may do: give an error. One function for each format that comes from outside,
 //! called by the fuzzer with bytes it makes up and by `tests/replay.rs` with those it kept.
 
+mod openai;
+
+pub use openai::{openai_chat, openai_completion, openai_embedding};
+use planner::{footprint, gguf::Value};
 use worker_protocol::{Command, Report, frame};
+
+/// A kept array element takes this many times its one byte in the file, with room for its list; no
+/// other part of a header costs more.
+const HEADER_BYTES_PER_FILE_BYTE_MAX: usize = 128;
 
 /// A GGUF header never panics, and what it says lies inside the file it came from.
 pub fn gguf(bytes: &[u8]) {
@@ -13,14 +21,46 @@ pub fn gguf(bytes: &[u8]) {
                 let end = end.and_then(|begin| begin.checked_add(tensor.bytes));
                 assert!(end.is_some_and(|end| end <= file_bytes), "{} is outside", tensor.name);
             }
+            let kept = kept_bytes(&header);
+            let kept_max = bytes.len() * HEADER_BYTES_PER_FILE_BYTE_MAX;
+            assert!(kept <= kept_max, "{kept} bytes are kept of {}", bytes.len());
             // Every number of the header may be hostile; predictions must survive them.
             let _ = (header.architecture(), header.parameters(), header.quantization());
+            let layout = footprint::Layout {
+                context_tokens: u32::MAX,
+                sequences_max: u32::MAX,
+                step_tokens_max: u32::MAX,
+            };
+            for windows in [footprint::Windows::Whole, footprint::Windows::Sliding] {
+                let footprint = footprint::predict_with(&header, &layout, windows);
+                assert!(footprint.total_bytes() >= header.tensor_bytes());
+            }
         }
         Err(planner::gguf::Error::Incomplete { needed_bytes }) => {
             assert!(needed_bytes > file_bytes, "asked for bytes it has");
         }
         Err(_) => {}
     }
+}
+
+/// About as many bytes as a header takes in memory.
+fn kept_bytes(header: &planner::gguf::Header) -> usize {
+    let values = header.metadata.iter().map(|(key, value)| {
+        let content = match value {
+            Value::String(text) => text.len(),
+            Value::Array(array) => {
+                array.kept.as_ref().map_or(0, |kept| kept.len() * size_of::<Value>())
+            }
+            Value::Unsigned(_)
+            | Value::Signed(_)
+            | Value::Float(_)
+            | Value::Bool(_)
+            | Value::LongString { .. } => 0,
+        };
+        key.len() + size_of::<(String, Value)>() + content
+    });
+    let tensors = header.tensors.iter().map(|tensor| tensor.name.len() + size_of_val(tensor));
+    values.sum::<usize>() + tensors.sum::<usize>()
 }
 
 /// A frame never panics, and a message that was read is written and read again unchanged.

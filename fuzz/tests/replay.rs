@@ -28,3 +28,42 @@ fn gguf() {
 fn frame() {
     replay("frame", fuzz::frame);
 }
+
+#[test]
+fn openai_chat() {
+    replay("openai_chat", fuzz::openai_chat);
+}
+
+#[test]
+fn openai_completion() {
+    replay("openai_completion", fuzz::openai_completion);
+}
+
+#[test]
+fn openai_embedding() {
+    replay("openai_embedding", fuzz::openai_embedding);
+}
+
+/// A target without a test would never be replayed.
+#[test]
+fn every_corpus_has_a_test() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .expect("corpora")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["frame", "gguf", "openai_chat", "openai_completion", "openai_embedding"]);
+}
+
+/// Else a target could refuse everything at its first check, and all else in it would never run.
+#[test]
+fn the_valid_inputs_are_accepted() {
+    let gguf = include_bytes!("../corpus/gguf/valid");
+    planner::gguf::parse(gguf, gguf.len() as u64).expect("a header");
+    dialect::openai::chat::decode(include_bytes!("../corpus/openai_chat/valid")).expect("a chat");
+    let completion = include_bytes!("../corpus/openai_completion/valid");
+    dialect::openai::completion::decode(completion).expect("a completion");
+    let embedding = include_bytes!("../corpus/openai_embedding/texts");
+    dialect::openai::embedding::decode(embedding).expect("an embedding");
+}
