@@ -20,7 +20,7 @@ use crate::{
 
 mod header;
 
-/// Looks at files and remembers what it saw, until they change.
+/// Looks at files and remembers those that can be used, until they change.
 #[derive(Debug)]
 pub(crate) struct Preflight {
     context_tokens: Option<u32>,
@@ -102,7 +102,11 @@ impl Preflight {
         // Outside the lock: a slow disk must not hold up requests for other models. Two that look
         // at the same file at once find the same.
         let facts = Arc::new(self.read(model, &stamp));
-        self.lock().insert(model.path.clone(), Look { stamp, facts: Arc::clone(&facts) });
+        // A problem may be solved without a trace in the stamp: by permissions, by a disk that is
+        // plugged in, by the missing part of a split model.
+        if facts.is_ok() {
+            self.lock().insert(model.path.clone(), Look { stamp, facts: Arc::clone(&facts) });
+        }
         facts
     }
 

@@ -208,7 +208,7 @@ impl RunLoop {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let (when, why) = self.fleet.next_deadline(self.now())?;
+        let (when, why) = self.fleet.next_deadline()?;
         tracing::trace!(%when, why, "next deadline");
         self.started.checked_add(when.0)
     }

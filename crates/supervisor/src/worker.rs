@@ -69,8 +69,10 @@ pub(crate) async fn run(
         Ok(child) => Life::begin(&assignment, child, frames).live(stop).await,
         Err(reason) => reason,
     };
+    // In this order, so that whoever hears of the end and asks again is behind it in the run loop's
+    // inbox, and is not sent to the dead worker.
+    assignment.report(Report::Exited { reason: reason.clone() }).await;
     close(&assignment, &reason);
-    assignment.report(Report::Exited { reason }).await;
 }
 
 /// A running process and the ends of its pipes.

@@ -28,20 +28,17 @@ pub(super) enum Room {
 }
 
 impl Fleet {
-    /// When time alone will change something, and why.
+    /// When time alone will change something, and why. The end of [`FAIR_WAIT`] is not among
+    /// these: it changes what becomes of the next newcomer, and that one is an event.
     #[must_use]
-    pub fn next_deadline(&self, now: When) -> Option<(When, &'static str)> {
+    pub fn next_deadline(&self) -> Option<(When, &'static str)> {
         let unloads = self.workers.keys().filter(|id| self.is_idle(**id));
         let unloads =
             unloads.filter_map(|id| Some((self.unload_at(*id)?, "an idle worker unloads")));
         let patient = self.waiting.iter().filter(|waiting| !self.is_loading(&waiting.model));
         let refusals = patient
             .filter_map(|waiting| Some((waiting.since.checked_add(WAIT_MAX)?, "a wait ends")));
-        let turns = self.wanted_models().into_iter();
-        let turns =
-            turns.filter_map(|wanted| Some((wanted.since.checked_add(FAIR_WAIT)?, "a turn comes")));
-        let turns = turns.filter(|(when, _)| *when > now);
-        unloads.chain(refusals).chain(turns).min()
+        unloads.chain(refusals).min()
     }
 
     /// Refuses whoever waited as long as a request may. A load has its own end, so whoever waits

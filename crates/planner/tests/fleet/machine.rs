@@ -177,7 +177,7 @@ impl Machine {
         let until = self.now + time;
         loop {
             let due = self.agenda.first_key_value().map(|((when, _), _)| *when);
-            let deadline = self.fleet.next_deadline(When(self.now)).map(|(when, _)| when.0);
+            let deadline = self.fleet.next_deadline().map(|(when, _)| when.0);
             match due.into_iter().chain(deadline).min() {
                 Some(next) if next <= until => self.advance_to(next, due == Some(next)),
                 Some(_) | None => break,
@@ -300,8 +300,9 @@ impl Machine {
             }
         }
         self.check_eviction(&evicted);
+        self.check_relief();
         // A deadline that is over once it was handled would be asked for at once, for ever.
-        let deadline = self.fleet.next_deadline(When(self.now));
+        let deadline = self.fleet.next_deadline();
         assert!(deadline.is_none_or(|(when, _)| when.0 > self.now), "{deadline:?} is over");
         self.cause = Cause::Nothing;
     }
@@ -438,6 +439,19 @@ impl Machine {
                 let spared_bytes = staying_bytes + self.processes[id].held_bytes;
                 assert!(!fits(spared_bytes), "{id:?} left although it was not in the way");
             }
+        }
+    }
+
+    /// While processes hold more than the budget together, none of them stays for nothing.
+    fn check_relief(&self) {
+        let staying = || self.processes.values().filter(|process| process.state != State::Told);
+        let staying_bytes: u64 = staying().map(|process| process.held_bytes).sum();
+        if staying_bytes > self.budget_bytes {
+            let waiting = self.waiting();
+            let wanted =
+                |model| waiting.iter().any(|request| self.requests[request].model == model);
+            let needed = |process: &Process| !process.users.is_empty() || wanted(process.model);
+            assert!(staying().all(needed), "someone idle stays although memory has run over");
         }
     }
 

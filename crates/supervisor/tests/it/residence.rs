@@ -1,6 +1,6 @@
 //! Who is resident: the fleet's decisions carried out with real processes.
 
-use std::{fs, time::Duration};
+use std::{fs, io::Write, time::Duration};
 
 use supervisor::{AcquireError, ResidentState, StopError};
 use worker_protocol::Event;
@@ -190,6 +190,21 @@ async fn bad_files_are_refused_with_the_file_the_problem_and_the_way_out() {
     assert!(facts.needed_bytes >= WEIGHTS_BYTES - 256);
     assert_eq!(hub.handle.models().len(), 6);
     hub.proves_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repaired_file_is_served_even_if_it_looks_the_same() {
+    let hub = Hub::new(&["one"], Setup::default());
+    let path = hub.file("one.gguf");
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    for (magic, usable) in [(b"XXXX", false), (b"GGUF", true)] {
+        let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all(magic).unwrap();
+        file.set_modified(modified).unwrap();
+        assert_eq!(hub.handle.model("one").unwrap().facts.is_ok(), usable);
+    }
+    drop(hub.acquire("one").await.unwrap());
+    hub.goes_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
