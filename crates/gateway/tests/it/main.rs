@@ -1,0 +1,16 @@
+//! The gateway over real TCP, before a supervisor whose workers are fixtures.
+//!
+//! A prompt tells the fixture what to do: `say 3` gives three texts, `endless` never ends,
+//! `silence` says nothing, `abort-mid-answer` dies. What real models answer is tested in `resident`.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod client;
+mod limits;
+mod routes;
+mod rules;
+mod site;
+mod streams;
+
+#[path = "../../../supervisor/tests/it/gguf.rs"]
+mod gguf;
