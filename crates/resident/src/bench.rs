@@ -41,6 +41,7 @@ use crate::{
     cli::Serving,
     config::{self, Settings},
     exit::{self, Code},
+    stop_signal,
     terminal::{self, Paint},
 };
 
@@ -56,13 +57,21 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     }
 }
 
-/// One thread is enough to read a few sockets, and leaves the cores to what is measured.
+/// One thread is enough to read a few sockets, and leaves the cores to what is measured. A signal
+/// drops the measurement, and with it the hub and the processes it started.
 fn wait_for(measurement: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start")?
-        .block_on(measurement)
+        .block_on(async {
+            tokio::select! {
+                outcome = measurement => outcome,
+                () = stop_signal::first() => {
+                    Err(exit::error(Code::Interrupted, "stopped before the measurement was done"))
+                }
+            }
+        })
 }
 
 async fn measure_speed(bench: &Bench) -> anyhow::Result<()> {
