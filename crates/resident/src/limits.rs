@@ -15,13 +15,6 @@ pub(crate) const FRACTION_DIGITS_MAX: usize = 15;
 /// to a clock could overflow.
 pub(crate) const SPAN_SECONDS_MAX: u64 = 366 * 24 * 3600;
 
-/// Bytes of a header that are read first: that of most models is a vocabulary of a few megabytes.
-pub(crate) const HEADER_BYTES_FIRST: u64 = 4 << 20;
-
-/// Bytes of a header that are read at most. The largest honest one (a vocabulary of 256,000 tokens
-/// with its merges, a thousand tensors) is under 32 MiB.
-pub(crate) const HEADER_BYTES_MAX: u64 = 256 << 20;
-
 /// To connect to a hub on this machine; a listening one takes microseconds.
 pub(crate) const CONNECT_WAIT_MAX: Duration = Duration::from_secs(2);
 

@@ -10,7 +10,6 @@ mod client;
 mod config;
 mod duration;
 mod exit;
-mod header;
 mod limits;
 mod ls;
 mod models;

@@ -6,7 +6,6 @@ use serde::Serialize;
 use crate::{
     cli, config,
     exit::{self, Code},
-    header,
     ls::{self, FactsRow, Row},
     models, serve, size,
     table::{Align, Table},
@@ -44,7 +43,7 @@ pub(crate) fn show(arguments: &cli::Show) -> anyhow::Result<()> {
         return Err(exit::error(Code::Model, models::unknown(&name, names)));
     };
     // A header that cannot be read is the reason why the model is unusable, which is shown.
-    let header = header::read(&model.path).ok();
+    let header = supervisor::read_header(&model.path).ok();
     let document = Document::of(Row::of(model), header.as_ref(), settings.budget_bytes);
     if arguments.json {
         return terminal::json(&document);

@@ -30,4 +30,5 @@ pub use error::{AcquireError, StopError};
 pub use handle::{Handle, start};
 pub use lease::Lease;
 pub use model::{Facts, Model, ModelSummary, Models, Need};
+pub use preflight::read_header;
 pub use report::{Metrics, ModelMetrics, Resident, ResidentState};

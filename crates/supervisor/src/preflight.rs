@@ -20,6 +20,8 @@ use crate::{
 
 mod header;
 
+pub use header::read_header;
+
 /// Looks at files and remembers those that can be used, until they change.
 #[derive(Debug)]
 pub(crate) struct Preflight {
@@ -111,7 +113,7 @@ impl Preflight {
     }
 
     fn read(&self, model: &Model, stamp: &Stamp) -> Result<Facts, String> {
-        let header = header::read(&model.path)?;
+        let header = read_header(&model.path)?;
         if !header.is_model() {
             let path = model.path.display();
             return Err(format!(

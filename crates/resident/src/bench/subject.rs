@@ -8,7 +8,6 @@ use serde::Serialize;
 use crate::{
     config::Settings,
     exit::{self, Code},
-    header,
     models::{self, Found},
 };
 
@@ -42,8 +41,8 @@ impl Subject {
             Some(asked) => named(asked, settings)?,
             None => only(settings)?,
         };
-        let header = header::read(&found.path)
-            .map_err(|error| exit::error(Code::Model, format!("{error:#}")))?;
+        let header = supervisor::read_header(&found.path)
+            .map_err(|error| exit::error(Code::Model, error))?;
         if !header.generates() {
             let message = format!("{} generates no text; choose another model", found.name);
             return Err(exit::error(Code::Model, message));

@@ -18,8 +18,11 @@ use crate::{
     model::Need,
 };
 
-/// The header of the whole model; the error names the file, the problem and the way out.
-pub(super) fn read(path: &Path) -> Result<Header, String> {
+/// Reads the header of a model's file, and of all further files of a split one.
+///
+/// # Errors
+/// A message that names the file, the problem and the way out.
+pub fn read_header(path: &Path) -> Result<Header, String> {
     let mut header = read_one(path)?;
     if let Some(count) = header.split_files() {
         // A hostile count ends at the first part that does not exist.
