@@ -49,6 +49,9 @@ pub(crate) const WARM_UP_TOKENS: u32 = 8;
 /// The adaptive worker looks at the machine every 0.4 s; after this long under load it has decided.
 pub(crate) const ADAPT_WARM_UP: Duration = Duration::from_secs(2);
 
+/// Systems count processor time in ticks of 10 ms; over this long a share is exact to a percent.
+pub(crate) const SHARE_WINDOW_MIN: Duration = Duration::from_secs(2);
+
 /// The shortest prompt that is still a prompt: below it a step is dearer than what it computes.
 pub(crate) const PROMPT_TOKENS_MIN: u32 = 16;
 

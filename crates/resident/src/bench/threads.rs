@@ -13,7 +13,7 @@ use super::{
     busy::Busy,
     cores,
     hub::{Hub, Setup},
-    limits::{ADAPT_WARM_UP, CONTEXT_SLACK_TOKENS, PROMPT_TOKENS_MIN},
+    limits::{ADAPT_WARM_UP, CONTEXT_SLACK_TOKENS, PROMPT_TOKENS_MIN, SHARE_WINDOW_MIN},
     report::{Reach, ratio},
     speed,
     statistic::{best, median},
@@ -233,9 +233,14 @@ async fn turn(
     let prompt = prompts.take(1, PROMPT_TOKENS_MIN);
     speed::together(&hub, &prompt, 1).await?;
     let (begun, before) = (Instant::now(), others.cpu_seconds());
-    let answers = speed::together(&hub, &prompt, plan.tokens).await?;
+    let (mut tokens, mut seconds) = (0.0, 0.0);
+    while begun.elapsed() < SHARE_WINDOW_MIN || tokens == 0.0 {
+        let answers = speed::together(&hub, &prompt, plan.tokens).await?;
+        tokens += f64::from(plan.tokens);
+        seconds += speed::span_seconds(&answers);
+    }
     let share = others.share_since(begun, before);
-    Ok((f64::from(plan.tokens) / speed::span_seconds(&answers), share))
+    Ok((tokens / seconds, share))
 }
 
 #[cfg(test)]
