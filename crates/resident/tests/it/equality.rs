@@ -3,10 +3,10 @@
 //!
 //! Steps of another shape take other kernels of llama.cpp, and those round differently: attention
 //! over fewer than 64 rows adds up in 16 bits, and weights of 8 bits round what they are multiplied
-//! with, which turns a last bit into a visible one. So llama.cpp is asked twice, with prompts
-//! cut into steps of two lengths, and how far it is from itself is the measure. A token may
-//! differ only where the two likeliest were that near; where the steps are of one shape, as with a
-//! short prompt alone, nothing may differ.
+//! with, which turns a last bit into a visible one. So llama.cpp is asked again with
+//! shorter steps, and with many prompts at once, and how far it is from itself is the measure. A
+//! token may differ only where the two likeliest were that near; where the steps are of one shape,
+//! as with a short prompt alone, nothing may differ.
 //!
 //! The model has random weights in the shape of Qwen3-0.6B, with a few of its layers;
 //! RESIDENT_EQUALITY_LAYERS=28 compares the whole of it.
@@ -33,8 +33,11 @@ const ANSWER_TOKENS: usize = 12;
 /// Requests at once.
 const TOGETHER: usize = 8;
 
-/// Tokens of a prompt that llama.cpp is given in one step, in turn.
-const STEP_TOKENS: [usize; 2] = [512, 64];
+/// Tokens of a prompt that llama.cpp is given in one step, as many as the worker takes.
+const STEP_TOKENS: usize = 512;
+
+/// The same for shorter steps.
+const STEP_TOKENS_SHORT: usize = 64;
 
 /// A prompt of this length is one step, for the worker too.
 const ONE_STEP_TOKENS: usize = 64;
@@ -59,12 +62,12 @@ struct Token {
 fn text_through_the_hub_equals_llama_cpp_token_for_token() {
     let model = model();
     let prompts = prompts();
-    let runs = STEP_TOKENS.map(|step_tokens| plain(&model, &prompts, step_tokens));
-    let expected = &runs[0];
+    let expected = &plain(&model, &prompts, STEP_TOKENS, 1);
     let mut own = 0.0_f64;
-    for (run, step_tokens) in runs.iter().zip(STEP_TOKENS).skip(1) {
-        let found = compare(run, expected, |_| f64::INFINITY);
-        println!("llama.cpp in steps of {step_tokens} against {}: {found}", STEP_TOKENS[0]);
+    for (step_tokens, lanes) in [(STEP_TOKENS_SHORT, 1), (STEP_TOKENS, TOGETHER)] {
+        let run = plain(&model, &prompts, step_tokens, lanes);
+        let found = compare(&run, expected, |_| f64::INFINITY);
+        println!("llama.cpp, {lanes} at once, steps of {step_tokens}: {found}");
         own = own.max(found.worst);
     }
     let loose = TOLERANCE.max(own * OWN_DIFFERENCES);
@@ -178,11 +181,26 @@ fn through_hub(hub: &Hub, prompt: &[u32]) -> Vec<Token> {
     texts.iter().zip(values).map(token).collect()
 }
 
-/// The same without the hub.
-fn plain(model: &Path, prompts: &[Vec<u32>], step_tokens: usize) -> Vec<Vec<Token>> {
+/// The same without the hub, `lanes` prompts at once.
+fn plain(model: &Path, prompts: &[Vec<u32>], step_tokens: usize, lanes: usize) -> Vec<Vec<Token>> {
+    let texts = token_texts(model);
+    let together = lanes > 1;
+    // One process does them all when it does them one after the other.
+    let group = if together { lanes } else { prompts.len() };
+    let run = |prompts| plain_group(model, prompts, step_tokens, together, &texts);
+    prompts.chunks(group).flat_map(run).collect()
+}
+
+fn plain_group(
+    model: &Path,
+    prompts: &[Vec<u32>],
+    step_tokens: usize,
+    together: bool,
+    texts: &[Option<String>],
+) -> Vec<Vec<Token>> {
     let job = json!({
         "model": model, "prompts": prompts, "tokens_max": ANSWER_TOKENS, "threads": 1,
-        "context_tokens": 2048 + ANSWER_TOKENS, "step_tokens": step_tokens, "together": false,
+        "context_tokens": 2048 + ANSWER_TOKENS, "step_tokens": step_tokens, "together": together,
         "unified": true, "rounds": 1
     });
     let mut child = Command::new(binary("resident-llama"))
@@ -196,7 +214,6 @@ fn plain(model: &Path, prompts: &[Vec<u32>], step_tokens: usize) -> Vec<Vec<Toke
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let texts = token_texts(model);
     let token = |token: &Value| Token {
         text: texts[token["id"].as_u64().unwrap() as usize].clone(),
         logprob: token["logprob"].as_f64().unwrap(),
