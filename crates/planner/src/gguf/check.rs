@@ -45,15 +45,8 @@ pub(super) fn metadata_is_usable(header: &Header) -> Result<(), Error> {
     if architecture.is_empty() {
         return Err(Error::MissingKey { key: "general.architecture".to_owned() });
     }
-    if !header.is_model() {
-        return Ok(());
-    }
-    for suffix in ["block_count", "context_length", "embedding_length"] {
-        match header.arch_u64(suffix) {
-            None => return Err(Error::MissingKey { key: format!("{architecture}.{suffix}") }),
-            Some(0) => return Err(unusable(header, suffix, "0", "it must be at least 1")),
-            Some(_) => {}
-        }
+    if header.is_model() {
+        required(header)?;
     }
     if header.layers() > LAYERS_MAX {
         let found = header.layers();
@@ -63,6 +56,21 @@ pub(super) fn metadata_is_usable(header: &Header) -> Result<(), Error> {
     small_numbers(header)?;
     divisors(header)?;
     experts(header)
+}
+
+/// What every model has; projectors and adapters need not.
+fn required(header: &Header) -> Result<(), Error> {
+    for suffix in ["block_count", "context_length", "embedding_length"] {
+        match header.arch_u64(suffix) {
+            None => {
+                let key = format!("{}.{suffix}", header.architecture());
+                return Err(Error::MissingKey { key });
+            }
+            Some(0) => return Err(unusable(header, suffix, "0", "it must be at least 1")),
+            Some(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Every number that a formula multiplies is one of 32 bits for llama.cpp too. Held to that, no

@@ -340,6 +340,13 @@ fn metadata_that_formulas_cannot_use_is_refused_by_name() {
 }
 
 #[test]
+fn files_that_are_no_model_are_held_to_the_same_bounds() {
+    let value = [10_u32.to_le_bytes().to_vec(), u64::MAX.to_le_bytes().to_vec()].concat();
+    let maker = Maker::model().tensors(Vec::new()).with("llama.block_count", value);
+    assert!(maker.message().contains("limit of 512"), "{}", maker.message());
+}
+
+#[test]
 fn models_without_attention_may_have_no_heads() {
     let maker = Maker::model()
         .with("llama.attention.head_count", u32_value(0))
