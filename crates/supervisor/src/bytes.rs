@@ -1,20 +1,15 @@
-//! Sizes as people read them.
+//! Sizes as people read them, in the units that the command line shows too.
 
-const UNITS: [(&str, u64); 4] =
-    [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
 
-/// A size with three significant digits, and exact below a kilobyte.
+/// A size with one digit after the point, and exact below a kibibyte.
 pub(crate) fn readable(bytes: u64) -> String {
-    let Some((unit, size)) = UNITS.into_iter().find(|(_, size)| bytes >= *size) else {
+    let Some((unit, shift)) = UNITS.into_iter().find(|(_, shift)| bytes >= 1 << shift) else {
         return format!("{bytes} bytes");
     };
-    let whole = bytes / size;
-    let thousandths = (bytes % size) * 1_000 / size;
-    match whole {
-        0..10 => format!("{whole}.{:02} {unit}", thousandths / 10),
-        10..100 => format!("{whole}.{} {unit}", thousandths / 100),
-        100.. => format!("{whole} {unit}"),
-    }
+    let whole = bytes >> shift;
+    let tenths = ((bytes - (whole << shift)) * 10) >> shift;
+    format!("{whole}.{tenths} {unit}")
 }
 
 #[cfg(test)]
@@ -22,11 +17,11 @@ mod tests {
     use super::readable;
 
     #[test]
-    fn three_digits_and_a_unit() {
-        assert_eq!(readable(999), "999 bytes");
-        assert_eq!(readable(1_000), "1.00 kB");
-        assert_eq!(readable(7_912_345_678), "7.91 GB");
-        assert_eq!(readable(48_000_000_000), "48.0 GB");
-        assert_eq!(readable(512_000_000), "512 MB");
+    fn one_digit_and_a_unit() {
+        assert_eq!(readable(1_023), "1023 bytes");
+        assert_eq!(readable(1 << 10), "1.0 KiB");
+        assert_eq!(readable(7_912_345_678), "7.3 GiB");
+        assert_eq!(readable(512 << 20), "512.0 MiB");
+        assert_eq!(readable(u64::MAX), "16777215.9 TiB");
     }
 }
