@@ -291,8 +291,13 @@ fn many_embeddings_come_back_in_order() {
     let together = embed(&hub, &json!(sentences));
     assert_eq!(together.len(), sentences.len());
     for index in [0, 39, 99] {
-        let alone = embed(&hub, &json!(sentences[index]));
-        assert!(cosine(&alone[0], &together[index]) > 0.9999, "sentence {index}");
+        let alone = embed(&hub, &json!(sentences[index])).remove(0);
+        // Weights of 8 bits round what they are multiplied with, differently in a large batch; a
+        // neighbour in the list would still be much further away.
+        assert!(cosine(&alone, &together[index]) > 0.999, "sentence {index}");
+        let nearest = (0..100)
+            .max_by(|a, b| cosine(&alone, &together[*a]).total_cmp(&cosine(&alone, &together[*b])));
+        assert_eq!(nearest, Some(index));
     }
     let too_long = json!({"model": "minilm", "input": "word ".repeat(5000)});
     hub.post("/v1/embeddings", &too_long).error(400);
