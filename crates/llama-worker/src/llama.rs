@@ -214,6 +214,9 @@ pub(crate) struct ContextShape {
     pub(crate) threads: u32,
     /// One pool of cells for all sequences, which lets sequences share prefixes.
     pub(crate) unified: bool,
+    /// Fused attention where the device has it. Without it a CPU gives the same numbers whatever
+    /// the shape of a step, and is slower.
+    pub(crate) flash_attention: bool,
     /// Vectors instead of logits, pooled as the model says or by the mean.
     pub(crate) pooling: Option<sys::llama_pooling_type>,
 }
@@ -250,6 +253,9 @@ impl Context {
         parameters.n_threads = threads_of(shape.threads);
         parameters.n_threads_batch = threads_of(shape.threads);
         parameters.kv_unified = shape.unified;
+        if !shape.flash_attention {
+            parameters.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_DISABLED;
+        }
         if let Some(pooling) = shape.pooling {
             parameters.embeddings = true;
             parameters.pooling_type = pooling;

@@ -86,6 +86,7 @@ impl LlamaModel {
             outputs: VECTOR_ROWS.max(sequences),
             threads: spare.threads(),
             unified: true,
+            flash_attention: wants_flash_attention(),
             pooling: None,
         };
         let context = Context::new(Rc::clone(&weights), shape)?;
@@ -119,6 +120,7 @@ impl LlamaModel {
             outputs: step_tokens,
             threads: spare.threads(),
             unified: true,
+            flash_attention: wants_flash_attention(),
             pooling: Some(kind),
         };
         let context = Context::new(Rc::clone(&weights), shape)?;
@@ -310,6 +312,12 @@ fn facts(weights: &Weights, cells: u32, sequences: u32, generates: bool) -> Load
         buffers: Vec::new(),
         load_ms: 0,
     }
+}
+
+/// Fused attention, unless a comparison with llama.cpp needs numbers that do not depend on the shape
+/// of a step. Not a setting of the hub: it costs speed and memory and gains nobody anything else.
+fn wants_flash_attention() -> bool {
+    std::env::var_os("RESIDENT_WORKER_FLASH_ATTENTION").is_none_or(|value| value != "off")
 }
 
 /// BERT and its kin see a whole text at once and have no cache.

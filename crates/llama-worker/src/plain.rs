@@ -33,8 +33,15 @@ struct Job {
     together: bool,
     /// One pool of cells for all sequences, as the worker has it.
     unified: bool,
+    /// Fused attention, as llama.cpp chooses it by itself.
+    #[serde(default = "yes")]
+    flash_attention: bool,
     /// How often to run it all; times are of the best round.
     rounds: usize,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -100,6 +107,7 @@ fn new_context(job: &Job, weights: &Rc<Weights>, lanes: usize) -> Result<Context
         outputs: lanes,
         threads: job.threads,
         unified: job.unified,
+        flash_attention: job.flash_attention,
         pooling: None,
     };
     Context::new(Rc::clone(weights), shape).ok_or_else(|| "no memory for the context".to_owned())

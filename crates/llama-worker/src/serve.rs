@@ -87,5 +87,7 @@ fn log_to_stderr() {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
+        // A line that cannot be written is lost. Reporting that on the same full disk would panic.
+        .log_internal_errors(false)
         .try_init();
 }

@@ -257,9 +257,14 @@ impl Batch {
         }
         let mut budget = self.prefill_budget(step.rows.len(), prefill_tokens_per_s);
         for index in self.by_age() {
-            let chunk = self.slots[index].pending().min(budget).min(self.free_cells());
-            // A chunk of one is a whole remainder only; otherwise a later step takes it.
-            if chunk > 0 && self.slots[index].pending() > 1 {
+            let pending = self.slots[index].pending();
+            let mut chunk = pending.min(budget).min(self.free_cells());
+            // One token would be left for a step of its own, which costs as much as thirty and goes
+            // through other kernels, that round differently.
+            if chunk + 1 == pending {
+                chunk -= 1;
+            }
+            if chunk > 0 && pending > 1 {
                 self.push_rows(index, chunk, &mut step);
                 step.prefill_rows += u32::try_from(chunk).unwrap_or(u32::MAX);
                 budget -= chunk;

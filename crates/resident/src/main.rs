@@ -62,5 +62,7 @@ fn listen_to_logs() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(terminal::stderr_has_colour())
+        // A line that cannot be written is lost. Reporting that on the same full disk would panic.
+        .log_internal_errors(false)
         .init();
 }

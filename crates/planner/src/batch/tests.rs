@@ -161,6 +161,17 @@ fn a_long_prompt_beside_a_stream_is_chunked_and_the_stream_moves_in_every_step()
 }
 
 #[test]
+fn no_single_token_is_left_for_a_step_of_its_own() {
+    for length in 2..200 {
+        let mut world = World::new(SHAPE);
+        world.submit(1, prompt(1, length), 1).unwrap();
+        while world.expected.contains_key(&1) {
+            assert_ne!(world.turn().rows.len(), 1, "a prompt of {length} tokens");
+        }
+    }
+}
+
+#[test]
 fn the_measured_speed_sets_the_chunk() {
     let chunk = |speed| {
         let mut batch = Batch::new(Shape { cells: 4096, step_tokens_max: 512, ..SHAPE });

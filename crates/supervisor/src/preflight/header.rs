@@ -56,11 +56,12 @@ fn read_one(path: &Path) -> Result<Header, String> {
         };
         format!("{shown} cannot be read: {error}; {way_out}")
     };
-    let mut file = File::open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
+    // Before it is opened: to open a named pipe is to wait for whoever writes to it.
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(format!("{shown} is not a file; name the model's GGUF file"));
     }
+    let mut file = File::open(path).map_err(unreadable)?;
     let mut prefix = Vec::new();
     let mut wanted_bytes = HEADER_BYTES_FIRST;
     loop {
