@@ -67,7 +67,7 @@ async fn a_model_over_the_budget_is_refused_in_bytes_before_anything_is_stopped(
     drop(hub.acquire("one").await.unwrap());
     let refused = hub.acquire("huge").await.unwrap_err();
     assert!(matches!(refused, AcquireError::TooLarge { .. }), "{refused:?}");
-    assert!(refused.to_string().contains("90.0 MB"), "{refused}");
+    assert!(refused.to_string().contains("85.8 MiB"), "{refused}");
     assert!(is_ready(hub.resident("one").await.as_ref()));
     hub.goes_down().await;
 }
