@@ -17,7 +17,7 @@ mod model;
 mod text;
 
 pub use driver::run;
-pub use inbox::{Inbox, Outbox};
+pub use inbox::{Closed, Inbox, Outbox};
 pub use model::{DecodeError, Model, Pooling, Row, Sampler};
 pub use text::template::{Template, TemplateError};
 

@@ -1,8 +1,8 @@
 //! HTTP: listens, checks who asks, routes, streams answers.
 //!
 //! [`bind`] takes the port or says who has it; [`Server::run`] serves until told to stop. A request
-//! passes [`guard`](mod@guard) first: Host, Origin, key, content type, and the policy of its route,
-//! from the one table in [`routes`](mod@routes). Vendors' JSON is `dialect`'s, models are
+//! passes `guard` first: Host, Origin, key, content type, and the policy of its route,
+//! from the one table in `routes`. Vendors' JSON is `dialect`'s, models are
 //! `supervisor`'s; what is here only carries bytes between them.
 //!
 //! Not here: the internet (`library`), and any decision about models (`planner`).

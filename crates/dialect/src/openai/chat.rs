@@ -1,6 +1,6 @@
 //! `POST /v1/chat/completions`: the request.
 //!
-//! Messages and tools are read in [`message`], answers written in [`stream`] and [`whole`].
+//! Messages and tools are read in `message`, answers written in `stream` and `whole`.
 //!
 //! Refused for now, because the engine cannot hold a model to them yet: `tool_choice` that demands
 //! a call, and `response_format` other than text. Images and audio are refused as well.
