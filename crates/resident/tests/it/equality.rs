@@ -41,9 +41,9 @@ const STEP_TOKENS: usize = 512;
 /// By how much the log-probability of a chosen token may differ, one request at a time.
 const TOLERANCE: f64 = 1e-3;
 
-/// In batches it may differ by this many times of what llama.cpp differs from itself: the hub's
-/// batches change their shape from step to step, so their differences add up in more ways.
-const OWN_DIFFERENCES: f64 = 4.0;
+/// In batches it may differ by this many times of what llama.cpp differs from itself: two runs have
+/// not seen the largest difference there is.
+const OWN_DIFFERENCES: f64 = 2.0;
 
 #[derive(Debug)]
 struct Token {
