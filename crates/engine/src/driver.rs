@@ -246,7 +246,7 @@ impl<M: Model, W: Write> Driver<M, W> {
         let Work::Generation(generation) = &mut open.work else { return };
         let mut events = Vec::new();
         let logits = self.model.logits(row);
-        let (token, ended) = generation.sample(&self.model, logits, Instant::now(), &mut events);
+        let (token, ended) = generation.sample(&self.model, logits, &mut events);
         self.stats.decode_tokens += 1;
         let ended = ended.or_else(|| match self.batch.accept(request.0, token) {
             Accepted::Continues => None,

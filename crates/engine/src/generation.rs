@@ -128,12 +128,12 @@ impl<S: Sampler> Generation<S> {
         &mut self,
         model: &M,
         logits: &[f32],
-        now: Instant,
         events: &mut Vec<Event>,
     ) -> (u32, Option<FinishReason>) {
         let token = self.sampler.sample(logits);
         self.sampler.accept(token);
-        self.count(now);
+        // A token is there when it is chosen; with a large vocabulary that takes a millisecond.
+        self.count(Instant::now());
         if model.ends(token) && !self.ignore_end {
             self.text.finish(events);
             let called = self.text.called_tools();

@@ -34,7 +34,28 @@ impl Weights {
         let mut parameters = unsafe { sys::llama_model_default_params() };
         parameters.progress_callback = Some(forward_progress);
         parameters.progress_callback_user_data = (&raw mut hear).cast();
-        // SAFETY: the path and what the callback points to outlive the call.
+        // SAFETY: what the callback points to outlives the call.
+        unsafe { Self::open(&path, parameters) }
+    }
+
+    /// Reads the header of a GGUF file and lays its weights out without allocating them; contexts
+    /// made of it are laid out the same way and cannot compute.
+    pub(crate) fn lay_out(path: &Path) -> Option<Self> {
+        // SAFETY: no arguments; idempotent.
+        unsafe { sys::llama_backend_init() };
+        let path = CString::new(path.to_str()?).ok()?;
+        // SAFETY: plain values.
+        let mut parameters = unsafe { sys::llama_model_default_params() };
+        parameters.no_alloc = true;
+        parameters.load_mode = sys::LLAMA_LOAD_MODE_NONE;
+        // SAFETY: no callbacks.
+        unsafe { Self::open(&path, parameters) }
+    }
+
+    /// # Safety
+    /// What the parameters point to must outlive the call.
+    unsafe fn open(path: &CStr, parameters: sys::llama_model_params) -> Option<Self> {
+        // SAFETY: the path ends with NUL; the caller answers for the rest.
         let model = unsafe { sys::llama_model_load_from_file(path.as_ptr(), parameters) };
         let model = NonNull::new(model)?;
         // SAFETY: the model was just loaded.
@@ -90,6 +111,12 @@ impl Weights {
     pub(crate) fn parameters(&self) -> u64 {
         // SAFETY: a getter.
         unsafe { sys::llama_model_n_params(self.pointer()) }
+    }
+
+    /// Bytes of all tensors.
+    pub(crate) fn bytes(&self) -> u64 {
+        // SAFETY: a getter.
+        unsafe { sys::llama_model_size(self.pointer()) }
     }
 
     pub(crate) fn vocabulary_tokens(&self) -> u32 {
@@ -217,8 +244,52 @@ pub(crate) struct ContextShape {
     /// Fused attention where the device has it. Without it a CPU gives the same numbers whatever
     /// the shape of a step, and is slower.
     pub(crate) flash_attention: bool,
+    /// Types of the numbers in the cache.
+    pub(crate) cache: CacheTypes,
+    /// Whether layers with a sliding window keep cells for the whole context, so that a sequence
+    /// can be cut back to any earlier position.
+    pub(crate) whole_windows: bool,
     /// Vectors instead of logits, pooled as the model says or by the mean.
     pub(crate) pooling: Option<sys::llama_pooling_type>,
+}
+
+/// Types of the numbers in the cache of keys and in that of values.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CacheTypes {
+    keys: sys::ggml_type,
+    values: sys::ggml_type,
+}
+
+impl CacheTypes {
+    /// Half precision, llama.cpp's default.
+    pub(crate) const HALF: Self = Self { keys: sys::GGML_TYPE_F16, values: sys::GGML_TYPE_F16 };
+
+    /// The types by ggml's names.
+    ///
+    /// # Errors
+    /// A sentence with the names there are.
+    pub(crate) fn from_names(keys: &str, values: &str) -> Result<Self, String> {
+        Ok(Self { keys: cache_type(keys)?, values: cache_type(values)? })
+    }
+}
+
+fn cache_type(name: &str) -> Result<sys::ggml_type, String> {
+    const TYPES: [(&str, sys::ggml_type); 9] = [
+        ("f32", sys::GGML_TYPE_F32),
+        ("f16", sys::GGML_TYPE_F16),
+        ("bf16", sys::GGML_TYPE_BF16),
+        ("q8_0", sys::GGML_TYPE_Q8_0),
+        ("q5_1", sys::GGML_TYPE_Q5_1),
+        ("q5_0", sys::GGML_TYPE_Q5_0),
+        ("q4_1", sys::GGML_TYPE_Q4_1),
+        ("q4_0", sys::GGML_TYPE_Q4_0),
+        ("iq4_nl", sys::GGML_TYPE_IQ4_NL),
+    ];
+    let found = TYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = TYPES.iter().map(|(known, _)| *known).collect();
+        format!("`{name}` is no type for a cache; there are: {}", names.join(", "))
+    })
 }
 
 /// A context: the cache of sequences, and steps.
@@ -253,6 +324,9 @@ impl Context {
         parameters.n_threads = threads_of(shape.threads);
         parameters.n_threads_batch = threads_of(shape.threads);
         parameters.kv_unified = shape.unified;
+        parameters.type_k = shape.cache.keys;
+        parameters.type_v = shape.cache.values;
+        parameters.swa_full = shape.whole_windows;
         if !shape.flash_attention {
             parameters.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_DISABLED;
         }

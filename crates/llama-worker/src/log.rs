@@ -12,6 +12,9 @@ use worker_protocol::Buffer;
 /// Buffers that were reported since the process began.
 static BUFFERS: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
 
+/// Sizes of whole caches that were reported since the process began.
+static CACHE_TOTALS: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
+
 /// Sends llama.cpp's log through here. Before any other call into it.
 pub(crate) fn install() {
     // SAFETY: the callback lives as long as the process and takes no user data.
@@ -21,6 +24,17 @@ pub(crate) fn install() {
 /// What llama.cpp allocated so far.
 pub(crate) fn buffers() -> Vec<Buffer> {
     BUFFERS.lock().map(|buffers| buffers.clone()).unwrap_or_default()
+}
+
+/// What the caches laid out since the last call came to. Without allocation the lines about their
+/// buffers say zero, and these say it.
+pub(crate) fn take_cache_totals() -> Vec<Buffer> {
+    CACHE_TOTALS.lock().map(|mut totals| std::mem::take(&mut *totals)).unwrap_or_default()
+}
+
+/// The buffers reported since the last call, and forgets them.
+pub(crate) fn take_buffers() -> Vec<Buffer> {
+    BUFFERS.lock().map(|mut buffers| std::mem::take(&mut *buffers)).unwrap_or_default()
 }
 
 /// A line for the person on standard output.
@@ -45,6 +59,11 @@ unsafe extern "C" fn receive(level: sys::ggml_log_level, text: *const c_char, _d
     {
         buffers.push(buffer);
     }
+    if let Some(total) = read_cache_total(&line)
+        && let Ok(mut totals) = CACHE_TOTALS.lock()
+    {
+        totals.push(total);
+    }
     if level != sys::GGML_LOG_LEVEL_DEBUG {
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
@@ -56,6 +75,26 @@ fn read_buffer(line: &str) -> Option<Buffer> {
     let mut words = subject.split_whitespace().rev();
     let purpose = words.next()?.to_owned();
     let device = words.next()?.to_owned();
+    Some(Buffer { device, purpose, bytes: read_mebibytes(size)? })
+}
+
+/// Reads `llama_kv_cache: size = 1152.00 MiB (  8192 cells,  36 layers, ...`.
+fn read_cache_total(line: &str) -> Option<Buffer> {
+    let (subject, rest) = line.split_once(": size = ")?;
+    let purpose = match subject.trim() {
+        "llama_kv_cache" => "KV",
+        "llama_memory_recurrent" => "RS",
+        _ => return None,
+    };
+    let (size, _) = rest.split_once(" (")?;
+    Some(Buffer {
+        device: "CPU".to_owned(),
+        purpose: purpose.to_owned(),
+        bytes: read_mebibytes(size)?,
+    })
+}
+
+fn read_mebibytes(size: &str) -> Option<u64> {
     let mebibytes: f64 = size.trim().strip_suffix("MiB")?.trim().parse().ok()?;
     #[expect(
         clippy::cast_possible_truncation,
@@ -63,7 +102,7 @@ fn read_buffer(line: &str) -> Option<Buffer> {
         reason = "llama.cpp prints sizes to a hundredth of a MiB; `as` saturates"
     )]
     let bytes = (mebibytes * 1_048_576.0) as u64;
-    Some(Buffer { device, purpose, bytes })
+    Some(bytes)
 }
 
 #[cfg(test)]
@@ -93,5 +132,15 @@ mod tests {
         );
         check("x: CPU compute buffer size is 1.0 MiB, matches expectation of 1.0 MiB\n", None);
         check("nothing\n", None);
+    }
+
+    #[test]
+    fn totals_of_caches_are_read_from_log_lines() {
+        let total = |line: &str| read_cache_total(line).map(|total| (total.purpose, total.bytes));
+        let line = "llama_kv_cache: size = 1152.00 MiB (  8192 cells,  36 layers,  5/1 seqs), K";
+        assert_eq!(total(line), Some(("KV".to_owned(), 1152 << 20)));
+        let line = "llama_memory_recurrent: size =   50.25 MiB (     1 cells,  32 layers";
+        assert_eq!(total(line), Some(("RS".to_owned(), 50 * (1 << 20) + (1 << 18))));
+        assert_eq!(total("load: special tokens cache size = 3"), None);
     }
 }

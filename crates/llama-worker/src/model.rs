@@ -11,7 +11,7 @@ use worker_protocol::limits::INTERNAL_SEQUENCES;
 use worker_protocol::{Load, LoadFailure, LoadFailureKind, Loaded, Sampling};
 
 use crate::cpu::Spare;
-use crate::llama::{BatchRow, Context, ContextShape, Weights};
+use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, Weights};
 use crate::log;
 use crate::sampler::Sampler;
 
@@ -87,6 +87,8 @@ impl LlamaModel {
             threads: spare.threads(),
             unified: true,
             flash_attention: wants_flash_attention(),
+            cache: CacheTypes::HALF,
+            whole_windows: true,
             pooling: None,
         };
         let context = Context::new(Rc::clone(&weights), shape)?;
@@ -108,11 +110,6 @@ impl LlamaModel {
         // An encoder looks at a whole text at once, so a step must hold the longest.
         let longest = load.context_tokens.map_or(trained, |tokens| tokens.clamp(1, trained));
         let step_tokens = longest.max(STEP_TOKENS);
-        let kind = match pooling(&weights) {
-            Pooling::Mean => sys::LLAMA_POOLING_TYPE_MEAN,
-            Pooling::First => sys::LLAMA_POOLING_TYPE_CLS,
-            Pooling::Last => sys::LLAMA_POOLING_TYPE_LAST,
-        };
         let shape = ContextShape {
             cells: step_tokens,
             sequences: ENCODER_TEXTS,
@@ -121,7 +118,9 @@ impl LlamaModel {
             threads: spare.threads(),
             unified: true,
             flash_attention: wants_flash_attention(),
-            pooling: Some(kind),
+            cache: CacheTypes::HALF,
+            whole_windows: true,
+            pooling: Some(pooling_kind(&weights)),
         };
         let context = Context::new(Rc::clone(&weights), shape)?;
         let facts = facts(&weights, longest, ENCODER_TEXTS, false);
@@ -332,6 +331,15 @@ fn pooling(weights: &Weights) -> Pooling {
         Some("2") => Pooling::First,
         Some("3") => Pooling::Last,
         _ => Pooling::Mean,
+    }
+}
+
+/// As [`pooling`], in llama.cpp's words.
+pub(crate) fn pooling_kind(weights: &Weights) -> sys::llama_pooling_type {
+    match pooling(weights) {
+        Pooling::Mean => sys::LLAMA_POOLING_TYPE_MEAN,
+        Pooling::First => sys::LLAMA_POOLING_TYPE_CLS,
+        Pooling::Last => sys::LLAMA_POOLING_TYPE_LAST,
     }
 }
 

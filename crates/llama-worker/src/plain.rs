@@ -12,7 +12,7 @@ use std::time::Instant;
 use engine::logprobs;
 use serde::{Deserialize, Serialize};
 
-use crate::llama::{BatchRow, Context, ContextShape, Weights};
+use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, Weights};
 use crate::log;
 
 /// What to run.
@@ -108,6 +108,8 @@ fn new_context(job: &Job, weights: &Rc<Weights>, lanes: usize) -> Result<Context
         threads: job.threads,
         unified: job.unified,
         flash_attention: job.flash_attention,
+        cache: CacheTypes::HALF,
+        whole_windows: true,
         pooling: None,
     };
     Context::new(Rc::clone(weights), shape).ok_or_else(|| "no memory for the context".to_owned())
