@@ -14,6 +14,7 @@ mod llama;
 mod log;
 mod measure;
 mod model;
+mod pages;
 mod pipe;
 mod plain;
 mod quantize;

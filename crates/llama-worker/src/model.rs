@@ -13,6 +13,7 @@ use worker_protocol::{Load, LoadFailure, LoadFailureKind, Loaded, Sampling};
 use crate::cpu::Spare;
 use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, Weights};
 use crate::log;
+use crate::pages;
 use crate::sampler::Sampler;
 
 /// Tokens of a step. llama.cpp's own default for a physical batch: longer ones gain nothing on any
@@ -70,6 +71,7 @@ impl LlamaModel {
                 path.display()
             ),
         })?;
+        pages::release(path);
         model.facts.buffers = log::buffers();
         model.facts.load_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(model)
