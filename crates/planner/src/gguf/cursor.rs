@@ -86,6 +86,35 @@ impl<'a> Cursor<'a> {
         self.take(bytes, what)
     }
 
+    /// Passes over `count` texts. Vocabularies are most of a header, so this loop is most of the
+    /// time of reading one: what is whole in the prefix is passed over without further checks.
+    pub(super) fn skip_texts(
+        &mut self,
+        count: u64,
+        what: impl Fn() -> String,
+    ) -> Result<(), Error> {
+        let known = &self.prefix[..self.prefix.len().min(index(HEADER_BYTES_MAX))];
+        let mut at = index(self.position);
+        for _ in 0..count {
+            let length = known.get(at..).and_then(|rest| rest.first_chunk());
+            let end = length.and_then(|length| {
+                let behind = (at as u64) + length.len() as u64;
+                behind.checked_add(u64::from_le_bytes(*length))
+            });
+            match end {
+                Some(end) if end <= known.len() as u64 => at = index(end),
+                // One way to fail for all texts.
+                Some(_) | None => {
+                    self.position = at as u64;
+                    self.text(u64::MAX, &what)?;
+                    at = index(self.position);
+                }
+            }
+        }
+        self.position = at as u64;
+        Ok(())
+    }
+
     /// Counts text that is about to be kept. Fails when all of it together is too much.
     pub(super) fn count_kept(
         &mut self,

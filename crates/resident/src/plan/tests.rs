@@ -131,7 +131,7 @@ fn models_together() {
         let subject = subject(name, Some(quantization));
         question.row(&subject, &subject.files[0])
     });
-    let document = together::Document::of(&question, rows.into(), Vec::new()).unwrap();
+    let document = together::Document::of(&question, rows.into(), Vec::new());
     check(
         &document.lines(&question, false, Paint::plain()),
         &expect![[r#"
@@ -191,4 +191,15 @@ fn unquantized_files_are_not_recommended() {
     let subject = subject("qwen3-8b", None);
     let taken = choice::recommend(&question, &subject, &question.host.budget).unwrap();
     assert_eq!(subject.files[taken].quantization, "Q8_0");
+}
+
+#[test]
+fn more_models_than_can_be_tried_together_are_planned_each_alone() {
+    let question = question("m4-16gb", Some(8192));
+    let subject = subject("gemma-3-4b", Some("Q8_0"));
+    let rows = vec![question.row(&subject, &subject.files[0]); planner::fit::MEMBERS_MAX + 1];
+    let document = together::Document::of(&question, rows, Vec::new());
+    let lines = document.lines(&question, true, Paint::plain());
+    assert!(lines.iter().filter(|line| line.contains("alone: ")).count() > 16, "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("Together they would need")), "{lines:?}");
 }

@@ -52,7 +52,7 @@ struct Planned {
 /// takes the best quantization that fits beside them, else the best that fits alone.
 ///
 /// # Errors
-/// When there are too many to plan together.
+/// When the answer has no JSON form.
 pub(crate) fn of_models(
     arguments: &Plan,
     question: &Question,
@@ -65,7 +65,7 @@ pub(crate) fn of_models(
     let left = less(&question.host.budget, taken);
     let mut rows = vec![take(question, subject, &left)];
     rows.extend(others);
-    let document = Document::of(question, rows, Vec::new())?;
+    let document = Document::of(question, rows, Vec::new());
     document.print(arguments, question)
 }
 
@@ -94,6 +94,7 @@ pub(crate) fn of_configuration(
     if subjects.is_empty() {
         return Err(exit::error(Code::Model, crate::ls::no_models(&settings.catalog)));
     }
+    let all_are_read = notes.is_empty();
     // A model of the configuration is one file, so there is nothing to choose.
     let rows = subjects.iter().filter_map(|subject| {
         let own = Question {
@@ -106,7 +107,7 @@ pub(crate) fn of_configuration(
         };
         subject.files.first().map(|file| own.row(subject, file))
     });
-    let document = Document::of(&question, rows.collect(), notes)?;
+    let document = Document::of(&question, rows.collect(), notes);
     document.print(arguments, &question)?;
     let broken: Vec<&str> = document
         .models
@@ -114,7 +115,7 @@ pub(crate) fn of_configuration(
         .filter(|model| !model.is_kept)
         .map(|model| model.row.model.as_str())
         .collect();
-    if broken.is_empty() && document.notes.is_empty() {
+    if broken.is_empty() && all_are_read {
         return Ok(());
     }
     let why = if broken.is_empty() {
@@ -154,20 +155,30 @@ fn less(budget: &Budget, taken: Need) -> Budget {
     Budget { bytes: budget.bytes.saturating_sub(ram_bytes), gpu, why: budget.why.clone() }
 }
 
+/// What is possible with `members`; where they are too many to try all sets, what is with each alone.
+fn possible(members: &[Member<'_>], budget: &Budget) -> Together {
+    fit::together(members, budget).unwrap_or_else(|_too_many| {
+        let need = members.iter().fold(Need::default(), |sum, member| sum.and(member.need));
+        let alone = |member| fit::together(std::slice::from_ref(member), budget);
+        let promises = members.iter().filter_map(|member| alone(member).ok());
+        Together {
+            all_at_once: need.fits(budget),
+            sets: Vec::new(),
+            turns: Vec::new(),
+            promises: promises.flat_map(|together| together.promises).collect(),
+        }
+    })
+}
+
 impl Document {
     /// What is possible with the models of `rows`.
-    pub(crate) fn of(
-        question: &Question,
-        rows: Vec<Row>,
-        notes: Vec<String>,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn of(question: &Question, rows: Vec<Row>, notes: Vec<String>) -> Self {
         let members: Vec<Member<'_>> = rows
             .iter()
             .map(|row| Member { name: &row.model, need: row.need, pinned: false, group: None })
             .collect();
         let Together { all_at_once, sets, turns, promises } =
-            fit::together(&members, &question.host.budget)
-                .map_err(|error| exit::error(Code::Usage, error.to_string()))?;
+            possible(&members, &question.host.budget);
         let name = |place: &usize| rows[*place].model.clone();
         let sets = sets.iter().map(|set| set.iter().map(name).collect()).collect();
         // Two of which one never fits do not take turns: the one is always there.
@@ -180,7 +191,7 @@ impl Document {
             promise: promise.why,
             row,
         });
-        Ok(Self {
+        Self {
             machine: question.host.document(),
             total_bytes,
             budget_bytes: question.host.budget.bytes,
@@ -189,7 +200,7 @@ impl Document {
             turns,
             models: models.collect(),
             notes,
-        })
+        }
     }
 
     fn print(&self, arguments: &Plan, question: &Question) -> anyhow::Result<()> {

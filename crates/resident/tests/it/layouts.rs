@@ -184,14 +184,10 @@ impl Row {
         let cached = [footprint::CACHE, footprint::WINDOW_CACHE, footprint::RECURRENT];
         let caches = pair(of(&cached), bytes(&["KV", "RS"]));
         let compute = pair(of(&[footprint::COMPUTE]), bytes(&["compute"]));
-        // llama.cpp lays out rows for the sequences and grows them when a step asks for more; the
-        // plan has the rows that a step may ask for. For encoders it also reserves logits that
-        // nothing ever touches, so that there is nothing to compare.
-        let outputs = if encodes {
-            pair(0, 0)
-        } else {
-            pair(of(&[footprint::OUTPUTS]), bytes(&["output"]))
-        };
+        // For encoders llama.cpp reserves logits too, which nothing ever touches and which the plan
+        // does not count, so that there is nothing to compare.
+        let outputs =
+            if encodes { pair(0, 0) } else { pair(of(&[footprint::OUTPUTS]), bytes(&["output"])) };
         let parts = [weights, caches, compute, outputs];
         let total = pair(
             parts.iter().map(|part| part.planned).sum(),

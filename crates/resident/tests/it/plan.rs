@@ -263,6 +263,38 @@ fn the_worlds_smallest_model_is_planned_too() {
     assert_eq!(plan["quantization"], "F32");
 }
 
+/// What the worker answers is llama.cpp's business; here it is asked the right question, and its
+/// answer stands beside the plan.
+#[cfg(unix)]
+#[test]
+fn the_worker_is_asked_how_llama_cpp_lays_the_model_out() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (model, worker) = (folder.path().join("m.gguf"), folder.path().join("worker"));
+    fs::write(&model, File::small().bytes()).unwrap();
+    let buffer = r#"{"name":"CPU","model_bytes":81440,"context_bytes":1048576,"compute_bytes":7}"#;
+    let script =
+        format!("#!/bin/sh\necho \"\" > \"-e.asked\"\necho '{{\"buffers\":[{buffer}]}}'\n");
+    fs::write(&worker, script).unwrap();
+    fs::set_permissions(&worker, fs::Permissions::from_mode(0o700)).unwrap();
+    let ask = |worker: &Path, arguments: &[&str]| {
+        let arguments = [&[model.to_str().unwrap(), "--measure", "--parallel", "2"], arguments];
+        let mut command = command(folder.path(), &arguments.concat());
+        command.env("RESIDENT_WORKER", worker).output().unwrap()
+    };
+    let plan = parsed(&ask(&worker, &["--json", "--kv", "q8_0", "--context", "64"]));
+    assert_eq!(plan["measured"]["buffers"][0]["compute_bytes"], 7);
+    let asked = fs::read_to_string(folder.path().join("worker.asked")).unwrap();
+    let expected = "--context 64 --sequences 3 --keys q8_0 --values q8_0";
+    assert!(asked.starts_with("measure ") && asked.trim_end().ends_with(expected), "{asked}");
+    assert!(text(&ask(&worker, &[]).stdout).contains("BESIDE LLAMA.CPP"));
+    fs::write(&worker, "#!/bin/sh\necho no such model >&2\nexit 1\n").unwrap();
+    let message = text(&ask(&worker, &[]).stderr);
+    assert!(message.contains("no such model"), "{message}");
+    let message = text(&ask(&folder.path().join("gone"), &[]).stderr);
+    assert!(message.contains("there is no worker"), "{message}");
+}
+
 /// A server that speaks like Hugging Face and has one repository of one file.
 struct Elsewhere {
     address: SocketAddr,
@@ -305,10 +337,11 @@ fn answer(mut stream: TcpStream, sent_bytes: &AtomicU64) -> std::io::Result<()> 
             let entry =
                 |path, bytes| format!(r#"{{"type":"file","path":"{path}","size":{bytes}}}"#);
             let small = entry("m-F32.gguf", file.len());
-            let list = format!("[{small},{}]", entry("m-Q8_0.gguf", file.len() / 2));
+            // Only the smaller one is there: the other must be planned without being read.
+            let list = format!("[{small},{}]", entry("m-BF16.gguf", file.len() * 2));
             ("200 OK", String::new(), list.into_bytes())
         }
-        "/o/r-GGUF/resolve/main/m-F32.gguf" | "/o/r-GGUF/resolve/main/m-Q8_0.gguf" => {
+        "/o/r-GGUF/resolve/main/m-F32.gguf" => {
             let range = range.unwrap_or_default();
             let (first, _) = range.split_once('-').unwrap();
             let first: usize = first.parse().unwrap();
@@ -345,7 +378,7 @@ fn a_model_elsewhere_is_planned_from_its_header() {
         let row = rows.iter().find(|row| row["quantization"] == name).unwrap();
         row["weights_bytes"].as_u64().unwrap()
     };
-    assert!(weights("Q8_0") < weights("F32"), "{rows:?}");
+    assert!(weights("BF16") > weights("F32"), "{rows:?}");
     let address = format!("{endpoint}/o/r-GGUF/resolve/main/m-F32.gguf");
     assert_eq!(parsed(&ask(&[&address, "--json"]))["model"], "m-F32");
     for (arguments, expected) in [("hf:o/r-GGUF:Q2_K", "no model 'Q2_K'"), ("hf:o/gone", "404")] {
