@@ -20,6 +20,11 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use planner::{
+    catalogue::{self, Entry},
+    gguf::{self, Tensor},
+    recipe::Recipe,
+};
 use tempfile::NamedTempFile;
 
 use encode::{Numbers, encode};
@@ -30,20 +35,30 @@ use tensors::Plan;
 /// the processor's cache.
 const PIECE_ELEMENTS: usize = 32 * 1024;
 
+/// The version of the format that is written.
+const GGUF_VERSION: u32 = 3;
+/// Every tensor begins at a multiple of this, the format's default.
+const ALIGNMENT_BYTES: u64 = 32;
+
 /// What to write.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The architecture, as GGUF names it.
+    /// The architecture, as GGUF names it; needed where shapes of several share a name.
     #[arg(long)]
-    arch: Architecture,
-    /// The shape to imitate, for example qwen3-0.6b; `tiny` exists for each architecture.
+    arch: Option<Architecture>,
+    /// The shape to imitate, for example qwen3-0.6b; `tiny` exists for each architecture. With
+    /// --header-only also any GGUF model of the catalogue, for example qwen3.6-27b, gpt-oss-20b or
+    /// deepseek-v2-lite; its header then has no vocabulary.
     #[arg(long)]
     like: String,
     /// Another number of layers than the real shape has.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=512))]
     layers: Option<u32>,
     /// How weights are encoded: f32, f16, q8_0 and q4_0 here, any other name (q4_k_m, q6_k, ...) by
-    /// llama.cpp's quantizer in target/release/resident-llama.
+    /// llama.cpp's quantizer in target/release/resident-llama. With --header-only every recipe of
+    /// llama.cpp and no quantizer; f32, f16, q8_0 and q4_0 then are as written here for shapes of
+    /// this command (q4_0 with an output matrix of 8 bits), and as llama.cpp does it for models of
+    /// the catalogue, which may also be in a mix of their publisher, for example ud-q4_k_xl.
     #[arg(long)]
     quant: String,
     /// Another seed gives other weights.
@@ -89,22 +104,97 @@ impl Quantization {
     }
 }
 
+/// How the tensors of a header are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    /// As this command writes weights.
+    Own(Quantization),
+    /// As llama.cpp's quantizer would; only for headers.
+    Recipe(Recipe),
+}
+
+impl Encoding {
+    fn file_type(self) -> u32 {
+        match self {
+            Self::Own(quantization) => quantization.file_type(),
+            Self::Recipe(recipe) => recipe.file_type(),
+        }
+    }
+}
+
+/// What is imitated.
+enum Model {
+    /// A shape of this command, for which it has a vocabulary.
+    Shape(Shape),
+    /// A model of the catalogue, of which only a header can be made.
+    Entry(&'static Entry),
+}
+
 /// Writes the model that the arguments describe.
 ///
 /// # Errors
 /// An unknown shape, a folder that cannot be written, a full disk, a quantizer that is missing or
 /// fails. The file at `--out` is then as it was before.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut shape = shape::find(arguments.arch, &arguments.like)?;
+    let finished = match (find(arguments)?, arguments.header_only) {
+        (Model::Shape(shape), true) => header_of_shape(&shape, arguments)?,
+        (Model::Shape(shape), false) => weights(&shape, arguments)?,
+        (Model::Entry(entry), true) => header_of_entry(entry, arguments)?,
+        (Model::Entry(entry), false) => anyhow::bail!(
+            "`{}` is a model of the catalogue, of which only a header can be made: give \
+             --header-only, or --like one of this command's own shapes",
+            entry.name
+        ),
+    };
+    readable_by_all(&finished)?;
+    finished
+        .persist(&arguments.out)
+        .with_context(|| format!("cannot put the finished model at {}", arguments.out.display()))?;
+    Ok(())
+}
+
+/// The shapes of this command come first, then the catalogue.
+fn find(arguments: &Arguments) -> anyhow::Result<Model> {
+    let like = &arguments.like;
+    let known = catalogue::builtin().find(like);
+    let known = known.map_err(|error| anyhow::anyhow!(error));
+    let mut shape = match arguments.arch {
+        Some(arch) => match (shape::find(arch, like), known) {
+            (Ok(shape), _) => shape,
+            (Err(_), Ok(entry)) if entry.architecture == arch.name() => {
+                return entry_as_it_is(entry, arguments);
+            }
+            (Err(error), _) => return Err(error),
+        },
+        None => {
+            let named: Vec<&Shape> =
+                shape::SHAPES.iter().filter(|shape| shape.name == like).collect();
+            match (named.as_slice(), known) {
+                ([shape], _) => **shape,
+                ([], Ok(entry)) => return entry_as_it_is(entry, arguments),
+                ([], Err(error)) => return Err(error),
+                ([..], _) => {
+                    anyhow::bail!("`{like}` exists for several architectures: give --arch")
+                }
+            }
+        }
+    };
     shape.layers = arguments.layers.unwrap_or(shape.layers);
+    Ok(Model::Shape(shape))
+}
+
+fn entry_as_it_is(entry: &'static Entry, arguments: &Arguments) -> anyhow::Result<Model> {
+    ensure!(
+        arguments.layers.is_none(),
+        "`{}` is a model of the catalogue, which has the layers it has: leave --layers out",
+        entry.name
+    );
+    Ok(Model::Entry(entry))
+}
+
+/// A file with weights.
+fn weights(shape: &Shape, arguments: &Arguments) -> anyhow::Result<NamedTempFile> {
     let own = Quantization::from_name(&arguments.quant);
-    if arguments.header_only && own.is_none() {
-        anyhow::bail!(
-            "--header-only knows f32, f16, q8_0 and q4_0, not `{}`: the recipes of other types are \
-             llama.cpp's own",
-            arguments.quant
-        );
-    }
     if own.is_none() {
         // Before gigabytes are written that nobody can quantize.
         let quantizer = quantizer();
@@ -117,21 +207,60 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         );
     }
     let temporary = beside(&arguments.out)?;
-    let progress = progress_bar(&shape);
+    let progress = progress_bar(shape);
     // Half precision is enough to quantize from, and half as much to write.
     let quantization = own.unwrap_or(Quantization::F16);
-    write(temporary.as_file(), &shape, quantization, arguments, &progress)
+    write(temporary.as_file(), shape, quantization, arguments.seed, &progress)
         .with_context(|| format!("cannot write {}", temporary.path().display()))?;
     progress.finish_and_clear();
-    let finished = match own {
-        Some(_) => temporary,
-        None => quantize(&temporary, &arguments.out, &arguments.quant)?,
-    };
-    readable_by_all(&finished)?;
-    finished
-        .persist(&arguments.out)
-        .with_context(|| format!("cannot put the finished model at {}", arguments.out.display()))?;
-    Ok(())
+    match own {
+        Some(_) => Ok(temporary),
+        None => quantize(&temporary, &arguments.out, &arguments.quant),
+    }
+}
+
+/// A header of one of our shapes, with its vocabulary, and a hole.
+fn header_of_shape(shape: &Shape, arguments: &Arguments) -> anyhow::Result<NamedTempFile> {
+    let own = Quantization::from_name(&arguments.quant).map(Encoding::Own);
+    let recipe = || Recipe::from_name(&arguments.quant).map(Encoding::Recipe);
+    let encoding = own.or_else(recipe).with_context(|| {
+        let names: Vec<&str> = Recipe::all().map(Recipe::name).collect();
+        let quant = &arguments.quant;
+        format!("--header-only knows no quantization `{quant}`; it knows {}", names.join(", "))
+    })?;
+    let plans = tensors::plan(shape, encoding)?;
+    let tensors: Vec<Tensor> = plans.into_iter().map(|plan| plan.tensor).collect();
+    let header = header_bytes(shape, encoding, arguments.seed, &tensors)?;
+    with_hole(&header, &tensors, &arguments.out)
+}
+
+/// A header of a model of the catalogue, without a vocabulary, and a hole.
+fn header_of_entry(entry: &Entry, arguments: &Arguments) -> anyhow::Result<NamedTempFile> {
+    let header = entry.header(&arguments.quant)?;
+    let bytes = gguf::write::write(&header)?;
+    with_hole(&bytes, &header.tensors, &arguments.out)
+}
+
+fn header_bytes(
+    shape: &Shape,
+    encoding: Encoding,
+    seed: u64,
+    tensors: &[Tensor],
+) -> anyhow::Result<Vec<u8>> {
+    let metadata = header::metadata(shape, encoding.file_type(), seed);
+    let keys = metadata.iter().map(|(key, value)| (key.as_str(), value));
+    Ok(gguf::write::ordered(GGUF_VERSION, keys, tensors, ALIGNMENT_BYTES)?)
+}
+
+/// A file of the full length of which only the header takes room.
+fn with_hole(header: &[u8], tensors: &[Tensor], out: &Path) -> anyhow::Result<NamedTempFile> {
+    let mut temporary = beside(out)?;
+    let data_bytes: u64 = tensors.iter().map(padded_bytes).sum();
+    temporary
+        .write_all(header)
+        .and_then(|()| temporary.as_file().set_len(header.len() as u64 + data_bytes))
+        .with_context(|| format!("cannot write {}", temporary.path().display()))?;
+    Ok(temporary)
 }
 
 /// An unnamed place in the folder of `out`, so that renaming it later is atomic.
@@ -163,30 +292,26 @@ fn write(
     file: &fs::File,
     shape: &Shape,
     quantization: Quantization,
-    arguments: &Arguments,
+    seed: u64,
     progress: &ProgressBar,
 ) -> anyhow::Result<()> {
-    let plans = tensors::plan(shape, quantization);
-    let header = header::header(shape, quantization, arguments.seed, &plans);
-    let data_bytes: u64 = plans.iter().map(padded_bytes).sum();
+    let encoding = Encoding::Own(quantization);
+    let plans = tensors::plan(shape, encoding)?;
+    let tensors: Vec<Tensor> = plans.iter().map(|plan| plan.tensor.clone()).collect();
+    let header = header_bytes(shape, encoding, seed, &tensors)?;
+    progress.set_length(tensors.iter().map(padded_bytes).sum());
     let mut out = BufWriter::with_capacity(1 << 20, file);
     out.write_all(&header)?;
-    if arguments.header_only {
-        out.flush()?;
-        file.set_len(header.len() as u64 + data_bytes)?;
-        return Ok(());
-    }
-    progress.set_length(data_bytes);
     for plan in &plans {
-        tensor(&mut out, plan, arguments.seed, progress)
-            .with_context(|| format!("tensor {}", plan.name))?;
+        tensor(&mut out, plan, seed, progress)
+            .with_context(|| format!("tensor {}", plan.tensor.name))?;
     }
     out.flush()?;
     Ok(())
 }
 
-fn padded_bytes(plan: &Plan) -> u64 {
-    plan.bytes().next_multiple_of(header::ALIGNMENT_BYTES as u64)
+fn padded_bytes(tensor: &Tensor) -> u64 {
+    tensor.bytes.next_multiple_of(ALIGNMENT_BYTES)
 }
 
 fn tensor(
@@ -195,21 +320,22 @@ fn tensor(
     seed: u64,
     progress: &ProgressBar,
 ) -> anyhow::Result<()> {
-    let mut source = Numbers::new(seed, &plan.name, plan.content);
+    let tensor = &plan.tensor;
+    let mut source = Numbers::new(seed, &tensor.name, plan.content);
     let mut numbers = vec![0.0; PIECE_ELEMENTS];
     let mut bytes = Vec::new();
-    let mut left = plan.elements();
+    let mut left = tensor.elements();
     while left > 0 {
         let count = usize::try_from(left).unwrap_or(PIECE_ELEMENTS).min(PIECE_ELEMENTS);
         source.fill(&mut numbers[..count]);
         bytes.clear();
-        encode(plan.kind, &numbers[..count], &mut bytes);
+        encode(tensor.kind, &numbers[..count], &mut bytes);
         out.write_all(&bytes)?;
         progress.inc(bytes.len() as u64);
         left -= count as u64;
     }
-    let padding = padded_bytes(plan) - plan.bytes();
-    out.write_all(&[0; header::ALIGNMENT_BYTES][..usize::try_from(padding)?])?;
+    let padding = padded_bytes(tensor) - tensor.bytes;
+    out.write_all(&vec![0; usize::try_from(padding)?])?;
     progress.inc(padding);
     Ok(())
 }

@@ -44,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engine", &["planner", "worker-protocol"]),
     ("fuzz", &["dialect", "planner", "worker-protocol"]),
     ("gateway", &["dialect", "supervisor", "worker-protocol"]),
+    ("library", &["planner"]),
     ("llama-worker", &["engine", "planner", "worker-protocol"]),
     ("resident", &["gateway", "knowledge", "library", "planner", "supervisor", "worker-protocol"]),
     ("supervisor", &["planner", "worker-protocol"]),

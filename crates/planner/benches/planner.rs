@@ -1,5 +1,5 @@
-//! What decisions cost: a step of the batch planner, an event of the fleet, and a header of a real
-//! model's size.
+//! What decisions cost: a step of the batch planner, an event of the fleet, a header of a real
+//! model's size, and the plan of one.
 //!
 //! Run with `cargo bench -p planner`. Not here: whether the decisions are right (tests), and what a
 //! whole request costs (`resident bench`).
@@ -9,8 +9,11 @@ use std::{hint::black_box, time::Duration};
 use divan::Bencher;
 use planner::{
     batch::{Batch, Shape},
+    catalogue, fit,
     fleet::{Action, Event, Fleet, Model, RequestId, When, WorkerId},
-    gguf,
+    footprint::{self, Layout},
+    gguf::{self, Array, ElementType, Value},
+    machine, speed,
 };
 
 fn main() {
@@ -101,6 +104,38 @@ fn gguf_parse_150k_vocabulary(bencher: Bencher) {
     bencher
         .counter(divan::counter::BytesCount::of_slice(&header))
         .bench_local(|| gguf::parse(black_box(&header), file_bytes).expect("a whole header"));
+}
+
+/// From the bytes of a real model's header to its footprint, verdict and speed: what planning one
+/// local file costs beside reading it. It must stay under 5 ms.
+#[divan::bench(args = ["qwen3-8b", "qwen3-30b-a3b", "qwen3.6-27b"])]
+fn plan_from_header(bencher: Bencher, name: &str) {
+    let (bytes, file_bytes) = real_header(name);
+    let machine = machine::known("m4-16gb").expect("a known machine");
+    let budget = machine::budget(&machine, &machine::Reserve::default());
+    let layout = Layout { place: machine.place(), ..Layout::new(16_384, 9) };
+    bencher.bench_local(|| {
+        let header = gguf::parse(black_box(&bytes), file_bytes).expect("a whole header");
+        let judgement = fit::judge(&footprint::predict(&header, &layout), &budget);
+        (judgement, speed::estimate(&header, &machine, &layout, 0))
+    });
+}
+
+/// The header of a model of the catalogue with as large a vocabulary as its files have, and the
+/// length of its file.
+fn real_header(name: &str) -> (Vec<u8>, u64) {
+    let entry = catalogue::builtin().find(name).expect("a model of the catalogue");
+    let mut header = entry.header("Q4_K_M").expect("a recipe of llama.cpp");
+    let tokens = header.vocabulary_tokens();
+    for (key, word) in [("tokens", "token"), ("merges", "to ken")] {
+        let kept: Vec<Value> = (0..tokens).map(|id| Value::String(format!("{word}{id}"))).collect();
+        let element = ElementType::String;
+        let words = Array { element, len: tokens, place: 0..0, kept: Some(kept) };
+        header.metadata.insert(format!("tokenizer.ggml.{key}"), Value::Array(words));
+    }
+    let bytes = gguf::write::write(&header).expect("nothing was left out");
+    let file_bytes = bytes.len() as u64 + header.tensor_bytes();
+    (bytes, file_bytes)
 }
 
 fn running(streams: u32) -> Batch {

@@ -1,49 +1,91 @@
 //! Predicts from a header alone what a model needs in memory, item by item, with a reason each.
 //!
-//! Weights, caches and recurrent state are exact. Compute buffers depend on the build of llama.cpp
-//! and are upper bounds, checked against what the pinned build lays out on a CPU. What a GPU adds,
-//! projectors, drafts and prompt caches on the host are not predicted here. A worker that runs
-//! reports its real buffers, and those count more than anything here.
+//! Weights, caches and recurrent state are exact. Compute buffers depend on the build of llama.cpp;
+//! they are laid out here as the pinned build lays them out. An architecture that is not known
+//! here gets an upper bound that says so. A worker that runs reports its real buffers, and those
+//! count more than anything here.
+//!
+//! Not here: whether it fits (`fit`), how fast it is (`speed`).
 
+mod build;
+mod cache;
+mod cache_type;
+mod companions;
+mod compute;
 mod layers;
+mod process;
+mod recurrent;
+mod refusal;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use crate::gguf::Header;
 
-use layers::{Kind, kind, recurrent_bytes};
+pub use build::Build;
+pub use cache_type::CacheType;
+pub use companions::Companions;
+pub use refusal::{Refusal, check};
+pub use weights::{Weights, weights};
 
 /// How many positions of a step the worker may ask vectors or probabilities of, whatever the
 /// number of sequences.
 pub const OUTPUT_ROWS_MIN: u32 = 64;
 
-/// Bytes of one number in the caches of keys and values: half precision.
-const CACHE_NUMBER_BYTES: u64 = 2;
+/// Tokens that the worker computes in one step.
+pub const STEP_TOKENS: u32 = 512;
+
+/// Texts that an encoder takes in one step.
+pub const ENCODER_TEXTS: u32 = 64;
+
 /// Bytes of one number in recurrent state, compute buffers and outputs.
 const FLOAT_BYTES: u64 = 4;
-/// llama.cpp rounds contexts up to whole multiples of this many cells.
-const CELLS_MULTIPLE: u64 = 256;
-/// A token's text, score, entries in both directions and its merge: 284 to 288 bytes were measured
-/// with vocabularies of 128,000 to 262,000 tokens.
-const VOCABULARY_TOKEN_BYTES: u64 = 300;
-/// Code, libraries and stacks of a worker that has loaded nothing large; 11 MB were measured.
-const PROCESS_BYTES: u64 = 16 * 1024 * 1024;
-/// Inputs of a step and alignment: at most 2.2 MiB were measured beyond the formulas.
-const COMPUTE_REST_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How a model is to be loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
     /// Tokens the context holds, all sequences together.
     pub context_tokens: u32,
-    /// Sequences the context has, those for internal use included.
+    /// Sequences the context has, those for internal use included. They share one pool of cells.
     pub sequences_max: u32,
     /// Tokens computed in one step (llama.cpp's `n_ubatch`). Encoders take a whole context at once.
     pub step_tokens_max: u32,
+    /// Positions of a step that logits are computed for.
+    pub output_rows_max: u32,
+    /// How keys are kept.
+    pub keys: CacheType,
+    /// How values are kept.
+    pub values: CacheType,
+    /// What layers with a sliding window keep.
+    pub windows: Windows,
+    /// Whether attention is computed in one fused step instead of with a matrix of scores.
+    pub flash_attention: bool,
+    /// Where the layers lie.
+    pub place: Place,
+}
+
+impl Layout {
+    /// As Resident's worker loads a model on a processor.
+    #[must_use]
+    pub const fn new(context_tokens: u32, sequences_max: u32) -> Self {
+        let output_rows_max =
+            if sequences_max > OUTPUT_ROWS_MIN { sequences_max } else { OUTPUT_ROWS_MIN };
+        Self {
+            context_tokens,
+            sequences_max,
+            step_tokens_max: STEP_TOKENS,
+            output_rows_max,
+            keys: CacheType::F16,
+            values: CacheType::F16,
+            windows: Windows::Whole,
+            flash_attention: true,
+            place: Place::Processor,
+        }
+    }
 }
 
 /// Whether layers with a sliding window keep all cells or only those in the window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Windows {
     /// All of them (`swa_full`): sequences can be cut back to any earlier position.
     Whole,
@@ -51,11 +93,45 @@ pub enum Windows {
     Sliding,
 }
 
+/// Where a model's layers lie. The input layer lies in RAM in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// In RAM, computed by the processor.
+    Processor,
+    /// In RAM that a GPU reads as its own: Apple silicon.
+    SharedGpu,
+    /// In a GPU's own memory.
+    DiscreteGpu,
+}
+
+impl Place {
+    /// The memory that layers, caches and their compute buffers are in.
+    #[must_use]
+    pub const fn device(self) -> Device {
+        match self {
+            Self::Processor => Device::Ram,
+            Self::SharedGpu | Self::DiscreteGpu => Device::Gpu,
+        }
+    }
+}
+
+/// Which memory something lies in. With a GPU that shares RAM, both are the same memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Device {
+    /// The computer's memory.
+    Ram,
+    /// What the GPU allocates.
+    Gpu,
+}
+
 /// What a model needs, by item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Footprint {
     /// The parts, largest reason to care first: weights, caches, buffers, the process.
     pub items: Vec<Item>,
+    /// False when the architecture is not known here. Then the whole is an upper bound, made as if
+    /// every layer had full attention.
+    pub certain: bool,
 }
 
 /// One part of a footprint.
@@ -63,9 +139,11 @@ pub struct Footprint {
 pub struct Item {
     /// What needs the memory, for example `weights`.
     pub what: &'static str,
+    /// Which memory it lies in.
+    pub device: Device,
     /// How much, in bytes.
     pub bytes: u64,
-    /// Where the figure comes from, for a person to check.
+    /// The formula with its numbers, for a person to check.
     pub why: String,
 }
 
@@ -73,14 +151,24 @@ impl Footprint {
     /// All items together, in bytes.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
-        self.items.iter().fold(0, |sum: u64, item| sum.saturating_add(item.bytes))
+        sum_bytes(self.items.iter())
     }
 
-    /// The bytes of one item, zero when the model has none of it.
+    /// The bytes of the items of one kind, zero when the model has none of it.
     #[must_use]
     pub fn bytes_of(&self, what: &str) -> u64 {
-        self.items.iter().filter(|item| item.what == what).map(|item| item.bytes).sum()
+        sum_bytes(self.items.iter().filter(|item| item.what == what))
     }
+
+    /// The bytes of all items in one memory.
+    #[must_use]
+    pub fn bytes_on(&self, device: Device) -> u64 {
+        sum_bytes(self.items.iter().filter(|item| item.device == device))
+    }
+}
+
+fn sum_bytes<'a>(items: impl Iterator<Item = &'a Item>) -> u64 {
+    items.fold(0, |sum, item| sum.saturating_add(item.bytes))
 }
 
 /// The weights, as [`Item::what`] calls them.
@@ -93,227 +181,108 @@ pub const WINDOW_CACHE: &str = "sliding-window cache";
 pub const RECURRENT: &str = "recurrent state";
 /// What one step computes in.
 pub const COMPUTE: &str = "compute buffers";
+/// What a processor translates inputs of matrix products into.
+pub const SCRATCH: &str = "processor scratch";
 /// Where results of a step lie.
 pub const OUTPUTS: &str = "output buffer";
+/// Weights and buffers of a projector for images or sound.
+pub const PROJECTOR: &str = "projector";
+/// A small model that guesses ahead: its weights, cache and buffers.
+pub const DRAFT: &str = "draft model";
+/// LoRA adapters.
+pub const ADAPTERS: &str = "adapters";
+/// Prompts that are kept outside the cache for later.
+pub const PROMPT_CACHE: &str = "prompt cache";
 /// The process itself and its vocabulary.
 pub const PROCESS: &str = "process and vocabulary";
 
-/// What `header`'s model needs when it is loaded as `layout` says, with whole windows.
+/// What `header`'s model needs when it is loaded alone as `layout` says.
 #[must_use]
 pub fn predict(header: &Header, layout: &Layout) -> Footprint {
-    predict_with(header, layout, Windows::Whole)
+    predict_with(header, layout, &Companions::default())
 }
 
-/// As [`predict`], with a choice for layers that have a sliding window.
+/// As [`predict`], with everything that is loaded beside the model.
 #[must_use]
-pub fn predict_with(header: &Header, layout: &Layout, windows: Windows) -> Footprint {
-    let encodes = header.encodes();
-    let mut layout = *layout;
-    let mut items = vec![weights(header)];
-    if encodes {
-        layout.step_tokens_max = layout.step_tokens_max.max(layout.context_tokens);
-    } else {
-        items.extend(caches(header, &layout, windows));
-    }
-    items.push(compute(header, &layout, encodes));
-    items.push(outputs(header, &layout, encodes));
-    items.push(process(header));
+pub fn predict_with(header: &Header, layout: &Layout, companions: &Companions) -> Footprint {
+    predict_by(Build::default(), header, layout, companions)
+}
+
+/// As [`predict_with`], as another release of llama.cpp would lay it out.
+#[must_use]
+pub fn predict_by(
+    build: Build,
+    header: &Header,
+    layout: &Layout,
+    companions: &Companions,
+) -> Footprint {
+    let layout = of_model(header, layout);
+    let mut items = model_items(build, header, &layout);
+    items.extend(companions::items(build, companions, &layout));
+    items.push(process::process(header));
     items.retain(|item| item.bytes > 0);
-    Footprint { items }
+    Footprint { items, certain: layers::is_known(header.architecture()) }
 }
 
-fn weights(header: &Header) -> Item {
-    // llama.cpp uses every quantization in its file encoding, so the factor is one. Pages of the
-    // file that it repacks for the processor are given back.
-    let why = format!(
-        "{} tensors of {} weights, as they are in the file",
-        header.tensors.len(),
-        header.parameters()
-    );
-    Item { what: WEIGHTS, bytes: header.tensor_bytes(), why }
-}
-
-/// Source: llama-kv-cache.cpp, llama-kv-cache-iswa.cpp and llama-hparams.cpp.
-fn caches(header: &Header, layout: &Layout, windows: Windows) -> Vec<Item> {
-    let cells = context_cells(layout);
-    let mut full = Sum::default();
-    let mut sliding = Sum::default();
-    let mut recurrent = Sum::default();
-    let mut window_cells = cells;
-    for layer in 0..header.layers() {
-        match kind(header, layer) {
-            Kind::Full { numbers } => full.add(numbers),
-            Kind::Sliding { numbers, window } => {
-                window_cells = sliding_cells(layout, windows, window);
-                sliding.add(numbers);
-            }
-            Kind::Recurrent => recurrent.add(recurrent_bytes(header)),
-            Kind::Both { numbers } => {
-                full.add(numbers);
-                recurrent.add(recurrent_bytes(header));
-            }
-            Kind::None => {}
-        }
+/// Only the caches and the state of a model: what its tokens leave behind. Buffers are most of the
+/// work of [`predict`], so that whoever needs nothing else asks here.
+#[must_use]
+pub fn predict_state(header: &Header, layout: &Layout) -> Footprint {
+    let layers = layers::all(header);
+    let mut items = Vec::new();
+    if !header.encodes() {
+        items = cache::items(header, &layers, layout);
+        items.push(recurrent::item(header, &layers, layout));
+        items.retain(|item| item.bytes > 0);
     }
-    let cache = |what, sum: &Sum, cells: u64| Item {
-        what,
-        bytes: product(&[sum.total, CACHE_NUMBER_BYTES, cells]),
-        why: format!(
-            "{} layers, {} bytes a token in all of them, {cells} cells",
-            sum.layers,
-            sum.total.saturating_mul(CACHE_NUMBER_BYTES)
-        ),
-    };
-    let sequences = u64::from(layout.sequences_max);
-    vec![
-        cache(CACHE, &full, cells),
-        cache(WINDOW_CACHE, &sliding, window_cells),
-        Item {
-            what: RECURRENT,
-            bytes: product(&[recurrent.total, sequences]),
-            why: format!(
-                "{} layers, {} bytes a sequence in all of them, {sequences} sequences; it does \
-                 not grow with the context",
-                recurrent.layers, recurrent.total
-            ),
-        },
-    ]
+    Footprint { items, certain: layers::is_known(header.architecture()) }
 }
 
-/// A total over layers, and how many took part.
-#[derive(Default)]
-struct Sum {
-    layers: u64,
-    total: u64,
-}
-
-impl Sum {
-    fn add(&mut self, amount: u64) {
-        self.layers += 1;
-        self.total = self.total.saturating_add(amount);
+/// What the model itself needs, without the process.
+fn model_items(build: Build, header: &Header, layout: &Layout) -> Vec<Item> {
+    let layers = layers::all(header);
+    let mut items = weights::items(header, layout);
+    if !header.encodes() {
+        items.extend(cache::items(header, &layers, layout));
+        items.push(recurrent::item(header, &layers, layout));
     }
+    items.extend(compute::items(build, header, &layers, layout));
+    items.push(process::scratch(header, &layers, layout));
+    items.push(process::outputs(header, layout));
+    items
 }
 
-fn context_cells(layout: &Layout) -> u64 {
-    u64::from(layout.context_tokens).next_multiple_of(CELLS_MULTIPLE)
-}
-
-fn sliding_cells(layout: &Layout, windows: Windows, window: u64) -> u64 {
-    let all = context_cells(layout);
-    match windows {
-        Windows::Whole => all,
-        Windows::Sliding => {
-            let needed = product(&[window, layout.sequences_max.into()]);
-            let needed = needed.saturating_add(layout.step_tokens_max.into());
-            all.min(needed).next_multiple_of(CELLS_MULTIPLE)
-        }
+/// Encoders take a whole text in one step, whatever the layout says of steps, and give a vector
+/// for each of its tokens.
+fn of_model(header: &Header, layout: &Layout) -> Layout {
+    let mut layout = *layout;
+    if header.encodes() {
+        layout.step_tokens_max = layout.step_tokens_max.max(layout.context_tokens);
+        layout.output_rows_max = layout.step_tokens_max;
+        layout.sequences_max = layout.sequences_max.max(ENCODER_TEXTS);
     }
-}
-
-/// The widest moment of one step. An upper bound: llama.cpp reuses memory between the parts in ways
-/// that only laying out the graph can tell. It was at most 30 MiB above and never below what the
-/// pinned build lays out on a CPU, for eight models at 8,192 and 32,768 tokens.
-fn compute(header: &Header, layout: &Layout, encodes: bool) -> Item {
-    let step = u64::from(layout.step_tokens_max);
-    let width = header.arch_u64("embedding_length").unwrap_or(0);
-    let floats_a_token = |numbers: u64| product(&[FLOAT_BYTES, step, numbers]);
-    // Half precision, for every token of the step and every cell; one more for windows.
-    let masks = if encodes {
-        product(&[2, step, step])
-    } else if header.arch_u64("attention.sliding_window").unwrap_or(0) > 0 {
-        product(&[4, step, context_cells(layout)])
-    } else {
-        product(&[2, step, context_cells(layout)])
-    };
-    let residual = floats_a_token(width.saturating_mul(5));
-    let feed_forward = floats_a_token(feed_forward_numbers(header, width, encodes));
-    let attention = floats_a_token(attention_numbers(header));
-    let logits = if encodes {
-        0
-    } else {
-        let rows = output_rows(layout).min(step);
-        product(&[FLOAT_BYTES, header.vocabulary_tokens(), rows])
-            .saturating_add(floats_a_token(width))
-    };
-    let (peak, part) = [
-        (feed_forward, "the feed-forward network"),
-        (attention, "attention"),
-        (logits, "the logits"),
-    ]
-    .into_iter()
-    .max_by_key(|(bytes, _)| *bytes)
-    .unwrap_or((0, "nothing"));
-    let bytes = [masks, residual, peak, COMPUTE_REST_BYTES];
-    Item {
-        what: COMPUTE,
-        bytes: bytes.into_iter().fold(0, u64::saturating_add),
-        why: format!(
-            "{step} tokens a step: masks {masks}, residual stream {residual}, and {part}, the \
-             widest part, {peak}"
-        ),
-    }
-}
-
-/// Numbers a token needs inside the feed-forward network of one layer.
-fn feed_forward_numbers(header: &Header, width: u64, encodes: bool) -> u64 {
-    let widest = |suffix: &str| {
-        (0..header.layers()).filter_map(|layer| header.layer_u64(suffix, layer)).max().unwrap_or(0)
-    };
-    // Gate, up and their product; the networks of encoders have no gate.
-    let parts = if encodes { 1 } else { 3 };
-    let dense = product(&[parts, widest("feed_forward_length")]);
-    let expert = product(&[parts, widest("expert_feed_forward_length")]).saturating_add(width);
-    let experts = product(&[widest("expert_used_count"), expert]);
-    if experts > 0 { experts } else { dense }
-}
-
-/// Queries, keys, values and what attention gives, for one token of the widest layer.
-fn attention_numbers(header: &Header) -> u64 {
-    let widest = (0..header.layers()).map(|layer| layers::attention(header, layer));
-    widest
-        .map(|attention| {
-            let queries =
-                product(&[attention.heads, attention.key_width.max(attention.value_width)]);
-            let cached = product(&[
-                attention.heads_kv,
-                attention.key_width.saturating_add(attention.value_width),
-            ]);
-            queries.saturating_mul(2).saturating_add(cached)
-        })
-        .max()
-        .unwrap_or(0)
-}
-
-fn output_rows(layout: &Layout) -> u64 {
-    layout.sequences_max.max(OUTPUT_ROWS_MIN).into()
-}
-
-fn outputs(header: &Header, layout: &Layout, encodes: bool) -> Item {
-    let width = header.arch_u64("embedding_length").unwrap_or(0);
-    let (rows, numbers) = if encodes {
-        // llama.cpp reserves logits for encoders too, but nothing ever touches them.
-        (layout.step_tokens_max.into(), width)
-    } else {
-        (output_rows(layout), header.vocabulary_tokens())
-    };
-    Item {
-        what: OUTPUTS,
-        bytes: product(&[FLOAT_BYTES, rows, numbers]),
-        why: format!("{rows} rows of {numbers} numbers"),
-    }
-}
-
-fn process(header: &Header) -> Item {
-    let tokens = header.vocabulary_tokens();
-    let vocabulary = product(&[tokens, VOCABULARY_TOKEN_BYTES]);
-    Item {
-        what: PROCESS,
-        bytes: PROCESS_BYTES.saturating_add(vocabulary),
-        why: format!("{PROCESS_BYTES} for the process, {vocabulary} for {tokens} tokens"),
-    }
+    layout
 }
 
 /// A product that stays at the largest number rather than wrap: a header may say anything.
 fn product(factors: &[u64]) -> u64 {
     factors.iter().fold(1, |product: u64, factor| product.saturating_mul(*factor))
+}
+
+/// A sum that stays at the largest number rather than wrap.
+fn sum(parts: &[u64]) -> u64 {
+    parts.iter().fold(0, |sum: u64, part| sum.saturating_add(*part))
+}
+
+/// A count with separated thousands, for the formulas: `32,768`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }

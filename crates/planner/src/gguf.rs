@@ -9,6 +9,8 @@ mod check;
 mod cursor;
 mod limits;
 mod read;
+pub mod split;
+pub mod write;
 mod tensor_type;
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,7 @@ mod value;
 
 use std::collections::BTreeMap;
 
+pub use limits::{HEADER_BYTES_MAX, TENSORS_MAX};
 pub use tensor_type::TensorType;
 pub use value::{Array, ElementType, Value};
 
@@ -291,11 +294,14 @@ impl Header {
         !causal || ENCODERS.contains(&self.architecture())
     }
 
-    /// Whether this is a model of its own, and not a projector, adapter or vocabulary for one.
+    /// Whether this is a model of its own, and not a projector, adapter, vocabulary or further part
+    /// of one.
     #[must_use]
     pub fn is_model(&self) -> bool {
         let companion = self.str("general.type").is_some_and(|kind| COMPANIONS.contains(&kind));
-        !companion && self.architecture() != "clip" && !self.tensors.is_empty()
+        let is_further_part = split::part_index(self) > 0;
+        let has_weights = !self.tensors.is_empty() && !is_further_part;
+        !companion && self.architecture() != "clip" && has_weights
     }
 
     /// When the model is split over several files: how many.

@@ -3,7 +3,14 @@
 //! Everything here is pure: values in, decisions out. No file, no clock, no randomness, no thread;
 //! the caller reads the files and tells the time. `clippy.toml` beside this crate enforces it.
 pub mod batch;
+pub mod catalogue;
+pub mod fit;
 pub mod fleet;
 pub mod footprint;
 pub mod gguf;
+pub mod machine;
+pub mod quality;
+pub mod recipe;
+pub mod speed;
+pub mod tensors;
 pub mod threads;

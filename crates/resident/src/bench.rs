@@ -17,6 +17,7 @@
 //! Not here: benches of pure parts, which stand in their crates and run with `cargo bench`.
 
 mod busy;
+mod calibrate;
 mod client;
 mod command;
 mod cores;
@@ -103,6 +104,12 @@ async fn measure_speed(bench: &Bench) -> anyhow::Result<()> {
     terminal::note("measuring what the hub adds");
     let added = latency::measure(&hub, &mut prompts).await?;
     let memory_after = hub.memory().await?;
+    match calibrate::store(&settings.data_dir, &subject, &plan, &pairs) {
+        Ok(told) => terminal::note(told),
+        Err(error) => {
+            terminal::note(format_args!("`resident plan` learns nothing from this: {error:#}"))
+        }
+    }
     let outcome = report::Outcome::new(subject, &plan, pairs, added, memory_idle, memory_after);
     if bench.effort.json {
         return terminal::json(&outcome);

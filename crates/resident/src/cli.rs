@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 
-use crate::{bench, duration, exit, models, size};
+use crate::{bench, duration, exit, models, plan, size};
 
 /// Resident (常驻): a private AI hub on your own computer.
 ///
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Ps(Ps),
     /// Take a model out of memory
     Stop(Stop),
+    /// Say what fits this machine, how well and how fast, before anything is downloaded
+    Plan(Box<plan::Plan>),
     /// Measure a model through the hub, beside a plain loop over llama.cpp
     Bench(Box<bench::Bench>),
 }

@@ -110,7 +110,7 @@ fn machine() -> anyhow::Result<Machine> {
 
 /// Physical memory, or the container's limit where that is less; `None` where the system does not
 /// say.
-fn memory_bytes() -> Option<u64> {
+pub(crate) fn memory_bytes() -> Option<u64> {
     let mut system = sysinfo::System::new().ok()?;
     system.refresh_memory();
     let container_bytes = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);

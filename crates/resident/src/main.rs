@@ -5,14 +5,17 @@
 //! (`terminal`). Not here: HTTP service (`gateway`), processes (`supervisor`), decisions (`planner`).
 
 mod bench;
+mod calibration;
 mod cli;
 mod client;
 mod config;
 mod duration;
 mod exit;
+mod hardware;
 mod limits;
 mod ls;
 mod models;
+mod plan;
 mod ps;
 mod run;
 mod serve;
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Command::Show(arguments) => show::show(arguments),
         Command::Ps(arguments) => ps::ps(arguments),
         Command::Stop(arguments) => stop::stop(arguments),
+        Command::Plan(arguments) => plan::run(arguments),
         Command::Bench(bench) => bench::run(bench),
     };
     match done {

@@ -179,7 +179,7 @@ fn model(found: Found) -> supervisor::Model {
 }
 
 /// The worker's program: the one that was named, else the one beside this program.
-fn worker(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub(crate) fn worker(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     let file_name = format!("{WORKER_NAME}{}", std::env::consts::EXE_SUFFIX);
     let path = match named {
         Some(path) => path.to_owned(),

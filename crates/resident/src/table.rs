@@ -40,6 +40,25 @@ impl Table {
         lines
     }
 
+    /// The table in Markdown, headings first. What would end a cell is escaped.
+    pub(crate) fn markdown(&self) -> Vec<String> {
+        let line = |cells: &[String]| {
+            let cells = (0..self.columns.len()).map(|at| cells.get(at).map_or("", String::as_str));
+            let cells: Vec<String> = cells.map(|cell| cell.replace('|', "\\|")).collect();
+            format!("| {} |", cells.join(" | "))
+        };
+        let headings: Vec<String> =
+            self.columns.iter().map(|(heading, _)| (*heading).to_owned()).collect();
+        let rules = self.columns.iter().map(|(_, align)| match align {
+            Align::Left => "---",
+            Align::Right => "--:",
+        });
+        let mut lines = vec![line(&headings)];
+        lines.push(format!("| {} |", rules.collect::<Vec<_>>().join(" | ")));
+        lines.extend(self.rows.iter().map(|row| line(row)));
+        lines
+    }
+
     fn width(&self, at: usize) -> usize {
         let heading = self.columns[at].0.chars().count();
         let cells = self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
@@ -62,6 +81,17 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn markdown_keeps_its_cells_apart() {
+        let mut table = Table::new(&[("NAME", Align::Left), ("SIZE", Align::Right)]);
+        table.row(vec!["a|b".into(), "1".into()]);
+        table.row(vec!["c".into()]);
+        assert_eq!(
+            table.markdown(),
+            ["| NAME | SIZE |", "| --- | --: |", "| a\\|b | 1 |", "| c |  |"]
+        );
+    }
 
     #[test]
     fn columns_stand_under_each_other() {

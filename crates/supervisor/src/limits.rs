@@ -11,9 +11,9 @@ pub const CONTEXT_TOKENS_DEFAULT: u32 = 16_384;
 /// Tokens a worker computes in one step; the footprint's compute buffers follow from it.
 pub const STEP_TOKENS_MAX: u32 = 512;
 
-/// Bytes of a header that are read before the file counts as hostile. The largest honest headers
-/// hold a vocabulary of 260,000 tokens with merges, some 20 MB.
-pub const HEADER_BYTES_MAX: usize = 256 << 20;
+/// Bytes of a header that are read before the file counts as hostile: what the planner accepts. The
+/// largest honest headers hold a vocabulary of 260,000 tokens with merges, some 20 MB.
+pub const HEADER_BYTES_MAX: usize = planner::gguf::HEADER_BYTES_MAX as usize;
 
 /// Bytes of a header that are read first; enough for a model without a vocabulary.
 pub const HEADER_BYTES_FIRST: usize = 1 << 20;

@@ -1,14 +1,11 @@
-//! Writes the header of a made model: its metadata and its table of tensors.
+//! The metadata of a made model, in the order in which it is written.
+
+use planner::gguf::{Array, ElementType, Value};
 
 use super::{
-    Quantization,
     shape::{Architecture, Shape},
-    tensors::Plan,
     vocabulary::{self, Vocabulary},
 };
-
-/// Every tensor begins at a multiple of this, the format's default.
-pub(crate) const ALIGNMENT_BYTES: usize = 32;
 
 /// ChatML: what most of the models imitated here speak.
 const CHAT_TEMPLATE: &str = "{%- for message in messages -%}\
@@ -16,37 +13,21 @@ const CHAT_TEMPLATE: &str = "{%- for message in messages -%}\
 {%- endfor -%}\
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}";
 
-/// The bytes in front of the tensor data, padded to the alignment.
-pub(crate) fn header(
-    shape: &Shape,
-    quantization: Quantization,
-    seed: u64,
-    plans: &[Plan],
-) -> Vec<u8> {
-    let mut keys = Keys::default();
-    general(&mut keys, shape, quantization, seed);
-    figures(&mut keys, shape);
-    tokenizer(&mut keys, shape);
+/// Kinds of text that BERT's embeddings tell apart.
+const TOKEN_TYPES: u32 = 2;
 
-    let mut bytes = b"GGUF".to_vec();
-    bytes.extend(3_u32.to_le_bytes());
-    bytes.extend((plans.len() as u64).to_le_bytes());
-    bytes.extend(keys.count.to_le_bytes());
-    bytes.extend(keys.bytes);
-    let mut offset: u64 = 0;
-    for plan in plans {
-        text(&mut bytes, &plan.name);
-        bytes.extend(u32::try_from(plan.dimensions.len()).unwrap_or(0).to_le_bytes());
-        plan.dimensions.iter().for_each(|dimension| bytes.extend(dimension.to_le_bytes()));
-        bytes.extend(plan.kind.number().to_le_bytes());
-        bytes.extend(offset.to_le_bytes());
-        offset += plan.bytes().next_multiple_of(ALIGNMENT_BYTES as u64);
-    }
-    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT_BYTES), 0);
-    bytes
+/// All metadata. `file_type` is llama.cpp's number for the encoding.
+pub(crate) fn metadata(shape: &Shape, file_type: u32, seed: u64) -> Vec<(String, Value)> {
+    let mut keys = Keys::default();
+    general(&mut keys, shape, file_type, seed);
+    // The architecture is there already, and the tokenizer's keys come behind.
+    let own = format!("{}.", shape.architecture.name());
+    keys.pairs.extend(figures(shape).into_iter().filter(|(key, _)| key.starts_with(&own)));
+    tokenizer(&mut keys, shape);
+    keys.pairs
 }
 
-fn general(keys: &mut Keys, shape: &Shape, quantization: Quantization, seed: u64) {
+fn general(keys: &mut Keys, shape: &Shape, file_type: u32, seed: u64) {
     keys.text("general.architecture", shape.architecture.name());
     keys.text("general.type", "model");
     keys.text("general.name", &format!("{} with random weights, seed {seed}", shape.name));
@@ -54,12 +35,14 @@ fn general(keys: &mut Keys, shape: &Shape, quantization: Quantization, seed: u64
         "general.description",
         "random weights in a real shape, for measuring; it says nothing",
     );
-    keys.u32("general.file_type", quantization.file_type());
+    keys.u32("general.file_type", file_type);
     keys.u32("general.quantization_version", 2);
 }
 
-/// What llama.cpp asks for under the architecture's name.
-fn figures(keys: &mut Keys, shape: &Shape) {
+/// What the tensors follow from: the architecture, and what llama.cpp asks for under its name.
+pub(crate) fn figures(shape: &Shape) -> Vec<(String, Value)> {
+    let mut keys = Keys::default();
+    keys.text("general.architecture", shape.architecture.name());
     let key = |suffix: &str| format!("{}.{suffix}", shape.architecture.name());
     keys.u32(&key("block_count"), shape.layers);
     keys.u32(&key("context_length"), shape.context);
@@ -70,6 +53,7 @@ fn figures(keys: &mut Keys, shape: &Shape) {
     if shape.architecture == Architecture::Bert {
         keys.f32(&key("attention.layer_norm_epsilon"), 1e-12);
         keys.bool(&key("attention.causal"), false);
+        keys.u32("tokenizer.ggml.token_type_count", TOKEN_TYPES);
     } else {
         keys.u32(&key("attention.head_count_kv"), shape.heads_kv);
         keys.u32(&key("attention.key_length"), shape.head_width);
@@ -89,12 +73,13 @@ fn figures(keys: &mut Keys, shape: &Shape) {
     if let Some(pooling) = shape.pooling {
         keys.u32(&key("pooling_type"), pooling as u32);
     }
+    keys.pairs
 }
 
 fn tokenizer(keys: &mut Keys, shape: &Shape) {
     let vocabulary = if shape.architecture == Architecture::Bert {
         keys.text("tokenizer.ggml.model", "bert");
-        keys.u32("tokenizer.ggml.token_type_count", 2);
+        keys.u32("tokenizer.ggml.token_type_count", TOKEN_TYPES);
         vocabulary::word_piece(shape.vocabulary)
     } else {
         keys.text("tokenizer.ggml.model", "gpt2");
@@ -104,68 +89,55 @@ fn tokenizer(keys: &mut Keys, shape: &Shape) {
         vocabulary::byte_level(shape.vocabulary)
     };
     let Vocabulary { tokens, types, merges, special } = vocabulary;
-    keys.texts("tokenizer.ggml.tokens", &tokens);
+    keys.texts("tokenizer.ggml.tokens", tokens);
     keys.i32s("tokenizer.ggml.token_type", &types);
     if !merges.is_empty() || shape.architecture != Architecture::Bert {
-        keys.texts("tokenizer.ggml.merges", &merges);
+        keys.texts("tokenizer.ggml.merges", merges);
     }
     for (name, id) in special {
         keys.u32(&format!("tokenizer.ggml.{name}"), id);
     }
 }
 
-/// Metadata as it is written, and how many keys that are.
+/// Metadata in order.
 #[derive(Default)]
 struct Keys {
-    bytes: Vec<u8>,
-    count: u64,
+    pairs: Vec<(String, Value)>,
 }
 
 impl Keys {
-    fn key(&mut self, key: &str, type_number: u32) {
-        self.count += 1;
-        text(&mut self.bytes, key);
-        self.bytes.extend(type_number.to_le_bytes());
+    fn push(&mut self, key: &str, value: Value) {
+        self.pairs.push((key.to_owned(), value));
     }
 
     fn u32(&mut self, key: &str, value: u32) {
-        self.key(key, 4);
-        self.bytes.extend(value.to_le_bytes());
+        self.push(key, Value::Unsigned(value.into()));
     }
 
     fn f32(&mut self, key: &str, value: f32) {
-        self.key(key, 6);
-        self.bytes.extend(value.to_le_bytes());
+        self.push(key, Value::Float(value.into()));
     }
 
     fn bool(&mut self, key: &str, value: bool) {
-        self.key(key, 7);
-        self.bytes.push(value.into());
+        self.push(key, Value::Bool(value));
     }
 
     fn text(&mut self, key: &str, value: &str) {
-        self.key(key, 8);
-        text(&mut self.bytes, value);
+        self.push(key, Value::String(value.to_owned()));
     }
 
-    fn array(&mut self, key: &str, element_type_number: u32, len: usize) {
-        self.key(key, 9);
-        self.bytes.extend(element_type_number.to_le_bytes());
-        self.bytes.extend((len as u64).to_le_bytes());
+    fn array(&mut self, key: &str, element: ElementType, kept: Vec<Value>) {
+        let len = kept.len() as u64;
+        self.push(key, Value::Array(Array { element, len, place: 0..0, kept: Some(kept) }));
     }
 
-    fn texts(&mut self, key: &str, values: &[String]) {
-        self.array(key, 8, values.len());
-        values.iter().for_each(|value| text(&mut self.bytes, value));
+    fn texts(&mut self, key: &str, values: Vec<String>) {
+        let values = values.into_iter().map(Value::String).collect();
+        self.array(key, ElementType::String, values);
     }
 
     fn i32s(&mut self, key: &str, values: &[i32]) {
-        self.array(key, 5, values.len());
-        values.iter().for_each(|value| self.bytes.extend(value.to_le_bytes()));
+        let values = values.iter().map(|value| Value::Signed((*value).into())).collect();
+        self.array(key, ElementType::I32, values);
     }
-}
-
-fn text(bytes: &mut Vec<u8>, text: &str) {
-    bytes.extend((text.len() as u64).to_le_bytes());
-    bytes.extend(text.as_bytes());
 }

@@ -1,12 +1,19 @@
-//! The tensors of each architecture: name, dimensions and how wide their random numbers spread.
+//! What is written for each tensor: its encoding, and how wide its random numbers spread.
 //!
-//! Names and dimensions are those that llama.cpp's loader asks for (`src/models/*.cpp` there).
+//! Which tensors there are is `planner::tensors`' part, how recipes of llama.cpp encode them
+//! `planner::recipe`'s.
 
-use planner::gguf::TensorType;
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use planner::{
+    gguf::{self, TensorType, Value},
+    recipe, tensors,
+};
 
 use super::{
-    Quantization,
-    shape::{Architecture, Experts, Shape},
+    Encoding, Quantization, header,
+    shape::{Architecture, Shape},
 };
 
 /// What the numbers of a tensor are.
@@ -21,146 +28,56 @@ pub(crate) enum Content {
 /// One tensor to be written.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
-    pub(crate) name: String,
-    /// Elements by dimension, the contiguous one first.
-    pub(crate) dimensions: Vec<u64>,
+    pub(crate) tensor: gguf::Tensor,
     pub(crate) content: Content,
-    pub(crate) kind: TensorType,
-}
-
-impl Plan {
-    pub(crate) fn elements(&self) -> u64 {
-        self.dimensions.iter().product()
-    }
-
-    pub(crate) fn bytes(&self) -> u64 {
-        // `choose` gives no type whose blocks do not fit the rows.
-        self.kind.bytes(self.elements()).unwrap_or(0)
-    }
 }
 
 /// All tensors of `shape`, in the order of the file.
-pub(crate) fn plan(shape: &Shape, quantization: Quantization) -> Vec<Plan> {
-    let mut list = List { plans: Vec::new(), quantization, tied: shape.tied };
-    match shape.architecture {
-        Architecture::Bert => encoder(&mut list, shape),
-        Architecture::Llama
-        | Architecture::Qwen3
-        | Architecture::Qwen3moe
-        | Architecture::Gemma3 => decoder(&mut list, shape),
-    }
-    list.plans
-}
-
-struct List {
-    plans: Vec<Plan>,
-    quantization: Quantization,
-    tied: bool,
-}
-
-impl List {
-    /// A matrix that is multiplied with. Dividing by the root of the inputs keeps what comes out as
-    /// large as what goes in, whatever the width.
-    fn matrix(&mut self, name: impl Into<String>, dimensions: &[u32]) {
-        let deviation = 1.0 / root(dimensions[0]);
-        self.random(name.into(), dimensions, deviation);
-    }
-
-    fn random(&mut self, name: String, dimensions: &[u32], deviation: f32) {
-        let kind = self.choose(&name, dimensions);
-        self.push(name, dimensions, Content::Random(deviation), kind);
-    }
-
-    /// Numbers that are never quantized: small, and read as floats by llama.cpp.
-    fn floats(&mut self, name: impl Into<String>, dimensions: &[u32], content: Content) {
-        self.push(name.into(), dimensions, content, TensorType::F32);
-    }
-
-    fn norm(&mut self, name: impl Into<String>, width: u32) {
-        self.floats(name, &[width], Content::Constant(1.0));
-    }
-
-    fn push(&mut self, name: String, dimensions: &[u32], content: Content, kind: TensorType) {
-        let dimensions = dimensions.iter().map(|dimension| u64::from(*dimension)).collect();
-        self.plans.push(Plan { name, dimensions, content, kind });
-    }
-
-    /// The type of a matrix. As in llama.cpp's own recipes, the output matrix keeps more bits than
-    /// the rest at 4 bits; there it is Q6_K, here Q8_0, which needs no quantizer.
-    fn choose(&self, name: &str, dimensions: &[u32]) -> TensorType {
-        let is_output = name == "output.weight" || (self.tied && name == "token_embd.weight");
-        let wanted = match self.quantization {
-            Quantization::F32 => TensorType::F32,
-            Quantization::F16 => TensorType::F16,
-            Quantization::Q4_0 if !is_output => TensorType::Q4_0,
-            Quantization::Q4_0 | Quantization::Q8_0 => TensorType::Q8_0,
-        };
-        let whole_blocks = u64::from(dimensions[0]).is_multiple_of(wanted.block_elements());
-        if whole_blocks { wanted } else { TensorType::F16 }
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "widths are far below 2^24")]
-fn root(number: u32) -> f32 {
-    (number as f32).sqrt()
-}
-
-fn decoder(list: &mut List, shape: &Shape) {
-    list.random("token_embd.weight".into(), &[shape.width, shape.vocabulary], embedding(shape));
-    for layer in 0..shape.layers {
-        attention(list, shape, layer);
-        let block = |part: &str| format!("blk.{layer}.{part}.weight");
-        list.norm(block("ffn_norm"), shape.width);
-        match shape.experts {
-            Some(experts) => mixture(list, shape.width, experts, layer),
-            None => {
-                list.matrix(block("ffn_gate"), &[shape.width, shape.feed_forward]);
-                list.matrix(block("ffn_up"), &[shape.width, shape.feed_forward]);
-                list.matrix(block("ffn_down"), &[shape.feed_forward, shape.width]);
-            }
+///
+/// # Errors
+/// When the figures of the shape do not give tensors, which a test of all shapes excludes.
+pub(crate) fn plan(shape: &Shape, encoding: Encoding) -> anyhow::Result<Vec<Plan>> {
+    let metadata: BTreeMap<String, Value> = header::figures(shape).into_iter().collect();
+    let options = tensors::Options { tied: shape.tied, rotary_table: false };
+    let shapes = tensors::list(&metadata, &options)
+        .with_context(|| format!("the shape {} is wrong", shape.name))?;
+    let types = match encoding {
+        Encoding::Own(quantization) => {
+            shapes.iter().map(|tensor| choose(shape, tensor, quantization)).collect()
         }
-        if shape.architecture == Architecture::Gemma3 {
-            list.norm(block("post_ffw_norm"), shape.width);
+        Encoding::Recipe(recipe) => {
+            recipe::types(&metadata, &shapes, recipe, recipe::Conditions::default())
         }
-    }
-    list.norm("output_norm.weight", shape.width);
-    if !shape.tied {
-        list.matrix("output.weight", &[shape.width, shape.vocabulary]);
-    }
+    };
+    let contents = shapes.iter().map(|tensor| content(shape, tensor));
+    let placed = recipe::place(&shapes, &types).into_iter().zip(contents);
+    Ok(placed.map(|(tensor, content)| Plan { tensor, content }).collect())
 }
 
-/// How wide token vectors spread. With tied matrices a token's own vector, still in the residual
-/// stream, votes for the same token again, and greedy output could be one token for ever. Gemma
-/// multiplies what it reads by the root of the width, so there the vectors must be much shorter
-/// than what the layers add.
-fn embedding(shape: &Shape) -> f32 {
-    match shape.architecture {
-        Architecture::Gemma3 => root(2 * shape.layers) / (root(shape.width) * root(shape.width)),
-        Architecture::Llama | Architecture::Qwen3 | Architecture::Qwen3moe | Architecture::Bert => {
-            1.0 / root(shape.width)
-        }
-    }
+/// Numbers that are never quantized: small, and read as floats by llama.cpp. The router among them:
+/// a small error in it sends a token to another expert.
+fn stays_float(tensor: &tensors::Shape) -> bool {
+    let kept = ["ffn_gate_inp", "position_embd", "token_types"];
+    tensor.dimensions.len() == 1 || kept.iter().any(|part| tensor.name.contains(part))
 }
 
-fn attention(list: &mut List, shape: &Shape, layer: u32) {
-    let block = |part: &str| format!("blk.{layer}.{part}.weight");
-    let queries = shape.heads * shape.head_width;
-    let keys = shape.heads_kv * shape.head_width;
-    list.norm(block("attn_norm"), shape.width);
-    list.matrix(block("attn_q"), &[shape.width, queries]);
-    list.matrix(block("attn_k"), &[shape.width, keys]);
-    list.matrix(block("attn_v"), &[shape.width, keys]);
-    if shape.architecture != Architecture::Llama {
-        list.norm(block("attn_q_norm"), shape.head_width);
-        list.norm(block("attn_k_norm"), shape.head_width);
+/// The type of a tensor in the encodings written here. As in llama.cpp's own recipes, the output
+/// matrix keeps more bits than the rest at 4 bits; there it is Q6_K, here Q8_0, which needs no
+/// quantizer.
+fn choose(shape: &Shape, tensor: &tensors::Shape, quantization: Quantization) -> TensorType {
+    if stays_float(tensor) {
+        return TensorType::F32;
     }
-    let deviation = ATTENTION_SHARE / root(queries);
-    list.random(block("attn_output"), &[queries, shape.width], deviation);
-    if shape.architecture == Architecture::Gemma3 {
-        // This norm undoes the scale of the matrix before it, so it must carry the share itself.
-        let share = Content::Constant(ATTENTION_SHARE);
-        list.floats(block("post_attention_norm"), &[shape.width], share);
-    }
+    let is_output =
+        tensor.name == "output.weight" || (shape.tied && tensor.name == "token_embd.weight");
+    let wanted = match quantization {
+        Quantization::F32 => TensorType::F32,
+        Quantization::F16 => TensorType::F16,
+        Quantization::Q4_0 if !is_output => TensorType::Q4_0,
+        Quantization::Q4_0 | Quantization::Q8_0 => TensorType::Q8_0,
+    };
+    let whole_blocks = tensor.dimensions[0].is_multiple_of(wanted.block_elements());
+    if whole_blocks { wanted } else { TensorType::F16 }
 }
 
 /// How much attention adds to the residual stream beside the feed-forward network. Random
@@ -168,43 +85,47 @@ fn attention(list: &mut List, shape: &Shape, layer: u32) {
 /// partner it would make greedy output repeat one token.
 const ATTENTION_SHARE: f32 = 0.25;
 
-fn mixture(list: &mut List, width: u32, experts: Experts, layer: u32) {
-    let block = |part: &str| format!("blk.{layer}.{part}.weight");
-    // The router is never quantized: a small error in it sends a token to another expert.
-    let router = Content::Random(1.0 / root(width));
-    list.floats(block("ffn_gate_inp"), &[width, experts.total], router);
-    list.matrix(block("ffn_gate_exps"), &[width, experts.feed_forward, experts.total]);
-    list.matrix(block("ffn_up_exps"), &[width, experts.feed_forward, experts.total]);
-    list.matrix(block("ffn_down_exps"), &[experts.feed_forward, width, experts.total]);
+fn content(shape: &Shape, tensor: &tensors::Shape) -> Content {
+    let name = tensor.name.as_str();
+    let inputs = tensor.dimensions[0];
+    if name.ends_with(".bias") {
+        return Content::Constant(0.0);
+    }
+    // This norm undoes the scale of the matrix before it, so it must carry the share itself.
+    if name.ends_with("post_attention_norm.weight") {
+        return Content::Constant(ATTENTION_SHARE);
+    }
+    if name.ends_with("_norm.weight") {
+        return Content::Constant(1.0);
+    }
+    if matches!(name, "token_embd.weight" | "position_embd.weight" | "token_types.weight") {
+        return Content::Random(embedding(shape));
+    }
+    if name.ends_with("attn_output.weight") && shape.architecture != Architecture::Bert {
+        return Content::Random(ATTENTION_SHARE / root(inputs));
+    }
+    // Dividing by the root of the inputs keeps what comes out as large as what goes in, whatever
+    // the width.
+    Content::Random(1.0 / root(inputs))
 }
 
-fn encoder(list: &mut List, shape: &Shape) {
-    let deviation = embedding(shape);
-    list.random("token_embd.weight".into(), &[shape.width, shape.vocabulary], deviation);
-    let random = Content::Random(deviation);
-    list.floats("position_embd.weight", &[shape.width, shape.context], random);
-    list.floats("token_types.weight", &[shape.width, 2], random);
-    encoder_norm(list, "token_embd_norm", shape.width);
-    for layer in 0..shape.layers {
-        let block = |part: &str| format!("blk.{layer}.{part}");
-        for part in ["attn_q", "attn_k", "attn_v", "attn_output"] {
-            biased(list, &block(part), &[shape.width, shape.width]);
+/// How wide token vectors spread. With tied matrices a token's own vector, still in the residual
+/// stream, votes for the same token again, and greedy output could be one token for ever. Gemma
+/// multiplies what it reads by the root of the width, so there the vectors must be much shorter
+/// than what the layers add.
+fn embedding(shape: &Shape) -> f32 {
+    let width = u64::from(shape.width);
+    match shape.architecture {
+        Architecture::Gemma3 => root(2 * u64::from(shape.layers)) / (root(width) * root(width)),
+        Architecture::Llama | Architecture::Qwen3 | Architecture::Qwen3moe | Architecture::Bert => {
+            1.0 / root(width)
         }
-        encoder_norm(list, &block("attn_output_norm"), shape.width);
-        biased(list, &block("ffn_up"), &[shape.width, shape.feed_forward]);
-        biased(list, &block("ffn_down"), &[shape.feed_forward, shape.width]);
-        encoder_norm(list, &block("layer_output_norm"), shape.width);
     }
 }
 
-fn biased(list: &mut List, name: &str, dimensions: &[u32; 2]) {
-    list.matrix(format!("{name}.weight"), dimensions);
-    list.floats(format!("{name}.bias"), &dimensions[1..], Content::Constant(0.0));
-}
-
-fn encoder_norm(list: &mut List, name: &str, width: u32) {
-    list.norm(format!("{name}.weight"), width);
-    list.floats(format!("{name}.bias"), &[width], Content::Constant(0.0));
+#[expect(clippy::cast_precision_loss, reason = "widths are far below 2^24")]
+fn root(number: u64) -> f32 {
+    (number as f32).sqrt()
 }
 
 #[cfg(test)]
@@ -212,9 +133,13 @@ mod tests {
     use super::*;
     use crate::make_model::shape::{self, find};
 
+    const OWN: [Quantization; 4] =
+        [Quantization::F32, Quantization::F16, Quantization::Q8_0, Quantization::Q4_0];
+
     fn parameters(name: &str, architecture: Architecture) -> u64 {
         let shape = find(architecture, name).unwrap();
-        plan(&shape, Quantization::F16).iter().map(Plan::elements).sum()
+        let plans = plan(&shape, Encoding::Own(Quantization::F16)).unwrap();
+        plans.iter().map(|plan| plan.tensor.elements()).sum()
     }
 
     #[test]
@@ -251,7 +176,8 @@ mod tests {
             ("mistral-7b-v0.3", Architecture::Llama, 7_701_807_104),
         ] {
             let shape = find(architecture, name).unwrap();
-            let bytes: u64 = plan(&shape, Quantization::Q8_0).iter().map(Plan::bytes).sum();
+            let plans = plan(&shape, Encoding::Own(Quantization::Q8_0)).unwrap();
+            let bytes: u64 = plans.iter().map(|plan| plan.tensor.bytes).sum();
             assert_eq!(bytes, recipe, "{name}");
         }
     }
@@ -259,11 +185,9 @@ mod tests {
     #[test]
     fn every_tensor_of_every_shape_is_whole_blocks() {
         for shape in shape::SHAPES {
-            for quantization in
-                [Quantization::F32, Quantization::F16, Quantization::Q8_0, Quantization::Q4_0]
-            {
-                for tensor in plan(&shape, quantization) {
-                    assert!(tensor.bytes() > 0, "{} {}", shape.name, tensor.name);
+            for quantization in OWN {
+                for plan in plan(&shape, Encoding::Own(quantization)).unwrap() {
+                    assert!(plan.tensor.bytes > 0, "{} {}", shape.name, plan.tensor.name);
                 }
             }
         }

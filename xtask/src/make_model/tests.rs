@@ -6,7 +6,7 @@ use super::*;
 
 fn arguments(folder: &Path, arch: Architecture, like: &str, quant: &str) -> Arguments {
     Arguments {
-        arch,
+        arch: Some(arch),
         like: like.to_owned(),
         layers: None,
         quant: quant.to_owned(),
@@ -108,11 +108,67 @@ fn layers_can_be_fewer_than_the_real_ones() {
 #[test]
 fn a_failure_leaves_the_old_file_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
-    let mut arguments = arguments(folder.path(), Architecture::Qwen3, "tiny", "q4_k_m");
+    let mut arguments = arguments(folder.path(), Architecture::Qwen3, "tiny", "ud-q4_k_xl");
     arguments.header_only = true;
     fs::write(&arguments.out, "old").unwrap();
     let message = run(&arguments).unwrap_err().to_string();
-    assert!(message.contains("--header-only knows"), "{message}");
+    assert!(message.contains("--header-only knows no quantization `ud-q4_k_xl`"), "{message}");
     assert_eq!(fs::read(&arguments.out).unwrap(), b"old");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn headers_know_every_recipe_and_every_model_of_the_catalogue() {
+    let folder = tempfile::tempdir().unwrap();
+    let header = |like: &str, arch: Option<Architecture>, quant: &str| {
+        let arguments = Arguments {
+            arch,
+            header_only: true,
+            ..arguments(folder.path(), Architecture::Qwen3, like, quant)
+        };
+        run(&arguments).unwrap();
+        let file_bytes = fs::metadata(&arguments.out).unwrap().len();
+        let mut prefix = Vec::new();
+        let file = fs::File::open(&arguments.out).unwrap();
+        std::io::Read::read_to_end(&mut std::io::Read::take(file, 16 << 20), &mut prefix).unwrap();
+        let header = gguf::parse(&prefix, file_bytes).unwrap();
+        assert_eq!(file_bytes, header.data_offset + header.tensor_bytes());
+        header
+    };
+    // Our own shape keeps its vocabulary, whatever the recipe.
+    let own = header("qwen3-8b", Some(Architecture::Qwen3), "q4_k_m");
+    assert_eq!(own.tensor_bytes(), 5_021_827_072);
+    assert_eq!(own.quantization(), "Q4_K_M");
+    assert!(own.chat_template().is_some());
+    // A model of the catalogue has none, and says so to llama.cpp.
+    let known = header("qwen3.6-27b", None, "q6_k");
+    assert_eq!(known.tensor_bytes(), 22_071_535_616);
+    assert_eq!(known.str("tokenizer.ggml.model"), Some("no_vocab"));
+    assert_eq!(known.arch_u64("vocab_size"), Some(248_320));
+    assert_eq!(header("phi-4-mini", None, "iq4_xs").architecture(), "phi3");
+    // The architecture may be given for both.
+    assert_eq!(header("phi-4-mini", None, "q8_0").layers(), 32);
+    let known = header("mistral-small-24b", Some(Architecture::Llama), "q4_k_m");
+    assert_eq!(known.parameters(), 23_572_403_200);
+}
+
+#[test]
+fn what_cannot_be_made_is_said_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |arch, like: &str, layers, header_only| {
+        let base = arguments(folder.path(), Architecture::Qwen3, like, "q8_0");
+        let arguments = Arguments { arch, layers, header_only, ..base };
+        run(&arguments).unwrap_err().to_string()
+    };
+    let message = refused(None, "tiny", None, true);
+    assert!(message.contains("give --arch"), "{message}");
+    let message = refused(None, "gpt-oss-20b", None, false);
+    assert!(message.contains("only a header can be made"), "{message}");
+    let message = refused(None, "gpt-oss-20b", Some(2), true);
+    assert!(message.contains("leave --layers out"), "{message}");
+    let message = refused(None, "qwen3-9b", None, true);
+    assert!(message.contains("did you mean"), "{message}");
+    let message = refused(Some(Architecture::Llama), "qwen3-8b", None, true);
+    assert!(message.contains("--arch qwen3)"), "{message}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

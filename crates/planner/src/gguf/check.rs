@@ -1,7 +1,7 @@
 //! Whether a header that could be read also makes sense: tensors that lie where they should, and
 //! metadata that formulas can divide by.
 
-use super::{Error, Header, Tensor, Value, limits::LAYERS_MAX};
+use super::{Error, Header, Tensor, Value, limits::LAYERS_MAX, split::part_index};
 
 /// Tensor data must follow each other without gap or overlap, as llama.cpp demands, and end
 /// inside the file.
@@ -42,7 +42,8 @@ fn misplaced(header: &Header, tensor: &Tensor, expected: u64) -> String {
 /// Keys that a model cannot do without, or that formulas divide by or multiply with.
 pub(super) fn metadata_is_usable(header: &Header) -> Result<(), Error> {
     let architecture = header.architecture();
-    if architecture.is_empty() {
+    // The further parts of a split model leave everything but their tensors to the first.
+    if architecture.is_empty() && part_index(header) == 0 {
         return Err(Error::MissingKey { key: "general.architecture".to_owned() });
     }
     if header.is_model() {

@@ -1,18 +1,22 @@
 //! A place in the prefix that moves forward and never past the prefix, the file or the limit.
 
-use super::{Error, limits::HEADER_BYTES_MAX};
+use super::{
+    Error,
+    limits::{HEADER_BYTES_MAX, TEXT_KEPT_BYTES_MAX},
+};
 
 pub(super) struct Cursor<'a> {
     prefix: &'a [u8],
     file_bytes: u64,
     position: u64,
+    text_kept_bytes: u64,
 }
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(prefix: &'a [u8], file_bytes: u64) -> Self {
         // A prefix longer than its file would let the checks below disagree.
         let len = prefix.len().min(usize::try_from(file_bytes).unwrap_or(usize::MAX));
-        Self { prefix: &prefix[..len], file_bytes, position: 0 }
+        Self { prefix: &prefix[..len], file_bytes, position: 0, text_kept_bytes: 0 }
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -80,6 +84,50 @@ impl<'a> Cursor<'a> {
             return Err(Error::OverLimit { what, found: bytes, max: bytes_max });
         }
         self.take(bytes, what)
+    }
+
+    /// Passes over `count` texts. Vocabularies are most of a header, so this loop is most of the
+    /// time of reading one: what is whole in the prefix is passed over without further checks.
+    pub(super) fn skip_texts(
+        &mut self,
+        count: u64,
+        what: impl Fn() -> String,
+    ) -> Result<(), Error> {
+        let known = &self.prefix[..self.prefix.len().min(index(HEADER_BYTES_MAX))];
+        let mut at = index(self.position);
+        for _ in 0..count {
+            let length = known.get(at..).and_then(|rest| rest.first_chunk());
+            let end = length.and_then(|length| {
+                let behind = (at as u64) + length.len() as u64;
+                behind.checked_add(u64::from_le_bytes(*length))
+            });
+            match end {
+                Some(end) if end <= known.len() as u64 => at = index(end),
+                // One way to fail for all texts.
+                Some(_) | None => {
+                    self.position = at as u64;
+                    self.text(u64::MAX, &what)?;
+                    at = index(self.position);
+                }
+            }
+        }
+        self.position = at as u64;
+        Ok(())
+    }
+
+    /// Counts text that is about to be kept. Fails when all of it together is too much.
+    pub(super) fn count_kept(
+        &mut self,
+        bytes: u64,
+        what: impl Fn() -> String,
+    ) -> Result<(), Error> {
+        self.text_kept_bytes = self.text_kept_bytes.saturating_add(bytes);
+        if self.text_kept_bytes > TEXT_KEPT_BYTES_MAX {
+            let what = format!("the length of all text up to {}", what());
+            let found = self.text_kept_bytes;
+            return Err(Error::OverLimit { what, found, max: TEXT_KEPT_BYTES_MAX });
+        }
+        Ok(())
     }
 }
 

@@ -1,15 +1,24 @@
 //! Bounds of the header reader, each with its reason. They hold for one parse of one file.
 
 /// A header holds the vocabulary and the tensor table. Vocabularies of 260,000 tokens with their
-/// merges make about 20 MB; ten times that is no model, and reading it would cost the hub memory.
-pub(super) const HEADER_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// merges make about 20 MB. What a reader holds of a hostile file stays under 64 MB together with
+/// what is kept of it: this, 4 MB of text, and some 25 MB for the most tensors, keys and elements
+/// that the bounds below allow.
+pub const HEADER_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
-/// Real files have 20 to 80 keys. The bound keeps a hostile count from costing time.
-pub(super) const METADATA_KEYS_MAX: u64 = 65_536;
+/// Real files have 20 to 80 keys. The bound keeps a hostile count from costing time and memory.
+pub(super) const METADATA_KEYS_MAX: u64 = 4_096;
+
+/// Keys, chat templates, licences and short arrays of words, all together; 200 kB in real files.
+pub(super) const TEXT_KEPT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// The largest models are published in some hundred parts. The bound keeps a name of a few bytes
+/// from making millions of others.
+pub(super) const PARTS_MAX: u64 = 1_024;
 
 /// The largest models have a few thousand tensors, and old ones with one tensor per expert under
 /// fifty thousand.
-pub(super) const TENSORS_MAX: u64 = 65_536;
+pub const TENSORS_MAX: u64 = 65_536;
 
 /// The format says that a key has at most 65,535 bytes.
 pub(super) const KEY_BYTES_MAX: u64 = 65_535;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Array, ElementType, Error, Header, Tensor, TensorType, Value, cursor::Cursor, limits};
 
-const MAGIC: &[u8] = b"GGUF";
+pub(super) const MAGIC: &[u8] = b"GGUF";
 const ALIGNMENT_BYTES_DEFAULT: u64 = 32;
 const ALIGNMENT_KEY: &str = "general.alignment";
-const ARRAY_TYPE_NUMBER: u32 = 9;
+pub(super) const ARRAY_TYPE_NUMBER: u32 = 9;
 /// A key with one character and a value of one byte: length, character, type, value.
 const METADATA_ENTRY_BYTES_MIN: u64 = 8 + 1 + 4 + 1;
 /// A name of one character, one dimension, type and offset.
@@ -71,6 +71,7 @@ fn metadata(cursor: &mut Cursor<'_>, count: u64) -> Result<BTreeMap<String, Valu
     for number in 0..count {
         let what = || format!("the name of metadata key {number}");
         let key = name(cursor.text(limits::KEY_BYTES_MAX, what)?, what)?;
+        cursor.count_kept(key.len() as u64, what)?;
         let value = value(cursor, &key)?;
         if let Value::Array(Array { kept: Some(kept), .. }) = &value {
             kept_elements += kept.len() as u64;
@@ -126,16 +127,20 @@ fn single(cursor: &mut Cursor<'_>, element: ElementType, key: &str) -> Result<Va
         ElementType::F32 => Value::Float(f32::from_le_bytes(cursor.array(what)?).into()),
         ElementType::F64 => Value::Float(f64::from_le_bytes(cursor.array(what)?)),
         ElementType::Bool => Value::Bool(cursor.array::<1>(what)? != [0]),
-        ElementType::String => string(cursor.text(u64::MAX, what)?, cursor.position()),
+        ElementType::String => string(cursor, what)?,
     })
 }
 
-fn string(bytes: &[u8], end: u64) -> Value {
-    let len = bytes.len() as u64;
+fn string(cursor: &mut Cursor<'_>, what: impl Fn() -> String) -> Result<Value, Error> {
+    let bytes = cursor.text(u64::MAX, &what)?;
+    let (len, end) = (bytes.len() as u64, cursor.position());
     if len > limits::STRING_KEPT_BYTES_MAX {
-        return Value::LongString { place: end - len..end };
+        return Ok(Value::LongString { place: end - len..end });
     }
-    Value::String(String::from_utf8_lossy(bytes).into_owned())
+    // A byte that is not UTF-8 becomes a replacement character, which takes three.
+    let growth = if std::str::from_utf8(bytes).is_ok() { 1 } else { 3 };
+    cursor.count_kept(len * growth, what)?;
+    Ok(Value::String(String::from_utf8_lossy(bytes).into_owned()))
 }
 
 fn array(cursor: &mut Cursor<'_>, key: &str) -> Result<Array, Error> {
@@ -154,9 +159,7 @@ fn array(cursor: &mut Cursor<'_>, key: &str) -> Result<Array, Error> {
     if len <= limits::ARRAY_KEPT_ELEMENTS_MAX {
         kept = Some((0..len).map(|_| single(cursor, element, key)).collect::<Result<_, _>>()?);
     } else if element == ElementType::String {
-        for _ in 0..len {
-            cursor.text(u64::MAX, what)?;
-        }
+        cursor.skip_texts(len, what)?;
     } else {
         cursor.take(bytes_min, what)?;
     }

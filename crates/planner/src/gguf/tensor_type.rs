@@ -108,6 +108,31 @@ impl TensorType {
     }
 }
 
+#[expect(missing_docs, reason = "the names are ggml's, and the table says all there is to say")]
+impl TensorType {
+    pub const Q4_1: Self = TYPES[3];
+    pub const Q5_0: Self = TYPES[4];
+    pub const Q5_1: Self = TYPES[5];
+    pub const Q2_K: Self = TYPES[8];
+    pub const Q3_K: Self = TYPES[9];
+    pub const Q4_K: Self = TYPES[10];
+    pub const Q5_K: Self = TYPES[11];
+    pub const Q6_K: Self = TYPES[12];
+    pub const IQ2_XXS: Self = TYPES[14];
+    pub const IQ2_XS: Self = TYPES[15];
+    pub const IQ3_XXS: Self = TYPES[16];
+    pub const IQ1_S: Self = TYPES[17];
+    pub const IQ4_NL: Self = TYPES[18];
+    pub const IQ3_S: Self = TYPES[19];
+    pub const IQ2_S: Self = TYPES[20];
+    pub const IQ4_XS: Self = TYPES[21];
+    pub const IQ1_M: Self = TYPES[27];
+    pub const BF16: Self = TYPES[28];
+    pub const TQ1_0: Self = TYPES[29];
+    pub const TQ2_0: Self = TYPES[30];
+    pub const MXFP4: Self = TYPES[31];
+}
+
 /// What `general.file_type` calls the whole file. Source: `enum llama_ftype` in llama.cpp's
 /// `llama.h`; the numbers that are missing were removed from the format.
 pub(super) fn file_type_name(number: u64) -> Option<&'static str> {
@@ -164,6 +189,31 @@ mod tests {
         assert_eq!(TensorType::F16.name(), "F16");
         assert_eq!(TensorType::Q4_0.name(), "Q4_0");
         assert_eq!(TensorType::Q8_0.name(), "Q8_0");
+        for (kind, name) in [
+            (TensorType::Q4_1, "Q4_1"),
+            (TensorType::Q5_0, "Q5_0"),
+            (TensorType::Q5_1, "Q5_1"),
+            (TensorType::Q2_K, "Q2_K"),
+            (TensorType::Q3_K, "Q3_K"),
+            (TensorType::Q4_K, "Q4_K"),
+            (TensorType::Q5_K, "Q5_K"),
+            (TensorType::Q6_K, "Q6_K"),
+            (TensorType::IQ2_XXS, "IQ2_XXS"),
+            (TensorType::IQ2_XS, "IQ2_XS"),
+            (TensorType::IQ3_XXS, "IQ3_XXS"),
+            (TensorType::IQ1_S, "IQ1_S"),
+            (TensorType::IQ4_NL, "IQ4_NL"),
+            (TensorType::IQ3_S, "IQ3_S"),
+            (TensorType::IQ2_S, "IQ2_S"),
+            (TensorType::IQ4_XS, "IQ4_XS"),
+            (TensorType::IQ1_M, "IQ1_M"),
+            (TensorType::BF16, "BF16"),
+            (TensorType::TQ1_0, "TQ1_0"),
+            (TensorType::TQ2_0, "TQ2_0"),
+            (TensorType::MXFP4, "MXFP4"),
+        ] {
+            assert_eq!(kind.name(), name);
+        }
     }
 
     #[test]

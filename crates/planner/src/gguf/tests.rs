@@ -227,6 +227,19 @@ fn thousands_of_small_arrays_are_refused() {
 }
 
 #[test]
+fn text_that_adds_up_is_refused() {
+    let mut maker = Maker::model();
+    for number in 0..5 {
+        maker = maker.with(&format!("k{number}"), text_value(&"x".repeat(1 << 20)));
+    }
+    assert!(maker.message().contains("the length of all text up to"), "{}", maker.message());
+    // Bytes that are not UTF-8 would become three times as many.
+    let bytes = [8_u32.to_le_bytes().to_vec(), (1_u64 << 20).to_le_bytes().to_vec(), vec![0xff; 1 << 20]];
+    let maker = Maker::model().with("a", bytes.concat()).with("b", bytes.concat());
+    assert!(maker.message().contains("all text up to the value of `b`"), "{}", maker.message());
+}
+
+#[test]
 fn a_header_without_end_is_refused_even_if_the_file_could_hold_it() {
     let value = array_value(0, 1 << 40, &[]);
     let header = Maker::model().with("x", value).header();

@@ -89,6 +89,24 @@ impl ElementType {
         })
     }
 
+    /// The number that means this type in a file.
+    pub(super) fn number(self) -> u32 {
+        match self {
+            Self::U8 => 0,
+            Self::I8 => 1,
+            Self::U16 => 2,
+            Self::I16 => 3,
+            Self::U32 => 4,
+            Self::I32 => 5,
+            Self::F32 => 6,
+            Self::Bool => 7,
+            Self::String => 8,
+            Self::U64 => 10,
+            Self::I64 => 11,
+            Self::F64 => 12,
+        }
+    }
+
     /// Bytes of one element; of a string the least it can have, its length.
     pub(super) fn bytes_min(self) -> u64 {
         match self {

@@ -61,3 +61,7 @@ pub(crate) const CONTEXT_SLACK_TOKENS: u32 = 256;
 
 /// Tokens that the worker computes in one step, which the plain loop does too.
 pub(crate) const STEP_TOKENS: u32 = 512;
+
+/// Weights that a model must have for its speed to tell that of larger ones: more than any
+/// processor's caches hold, so that its memory is what is measured.
+pub(crate) const CALIBRATION_WEIGHTS_BYTES_MIN: u64 = 256 << 20;

@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     pub(crate) context_tokens: Option<u32>,
     /// Memory for models.
     pub(crate) budget_bytes: u64,
+    /// Whether nobody said how much that is.
+    pub(crate) budget_is_default: bool,
     /// How long an idle model stays; `None` is for ever.
     pub(crate) idle_unload: Option<Duration>,
     /// Threads of a worker's step; `None` adapts.
@@ -176,6 +178,7 @@ pub(crate) fn resolve(
             named: named(serving, raw.models, machine.models_variable.as_deref(), &from_file)?,
         },
         context_tokens: not_zero("context", serving.context.or(raw.context))?,
+        budget_is_default: serving.budget.is_none() && raw.budget.is_none(),
         budget_bytes: budget_bytes(serving.budget, raw.budget.as_deref(), machine.memory_bytes)?,
         idle_unload,
         threads: not_zero("threads", serving.threads.or(raw.threads))?,

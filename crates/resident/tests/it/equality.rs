@@ -23,7 +23,8 @@ use std::thread;
 use planner::gguf::{Header, Value as Metadata};
 use serde_json::{Value, json};
 
-use crate::hub::{Hub, binary, workspace};
+use crate::hub::{Hub, binary};
+use crate::made;
 
 /// Lengths of the prompts, in tokens.
 const PROMPT_TOKENS: [usize; 20] =
@@ -221,23 +222,13 @@ fn prompts() -> Vec<Vec<u32>> {
     PROMPT_TOKENS.iter().map(|count| (0..*count).map(|_| next()).collect()).collect()
 }
 
-/// The model, which is made if it is not there.
 fn model() -> PathBuf {
     let layers = std::env::var("RESIDENT_EQUALITY_LAYERS").unwrap_or_else(|_| "2".to_owned());
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("test-models");
-    let path = folder.join(format!("qwen3-0.6b-{layers}-layers-q8_0.gguf"));
-    if !path.is_file() {
-        fs::create_dir_all(&folder).unwrap();
-        let made = Command::new(env!("CARGO"))
-            .current_dir(workspace())
-            .args(["xtask", "make-model", "--arch", "qwen3", "--like", "qwen3-0.6b"])
-            .args(["--layers", &layers, "--quant", "q8_0", "--seed", "1", "--out"])
-            .arg(&path)
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    }
-    path
+    let shape = ["--arch", "qwen3", "--like", "qwen3-0.6b", "--quant", "q8_0", "--seed", "1"];
+    made::model(
+        &format!("qwen3-0.6b-{layers}-layers-q8_0"),
+        &[&shape[..], &["--layers", &layers]].concat(),
+    )
 }
 
 /// The text of each token; `None` for control tokens.

@@ -47,6 +47,14 @@ impl Process {
         system.process(self.pid).map_or(0, sysinfo::Process::memory)
     }
 
+    /// Memory of the process, pages that it shares with others by their share. Linux alone says it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn proportional_bytes(self) -> u64 {
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).unwrap();
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+        line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+    }
+
     /// Ends it at once.
     pub(crate) fn kill(self) {
         self.signal(Signal::Kill);

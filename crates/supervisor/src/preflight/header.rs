@@ -8,7 +8,7 @@ use std::{
 
 use planner::{
     footprint::{self, Layout},
-    gguf::{self, Header},
+    gguf::{self, Header, split},
 };
 
 use worker_protocol::limits::INTERNAL_SEQUENCES;
@@ -23,20 +23,27 @@ use crate::{
 /// # Errors
 /// A message that names the file, the problem and the way out.
 pub fn read_header(path: &Path) -> Result<Header, String> {
-    let mut header = read_one(path)?;
-    if let Some(count) = header.split_files() {
-        // A hostile count ends at the first part that does not exist.
-        for number in 2..=count {
-            header.tensors.append(&mut read_one(&part(path, number, count)?)?.tensors);
+    let first = read_one(path)?;
+    let Some(count) = first.split_files() else { return Ok(first) };
+    let (mut parts, mut tensors) = (vec![first], 0);
+    // A hostile count ends at the first part that does not exist, and hostile parts where together
+    // they have more tensors than one file may have.
+    for number in 2..=count {
+        let next = read_one(&part(path, number, count)?)?;
+        tensors += next.tensors.len() as u64;
+        parts.push(next);
+        if tensors > gguf::TENSORS_MAX {
+            break;
         }
     }
-    Ok(header)
+    split::join(parts).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// What the model needs in memory when it is loaded.
 pub(super) fn needs(header: &Header, context_tokens: u32, sequences_max: u32) -> Vec<Need> {
     let sequences_max = sequences_max.saturating_add(INTERNAL_SEQUENCES);
-    let layout = Layout { context_tokens, sequences_max, step_tokens_max: STEP_TOKENS_MAX };
+    let layout =
+        Layout { step_tokens_max: STEP_TOKENS_MAX, ..Layout::new(context_tokens, sequences_max) };
     let items = footprint::predict(header, &layout).items.into_iter();
     items
         .map(|item| Need { what: item.what.to_owned(), bytes: item.bytes, why: item.why })
@@ -98,4 +105,58 @@ fn part(first: &Path, number: u64, count: u64) -> Result<PathBuf, String> {
         )
     })?;
     Ok(first.with_file_name(format!("{stem}-{number:05}-of-{count:05}.gguf")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use planner::{
+        catalogue,
+        gguf::{Tensor, Value, write},
+    };
+
+    use super::*;
+
+    /// Part `index` of `count`: as `llama-gguf-split` writes them, only the first has metadata.
+    fn write_part(folder: &Path, whole: &Header, index: u64, count: u64, tensors: &[Tensor]) {
+        let mut metadata = if index == 0 { whole.metadata.clone() } else { BTreeMap::new() };
+        let all = Value::Unsigned(whole.tensors.len() as u64);
+        metadata.insert("split.no".to_owned(), Value::Unsigned(index));
+        metadata.insert("split.count".to_owned(), Value::Unsigned(count));
+        metadata.insert("split.tensors.count".to_owned(), all);
+        let first_offset = tensors.first().map_or(0, |tensor| tensor.offset);
+        let tensors = tensors
+            .iter()
+            .map(|tensor| Tensor { offset: tensor.offset - first_offset, ..tensor.clone() });
+        let part = Header { metadata, tensors: tensors.collect(), ..whole.clone() };
+        let bytes = write::write(&part).unwrap();
+        let path = folder.join(format!("m-{:05}-of-{count:05}.gguf", index + 1));
+        std::fs::write(&path, &bytes).unwrap();
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_len(bytes.len() as u64 + part.tensor_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_model_in_parts_is_read_as_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = catalogue::builtin().find("minilm-l6").unwrap().header("Q8_0").unwrap();
+        let (front, back) = whole.tensors.split_at(20);
+        write_part(folder.path(), &whole, 0, 2, front);
+        let first = folder.path().join("m-00001-of-00002.gguf");
+        let message = read_header(&first).unwrap_err();
+        assert!(message.contains("m-00002-of-00002.gguf cannot be read"), "{message}");
+        write_part(folder.path(), &whole, 1, 2, back);
+        let read = read_header(&first).unwrap();
+        assert_eq!(read.tensors.len(), whole.tensors.len());
+        assert_eq!(read.tensor_bytes(), whole.tensor_bytes());
+        assert!(read.is_model());
+        let second = folder.path().join("m-00002-of-00002.gguf");
+        let message = read_header(&second).unwrap_err();
+        assert!(message.contains("serve the first"), "{message}");
+        // A part of something else.
+        write_part(folder.path(), &whole, 1, 2, &back[1..]);
+        let message = read_header(&first).unwrap_err();
+        assert!(message.contains("tensors together and should have"), "{message}");
+    }
 }

@@ -1,0 +1,38 @@
+//! Every bound of what is read from elsewhere, with its reason.
+
+use std::time::Duration;
+
+/// Everything that one question may download, lists and headers together. A vocabulary of 260,000
+/// tokens with its merges makes a header of some 12 MB; nothing honest needs more than this.
+pub const DOWNLOAD_BYTES_MAX: u64 = 20_000_000;
+
+/// What is asked for first of a file with a vocabulary. Headers have 1 to 12 MB, so that less would
+/// cost most models another round trip.
+pub const FIRST_BYTES: u64 = 1 << 20;
+
+/// What is asked for first of the further parts of a split model, which hold a table of some hundred
+/// tensors at a hundred bytes each, and no vocabulary.
+pub const FIRST_BYTES_OF_FURTHER_PARTS: u64 = 64 << 10;
+
+/// A request asks for as much again as is there, but for no more than this: so much may be read in
+/// vain behind the end of the header.
+pub const STEP_BYTES_MAX: u64 = 4 << 20;
+
+/// To connect, with the TLS handshake. A server on the other side of the world takes a second.
+pub const CONNECT_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Silence of a server before it counts as stalled. Busy ones take some seconds to their first byte.
+pub const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// For one question in all. A server that sends a byte now and then is never silent, so silence
+/// alone bounds nothing; a line of 1 Mbit/s takes under three minutes for the most there is to read.
+pub const WHOLE_WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// Redirects of one request. Hugging Face needs one, for the server that has the file.
+pub const REDIRECTS_MAX: usize = 5;
+
+/// Pages of a list of files, each of a thousand; repositories of models have under a hundred files.
+pub const LIST_PAGES_MAX: usize = 4;
+
+/// Bytes of one page of such a list; a thousand files make about 400 kB.
+pub const LIST_BYTES_MAX: u64 = 4 << 20;

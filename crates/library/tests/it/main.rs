@@ -1,0 +1,10 @@
+//! Headers read over HTTP from a server in this process, which behaves or misbehaves as a test
+//! tells it and counts what it sends.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::print_stdout, reason = "shown when a test fails")]
+
+mod headers;
+mod listing;
+mod misbehaviour;
+mod model;
+mod server;

@@ -1,0 +1,119 @@
+//! The built-in catalogue on the two yardstick machines: what is known to be true must come out.
+
+use super::*;
+use crate::catalogue::{Entry, builtin};
+use crate::footprint::{Layout, Place, predict};
+use crate::gguf::Header;
+use crate::machine::{GIB, Machine, Reserve, budget, known};
+use crate::quality::{self, Basis};
+use crate::speed;
+
+const THREE_LARGE: [&str; 3] = ["qwen3-30b-a3b", "qwen3.6-27b", "qwen3-32b"];
+
+fn on_gpu(context_tokens: u32) -> Wanted<'static> {
+    Wanted::alone(Layout { place: Place::SharedGpu, ..Layout::new(context_tokens, 1) })
+}
+
+fn large_mac() -> (Machine, Budget) {
+    let machine = known("m1-max-64gb").unwrap();
+    let budget = budget(&machine, &Reserve::Bytes(16 * GIB));
+    (machine, budget)
+}
+
+fn small_mac() -> (Machine, Budget) {
+    let machine = known("m4-16gb").unwrap();
+    let budget = budget(&machine, &Reserve::default());
+    (machine, budget)
+}
+
+fn files(entry: &Entry) -> Vec<(&str, Header)> {
+    let quantizations = entry.quantizations.iter();
+    quantizations.map(|one| (one.name.as_str(), entry.header(&one.name).unwrap())).collect()
+}
+
+fn candidates<'a>(files: &'a [(&str, Header)]) -> Vec<Candidate<'a>> {
+    files.iter().map(|(quantization, header)| Candidate { quantization, header }).collect()
+}
+
+#[test]
+fn of_three_large_models_eight_bits_are_chosen_and_no_two_are_resident() {
+    let (_, budget) = large_mac();
+    let wanted = on_gpu(32_768);
+    let needs = THREE_LARGE.map(|name| {
+        let files = files(builtin().find(name).unwrap());
+        let candidates = candidates(&files);
+        let choice = choose(&candidates, &wanted, &budget, Verdict::Fits).unwrap();
+        assert_eq!(candidates[choice.index].quantization, "Q8_0", "{name}");
+        Need::of(&predict(candidates[choice.index].header, &wanted.layout))
+    });
+    let member = |(name, need)| Member { name, need, pinned: false, group: None };
+    let members: Vec<Member<'_>> = THREE_LARGE.into_iter().zip(needs).map(member).collect();
+    let found = together(&members, &budget).unwrap();
+    assert_eq!(found.sets, [[0], [1], [2]]);
+    assert!(found.promises.iter().all(|promise| promise.kept), "{found:?}");
+}
+
+#[test]
+fn the_8b_models_files_fit_16_gb_by_their_size() {
+    let (_, budget) = small_mac();
+    let wanted = on_gpu(8192);
+    let mut files = files(builtin().find("deepseek-r1-0528-qwen3-8b").unwrap());
+    files.sort_by_key(|(_, header)| header.tensor_bytes());
+    let verdicts: Vec<(&str, Verdict)> = files
+        .iter()
+        .map(|(name, header)| (*name, judge_model(header, &wanted, &budget).verdict))
+        .collect();
+    for pair in verdicts.windows(2) {
+        assert!(pair[0].1.is_at_least(pair[1].1), "{verdicts:?}");
+    }
+    let verdict = |wanted| verdicts.iter().find(|(name, _)| *name == wanted).unwrap().1;
+    for recommended in ["Q4_0", "Q4_K_M", "Q5_K_S", "Q6_K", "UD-Q6_K_XL", "Q8_0"] {
+        assert_eq!(verdict(recommended), Verdict::Comfortable, "{recommended}");
+    }
+    assert_eq!(verdict("UD-Q8_K_XL"), Verdict::Tight);
+    assert_eq!(verdict("BF16"), Verdict::DoesNotFit);
+}
+
+/// Every quantization of the catalogue has a rank, and its files can be planned: the quality is
+/// known or said to be a guess, and the speed is a number.
+#[test]
+fn everything_in_the_catalogue_can_be_planned() {
+    let machines = [large_mac(), small_mac()];
+    let all: Vec<(&Entry, &str)> = builtin()
+        .entries()
+        .iter()
+        .flat_map(|entry| entry.quantizations.iter().map(move |one| (entry, one.name.as_str())))
+        .collect();
+    for (entry, quantization) in &all {
+        assert!(quality::of(quantization).bits_class > 0, "{} {quantization}", entry.name);
+    }
+    // Every third file is enough to see all entries and both machines in a few seconds.
+    let mut planned = 0;
+    for (entry, quantization) in all.iter().step_by(3) {
+        let Ok(header) = entry.header(quantization) else { continue };
+        let (machine, budget) = &machines[planned % machines.len()];
+        check_planned(entry, quantization, &header, machine, budget);
+        planned += 1;
+    }
+    assert!(planned > 100, "{planned}");
+}
+
+#[track_caller]
+fn check_planned(
+    entry: &Entry,
+    quantization: &str,
+    header: &Header,
+    machine: &Machine,
+    budget: &Budget,
+) {
+    let what = format!("{} {quantization} on {}", entry.name, machine.name);
+    let quality = quality::of(quantization);
+    assert!(quality.basis != Basis::ByBits || quality.source.contains("no published"), "{what}");
+    let wanted = on_gpu(8192);
+    let speed = speed::estimate(header, machine, &wanted.layout, 1024);
+    assert_eq!(speed.decode_tokens_per_s.is_some(), header.generates(), "{what}");
+    assert!((0.1..20_000.0).contains(&speed.decode_tokens_per_s.unwrap_or(1.0)), "{what}");
+    assert!((1.0..1e7).contains(&speed.prefill_tokens_per_s), "{what}: {speed:?}");
+    let judgement = judge_model(header, &wanted, budget);
+    assert!(judgement.needed_bytes >= header.tensor_bytes() * 9 / 10, "{what}");
+}

@@ -1,0 +1,269 @@
+//! Several models on one machine: which can be in memory together, which must take turns, and
+//! whether a configuration can keep its promises.
+
+use planner::{
+    fit::{self, Member, Need, Together, Verdict},
+    machine::{Budget, GpuBudget},
+};
+use serde::Serialize;
+
+use super::{
+    choice,
+    command::{Form, Plan},
+    form, host,
+    row::{Question, Row},
+    subject::Subject,
+};
+use crate::{
+    config::Settings,
+    exit::{self, Code},
+    size,
+    table::{Align, Table},
+    terminal::{self, Paint},
+};
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+pub(crate) struct Document {
+    machine: host::Document,
+    /// Everything of all models together.
+    total_bytes: u64,
+    budget_bytes: u64,
+    all_at_once: bool,
+    /// Names of those that can be in memory together, largest sets first.
+    sets: Vec<Vec<String>>,
+    /// Names of those that never are.
+    turns: Vec<[String; 2]>,
+    models: Vec<Planned>,
+    notes: Vec<String>,
+}
+
+/// One model among others.
+#[derive(Debug, Serialize)]
+struct Planned {
+    #[serde(flatten)]
+    row: Row,
+    /// Whether it can be had when it is asked for.
+    is_kept: bool,
+    promise: String,
+}
+
+/// Plans `subject` beside others. They come first, because they are small and meant to stay; it
+/// takes the best quantization that fits beside them, else the best that fits alone.
+///
+/// # Errors
+/// When the answer has no JSON form.
+pub(crate) fn of_models(
+    arguments: &Plan,
+    question: &Question,
+    subject: &Subject,
+    beside: &[Subject],
+) -> anyhow::Result<()> {
+    let others: Vec<Row> =
+        beside.iter().map(|other| take(question, other, &question.host.budget)).collect();
+    let taken = others.iter().fold(Need::default(), |sum, row| sum.and(row.need));
+    let left = less(&question.host.budget, taken);
+    let mut rows = vec![take(question, subject, &left)];
+    rows.extend(others);
+    let document = Document::of(question, rows, Vec::new());
+    document.print(arguments, question)
+}
+
+/// Plans everything that the configuration names, or that lies in its folder of models.
+///
+/// # Errors
+/// With [`Code::Failure`] when it promises a model that can never be loaded.
+pub(crate) fn of_configuration(
+    arguments: &Plan,
+    settings: &Settings,
+    question: Question,
+) -> anyhow::Result<()> {
+    let question = Question {
+        context_tokens: question.context_tokens.or(settings.context_tokens),
+        ..question
+    };
+    let scan = settings.catalog.scan();
+    let mut notes = scan.problems;
+    let mut subjects = Vec::new();
+    for found in &scan.models {
+        match Subject::of_found(found) {
+            Ok(subject) => subjects.push(subject),
+            Err(error) => notes.push(format!("{error:#}")),
+        }
+    }
+    if subjects.is_empty() {
+        return Err(exit::error(Code::Model, crate::ls::no_models(&settings.catalog)));
+    }
+    let all_are_read = notes.is_empty();
+    // A model of the configuration is one file, so there is nothing to choose.
+    let rows = subjects.iter().filter_map(|subject| {
+        let own = Question {
+            // The configuration's own word for a model wins over its word for all.
+            context_tokens: arguments
+                .context
+                .or(subject.context_tokens)
+                .or(question.context_tokens),
+            ..question.clone()
+        };
+        subject.files.first().map(|file| own.row(subject, file))
+    });
+    let document = Document::of(&question, rows.collect(), notes);
+    document.print(arguments, &question)?;
+    let broken: Vec<&str> = document
+        .models
+        .iter()
+        .filter(|model| !model.is_kept)
+        .map(|model| model.row.model.as_str())
+        .collect();
+    if broken.is_empty() && all_are_read {
+        return Ok(());
+    }
+    let why = if broken.is_empty() {
+        "not every model can be read".to_owned()
+    } else {
+        format!("there is no room for {}", broken.join(", "))
+    };
+    Err(exit::error(Code::Failure, format!("the configuration cannot keep its promises: {why}")))
+}
+
+/// The row of the best file within `budget`, else within the whole budget, else of the smallest.
+fn take(question: &Question, subject: &Subject, budget: &Budget) -> Row {
+    let place = choice::recommend(question, subject, budget)
+        .or_else(|| choice::recommend(question, subject, &question.host.budget));
+    match place.and_then(|place| subject.files.get(place)) {
+        Some(file) => question.row(subject, file),
+        None => {
+            let rows = subject.files.iter().map(|file| question.row(subject, file));
+            // A subject has at least one file.
+            rows.min_by_key(|row| row.total_bytes).expect("a file")
+        }
+    }
+}
+
+/// What is left of `budget` beside `taken`.
+fn less(budget: &Budget, taken: Need) -> Budget {
+    let all = taken.ram_bytes.saturating_add(taken.gpu_bytes);
+    let (ram_bytes, gpu) = match budget.gpu {
+        GpuBudget::None => (all, GpuBudget::None),
+        GpuBudget::Within { bytes } => {
+            (all, GpuBudget::Within { bytes: bytes.saturating_sub(taken.gpu_bytes) })
+        }
+        GpuBudget::Separate { bytes } => {
+            (taken.ram_bytes, GpuBudget::Separate { bytes: bytes.saturating_sub(taken.gpu_bytes) })
+        }
+    };
+    Budget { bytes: budget.bytes.saturating_sub(ram_bytes), gpu, why: budget.why.clone() }
+}
+
+/// What is possible with `members`; where they are too many to try all sets, what is with each alone.
+fn possible(members: &[Member<'_>], budget: &Budget) -> Together {
+    fit::together(members, budget).unwrap_or_else(|_too_many| {
+        let need = members.iter().fold(Need::default(), |sum, member| sum.and(member.need));
+        let alone = |member| fit::together(std::slice::from_ref(member), budget);
+        let promises = members.iter().filter_map(|member| alone(member).ok());
+        Together {
+            all_at_once: need.fits(budget),
+            sets: Vec::new(),
+            turns: Vec::new(),
+            promises: promises.flat_map(|together| together.promises).collect(),
+        }
+    })
+}
+
+impl Document {
+    /// What is possible with the models of `rows`.
+    pub(crate) fn of(question: &Question, rows: Vec<Row>, notes: Vec<String>) -> Self {
+        let members: Vec<Member<'_>> = rows
+            .iter()
+            .map(|row| Member { name: &row.model, need: row.need, pinned: false, group: None })
+            .collect();
+        let Together { all_at_once, sets, turns, promises } =
+            possible(&members, &question.host.budget);
+        let name = |place: &usize| rows[*place].model.clone();
+        let sets = sets.iter().map(|set| set.iter().map(name).collect()).collect();
+        // Two of which one never fits do not take turns: the one is always there.
+        let can_be = |place: &usize| promises[*place].kept;
+        let turns = turns.iter().filter(|(one, other)| can_be(one) && can_be(other));
+        let turns = turns.map(|(one, other)| [name(one), name(other)]).collect();
+        let total_bytes = rows.iter().fold(0, |sum: u64, row| sum.saturating_add(row.total_bytes));
+        let models = rows.into_iter().zip(promises).map(|(row, promise)| Planned {
+            is_kept: promise.kept && row.judged != Verdict::DoesNotFit,
+            promise: promise.why,
+            row,
+        });
+        Self {
+            machine: question.host.document(),
+            total_bytes,
+            budget_bytes: question.host.budget.bytes,
+            all_at_once,
+            sets,
+            turns,
+            models: models.collect(),
+            notes,
+        }
+    }
+
+    fn print(&self, arguments: &Plan, question: &Question) -> anyhow::Result<()> {
+        match arguments.form() {
+            Form::Json => return terminal::json(self),
+            Form::Csv => {
+                let rows: Vec<&Row> = self.models.iter().map(|model| &model.row).collect();
+                form::csv(&rows).iter().for_each(terminal::line);
+            }
+            Form::Markdown => {
+                self.table(arguments.explain).markdown().iter().for_each(terminal::line)
+            }
+            Form::Text => {
+                let lines = self.lines(question, arguments.explain, Paint::stdout());
+                lines.iter().for_each(terminal::line);
+            }
+        }
+        self.notes.iter().for_each(|note| terminal::note(format_args!("note: {note}")));
+        Ok(())
+    }
+
+    fn table(&self, explain: bool) -> Table {
+        let mut columns = vec![("MODEL", Align::Left)];
+        columns.extend(form::COLUMNS);
+        columns.push(("CONTEXT", Align::Right));
+        if explain {
+            columns.push(("WHY", Align::Left));
+        }
+        let mut table = Table::new(&columns);
+        for Planned { row, promise, .. } in &self.models {
+            let mut cells = vec![row.model.clone()];
+            cells.extend(form::cells(row));
+            cells.push(row.context_tokens.to_string());
+            if explain {
+                cells.push(promise.clone());
+            }
+            table.row(cells);
+        }
+        table
+    }
+
+    /// For people.
+    pub(crate) fn lines(&self, question: &Question, explain: bool, paint: Paint) -> Vec<String> {
+        let mut lines = vec![format!("On {}", question.host.line())];
+        lines.push(question.host.budget.why.clone());
+        lines.push(String::new());
+        lines.extend(self.table(explain).lines(paint));
+        lines.push(String::new());
+        let (total, budget) = (size::format(self.total_bytes), size::format(self.budget_bytes));
+        if self.all_at_once {
+            lines.push(format!("All of them can be in memory together: {total} of {budget}."));
+            return lines;
+        }
+        lines.push(format!("Together they would need {total}, and there are {budget}."));
+        for set in self.sets.iter().filter(|set| set.len() > 1) {
+            lines.push(format!("  together   {}", set.join(", ")));
+        }
+        for [one, other] in &self.turns {
+            lines.push(format!("  in turns   {one} and {other}"));
+        }
+        for Planned { row, promise, .. } in self.models.iter().filter(|model| !model.is_kept) {
+            lines.push(format!("  never      {}: {promise}", row.model));
+        }
+        lines
+    }
+}

@@ -1,0 +1,105 @@
+//! What a worker really takes beside what the plan said: after loading, and with a full context.
+//!
+//! `cargo test -p resident --test it promises -- --nocapture` prints the figures. The models have
+//! random weights in real shapes, a few layers of them by default so that this takes seconds;
+//! RESIDENT_PROMISES=whole runs whole models, which takes minutes and gigabytes.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::path::PathBuf;
+
+use planner::footprint::{self, Layout};
+use planner::gguf;
+use serde_json::json;
+
+use crate::hub::Hub;
+use crate::made;
+
+/// How far the plan may be off.
+const TOLERANCE: f64 = 0.05;
+
+const CONTEXT_TOKENS: u32 = 1024;
+
+/// A conversation grows by this much: a whole step, in which everything is used that a step has.
+const TURN_TOKENS: u32 = 512;
+const PARALLEL: u32 = 2;
+
+/// A sequence of the worker's own, beside those for requests.
+const INTERNAL_SEQUENCES: u32 = 1;
+
+/// Architecture, shape, quantization, and how many layers are enough to be large beside what every
+/// process has.
+const MODELS: [[&str; 4]; 4] = [
+    ["qwen3", "qwen3-0.6b", "q8_0", "28"],
+    ["llama", "llama-3.2-1b", "q8_0", "6"],
+    ["gemma3", "gemma-3-1b", "q4_0", "26"],
+    ["qwen3", "qwen3-4b", "q4_0", "8"],
+];
+
+#[test]
+fn a_worker_takes_what_the_plan_said() {
+    let whole = std::env::var("RESIDENT_PROMISES").is_ok_and(|value| value == "whole");
+    let mut broken = Vec::new();
+    for [architecture, shape, quantization, layers] in MODELS {
+        let layers: &[&str] = if whole { &[] } else { &["--layers", layers] };
+        let name = format!("{shape}-{}-layers-{quantization}", layers.last().unwrap_or(&"all"));
+        let arguments = ["--arch", architecture, "--like", shape, "--quant", quantization];
+        let path = made::model(&name, &[&arguments[..], layers, &["--seed", "1"]].concat());
+        let planned = planned_bytes(&path);
+        let (loaded, filled) = taken_bytes(&path);
+        for (when, taken) in [("loaded", loaded), ("filled", filled)] {
+            let off = planned as f64 / taken as f64 - 1.0;
+            let mebibytes = |bytes: u64| bytes / (1024 * 1024);
+            let line = format!(
+                "{name} {when}: planned {} MiB, takes {} MiB, {:+.1} %",
+                mebibytes(planned),
+                mebibytes(taken),
+                100.0 * off
+            );
+            println!("{line}");
+            if off.abs() > TOLERANCE {
+                broken.push(line);
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+fn planned_bytes(path: &PathBuf) -> u64 {
+    let bytes = fs::read(path).unwrap();
+    let header = gguf::parse(&bytes, bytes.len() as u64).unwrap();
+    let layout = Layout::new(CONTEXT_TOKENS, PARALLEL + INTERNAL_SEQUENCES);
+    footprint::predict(&header, &layout).total_bytes()
+}
+
+/// What the model's worker holds after its first answer and after a conversation that fills its
+/// context.
+fn taken_bytes(path: &PathBuf) -> (u64, u64) {
+    let hub = Hub::start_with(|serve| {
+        serve.arg("--model").arg(format!("made={}", path.display()));
+        serve.args(["--context", &CONTEXT_TOKENS.to_string()]);
+        serve.args(["--parallel", &PARALLEL.to_string()]);
+    });
+    let ask = |prompt_tokens: u32, tokens: u32| {
+        let prompt: Vec<u32> = (0..prompt_tokens).map(|index| 1000 + index * 7 % 50_000).collect();
+        hub.post(
+            "/v1/completions",
+            &json!({
+                "model": "made", "prompt": prompt, "max_tokens": tokens,
+                "temperature": 0, "ignore_eos": true
+            }),
+        )
+        .ok();
+    };
+    let taken = || {
+        let [worker] = hub.workers()[..] else { panic!("not one worker: {:?}", hub.workers()) };
+        worker.proportional_bytes()
+    };
+    ask(1, 1);
+    let loaded = taken();
+    for turn in 1..CONTEXT_TOKENS / TURN_TOKENS {
+        ask(turn * TURN_TOKENS, 1);
+    }
+    ask(CONTEXT_TOKENS - 16, 8);
+    (loaded, taken())
+}
