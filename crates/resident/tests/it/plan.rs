@@ -274,7 +274,7 @@ fn the_worker_is_asked_how_llama_cpp_lays_the_model_out() {
     fs::write(&model, File::small().bytes()).unwrap();
     let buffer = r#"{"name":"CPU","model_bytes":81440,"context_bytes":1048576,"compute_bytes":7}"#;
     let script =
-        format!("#!/bin/sh\necho \"\" > \"-e.asked\"\necho '{{\"buffers\":[{buffer}]}}'\n");
+        format!("#!/bin/sh\necho \"$@\" > \"$0.asked\"\necho '{{\"buffers\":[{buffer}]}}'\n");
     fs::write(&worker, script).unwrap();
     fs::set_permissions(&worker, fs::Permissions::from_mode(0o700)).unwrap();
     let ask = |worker: &Path, arguments: &[&str]| {
