@@ -4,7 +4,7 @@
 mod openai;
 
 pub use openai::{openai_chat, openai_completion, openai_embedding};
-use planner::{footprint, gguf::Value};
+use planner::{footprint, gguf::Value, quality};
 use worker_protocol::{Command, Report, frame};
 
 /// A kept array element takes this many times its one byte in the file, with room for its list; no
@@ -26,21 +26,30 @@ pub fn gguf(bytes: &[u8]) {
             assert!(kept <= kept_max, "{kept} bytes are kept of {}", bytes.len());
             // Every number of the header may be hostile; predictions must survive them.
             let _ = (header.architecture(), header.parameters(), header.quantization());
-            let layout = footprint::Layout {
-                context_tokens: u32::MAX,
-                sequences_max: u32::MAX,
-                step_tokens_max: u32::MAX,
-            };
-            for windows in [footprint::Windows::Whole, footprint::Windows::Sliding] {
-                let footprint = footprint::predict_with(&header, &layout, windows);
-                assert!(footprint.total_bytes() >= header.tensor_bytes());
+            for layout in layouts() {
+                let footprint = footprint::predict(&header, &layout);
+                assert!(footprint.items.iter().all(|item| item.bytes > 0));
+                let _ = footprint::check(&header, &layout);
             }
+            let _ = quality::of_header(&header);
         }
         Err(planner::gguf::Error::Incomplete { needed_bytes }) => {
             assert!(needed_bytes > file_bytes, "asked for bytes it has");
         }
         Err(_) => {}
     }
+}
+
+/// A usual layout, and the largest that can be asked for in every place.
+fn layouts() -> Vec<footprint::Layout> {
+    let largest = footprint::Layout {
+        step_tokens_max: u32::MAX,
+        output_rows_max: u32::MAX,
+        ..footprint::Layout::new(u32::MAX, u32::MAX)
+    };
+    let sliding = footprint::Layout { windows: footprint::Windows::Sliding, ..largest };
+    let on_gpu = footprint::Layout { place: footprint::Place::SharedGpu, ..largest };
+    vec![footprint::Layout::new(8192, 5), largest, sliding, on_gpu]
 }
 
 /// About as many bytes as a header takes in memory.

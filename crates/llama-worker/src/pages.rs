@@ -16,7 +16,9 @@ pub(crate) fn release(path: &Path) {
         // SAFETY: a mapping of a file that nobody writes through: the kernel drops clean pages and
         // reads them again from the file when they are touched, so no byte changes. A failure
         // changes nothing.
-        unsafe { libc::madvise(range.start as *mut libc::c_void, range.len(), libc::MADV_DONTNEED) };
+        unsafe {
+            libc::madvise(range.start as *mut libc::c_void, range.len(), libc::MADV_DONTNEED)
+        };
     }
 }
 

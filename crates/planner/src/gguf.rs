@@ -10,11 +10,11 @@ mod cursor;
 mod limits;
 mod read;
 pub mod split;
-pub mod write;
 mod tensor_type;
 #[cfg(test)]
 mod tests;
 mod value;
+pub mod write;
 
 use std::collections::BTreeMap;
 

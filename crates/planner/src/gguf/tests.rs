@@ -234,7 +234,8 @@ fn text_that_adds_up_is_refused() {
     }
     assert!(maker.message().contains("the length of all text up to"), "{}", maker.message());
     // Bytes that are not UTF-8 would become three times as many.
-    let bytes = [8_u32.to_le_bytes().to_vec(), (1_u64 << 20).to_le_bytes().to_vec(), vec![0xff; 1 << 20]];
+    let bytes =
+        [8_u32.to_le_bytes().to_vec(), (1_u64 << 20).to_le_bytes().to_vec(), vec![0xff; 1 << 20]];
     let maker = Maker::model().with("a", bytes.concat()).with("b", bytes.concat());
     assert!(maker.message().contains("all text up to the value of `b`"), "{}", maker.message());
 }

@@ -1,11 +1,14 @@
 //! `resident plan --measure`: the same question put to the worker, whose llama.cpp lays the model
 //! out without allocating it.
 
-use std::process::Command;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
-use planner::gguf::Header;
+use planner::{footprint::Windows, gguf::Header};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{
     row::{Question, Row},
@@ -20,22 +23,27 @@ use crate::{
 };
 
 /// What llama.cpp would allocate.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Measured {
-    /// By kind of memory.
-    buffers: Vec<Buffer>,
+    /// Of all tensors.
+    weights_bytes: u64,
+    /// By llama.cpp's names.
+    buffers: Vec<worker_protocol::Buffer>,
 }
 
-/// One kind of memory, as llama.cpp names it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Buffer {
-    name: String,
-    /// Weights.
-    model_bytes: u64,
-    /// Caches and recurrent state.
-    context_bytes: u64,
-    /// What a step computes in.
-    compute_bytes: u64,
+/// The worker's answer.
+#[derive(Debug, Deserialize)]
+struct Outcome {
+    weights_bytes: u64,
+    layouts: Vec<Laid>,
+}
+
+/// One layout: its buffers, or why there are none.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Laid {
+    Out { buffers: Vec<worker_protocol::Buffer> },
+    Refused { error: String },
 }
 
 /// Asks the worker how it would load `subject` as `row` says.
@@ -48,28 +56,60 @@ pub(crate) fn ask(
     row: &Row,
     settings: &Settings,
 ) -> anyhow::Result<Measured> {
-    let Some(path) = &subject.path else {
+    let header = subject.files.iter().find_map(|file| match &file.what {
+        What::Header(header) => Some(header),
+        What::Runtime { .. } => None,
+    });
+    let (Some(path), Some(header)) = (&subject.path, header) else {
         let message = format!(
             "--measure needs the model's file, and {} is not on this machine; name a .gguf file",
             subject.name
         );
         return Err(exit::error(Code::Usage, message));
     };
-    let header = subject.files.iter().find_map(|file| match &file.what {
-        What::Header(header) => Some(header),
-        What::Runtime { .. } => None,
-    });
-    let sequences = header
-        .map_or(1, |header: &Header| question.layout(header, subject.context_tokens).sequences_max);
     let worker = serve::worker(settings.worker.as_deref())?;
-    let output = Command::new(&worker)
+    let job = json!({ "model": path, "layouts": [layout(question, header, row)] });
+    let outcome = run(&worker, &job)?;
+    match outcome.layouts.into_iter().next() {
+        Some(Laid::Out { buffers }) => {
+            Ok(Measured { weights_bytes: outcome.weights_bytes, buffers })
+        }
+        Some(Laid::Refused { error }) => anyhow::bail!("{}: {error}", worker.display()),
+        None => anyhow::bail!("{} answers nothing", worker.display()),
+    }
+}
+
+/// The layout in the words of `resident-llama measure`.
+fn layout(question: &Question, header: &Header, row: &Row) -> Value {
+    let layout = question.layout(header, Some(row.context_tokens));
+    let encodes = header.encodes();
+    // An encoder takes a whole text in one step and gives a vector for each of its tokens.
+    let whole = |usual: u32| if encodes { row.context_tokens } else { usual };
+    json!({
+        "context_tokens": row.context_tokens,
+        "sequences": layout.sequences_max,
+        "step_tokens": whole(layout.step_tokens_max),
+        "outputs": whole(layout.output_rows_max),
+        "keys": row.kv_type,
+        "values": row.kv_type,
+        "whole_windows": layout.windows == Windows::Whole,
+        "vectors": encodes,
+    })
+}
+
+fn run(worker: &Path, job: &Value) -> anyhow::Result<Outcome> {
+    let mut process = Command::new(worker)
         .arg("measure")
-        .arg(path)
-        .args(["--context", &row.context_tokens.to_string()])
-        .args(["--sequences", &sequences.to_string()])
-        .args(["--keys", row.kv_type, "--values", row.kv_type])
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .with_context(|| format!("cannot start {}", worker.display()))?;
+    if let Some(mut input) = process.stdin.take() {
+        // A worker that ends before it has read the job says why itself.
+        input.write_all(job.to_string().as_bytes()).ok();
+    }
+    let output = process.wait_with_output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing");
@@ -80,8 +120,9 @@ pub(crate) fn ask(
 }
 
 impl Measured {
-    fn sum(&self, part: impl Fn(&Buffer) -> u64) -> u64 {
-        self.buffers.iter().map(part).fold(0, u64::saturating_add)
+    fn bytes_of(&self, purposes: &[&str]) -> u64 {
+        let of = |buffer: &&worker_protocol::Buffer| purposes.contains(&buffer.purpose.as_str());
+        self.buffers.iter().filter(of).map(|buffer| buffer.bytes).fold(0, u64::saturating_add)
     }
 
     /// It beside the plan, for people.
@@ -94,9 +135,9 @@ impl Measured {
         ]);
         let cached_bytes = row.kv_bytes.saturating_add(row.recurrent_bytes);
         for (what, planned, laid_out) in [
-            ("weights", row.weights_bytes, self.sum(|buffer| buffer.model_bytes)),
-            ("caches and state", cached_bytes, self.sum(|buffer| buffer.context_bytes)),
-            ("compute buffers", row.compute_bytes, self.sum(|buffer| buffer.compute_bytes)),
+            ("weights", row.weights_bytes, self.weights_bytes),
+            ("caches and state", cached_bytes, self.bytes_of(&["KV", "RS"])),
+            ("compute buffers", row.compute_bytes, self.bytes_of(&["compute"])),
         ] {
             table.row(vec![
                 what.to_owned(),

@@ -1,5 +1,5 @@
 //! `resident plan` from outside: the yardstick machines, every form of answer, models from files and
-//! from elsewhere, and what it refuses. No worker is needed.
+//! from elsewhere, llama.cpp's own layout beside it, and what it refuses.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -263,36 +263,35 @@ fn the_worlds_smallest_model_is_planned_too() {
     assert_eq!(plan["quantization"], "F32");
 }
 
-/// What the worker answers is llama.cpp's business; here it is asked the right question, and its
-/// answer stands beside the plan.
+#[test]
+fn llama_cpp_s_own_layout_stands_beside_the_plan() {
+    let Some(path) = stories() else { return };
+    let measure = [path.to_str().unwrap(), "--measure", "--parallel", "2", "--context", "512"];
+    let plan = json(&measure);
+    assert_eq!(plan["measured"]["weights_bytes"], plan["weights_bytes"]);
+    let buffers = plan["measured"]["buffers"].as_array().unwrap();
+    let cache = buffers.iter().find(|buffer| buffer["purpose"] == "KV").unwrap();
+    let difference = cache["bytes"].as_u64().unwrap().abs_diff(plan["kv_bytes"].as_u64().unwrap());
+    assert!(difference < 20_000, "llama.cpp prints hundredths of a MiB: {plan:#}");
+    let output = run(&measure);
+    assert!(text(&output.stdout).contains("BESIDE LLAMA.CPP"), "{}", text(&output.stderr));
+}
+
 #[cfg(unix)]
 #[test]
-fn the_worker_is_asked_how_llama_cpp_lays_the_model_out() {
+fn a_worker_that_cannot_lay_the_model_out_is_quoted() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let (model, worker) = (folder.path().join("m.gguf"), folder.path().join("worker"));
     fs::write(&model, File::small().bytes()).unwrap();
-    let buffer = r#"{"name":"CPU","model_bytes":81440,"context_bytes":1048576,"compute_bytes":7}"#;
-    let script =
-        format!("#!/bin/sh\necho \"$@\" > \"$0.asked\"\necho '{{\"buffers\":[{buffer}]}}'\n");
-    fs::write(&worker, script).unwrap();
-    fs::set_permissions(&worker, fs::Permissions::from_mode(0o700)).unwrap();
-    let ask = |worker: &Path, arguments: &[&str]| {
-        let arguments = [&[model.to_str().unwrap(), "--measure", "--parallel", "2"], arguments];
-        let mut command = command(folder.path(), &arguments.concat());
-        command.env("RESIDENT_WORKER", worker).output().unwrap()
-    };
-    let plan = parsed(&ask(&worker, &["--json", "--kv", "q8_0", "--context", "64"]));
-    assert_eq!(plan["measured"]["buffers"][0]["compute_bytes"], 7);
-    let asked = fs::read_to_string(folder.path().join("worker.asked")).unwrap();
-    let expected = "--context 64 --sequences 3 --keys q8_0 --values q8_0";
-    assert!(asked.starts_with("measure ") && asked.trim_end().ends_with(expected), "{asked}");
-    assert!(text(&ask(&worker, &[]).stdout).contains("BESIDE LLAMA.CPP"));
     fs::write(&worker, "#!/bin/sh\necho no such model >&2\nexit 1\n").unwrap();
-    let message = text(&ask(&worker, &[]).stderr);
-    assert!(message.contains("no such model"), "{message}");
-    let message = text(&ask(&folder.path().join("gone"), &[]).stderr);
-    assert!(message.contains("there is no worker"), "{message}");
+    fs::set_permissions(&worker, fs::Permissions::from_mode(0o700)).unwrap();
+    let ask = |worker: &Path| {
+        let mut command = command(folder.path(), &[model.to_str().unwrap(), "--measure"]);
+        text(&command.env("RESIDENT_WORKER", worker).output().unwrap().stderr)
+    };
+    assert!(ask(&worker).contains("no such model"));
+    assert!(ask(&folder.path().join("gone")).contains("there is no worker"));
 }
 
 /// A server that speaks like Hugging Face and has one repository of one file.
