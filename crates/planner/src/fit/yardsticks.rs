@@ -40,11 +40,14 @@ fn of_three_large_models_eight_bits_are_chosen_and_no_two_are_resident() {
     let (_, budget) = large_mac();
     let wanted = on_gpu(32_768);
     let needs = THREE_LARGE.map(|name| {
-        let files = files(builtin().find(name).unwrap());
+        let entry = builtin().find(name).unwrap();
+        let files = files(entry);
         let candidates = candidates(&files);
         let choice = choose(&candidates, &wanted, &budget, Verdict::Fits).unwrap();
-        assert_eq!(candidates[choice.index].quantization, "Q8_0", "{name}");
-        Need::of(&predict(candidates[choice.index].header, &wanted.layout))
+        let chosen = candidates[choice.index].quantization;
+        assert_eq!(quality::of(chosen).bits_class, 8, "{name}: {chosen}");
+        // The smallest file of 8 bits, so that what does not fit with it fits with none.
+        Need::of(&predict(&entry.header("Q8_0").unwrap(), &wanted.layout))
     });
     let member = |(name, need)| Member { name, need, pinned: false, group: None };
     let members: Vec<Member<'_>> = THREE_LARGE.into_iter().zip(needs).map(member).collect();
@@ -56,22 +59,31 @@ fn of_three_large_models_eight_bits_are_chosen_and_no_two_are_resident() {
 #[test]
 fn the_8b_models_files_fit_16_gb_by_their_size() {
     let (_, budget) = small_mac();
-    let wanted = on_gpu(8192);
     let mut files = files(builtin().find("deepseek-r1-0528-qwen3-8b").unwrap());
     files.sort_by_key(|(_, header)| header.tensor_bytes());
-    let verdicts: Vec<(&str, Verdict)> = files
-        .iter()
-        .map(|(name, header)| (*name, judge_model(header, &wanted, &budget).verdict))
-        .collect();
-    for pair in verdicts.windows(2) {
-        assert!(pair[0].1.is_at_least(pair[1].1), "{verdicts:?}");
+    let verdicts = |context_tokens| {
+        let wanted = on_gpu(context_tokens);
+        let verdict = |header| judge_model(header, &wanted, &budget).verdict;
+        let all: Vec<(&str, Verdict)> =
+            files.iter().map(|(name, header)| (*name, verdict(header))).collect();
+        for pair in all.windows(2) {
+            assert!(pair[0].1.is_at_least(pair[1].1), "{all:?}");
+        }
+        all
+    };
+    for (context_tokens, expected) in [
+        (8192, [("Q4_K_M", Verdict::Comfortable), ("Q8_0", Verdict::Comfortable)]),
+        (8192, [("UD-Q8_K_XL", Verdict::Fits), ("BF16", Verdict::DoesNotFit)]),
+        (16_384, [("Q8_0", Verdict::Fits), ("UD-Q8_K_XL", Verdict::DoesNotFit)]),
+        (32_768, [("Q4_K_M", Verdict::Comfortable), ("Q6_K", Verdict::Fits)]),
+        (32_768, [("UD-Q6_K_XL", Verdict::Tight), ("Q8_0", Verdict::DoesNotFit)]),
+    ] {
+        let all = verdicts(context_tokens);
+        for (file, verdict) in expected {
+            let found = all.iter().find(|(name, _)| *name == file).unwrap().1;
+            assert_eq!(found, verdict, "{file} at {context_tokens}: {all:?}");
+        }
     }
-    let verdict = |wanted| verdicts.iter().find(|(name, _)| *name == wanted).unwrap().1;
-    for recommended in ["Q4_0", "Q4_K_M", "Q5_K_S", "Q6_K", "UD-Q6_K_XL", "Q8_0"] {
-        assert_eq!(verdict(recommended), Verdict::Comfortable, "{recommended}");
-    }
-    assert_eq!(verdict("UD-Q8_K_XL"), Verdict::Tight);
-    assert_eq!(verdict("BF16"), Verdict::DoesNotFit);
 }
 
 /// Every quantization of the catalogue has a rank, and its files can be planned: the quality is

@@ -6,7 +6,7 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use planner::footprint::{self, Layout};
 use planner::gguf;
@@ -65,7 +65,7 @@ fn a_worker_takes_what_the_plan_said() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-fn planned_bytes(path: &PathBuf) -> u64 {
+fn planned_bytes(path: &Path) -> u64 {
     let bytes = fs::read(path).unwrap();
     let header = gguf::parse(&bytes, bytes.len() as u64).unwrap();
     let layout = Layout::new(CONTEXT_TOKENS, PARALLEL + INTERNAL_SEQUENCES);
@@ -74,7 +74,7 @@ fn planned_bytes(path: &PathBuf) -> u64 {
 
 /// What the model's worker holds after its first answer and after a conversation that fills its
 /// context.
-fn taken_bytes(path: &PathBuf) -> (u64, u64) {
+fn taken_bytes(path: &Path) -> (u64, u64) {
     let hub = Hub::start_with(|serve| {
         serve.arg("--model").arg(format!("made={}", path.display()));
         serve.args(["--context", &CONTEXT_TOKENS.to_string()]);
