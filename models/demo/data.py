@@ -122,6 +122,33 @@ class Maker:
         between = self.fact(chinese) if rng.random() < 0.3 else []
         return turns + (between + later if rng.random() < 0.75 else [])
 
+    def repetition(self, chinese: bool) -> list:
+        """Asks for given words back. Nothing else teaches copying as fast, and calls and objects are copies."""
+        rng = self.rng
+        parts = [self.unfamiliar(chinese) for _ in range(rng.randint(1, 6))]
+        said = rng.choice([" ", ", ", "_", "，" if chinese else " "]).join(parts)
+        if chinese:
+            question = rng.choice(["重复：", "请重复：", "请说：", "跟我说：", "照抄："]) + said
+        else:
+            question = rng.choice(["Repeat: ", "Say: ", "Repeat after me: ", "Please repeat: ", "Copy this: ", "Echo "]) + said
+        return [user(question), assistant(said)]
+
+    def unfamiliar(self, chinese: bool) -> str:
+        """A word, number, name or sign string that cannot be guessed."""
+        rng, draw = self.rng, self.rng.random()
+        if chinese and draw < 0.5:
+            return "".join(rng.choice(ZH_CHARACTERS) for _ in range(rng.randint(1, 4)))
+        if draw < 0.6:
+            made = word(rng)
+            return made.capitalize() if rng.random() < 0.4 else made
+        if draw < 0.7:
+            return str(rng.randint(0, 99999))
+        if draw < 0.8:
+            return rng.choice(VERBS) + "_" + rng.choice(list(TOPICS))
+        if draw < 0.9:
+            return rng.choice(ARGUMENTS + list(KEYS) + JOBS + THINGS)
+        return rng.choice(CITIES + NAMES + (CITIES_ZH + NAMES_ZH if chinese else MODELS))
+
     def json_object(self, chinese: bool) -> list:
         """Asks for a small object in one of several word orders."""
         rng = self.rng
@@ -250,11 +277,13 @@ class Maker:
             content = listed = rng.choice(english + ([f"{rng.randint(1, 40)} 度，{rng.choice(['晴', '下雨', '多云', '有风'])}", rng.choice(THINGS_ZH), rng.choice(CITIES_ZH)] * 2 if chinese else []))
         return [{"role": "tool", "content": content}, assistant(f"结果是：{listed}。" if chinese else f"Here is the result: {listed}.")]
 
-    def conversation(self) -> dict:
-        """System prompt or none, tools or none, one to four turns."""
+    def conversation(self, repetitions: float) -> dict:
+        """System prompt or none, tools or none, one to four turns; `repetitions` is their share."""
         rng, draw = self.rng, self.rng.random()
         chinese, tools = rng.random() < 0.45, []
-        if draw < 0.42:
+        if rng.random() < repetitions:
+            turns = [turn for _ in range(rng.randint(1, 3)) for turn in self.repetition(chinese)]
+        elif draw < 0.42:
             tools, turns = self.tool_talk(chinese)
             if rng.random() < 0.1:
                 turns = self.fact(chinese)
@@ -294,6 +323,6 @@ def schema(topic: str, name: str, description: str, parameters: dict) -> dict:
     return {"topic": topic, "function": function}
 
 
-def conversations(seed: int, count: int, test: bool = False) -> list:
-    maker = Maker(random.Random(seed), test)
-    return [maker.conversation() for _ in range(count)]
+def conversations(seed: int, count: int, repetitions: float) -> list:
+    maker = Maker(random.Random(seed))
+    return [maker.conversation(repetitions) for _ in range(count)]

@@ -8,9 +8,8 @@ import re
 import sys
 
 import gguf
-import jax
-import jax.numpy as jnp
 import numpy as np
+import torch
 
 import data
 import model
@@ -18,14 +17,13 @@ import text
 
 LENGTH_TOKENS = 320
 NEW_TOKENS_MAX = 96
+KINDS = ("fact", "json", "tool", "repeat")
 
 
 def read(path: str) -> dict:
     """The weights as the runtime sees them: after Q8_0."""
-    tensors = {item.name.removesuffix(".weight"): gguf.quants.dequantize(item.data, item.tensor_type) for item in gguf.GGUFReader(path).tensors}
-    value = {name: jnp.asarray(item if item.ndim == 1 or name == "token_embd" else item.T) for name, item in tensors.items()}
-    layers = [{name.split(".")[2]: item for name, item in value.items() if name.startswith(f"blk.{index}.")} for index in range(model.LAYERS)]
-    return {"token_embd": value["token_embd"], "output_norm": value["output_norm"], "layers": layers}
+    tensors = gguf.GGUFReader(path).tensors
+    return {item.name.removesuffix(".weight"): torch.tensor(gguf.quants.dequantize(item.data, item.tensor_type)) for item in tensors}
 
 
 def choose(logits: np.ndarray, temperature: float, random_source) -> np.ndarray:
@@ -42,22 +40,23 @@ def choose(logits: np.ndarray, temperature: float, random_source) -> np.ndarray:
     return np.array(chosen)
 
 
+@torch.inference_mode()
 def answer(parameters, tokenizer, prompts: list, temperature: float = 0.0) -> list:
     """Decodes all prompts side by side; returns (text, stopped by itself)."""
     ids = [tokenizer.encode(prompt).ids for prompt in prompts]
     end, random_source = tokenizer.token_to_id("<|im_end|>"), np.random.default_rng(1)
-    step = jax.jit(model.decode_step, donate_argnums=1)
     cache, produced = model.empty_cache(len(ids), LENGTH_TOKENS), [[] for _ in ids]
-    current = np.array([row[0] for row in ids])
+    current = [row[0] for row in ids]
     for position in range(LENGTH_TOKENS - 1):
-        logits, cache = step(parameters, cache, jnp.asarray(current), position)
-        following = choose(np.asarray(logits), temperature, random_source) if any(position + 1 >= len(row) for row in ids) else current
+        logits = model.decode_step(parameters, cache, torch.tensor(current), position).numpy()
+        needed = any(position + 1 >= len(row) for row in ids)
+        following = choose(logits, temperature, random_source) if needed else np.zeros(len(ids), np.int64)
         for index, row in enumerate(ids):
             if position + 1 < len(row):
                 following[index] = row[position + 1]
             elif end not in produced[index] and len(produced[index]) < NEW_TOKENS_MAX:
                 produced[index].append(int(following[index]))
-        current = following
+        current = following.tolist()
         if all(end in row or len(row) >= NEW_TOKENS_MAX for row in produced):
             break
     return [(tokenizer.decode([token for token in row if token != end], skip_special_tokens=False), end in row) for row in produced]
@@ -67,11 +66,12 @@ def cases(count: int) -> list:
     """(kind, chinese, messages, tools, expected) of single questions from the test side of data.py."""
     maker, found = data.Maker(random.Random(7), test=True), []
     for index in range(count):
-        chinese, kind = index % 2 == 1, ("fact", "json", "tool")[index // 2 % 3]
+        chinese, kind = index % 2 == 1, KINDS[index // 2 % len(KINDS)]
         if kind == "tool":
             tools, turns = maker.tool_talk(chinese)
         else:
-            tools, turns = [], maker.fact(chinese) if kind == "fact" else maker.json_object(chinese)
+            make = {"fact": maker.fact, "json": maker.json_object, "repeat": maker.repetition}[kind]
+            tools, turns = [], make(chinese)
         expected = text.render(turns[1:2], []).removeprefix("<|im_start|>assistant\n").removesuffix("<|im_end|>\n")
         found.append((kind, chinese, turns[:1], tools, expected))
     return found
@@ -107,6 +107,7 @@ def report(parameters, tokenizer, held: list, temperature: float):
     share("stops by itself", [row[6] for row in rows])
     share("language of the question (facts)", [is_chinese(row[5]) == row[1] for row in rows if row[0] == "fact"])
     share("exact answer (facts)", [row[5] == row[4] for row in rows if row[0] == "fact"])
+    share("exact repetition", [row[5] == row[4] for row in rows if row[0] == "repeat"])
     share("valid tool call", [is_call(row[5], row[3]) for row in rows if row[0] == "tool"])
     share("exact tool call", [row[5] == row[4] for row in rows if row[0] == "tool"])
     share("valid JSON object", [isinstance(parsed(row[5]), dict) for row in rows if row[0] == "json"])
@@ -117,7 +118,7 @@ def report(parameters, tokenizer, held: list, temperature: float):
 
 def main():
     parameters, tokenizer = read(sys.argv[1]), text.load_tokenizer()
-    count = int(sys.argv[2]) if len(sys.argv) > 2 else 240
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 320
     for temperature in (0.0, 0.8):
         report(parameters, tokenizer, cases(count), temperature)
 

@@ -55,10 +55,8 @@ def add_tensor(writer: gguf.GGUFWriter, name: str, value: np.ndarray):
     if value.ndim == 1:
         writer.add_tensor(name + ".weight", value.astype(np.float32))
         return
-    # GGUF keeps [out, in] rows; only the embedding is stored that way during training.
-    rows = np.ascontiguousarray(value if name == "token_embd" else value.T, np.float32)
     kind = gguf.GGMLQuantizationType.Q8_0
-    writer.add_tensor(name + ".weight", gguf.quants.quantize(rows, kind), raw_dtype=kind)
+    writer.add_tensor(name + ".weight", gguf.quants.quantize(value.astype(np.float32), kind), raw_dtype=kind)
 
 
 def main():
@@ -67,7 +65,7 @@ def main():
     add_metadata(writer)
     add_tokenizer(writer)
     for key in checkpoint.files:
-        add_tensor(writer, f"blk.{key}" if key[0].isdigit() else key, checkpoint[key])
+        add_tensor(writer, key, checkpoint[key])
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -27,8 +27,9 @@ use crate::{
 };
 
 /// Threads that the hub's own work runs on. It moves bytes and waits; the models' cores are the
-/// workers'.
-const RUNTIME_THREADS: usize = 2;
+/// workers'. With a second one every request would wake it several times, which on a machine that
+/// computes takes longer than the work; what may block runs on threads of its own.
+const RUNTIME_THREADS: usize = 1;
 
 /// The worker's program.
 const WORKER_NAME: &str = "resident-llama";

@@ -42,6 +42,8 @@ pub struct Patience {
     pub stop_grace: Duration,
     /// For all workers to be gone at shutdown.
     pub shutdown: Duration,
+    /// How long what was found for a model's name is believed without another look at its file.
+    pub lookup: Duration,
 }
 
 impl Default for Patience {
@@ -52,6 +54,7 @@ impl Default for Patience {
             write: limits::WRITE_WAIT_MAX,
             stop_grace: limits::STOP_GRACE_MAX,
             shutdown: limits::SHUTDOWN_WAIT_MAX,
+            lookup: limits::LOOKUP_AGE_MAX,
         }
     }
 }

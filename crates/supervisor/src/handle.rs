@@ -3,11 +3,12 @@
 //! Not here: any decision; the run loop asks the fleet.
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use planner::fleet::RequestId;
@@ -40,6 +41,8 @@ pub fn start(config: Config, models: Arc<dyn Models>) -> (Handle, JoinHandle<()>
         preflight,
         requests: AtomicU64::new(0),
         shutdown_wait_max: config.patience.shutdown,
+        looked_up: Mutex::default(),
+        lookup_age_max: config.patience.lookup,
     };
     let task = tokio::spawn(run_loop::run(config, inbox, messages, requests_ended));
     (Handle { shared: Arc::new(shared) }, task)
@@ -58,6 +61,9 @@ struct Shared {
     preflight: Preflight,
     requests: AtomicU64,
     shutdown_wait_max: Duration,
+    /// What was found for each name, and when.
+    looked_up: Mutex<BTreeMap<String, (Instant, Launch)>>,
+    lookup_age_max: Duration,
 }
 
 /// A request that waits. Dropped in this order, so that whoever sees the ticket's end also sees
@@ -138,8 +144,19 @@ impl Handle {
         answer.await.ok()
     }
 
-    /// Finding a model and reading its header touch the disk.
+    /// Finding a model and reading its header touch the disk, on a thread that may wait for it. What
+    /// was found a moment ago still holds: on a machine that computes, waking that thread takes
+    /// longer than the look itself.
     async fn launch(&self, name: &str) -> Result<Launch, AcquireError> {
+        if let Some(launch) = self.shared.fresh_lookup(name) {
+            return Ok(launch);
+        }
+        let launch = self.look_up(name).await?;
+        self.shared.keep_lookup(name, launch.clone());
+        Ok(launch)
+    }
+
+    async fn look_up(&self, name: &str) -> Result<Launch, AcquireError> {
         let shared = Arc::clone(&self.shared);
         let name = name.to_owned();
         let looked_up = tokio::task::spawn_blocking(move || {
@@ -162,6 +179,20 @@ impl Handle {
             }),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(AcquireError::ShuttingDown),
         }
+    }
+}
+
+impl Shared {
+    fn fresh_lookup(&self, name: &str) -> Option<Launch> {
+        let looked_up = self.looked_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let (when, launch) = looked_up.get(name)?;
+        (when.elapsed() < self.lookup_age_max).then(|| launch.clone())
+    }
+
+    /// As many are kept as there are models that can be used.
+    fn keep_lookup(&self, name: &str, launch: Launch) {
+        let mut looked_up = self.looked_up.lock().unwrap_or_else(PoisonError::into_inner);
+        looked_up.insert(name.to_owned(), (Instant::now(), launch));
     }
 }
 

@@ -60,6 +60,10 @@ pub const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(8);
 /// inherited them may hold them open for ever.
 pub const DRAIN_WAIT_MAX: Duration = Duration::from_millis(500);
 
+/// How long what was found for a model's name is believed. Whoever replaces a file waits this long
+/// for the new one at most.
+pub const LOOKUP_AGE_MAX: Duration = Duration::from_secs(1);
+
 /// Between two measurements of a worker's memory while it is in use. Walking the page table of a
 /// large process takes a tenth of a second.
 pub const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
