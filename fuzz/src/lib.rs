@@ -28,7 +28,8 @@ pub fn gguf(bytes: &[u8]) {
             let _ = (header.architecture(), header.parameters(), header.quantization());
             for layout in layouts() {
                 let footprint = footprint::predict(&header, &layout);
-                assert!(footprint.items.iter().all(|item| item.bytes > 0));
+                assert!(!footprint.items.is_empty());
+                assert!(footprint.items.iter().all(|item| footprint.total_bytes() >= item.bytes));
                 let _ = footprint::check(&header, &layout);
             }
             let _ = quality::of_header(&header);
@@ -49,7 +50,12 @@ fn layouts() -> Vec<footprint::Layout> {
     };
     let sliding = footprint::Layout { windows: footprint::Windows::Sliding, ..largest };
     let on_gpu = footprint::Layout { place: footprint::Place::SharedGpu, ..largest };
-    vec![footprint::Layout::new(8192, 5), largest, sliding, on_gpu]
+    let on_card = footprint::Layout {
+        place: footprint::Place::DiscreteGpu,
+        flash_attention: false,
+        ..footprint::Layout::new(8192, 5)
+    };
+    vec![footprint::Layout::new(8192, 5), largest, sliding, on_gpu, on_card]
 }
 
 /// About as many bytes as a header takes in memory.

@@ -118,6 +118,8 @@ impl Reader {
             .user_agent(concat!("resident/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(options.connect_wait_max)
             .read_timeout(options.silence_max)
+            // An address may hold a secret, which is nobody's business after a redirect.
+            .referer(false)
             .redirect(Policy::custom(follow));
         // No proxy knows this machine by its own name for itself.
         if !options.proxies || is_loopback(&endpoint) {

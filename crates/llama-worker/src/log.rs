@@ -69,8 +69,14 @@ unsafe extern "C" fn receive(level: sys::ggml_log_level, text: *const c_char, _d
     }
 }
 
+/// Lines that quote what the model file says of itself.
+const QUOTING: [&str; 2] = ["llama_model_loader:", "print_info:"];
+
 /// Reads `llama_kv_cache:        CPU KV buffer size =   448.00 MiB`.
 fn read_buffer(line: &str) -> Option<Buffer> {
+    if QUOTING.iter().any(|prefix| line.starts_with(prefix)) {
+        return None;
+    }
     let (subject, size) = line.split_once(" buffer size = ")?;
     let mut words = subject.split_whitespace().rev();
     let purpose = words.next()?.to_owned();
@@ -131,6 +137,7 @@ mod tests {
             Some(("CPU", "output", 1 << 19)),
         );
         check("x: CPU compute buffer size is 1.0 MiB, matches expectation of 1.0 MiB\n", None);
+        check("print_info: general.name = x compute buffer size = 9.00 MiB\n", None);
         check("nothing\n", None);
     }
 

@@ -106,7 +106,7 @@ pub fn judge(footprint: &Footprint, budget: &Budget) -> Judgement {
     let mut judgement = judge_need(&Need::of(footprint), budget);
     if !footprint.certain {
         judgement.why.push_str(
-            "; the architecture is not known here, so the need is an upper bound, not a prediction",
+            "; not all of the architecture is known here, so the need is an upper bound, not a prediction",
         );
     }
     judgement

@@ -221,7 +221,8 @@ pub fn predict_by(
     items.extend(companions::items(build, companions, &layout));
     items.push(process::process(header));
     items.retain(|item| item.bytes > 0);
-    Footprint { items, certain: layers::is_known(header.architecture()) }
+    let certain = layers::is_known(header.architecture()) && compute::is_known(header);
+    Footprint { items, certain }
 }
 
 /// Only the caches and the state of a model: what its tokens leave behind. Buffers are most of the
@@ -256,6 +257,8 @@ fn model_items(build: Build, header: &Header, layout: &Layout) -> Vec<Item> {
 /// for each of its tokens.
 fn of_model(header: &Header, layout: &Layout) -> Layout {
     let mut layout = *layout;
+    // llama.cpp switches it off by itself where the GPU cannot do it.
+    layout.flash_attention &= refusal::fuses(header, &layout);
     if header.encodes() {
         layout.step_tokens_max = layout.step_tokens_max.max(layout.context_tokens);
         layout.output_rows_max = layout.step_tokens_max;

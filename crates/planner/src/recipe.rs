@@ -180,9 +180,12 @@ pub fn place(shapes: &[tensors::Shape], types: &[TensorType]) -> Vec<Tensor> {
         for (to, from) in dimensions.iter_mut().zip(&shape.dimensions) {
             *to = *from;
         }
-        let bytes = kind.bytes(shape.elements()).expect("rows of whole blocks");
+        // The rules choose types whose blocks fit the rows; a hostile file's numbers may still
+        // multiply beyond all bounds.
+        let bytes = kind.bytes(shape.elements()).unwrap_or(u64::MAX);
         let tensor = Tensor { name: shape.name.clone(), dimensions, kind: *kind, offset, bytes };
-        offset = offset.saturating_add(bytes).next_multiple_of(ALIGNMENT_BYTES);
+        let end = offset.saturating_add(bytes);
+        offset = end.checked_next_multiple_of(ALIGNMENT_BYTES).unwrap_or(u64::MAX);
         tensor
     });
     placed.collect()

@@ -246,7 +246,21 @@ fn attention_flops(header: &Header, layout: &Layout, tokens: u64) -> f64 {
     let halves = Layout { keys: CacheType::F16, values: CacheType::F16, ..filled(layout, tokens) };
     let cached = cache_bytes(&predict_state(header, &halves));
     let numbers = cached as f64 / CacheType::F16.bytes(1) as f64;
-    let heads = header.layer_u64("attention.head_count", 0).unwrap_or(1).max(1);
-    let heads_kv = header.layer_u64("attention.head_count_kv", 0).unwrap_or(heads).max(1);
-    2.0 * numbers * (heads as f64 / heads_kv as f64)
+    // Layers without attention say zero heads.
+    let most = |suffix: &str| {
+        (0..header.layers()).filter_map(|layer| header.layer_u64(suffix, layer)).max().unwrap_or(0)
+    };
+    let heads = most("attention.head_count").max(1);
+    let heads_kv = match most("attention.head_count_kv") {
+        0 => heads,
+        heads_kv => heads_kv,
+    };
+    2.0 * numbers * (heads as f64 / heads_kv as f64) * latent_parts(header)
+}
+
+/// Latent attention caches one vector that keys are, whose first part values are computed from too.
+fn latent_parts(header: &Header) -> f64 {
+    let rank = header.arch_u64("attention.kv_lora_rank").unwrap_or(0);
+    let rope = header.arch_u64("rope.dimension_count").unwrap_or(0);
+    if rank == 0 { 1.0 } else { 1.0 + rank as f64 / (rank.saturating_add(rope)) as f64 }
 }

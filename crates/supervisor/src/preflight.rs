@@ -150,6 +150,9 @@ fn facts(header: &gguf::Header, context_tokens: Option<u32>, sequences_max: u32)
     let context_tokens = context_tokens
         .unwrap_or_else(|| CONTEXT_TOKENS_DEFAULT.min(trained.unwrap_or(CONTEXT_TOKENS_DEFAULT)))
         .max(1);
+    // Encoders know no position beyond those they were trained with, and the worker takes no more.
+    let most = trained.filter(|_| header.encodes()).unwrap_or(u32::MAX);
+    let context_tokens = context_tokens.min(most.max(1));
     let needs = header::needs(header, context_tokens, sequences_max);
     Facts {
         architecture: header.architecture().to_owned(),

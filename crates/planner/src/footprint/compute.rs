@@ -21,6 +21,10 @@ use arena::{Held, Peak, Widest};
 use graph::Graph;
 use step::Step;
 
+/// Experts that a token uses, in all layers together, of which a graph is made. The most that is
+/// known is 61 layers with 8; a hostile file could ask for half a million, each some tensors.
+const EXPERTS_USED_MAX: u64 = 16_384;
+
 /// The compute buffers of each memory.
 pub(super) fn items(build: Build, header: &Header, layers: &[Layer], layout: &Layout) -> Vec<Item> {
     let Some(Peak { ram, gpu }) = peak(build, header, layers, layout) else {
@@ -38,6 +42,17 @@ pub(super) fn items(build: Build, header: &Header, layers: &[Layer], layout: &La
 
 /// What laying out the graph gives; none for an architecture whose graph is not known.
 fn peak(build: Build, header: &Header, layers: &[Layer], layout: &Layout) -> Option<Peak> {
+    let graph = graph_of(header)?;
+    let graph = graph(Step::new(build, header, layers, layout));
+    Some(arena::peak(graph, layout.place))
+}
+
+/// Whether the buffers of this model's steps are laid out here, and not only bounded.
+pub(super) fn is_known(header: &Header) -> bool {
+    graph_of(header).is_some()
+}
+
+fn graph_of(header: &Header) -> Option<fn(Step) -> Graph> {
     let graph: fn(Step) -> Graph = match header.architecture() {
         architecture if encoder::is_known(architecture) => encoder::graph,
         architecture if decoder::is_known(architecture) => decoder::graph,
@@ -46,8 +61,12 @@ fn peak(build: Build, header: &Header, layers: &[Layer], layout: &Layout) -> Opt
         architecture if per_layer::is_known(architecture) => per_layer::graph,
         _ => return None,
     };
-    let graph = graph(Step::new(build, header, layers, layout));
-    Some(arena::peak(graph, layout.place))
+    (experts_used(header) <= EXPERTS_USED_MAX).then_some(graph)
+}
+
+fn experts_used(header: &Header) -> u64 {
+    let used = |layer| header.layer_u64("expert_used_count", layer).unwrap_or(0);
+    (0..header.layers()).map(used).fold(0, u64::saturating_add)
 }
 
 /// The largest tensors that are held when most is needed, and the rest in one sum.

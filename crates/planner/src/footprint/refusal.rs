@@ -10,7 +10,8 @@ use crate::gguf::Header;
 pub enum Refusal {
     /// Source: `llama_init_from_model` in `llama-context.cpp`.
     #[error(
-        "values as {} need flash attention, which is off; switch it on, or keep values as f16",
+        "values as {} need flash attention, which is off, or not there for heads like this model's; keep \
+         values as f16",
         values.name()
     )]
     QuantizedValues {
@@ -66,7 +67,7 @@ pub fn check(header: &Header, layout: &Layout) -> Result<(), Refusal> {
     if header.encodes() {
         return Ok(());
     }
-    if values.is_quantized() && !layout.flash_attention {
+    if values.is_quantized() && !(layout.flash_attention && fuses(header, layout)) {
         return Err(Refusal::QuantizedValues { values });
     }
     if layers::is_latent(header) && keys != values {
@@ -86,6 +87,18 @@ pub fn check(header: &Header, layout: &Layout) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// Whether the place of the layers has fused attention for the model's heads. Source:
+/// `ggml_metal_device_supports_op` in `ggml-metal-device.m`; other places have it for all.
+pub(super) fn fuses(header: &Header, layout: &Layout) -> bool {
+    const METAL_WIDTHS: [u64; 14] = [32, 40, 48, 64, 72, 80, 96, 112, 128, 192, 256, 320, 512, 576];
+    layout.place != Place::SharedGpu
+        || layers::all(header).iter().all(|of| {
+            let layers::Attention { key_width, value_width, .. } = of.attention;
+            of.cache == layers::Cached::Nothing
+                || (METAL_WIDTHS.contains(&key_width) && key_width >= value_width)
+        })
 }
 
 fn whole_blocks(

@@ -355,3 +355,24 @@ fn weights_are_the_file_and_every_item_says_why() {
     let cache = footprint.items.iter().find(|item| item.what == CACHE).unwrap();
     assert_eq!(cache.why, "36 layers × 8 heads × (128 + 128) × 2 bytes (f16) × 4,096 cells");
 }
+
+#[test]
+fn a_gpu_without_a_kernel_for_the_heads_computes_scores() {
+    let on_gpu = Layout { place: Place::SharedGpu, ..layout(8192) };
+    let heads_of = |width| decoder("llama", 32_000, [40, 5120, 32, 8, width, 13_824], &[]);
+    let compute = |header: &Header, layout: &Layout| predict(header, layout).bytes_of(COMPUTE);
+    let strange = heads_of(160);
+    let unfused = Layout { flash_attention: false, ..on_gpu };
+    assert_eq!(compute(&strange, &on_gpu), compute(&strange, &unfused));
+    // A score for each head, token of the step and cell, which fused attention does not keep.
+    assert!(compute(&strange, &on_gpu) >= 32 * 512 * 8192 * 4);
+    assert!(compute(&heads_of(128), &on_gpu) < 32 * 512 * 8192 * 4);
+    // A processor has it for all heads.
+    assert!(compute(&strange, &layout(8192)) < 32 * 512 * 8192 * 4);
+    let quantized = Layout { keys: CacheType::Q8_0, values: CacheType::Q8_0, ..on_gpu };
+    assert_eq!(
+        check(&strange, &quantized),
+        Err(Refusal::QuantizedValues { values: CacheType::Q8_0 })
+    );
+    assert_eq!(check(&heads_of(128), &quantized), Ok(()));
+}

@@ -152,6 +152,7 @@ fn is_expert(tensor: &Tensor) -> bool {
 /// which llama.cpp's defaults (`use_extra_bufts`) put before the plain buffers for matrices.
 fn repacked_bytes(header: &Header) -> u64 {
     const ROWS_MULTIPLE: u64 = 4;
+    let loaded = layers::layers_loaded(header);
     let may = |tensor: &&Tensor| {
         let kind = tensor.kind.name();
         let kinds = ["Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q2_K", "IQ4_NL", "MXFP4", "Q8_0", "Q1_0"];
@@ -160,7 +161,7 @@ fn repacked_bytes(header: &Header) -> u64 {
             && rows > 1
             && rows.is_multiple_of(ROWS_MULTIPLE)
             && !is_input(tensor)
-            && layer_of(tensor).is_none_or(|layer| layer < layers::layers_loaded(header))
+            && layer_of(tensor).is_none_or(|layer| layer < loaded)
     };
     let bytes = header.tensors.iter().filter(may).map(|tensor| padded(header, tensor));
     bytes.fold(0, u64::saturating_add)

@@ -1,7 +1,11 @@
 //! Whether a header that could be read also makes sense: tensors that lie where they should, and
 //! metadata that formulas can divide by.
 
-use super::{Error, Header, Tensor, Value, limits::LAYERS_MAX, split::part_index};
+use super::{
+    Error, Header, Tensor, Value,
+    limits::{ARCHITECTURE_BYTES_MAX, LAYERS_MAX},
+    split::part_index,
+};
 
 /// Tensor data must follow each other without gap or overlap, as llama.cpp demands, and end
 /// inside the file.
@@ -17,8 +21,8 @@ pub(super) fn tensors_fit(header: &Header, file_bytes: u64) -> Result<(), Error>
             let what = format!("the data of tensor `{}`", tensor.name);
             return Err(Error::Truncated { what, end, file_bytes });
         }
-        // Cannot overflow: the end is inside the file, and the padding is small.
-        expected = (tensor.offset + tensor.bytes)
+        // Where the length of the file is not known, its end is the largest number there is.
+        expected = (tensor.offset.saturating_add(tensor.bytes))
             .checked_next_multiple_of(header.alignment)
             .unwrap_or(u64::MAX);
     }
@@ -45,6 +49,11 @@ pub(super) fn metadata_is_usable(header: &Header) -> Result<(), Error> {
     // The further parts of a split model leave everything but their tensors to the first.
     if architecture.is_empty() && part_index(header) == 0 {
         return Err(Error::MissingKey { key: "general.architecture".to_owned() });
+    }
+    let found = architecture.len() as u64;
+    if found > ARCHITECTURE_BYTES_MAX {
+        let what = "the length of `general.architecture`".to_owned();
+        return Err(Error::OverLimit { what, found, max: ARCHITECTURE_BYTES_MAX });
     }
     if header.is_model() {
         required(header)?;

@@ -37,6 +37,10 @@ pub(super) const STRING_KEPT_BYTES_MAX: u64 = 1024 * 1024;
 /// tokens, scores and merges: their place is kept, their content is not.
 pub(super) const ARRAY_KEPT_ELEMENTS_MAX: u64 = 1024;
 
+/// The longest architecture's name there is has 16 bytes. The name is part of most keys, so a long
+/// one would make every look at the metadata slow.
+pub(super) const ARCHITECTURE_BYTES_MAX: u64 = 64;
+
 /// llama.cpp's own bound on layers (`LLAMA_MAX_LAYERS`); beyond it, it aborts.
 pub(super) const LAYERS_MAX: u64 = 512;
 

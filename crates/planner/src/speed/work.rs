@@ -116,10 +116,14 @@ struct Model {
 
 impl Model {
     fn of(header: &Header) -> Self {
-        let count = header.arch_u64("expert_count").unwrap_or(0);
-        let used = header.arch_u64("expert_used_count").unwrap_or(0);
+        // One number for all layers or one for each; where nothing is said, all are used.
+        let most = |suffix: &str| {
+            let of_layer = |layer| header.layer_u64(suffix, layer);
+            (0..header.layers()).filter_map(of_layer).max().unwrap_or(0)
+        };
+        let (count, used) = (most("expert_count"), most("expert_used_count"));
         let experts_share =
-            if count == 0 || used >= count { 1.0 } else { used as f64 / count as f64 };
+            if used == 0 || used >= count { 1.0 } else { used as f64 / count as f64 };
         let speculative = header.arch_u64("nextn_predict_layers").unwrap_or(0);
         Self {
             layers_used: header.layers().saturating_sub(speculative),

@@ -17,7 +17,7 @@ What the figures are:
   A model is a name of the catalogue (qwen3-8b, or qwen3-8b:Q4_K_M for one quantization), a model
   of the hub, a .gguf file, a repository on Hugging Face (hf:OWNER/REPO, hf:OWNER/REPO:Q4_K_M) or
   the web address of a file. Of those that lie elsewhere only the header is read, under 20 MB.
-  HF_TOKEN is sent to Hugging Face and nowhere else; RESIDENT_HF_ENDPOINT names another server.
+  HF_TOKEN is sent to Hugging Face, or to the server that RESIDENT_HF_ENDPOINT names, and nowhere else.
 
   16GB of memory are 16 GiB, as on the box.
 

@@ -40,7 +40,16 @@ pub(crate) fn subject(
         }
     });
     let source = format!("{text}, of which {} bytes were read", reader.downloaded_bytes());
-    Ok(Subject::of_header(name(text), source, files.map_err(failed)?))
+    let files = files.map_err(failed)?;
+    if files.iter().any(File::is_companion) {
+        let message = format!(
+            "{} is a companion file (a projector, adapter or vocabulary), not a model; name the \
+             model's own file",
+            terminal::inert(text)
+        );
+        return Err(exit::error(Code::Model, message));
+    }
+    Ok(Subject::of_header(name(text), source, files))
 }
 
 /// The last step of what was written, without ending and query.
@@ -54,6 +63,7 @@ fn whole(found: remote::Remote) -> File {
     File {
         quantization: found.header.quantization(),
         file_bytes: Some(found.file_bytes),
+        is_guess: false,
         what: What::Header(found.header),
     }
 }
@@ -80,7 +90,9 @@ async fn all(reader: &mut Reader, repository: &Repository) -> Result<Vec<File>, 
                 let wanted_bytes = model.bytes().saturating_sub(in_front_bytes);
                 requantized(&read.header, &quantization, wanted_bytes)
             };
-            File { quantization, file_bytes: Some(model.bytes()), what: What::Header(header) }
+            let file_bytes = Some(model.bytes());
+            let is_guess = model != smallest;
+            File { quantization, file_bytes, is_guess, what: What::Header(header) }
         })
         .collect())
 }

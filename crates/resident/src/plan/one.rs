@@ -240,9 +240,15 @@ fn item_table(row: &Row, explain: bool) -> Table {
 /// What a reader should know beside the figures.
 fn notes(question: &Question, header: Option<&Header>, row: &Row) -> Vec<String> {
     let mut notes = Vec::new();
-    if !row.certain {
+    if row.is_guess {
+        notes.push(
+            "only one file's header was read; the others are derived from it by their lengths, so \
+             their memory is an estimate"
+                .to_owned(),
+        );
+    } else if !row.certain {
         notes.push(format!(
-            "the architecture {} is not known, so its memory is an upper bound",
+            "the architecture {} is not known, or not in all its parts, so its memory is an upper bound",
             row.architecture
         ));
     }

@@ -63,6 +63,8 @@ pub(crate) struct Row {
     pub(crate) why: String,
     /// False when the architecture is not known, and the figures are an upper bound.
     pub(crate) certain: bool,
+    /// Whether the file's header was derived from that of another file of the model.
+    pub(crate) is_guess: bool,
     /// Of one request, while its context is empty.
     pub(crate) decode_tokens_per_s: Option<f64>,
     /// Of one request, when its context is full.
@@ -197,7 +199,8 @@ impl Question {
             headroom_bytes: i64::try_from(judgement.headroom_bytes).unwrap_or(i64::MIN),
             verdict: judgement.verdict.name(),
             why: judgement.why.clone(),
-            certain: footprint.certain,
+            certain: footprint.certain && !file.is_guess,
+            is_guess: file.is_guess,
             decode_tokens_per_s: None,
             decode_full_tokens_per_s: None,
             prefill_tokens_per_s: None,

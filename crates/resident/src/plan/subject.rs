@@ -44,7 +44,19 @@ pub(crate) struct File {
     pub(crate) quantization: String,
     /// Its length, where it is known.
     pub(crate) file_bytes: Option<u64>,
+    /// Whether its header was not read but derived from another file of the model.
+    pub(crate) is_guess: bool,
     pub(crate) what: What,
+}
+
+impl File {
+    /// Whether it belongs to a model and is none: a projector, an adapter, a vocabulary.
+    pub(crate) fn is_companion(&self) -> bool {
+        match &self.what {
+            What::Header(header) => !header.is_model(),
+            What::Runtime { .. } => false,
+        }
+    }
 }
 
 /// What is known of a file.
@@ -99,8 +111,12 @@ impl Subject {
         }
         let source = path.display().to_string();
         let quantization = header.quantization();
-        let file =
-            File { quantization, file_bytes: Some(found.file_bytes), what: What::Header(header) };
+        let file = File {
+            quantization,
+            file_bytes: Some(found.file_bytes),
+            is_guess: false,
+            what: What::Header(header),
+        };
         let subject = Self::of_header(found.name, source, vec![file]);
         Ok(Self { path: Some(path.to_owned()), ..subject })
     }
@@ -185,7 +201,12 @@ fn file(entry: &Entry, name: &str) -> Result<File, catalogue::Error> {
         }
         (None, Err(error)) => return Err(error),
     };
-    Ok(File { quantization: name.to_owned(), file_bytes: published.or(computed_bytes), what })
+    Ok(File {
+        quantization: name.to_owned(),
+        file_bytes: published.or(computed_bytes),
+        is_guess: false,
+        what,
+    })
 }
 
 /// What a model is for, as far as its header says it.

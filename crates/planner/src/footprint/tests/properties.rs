@@ -126,7 +126,7 @@ proptest! {
             "embedding_length_per_layer_input",
         ];
         let mut all: Vec<(&str, u64)> = names.into_iter().zip(figures).collect();
-        all.push(("block_count", layers.min(8)));
+        all.push(("block_count", layers));
         let header = header(ARCHITECTURES[which], u64::from(u32::MAX), &all);
         let layout = Layout {
             step_tokens_max: step,
