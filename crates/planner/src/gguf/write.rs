@@ -43,7 +43,7 @@ pub fn write(header: &Header) -> Result<Vec<u8>, Error> {
 /// The same for keys in an order of the caller's choice.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub fn ordered<'a>(
     version: u32,
     keys: impl IntoIterator<Item = (&'a str, &'a Value)>,
