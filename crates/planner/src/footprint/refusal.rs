@@ -10,8 +10,8 @@ use crate::gguf::Header;
 pub enum Refusal {
     /// Source: `llama_init_from_model` in `llama-context.cpp`.
     #[error(
-        "values as {} need flash attention, which is off, or not there for heads like this model's; keep \
-         values as f16",
+        "values as {} need flash attention, which is off, or not there for heads like this model's; \
+         switch it on where there is, or keep values as f16",
         values.name()
     )]
     QuantizedValues {
