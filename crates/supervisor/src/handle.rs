@@ -189,7 +189,7 @@ impl Shared {
         (when.elapsed() < self.lookup_age_max).then(|| launch.clone())
     }
 
-    /// As many are kept as there are models that can be used.
+    /// Only names that were found are kept, so strangers' names take no memory.
     fn keep_lookup(&self, name: &str, launch: Launch) {
         let mut looked_up = self.looked_up.lock().unwrap_or_else(PoisonError::into_inner);
         looked_up.insert(name.to_owned(), (Instant::now(), launch));
