@@ -42,7 +42,8 @@ impl Default for Setup {
         Self {
             budget_bytes: 1_000_000_000_000,
             idle_unload: Duration::MAX,
-            patience: Patience::default(),
+            // Files change between two lines of a test.
+            patience: Patience { lookup: Duration::ZERO, ..Patience::default() },
             program: "fixture-worker",
         }
     }
@@ -110,8 +111,7 @@ impl Hub {
             sequences_max: 4,
             threads: None,
             context_tokens: None,
-            // Files change between two lines of a test.
-            patience: Patience { lookup: Duration::ZERO, ..setup.patience },
+            patience: setup.patience,
         };
         let (handle, task) = start(config, Arc::new(Folder(folder.path().to_owned())));
         Self { handle, folder, task }

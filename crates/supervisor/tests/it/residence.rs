@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write, time::Duration};
 
-use supervisor::{AcquireError, ResidentState, StopError};
+use supervisor::{AcquireError, Patience, ResidentState, StopError};
 use worker_protocol::Event;
 
 use crate::{
@@ -159,6 +159,23 @@ async fn a_changed_file_is_another_model_of_the_same_name() {
     let pids: Vec<_> = hub.handle.residents().await.iter().map(|resident| resident.pid).collect();
     assert_eq!(pids.len(), 2);
     assert!(pids.contains(&Some(pid)));
+    hub.goes_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_found_a_moment_ago_still_holds() {
+    let patience = Patience { lookup: Duration::MAX, ..Patience::default() };
+    let hub = Hub::new(&["one"], Setup { patience, ..Setup::default() });
+    drop(hub.acquire("one").await.unwrap());
+    let pid = hub.pid("one").await;
+    gguf::write(&hub.file("one.gguf"), WEIGHTS_BYTES * 2);
+    drop(hub.acquire("one").await.unwrap());
+    let pids: Vec<_> = hub.handle.residents().await.iter().map(|resident| resident.pid).collect();
+    assert_eq!(pids, [Some(pid)]);
+    // What was not found is looked for again.
+    hub.acquire("two").await.unwrap_err();
+    gguf::write(&hub.file("two.gguf"), WEIGHTS_BYTES);
+    drop(hub.acquire("two").await.unwrap());
     hub.goes_down().await;
 }
 
