@@ -56,12 +56,22 @@ pub(crate) async fn completions(site: &Arc<Site>, body: Body) -> Result<Response
 
 pub(crate) async fn embeddings(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = embedding::decode(&read_body(body).await?)?;
-    let lease = acquire(&site.hub, &request.model).await?;
     let mut encoder = embedding::WholeEncoder::new(&request, &request.model);
-    let mut answer = lease.embed(request.embed);
-    while let Some(event) = answer.next().await {
-        count(site, &event);
-        encoder.event(&event);
+    let begin = async || -> Result<Answer, Error> {
+        let lease = acquire(&site.hub, &request.model).await?;
+        Ok(lease.embed(request.embed.clone()))
+    };
+    let mut answer = begin().await?;
+    let mut event = answer.next().await;
+    // As with text: what came just when its worker had died is put to the next one.
+    if answer.is_lost() {
+        answer = begin().await?;
+        event = answer.next().await;
+    }
+    while let Some(now) = event {
+        count(site, &now);
+        encoder.event(&now);
+        event = answer.next().await;
     }
     Ok(json(encoder.finish()?))
 }
@@ -75,9 +85,13 @@ pub(crate) struct Job {
 impl Job {
     /// Gets the model and begins the answers.
     pub(crate) async fn begin(self, hub: &Handle) -> Result<Choices, Error> {
+        let answers = self.answers(hub).await?;
+        Ok(Choices { answers, first: 0, again: Some((self, hub.clone())) })
+    }
+
+    async fn answers(&self, hub: &Handle) -> Result<Vec<Option<Answer>>, Error> {
         let lease = acquire(hub, &self.model).await?;
-        let answers = self.generates.into_iter().map(|generate| lease.generate(generate));
-        Ok(Choices::new(answers.collect()))
+        Ok(self.generates.iter().map(|generate| Some(lease.generate(generate.clone()))).collect())
     }
 }
 
@@ -86,15 +100,35 @@ pub(crate) struct Choices {
     answers: Vec<Option<Answer>>,
     /// Where the search for the next event begins, so that no choice starves the others.
     first: usize,
+    /// How to begin once more, until the first event came.
+    again: Option<(Job, Handle)>,
 }
 
 impl Choices {
-    fn new(answers: Vec<Answer>) -> Self {
-        Self { answers: answers.into_iter().map(Some).collect(), first: 0 }
+    /// The next event of any choice, and which; `None` when all have ended.
+    ///
+    /// A request that came just when its worker had died, before the hub saw it, is put to the next
+    /// worker once: a death costs the requests that ran, and no other.
+    pub(crate) async fn next(&mut self) -> Option<(u32, Event)> {
+        let (choice, event) = self.next_event().await?;
+        let again = self.again.take();
+        let lost = || self.answers.iter().flatten().any(Answer::is_lost);
+        if let Some((job, hub)) = again
+            && matches!(event, Event::Failed(_))
+            && lost()
+        {
+            match job.answers(&hub).await {
+                Ok(answers) => {
+                    self.answers = answers;
+                    return self.next_event().await;
+                }
+                Err(error) => tracing::info!(%error, "a lost request found no other worker"),
+            }
+        }
+        Some((choice, event))
     }
 
-    /// The next event of any choice, and which; `None` when all have ended.
-    pub(crate) async fn next(&mut self) -> Option<(u32, Event)> {
+    async fn next_event(&mut self) -> Option<(u32, Event)> {
         // Nearly every request has one choice, and this runs for each of its tokens.
         if let [Some(only)] = &mut *self.answers {
             return Some((0, only.next().await?));

@@ -13,6 +13,8 @@ use crate::lease::Lease;
 pub struct Answer {
     lease: Lease,
     state: State,
+    /// Whether anything came back but the news that the worker died.
+    heard: bool,
 }
 
 #[derive(Debug)]
@@ -42,7 +44,7 @@ impl Answer {
             Ok(open) => State::Open(open),
             Err(failure) => State::Refused(failure),
         };
-        Self { lease, state }
+        Self { lease, state, heard: false }
     }
 
     /// The next event; `None` after `Finished` or `Failed`. The end of the worker is a
@@ -63,7 +65,10 @@ impl Answer {
             grant_credit(&self.lease, open).await;
         }
         let event = match open.events.recv().await {
-            Some(event) => event,
+            Some(event) => {
+                self.heard = true;
+                event
+            }
             None => Event::Failed(self.lease.failure()),
         };
         open.taken += 1;
@@ -71,6 +76,16 @@ impl Answer {
             self.state = State::Ended;
         }
         Some(event)
+    }
+}
+
+impl Answer {
+    /// Whether the worker died before anything of the answer came back, so that the same request
+    /// may be put to another worker: nobody saw a part of it, and the worker had not even begun its
+    /// prompt, which it would have said.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        !self.heard && self.lease.has_died()
     }
 }
 

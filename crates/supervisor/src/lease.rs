@@ -67,10 +67,18 @@ impl Lease {
 
     /// Why the worker is gone.
     pub(crate) fn failure(&self) -> Failure {
-        self.link().closed().unwrap_or_else(|| Failure {
-            kind: FailureKind::Broken,
-            message: "the model's worker is going away; send the request again".to_owned(),
-        })
+        self.link().closed().map_or_else(
+            || Failure {
+                kind: FailureKind::Broken,
+                message: "the model's worker is going away; send the request again".to_owned(),
+            },
+            |closed| closed.failure,
+        )
+    }
+
+    /// Whether the worker ended by itself.
+    pub(crate) fn has_died(&self) -> bool {
+        self.link().closed().is_some_and(|closed| closed.unasked)
     }
 }
 

@@ -28,7 +28,16 @@ pub(crate) struct Link {
 #[derive(Debug)]
 enum Line {
     Open(BTreeMap<RequestId, mpsc::Sender<Event>>),
-    Closed(Failure),
+    Closed(Closed),
+}
+
+/// How a line ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Closed {
+    /// What is said to whoever still waited.
+    pub(crate) failure: Failure,
+    /// Whether the worker ended by itself, and not because somebody wanted it gone.
+    pub(crate) unasked: bool,
 }
 
 /// What became of an event that a worker sent.
@@ -77,7 +86,7 @@ impl Link {
                 open.insert(request, sender);
                 Ok((request, receiver))
             }
-            Line::Closed(failure) => Err(failure.clone()),
+            Line::Closed(closed) => Err(closed.failure.clone()),
         }
     }
 
@@ -103,19 +112,19 @@ impl Link {
     }
 
     /// Ends every open request. The first reason stays: what comes after it is only its echo.
-    pub(crate) fn close(&self, failure: Failure) {
+    pub(crate) fn close(&self, closed: Closed) {
         let mut line = self.line();
         match &*line {
-            Line::Open(_) => *line = Line::Closed(failure),
+            Line::Open(_) => *line = Line::Closed(closed),
             Line::Closed(_) => {}
         }
     }
 
-    /// Why the line was closed, if it was.
-    pub(crate) fn closed(&self) -> Option<Failure> {
+    /// How the line ended, if it did.
+    pub(crate) fn closed(&self) -> Option<Closed> {
         match &*self.line() {
             Line::Open(_) => None,
-            Line::Closed(failure) => Some(failure.clone()),
+            Line::Closed(closed) => Some(closed.clone()),
         }
     }
 

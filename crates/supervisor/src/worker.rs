@@ -28,7 +28,7 @@ use self::{log::Log, reader::Reader};
 use crate::{
     config::Config,
     limits::{DRAIN_WAIT_MAX, MEASURE_INTERVAL},
-    link::{Delivery, Link},
+    link::{Closed, Delivery, Link},
     memory,
     preflight::Launch,
     run_loop::Message,
@@ -72,7 +72,7 @@ pub(crate) async fn run(
     // In this order, so that whoever hears of the end and asks again is behind it in the run loop's
     // inbox, and is not sent to the dead worker.
     assignment.report(Report::Exited { reason: reason.clone() }).await;
-    close(&assignment, &reason);
+    close(&assignment, &reason, true);
 }
 
 /// A running process and the ends of its pipes.
@@ -267,7 +267,7 @@ impl<'a> Life<'a> {
     async fn end(mut self, end: End) -> String {
         let grace = match &end {
             End::Asked(why) => {
-                close(self.assignment, &why.to_string());
+                close(self.assignment, &why.to_string(), false);
                 self.assignment.config.patience.stop_grace
             }
             End::LoadFailed(_) => self.assignment.config.patience.stop_grace,
@@ -340,10 +340,11 @@ impl Assignment {
 }
 
 /// Ends every open request of the worker.
-fn close(assignment: &Assignment, reason: &str) {
+fn close(assignment: &Assignment, reason: &str, unasked: bool) {
     let name = &assignment.launch.model.name;
     let message = format!("model '{name}' broke off: {reason}; send the request again");
-    assignment.link.close(Failure { kind: FailureKind::Broken, message });
+    let failure = Failure { kind: FailureKind::Broken, message };
+    assignment.link.close(Closed { failure, unasked });
 }
 
 fn out_of_turn(word: &str) -> End {

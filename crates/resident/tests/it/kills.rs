@@ -78,6 +78,17 @@ fn a_killed_worker_costs_its_requests_and_nothing_else() {
     assert!(!worker.is_alive());
 }
 
+/// The hub has not seen the death yet when the request comes.
+#[test]
+fn a_request_just_after_a_kill_is_answered_by_the_next_worker() {
+    let Some(hub) = hub_for_long_answers() else { return };
+    for _ in 0..10 {
+        assert_tells_stories(&hub);
+        hub.workers()[0].kill();
+    }
+    assert_tells_stories(&hub);
+}
+
 #[test]
 fn a_worker_killed_before_its_answer_began_is_an_error_with_a_status() {
     let Some(hub) = hub_for_long_answers() else { return };
@@ -86,7 +97,8 @@ fn a_worker_killed_before_its_answer_began_is_an_error_with_a_status() {
     body["stream"] = json!(false);
     let answer = std::thread::scope(|scope| {
         let asked = scope.spawn(|| hub.post("/v1/completions", &body));
-        hub.wait_for("the request to run", || (hub.resident()["leased"] == 1).then_some(()));
+        // What its worker has not begun would be put to the next one.
+        hub.wait_for("the request to run", || (hub.resident()["cells_used"] != 0).then_some(()));
         hub.workers()[0].kill();
         asked.join().unwrap()
     });
