@@ -255,3 +255,10 @@ pub(crate) fn shared(path: &str) -> Option<PathBuf> {
 pub(crate) fn stories() -> Option<PathBuf> {
     shared("models/stories260K.gguf")
 }
+
+/// The small model that answers questions and calls tools; it is part of the repository.
+pub(crate) fn demo() -> PathBuf {
+    let demo = workspace().join("models/demo/resident-demo.gguf");
+    assert!(demo.is_file(), "{} is missing; models/demo makes it", demo.display());
+    demo
+}

@@ -24,3 +24,4 @@ mod plan;
 mod process;
 mod promises;
 mod python;
+mod switching;

@@ -4,16 +4,14 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::hub::{Hub, shared, workspace};
+use crate::hub::{self, Hub, shared};
 use crate::python;
 
 const KEY: &str = "open-sesame";
 
 #[test]
 fn the_openai_client_is_content() {
-    let demo = workspace().join("models/demo/resident-demo.gguf");
-    assert!(demo.is_file(), "{} is missing; models/demo makes it", demo.display());
-    let demo = format!("demo={}", demo.display());
+    let demo = format!("demo={}", hub::demo().display());
     let Some(minilm) = shared("models/minilm-q8_0.gguf") else { return };
     let minilm = format!("minilm={}", minilm.display());
     let hub = Hub::start(&["--model", &demo, "--model", &minilm]);

@@ -47,12 +47,38 @@ impl Process {
         system.process(self.pid).map_or(0, sysinfo::Process::memory)
     }
 
-    /// Memory of the process, pages that it shares with others by their share. Linux alone says it.
+    /// Running processes in whose environment some variable has this value. Linux alone says it.
     #[cfg(target_os = "linux")]
-    pub(crate) fn proportional_bytes(self) -> u64 {
-        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).unwrap();
-        let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
-        line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+    pub(crate) fn with_variable(value: &str) -> Vec<Self> {
+        let has_it = |pid: &u32| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment
+                .split(|byte| *byte == 0)
+                .any(|pair| pair.split(|byte| *byte == b'=').next_back() == Some(value.as_bytes()))
+        };
+        let entries = std::fs::read_dir("/proc").unwrap();
+        let pids = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        pids.filter(has_it).filter_map(Self::of).collect()
+    }
+
+    /// Memory of the process, pages that it shares with others by their share; `None` when it is
+    /// gone. Linux alone says it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn proportional_bytes(self) -> Option<u64> {
+        self.kernel_bytes("Pss:")
+    }
+
+    /// Memory of the process that is swapped out; `None` when it is gone.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn swapped_bytes(self) -> Option<u64> {
+        self.kernel_bytes("Swap:")
+    }
+
+    #[cfg(target_os = "linux")]
+    fn kernel_bytes(self, name: &str) -> Option<u64> {
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).ok()?;
+        let value = rollup.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(value.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
     }
 
     /// Ends it at once.

@@ -105,7 +105,7 @@ fn taken_bytes(path: &Path) -> (u64, u64) {
     };
     let taken = || {
         let [worker] = hub.workers()[..] else { panic!("not one worker: {:?}", hub.workers()) };
-        worker.proportional_bytes()
+        worker.proportional_bytes().expect("a running worker")
     };
     ask(1, 1);
     let loaded = taken();
