@@ -129,7 +129,7 @@ fn answer(value: &Value) -> Answer {
 /// Runs the other renderer.
 fn ask(job: &Value) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/templates/render.py");
-    let mut child = Command::new(python::interpreter())
+    let mut child = Command::new(python::clients())
         .arg(script)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -18,7 +18,7 @@ fn the_openai_client_is_content() {
     let keyed = Hub::start(&["--model", &demo, "--key", KEY]);
 
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/openai_client.py");
-    let output = Command::new(python::interpreter())
+    let output = Command::new(python::clients())
         .arg(script)
         .args([&hub, &keyed].map(|hub| format!("http://{}/v1", hub.address)))
         .arg(KEY)

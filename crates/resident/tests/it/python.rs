@@ -1,34 +1,36 @@
-//! A Python with the packages that tests compare with, in a virtual environment below `target`.
+//! A Python with the packages that tests compare with, in virtual environments below `target`.
 //!
-//! It is made once and used again until the pinned versions change. Two crates' tests include this
+//! Each is made once and used again until its pinned versions change. Two crates' tests include this
 //! file, and cargo may run them at once: a lock lets one of them make it while the others wait.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The pinned packages.
-const REQUIREMENTS: &str = include_str!("requirements.txt");
+/// The packages that clients and templates are compared with.
+pub(crate) fn clients() -> PathBuf {
+    interpreter("test-venv", include_str!("requirements.txt"))
+}
 
-/// The interpreter of the virtual environment, which is made first if need be. Panics with the
-/// reason when it cannot be.
-pub(crate) fn interpreter() -> PathBuf {
+/// The interpreter of the virtual environment `name` with the packages of `requirements`, which is
+/// made first if need be. Panics with the reason when it cannot be.
+pub(crate) fn interpreter(name: &str, requirements: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder in target");
-    let folder = target.join("test-venv");
-    let lock = File::create(target.join("test-venv.lock")).expect("target can be written");
+    let folder = target.join(name);
+    let lock = File::create(target.join(format!("{name}.lock"))).expect("target can be written");
     lock.lock().expect("the lock of the virtual environment");
     let python = folder.join(if cfg!(windows) { "Scripts/python.exe" } else { "bin/python" });
     // Written last, so a half-made environment is made again.
     let done = folder.join("made-from.txt");
-    if fs::read_to_string(&done).is_ok_and(|text| text == REQUIREMENTS) {
+    if fs::read_to_string(&done).is_ok_and(|text| text == requirements) {
         return python;
     }
-    let wanted = target.join("test-venv-requirements.txt");
-    fs::write(&wanted, REQUIREMENTS).expect("target can be written");
+    let wanted = target.join(format!("{name}-requirements.txt"));
+    fs::write(&wanted, requirements).expect("target can be written");
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
     run(Command::new(&python).args(pip).arg(&wanted));
-    fs::write(&done, REQUIREMENTS).expect("target can be written");
+    fs::write(&done, requirements).expect("target can be written");
     python
 }
 
