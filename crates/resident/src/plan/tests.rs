@@ -3,7 +3,9 @@
 use expect_test::{Expect, expect};
 use planner::{catalogue, footprint::CacheType};
 
-use super::{choice, host, one, row::Question, subject::Subject, table, together};
+use super::{
+    choice, form::Answer as _, host, one, row::Question, subject::Subject, table, together,
+};
 use crate::terminal::Paint;
 
 fn question(machine: &str, context_tokens: Option<u32>) -> Question {
@@ -65,8 +67,8 @@ fn one_model_that_does_not_fit_is_offered_with_less() {
 
             Nothing of it fits.
             The smallest is Q6_K: needs 15.8 GiB of RAM, but may have 12.0 GiB: 3.8 GiB too few.
-              with --kv q8_0: tight (needs 11.6 GiB of the 12.0 GiB of RAM, 441.5 MiB (3.6 %) are left)
-              with --kv q4_0: comfortable (needs 9.3 GiB of the 12.0 GiB of RAM, 2.7 GiB (22.3 %) are left)
+              with --kv q8_0: tight (needs 11.6 GiB of the 12.0 GiB of RAM, 441.5 MiB (3.6 %) are left), in an engine that keeps the cache so; this hub does not yet
+              with --kv q4_0: comfortable (needs 9.3 GiB of the 12.0 GiB of RAM, 2.7 GiB (22.3 %) are left), in an engine that keeps the cache so; this hub does not yet
               with --context 38912: tight (needs 12.0 GiB of the 12.0 GiB of RAM, 31.0 MiB (0.3 %) are left)
             With Q6_K the context can have up to 34816 tokens.
 
@@ -202,4 +204,33 @@ fn more_models_than_can_be_tried_together_are_planned_each_alone() {
     let lines = document.lines(&question, true, Paint::plain());
     assert!(lines.iter().filter(|line| line.contains("alone: ")).count() > 16, "{lines:?}");
     assert!(lines.iter().any(|line| line.contains("Together they would need")), "{lines:?}");
+    let notes = document.notes();
+    assert!(notes[0].contains("they are 17, and at most 16 are tried"), "{notes:?}");
+}
+
+/// Its engine has no context, and nothing is said of one.
+#[test]
+fn a_model_of_another_engine_has_no_context() {
+    let question = question("m4-16gb", Some(8192));
+    let subject = subject("whisper-large-v3", None);
+    let document = one::Document::of(&question, &subject);
+    let lines = document.lines(&question, false, Paint::plain());
+    assert!(!lines.iter().any(|line| line.contains("context")), "{lines:?}");
+    let rows = vec![question.row(&subject, &subject.files[0])];
+    let document = together::Document::of(&question, rows, Vec::new());
+    let table = document.table(false).lines(Paint::plain());
+    assert!(table[1].ends_with(" -"), "{table:?}");
+}
+
+/// The hub has no setting for it, so that whoever plans with it must know.
+#[test]
+fn a_cache_that_the_hub_does_not_keep_is_for_other_engines() {
+    let f16 = question("m4-16gb", Some(8192));
+    let q8_0 = Question { cache: CacheType::Q8_0, ..f16.clone() };
+    let subject = subject("qwen3-8b", Some("Q4_K_M"));
+    let rows = || vec![q8_0.row(&subject, &subject.files[0])];
+    let says = |notes: &[String]| notes.iter().any(|note| note.contains("keeps caches as f16"));
+    assert!(says(one::Document::of(&q8_0, &subject).notes()));
+    assert!(says(together::Document::of(&q8_0, rows(), Vec::new()).notes()));
+    assert!(!says(one::Document::of(&f16, &subject).notes()));
 }
