@@ -1,7 +1,7 @@
 //! `resident plan --measure`: the same question put to the worker, whose llama.cpp lays the model
 //! out without allocating it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -82,7 +82,9 @@ pub(crate) fn ask(
     refuse_other_device(&question.host)?;
     let worker = serve::worker(settings.worker.as_deref())?;
     let job = json!({ "model": path, "layouts": [layout(question, header, row)] });
-    let outcome = run(&worker, path, &job)?;
+    let mut command = Command::new(&worker);
+    command.arg("measure");
+    let outcome = run(MEASURE_WAIT_MAX, command, path, &job)?;
     match outcome.layouts.into_iter().next() {
         Some(Laid::Out { buffers }) => {
             Ok(Measured { weights_bytes: outcome.weights_bytes, buffers })
@@ -155,12 +157,11 @@ fn layout(question: &Question, header: &Header, row: &Row) -> Value {
     })
 }
 
-fn run(worker: &Path, model: &Path, job: &Value) -> anyhow::Result<Outcome> {
+/// What `command` answers to `job`, which is about `model`.
+fn run(wait: Duration, command: Command, model: &Path, job: &Value) -> anyhow::Result<Outcome> {
+    let worker = PathBuf::from(command.as_std().get_program());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let mut command = Command::new(worker);
-    command.arg("measure");
-    let answer =
-        runtime.context("cannot start")?.block_on(ask_within(MEASURE_WAIT_MAX, command, job));
+    let answer = runtime.context("cannot start")?.block_on(ask_within(wait, command, job));
     let answer = answer.with_context(|| format!("cannot run {}", worker.display()))?;
     let Some(Said { is_success, output, errors }) = answer else {
         anyhow::bail!(
@@ -168,7 +169,7 @@ fn run(worker: &Path, model: &Path, job: &Value) -> anyhow::Result<Outcome> {
              answers, or plan without --measure",
             worker.display(),
             model.display(),
-            MEASURE_WAIT_MAX.as_secs()
+            wait.as_secs_f64()
         );
     };
     if !is_success {
@@ -294,19 +295,21 @@ mod tests {
     }
 
     #[cfg(unix)]
-    #[tokio::test]
-    async fn a_worker_that_does_not_answer_is_stopped() {
+    #[test]
+    fn a_worker_that_does_not_answer_is_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pid");
         let mut command = Command::new("sh");
         let script = "echo $$ > \"$0\"; exec sleep 600";
         command.arg("-c").arg(script).arg(&path);
-        let job = json!({});
-        let said = ask_within(Duration::from_millis(500), command, &job).await.unwrap();
-        assert!(said.is_none(), "{said:?}");
+        let wait = Duration::from_millis(500);
+        let error = run(wait, command, Path::new("m.gguf"), &json!({})).unwrap_err().to_string();
+        for part in ["did not lay m.gguf out within 0.5 s", "without --measure"] {
+            assert!(error.contains(part), "'{part}' is missing in: {error}");
+        }
         // One that was stopped before it could write is stopped as well.
         let Ok(pid) = std::fs::read_to_string(path) else { return };
-        let probe = Command::new("kill").args(["-0", pid.trim()]).output().await.unwrap();
+        let probe = std::process::Command::new("kill").args(["-0", pid.trim()]).output().unwrap();
         assert!(!probe.status.success(), "{pid} still runs");
     }
 
