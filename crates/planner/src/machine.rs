@@ -24,7 +24,6 @@ use crate::speed::Calibration;
 
 /// One GiB. Machines sold with "16 GB" of RAM have 16 of these.
 pub const GIB: u64 = 1024 * 1024 * 1024;
-const MIB: u64 = 1024 * 1024;
 
 /// A computer.
 #[derive(Debug, Clone, PartialEq)]
@@ -178,15 +177,29 @@ pub enum Macos {
     Current,
 }
 
+impl Macos {
+    /// The rule of a version like `14.5`. Logs of macOS 26 show the current one; an earlier version
+    /// is taken to follow the old one, which promises less. `None` when the text is no version.
+    #[must_use]
+    pub fn of_version(version: &str) -> Option<Self> {
+        let major: u32 = version.trim().split('.').next()?.parse().ok()?;
+        Some(if major < MACOS_CURRENT_MIN { Self::Old } else { Self::Current })
+    }
+}
+
+/// The first version that logs show to follow the current rule.
+const MACOS_CURRENT_MIN: u32 = 26;
+
 /// How much RAM Metal lets a GPU take, in bytes, when nobody has set `iogpu.wired_limit_mb`.
 ///
 /// Source: the `recommendedMaxWorkingSetSize` that llama.cpp logs on users' machines
-/// (`ggml_metal_init` lines in ggml-org/llama.cpp issues). Sizes that no log was found for take the
-/// share of the next smaller one; 8 GB takes the old share.
+/// (`ggml_metal_init` lines in ggml-org/llama.cpp issues). The old rule is two thirds of RAM up to 36 GB
+/// and three quarters above. Of the current one, sizes that no log was found for take the share of the
+/// next smaller one; 8 GB takes the old share.
 #[must_use]
 pub fn apple_working_set_bytes(memory_bytes: u64, macos: Macos) -> u64 {
     // From how many GiB of RAM on, which fraction.
-    const OLD: [(u64, u64, u64); 2] = [(0, 2, 3), (64, 3, 4)];
+    const OLD: [(u64, u64, u64); 2] = [(0, 2, 3), (37, 3, 4)];
     const CURRENT: [(u64, u64, u64); 5] =
         [(0, 2, 3), (16, 74, 100), (32, 78, 100), (64, 81, 100), (128, 84, 100)];
     let steps: &[(u64, u64, u64)] = match macos {
@@ -199,11 +212,22 @@ pub fn apple_working_set_bytes(memory_bytes: u64, macos: Macos) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// Bytes as people read them: `11.8 GiB`, and below one GiB `640 MiB`.
-pub(crate) fn text(bytes: u64) -> String {
-    if bytes < GIB {
-        format!("{} MiB", bytes.div_ceil(MIB))
-    } else {
-        format!("{:.1} GiB", bytes as f64 / GIB as f64)
+/// Bytes as people read them: one decimal and a binary unit, `5.8 GiB`, rounded to the nearest.
+#[must_use]
+pub fn text(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
     }
+    // Tenths in integers, so that no size is ever printed as 1024.0 of the smaller unit.
+    let tenths_of = |unit: u128| (u128::from(bytes) * 10 + unit / 2) / unit;
+    let (mut tenths, mut name, mut unit) = (tenths_of(1024), UNITS[0], 1024);
+    for next in &UNITS[1..] {
+        if tenths < 10_240 {
+            break;
+        }
+        unit *= 1024;
+        (tenths, name) = (tenths_of(unit), *next);
+    }
+    format!("{}.{} {name}", tenths / 10, tenths % 10)
 }

@@ -8,7 +8,7 @@
 #[cfg_attr(not(any(target_os = "macos", target_os = "linux")), path = "hardware/other.rs")]
 mod system;
 
-use planner::machine::{self, Machine};
+use planner::machine::{self, Machine, Macos};
 
 /// What a system says about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(crate) struct Hardware {
     pub(crate) gpu_cores: Option<u32>,
     /// What somebody set as the most that GPU may take of memory, in bytes.
     pub(crate) gpu_limit_bytes: Option<u64>,
+    /// The version of macOS, which decides how much that GPU takes when nobody has set anything.
+    pub(crate) macos_version: Option<String>,
 }
 
 /// This computer with so much memory.
@@ -34,9 +36,25 @@ fn of(hardware: &Hardware, memory_bytes: u64) -> Machine {
         // A number of cores that is in no table still is that chip.
         .or_else(|| machine::apple(chip, None, memory_bytes));
     match apple {
-        Some(apple) => apple.with_working_set(hardware.gpu_limit_bytes.unwrap_or(0)),
+        Some(apple) => with_limit(apple, hardware),
         None => machine::processor(chip, memory_bytes),
     }
+}
+
+/// `apple` with the limit of its GPU that holds here: what somebody set, else what this version of
+/// the system gives.
+fn with_limit(apple: Machine, hardware: &Hardware) -> Machine {
+    let set = hardware.gpu_limit_bytes.filter(|bytes| *bytes > 0);
+    let set = set.map(|bytes| (bytes, "iogpu.wired_limit_mb".to_owned()));
+    let memory_bytes = apple.memory_bytes;
+    let by_version = || {
+        let version = hardware.macos_version.as_deref()?.trim();
+        let macos = Macos::of_version(version)?;
+        Some((machine::apple_working_set_bytes(memory_bytes, macos), format!("macOS {version}")))
+    };
+    let Some((bytes, why)) = set.or_else(by_version) else { return apple };
+    let source = format!("{}; here as {why} has it", apple.source);
+    Machine { source, ..apple.with_working_set(bytes) }
 }
 
 /// The number behind `"key" = ` in a listing of the system's registry of devices.
@@ -56,7 +74,7 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     fn apple(chip: &str, gpu_cores: Option<u32>, gpu_limit_bytes: Option<u64>) -> Hardware {
-        Hardware { chip: Some(chip.to_owned()), gpu_cores, gpu_limit_bytes }
+        Hardware { chip: Some(chip.to_owned()), gpu_cores, gpu_limit_bytes, ..Hardware::default() }
     }
 
     #[test]
@@ -70,6 +88,29 @@ mod tests {
         // Nobody knows 99 cores, but M4 is M4.
         let odd = of(&apple("Apple M4", Some(99), None), 16 * GIB);
         assert!((odd.bandwidth_bytes_per_s - 120e9).abs() < 1.0, "{odd:?}");
+    }
+
+    /// What a person set wins; zero is the system's own choice, which depends on its version.
+    #[test]
+    fn the_limit_of_an_apple_gpu_is_that_of_its_system() {
+        for (set_bytes, version, expected) in [
+            (None, None, 12_124),
+            (Some(0), Some("14.5"), 10_922),
+            (None, Some("15.1"), 10_922),
+            (Some(0), Some("26.1"), 12_124),
+            (Some(0), Some("?"), 12_124),
+            (Some(14_000 << 20), Some("14.5"), 14_000),
+            (Some(64 * GIB), Some("26.1"), 16 * 1024),
+        ] {
+            let hardware = Hardware {
+                macos_version: version.map(str::to_owned),
+                ..apple("Apple M4", Some(10), set_bytes)
+            };
+            let found = of(&hardware, 16 * GIB);
+            let Gpu::Shared { working_set_bytes } = found.gpu else { panic!("{found:?}") };
+            assert_eq!(working_set_bytes >> 20, expected, "{set_bytes:?} {version:?}");
+            assert_eq!(machine::check(&found, &machine::Reserve::default()), Ok(()));
+        }
     }
 
     #[test]

@@ -39,6 +39,14 @@ pub(crate) const EVENT_BYTES_MAX: usize = 4 << 20;
 /// Bytes of a prompt from standard input; the gateway accepts bodies of at most twice as many.
 pub(crate) const PROMPT_BYTES_MAX: u64 = 16 << 20;
 
+/// Headers of a repository that are read to tell its model from files that belong to it. Few
+/// repositories have more than a projector, an adapter and a vocabulary beside their model.
+pub(crate) const HEADERS_READ_MAX: usize = 8;
+
+/// For the worker to lay a model out without loading it, which takes a second or two; a disk that has
+/// to start up first takes ten more.
+pub(crate) const MEASURE_WAIT_MAX: Duration = Duration::from_secs(60);
+
 /// Between two looks at how far a model is loaded.
 pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 

@@ -73,7 +73,8 @@ pub(crate) struct NeedRow {
 /// When the settings make no sense.
 pub(crate) fn ls(arguments: &cli::Ls) -> anyhow::Result<()> {
     let settings = config::load(&arguments.place, &arguments.serving)?;
-    let problems = settings.catalog.scan().problems;
+    let problems = settings.catalog.scan().problems.into_iter();
+    let problems = problems.map(|problem| problem.sentence).collect();
     let models = serve::inspect(&settings, supervisor::Handle::models)?;
     let document = Document { models: models.into_iter().map(Row::of).collect(), problems };
     if arguments.json {

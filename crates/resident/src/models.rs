@@ -69,8 +69,27 @@ pub(crate) struct Found {
 pub(crate) struct Scan {
     /// Models by name.
     pub(crate) models: Vec<Found>,
-    /// What was left out and why, each a whole sentence for the user.
-    pub(crate) problems: Vec<String>,
+    /// What was left out and why.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Something that was left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// What and why, in a whole sentence for the user.
+    pub(crate) sentence: String,
+    /// Whether it could not be read at all. Otherwise it was left out by rule.
+    pub(crate) is_unreadable: bool,
+}
+
+impl Problem {
+    fn unreadable(sentence: String) -> Self {
+        Self { sentence, is_unreadable: true }
+    }
+
+    fn left_out(sentence: String) -> Self {
+        Self { sentence, is_unreadable: false }
+    }
 }
 
 /// The sources of models.
@@ -92,8 +111,10 @@ impl Catalog {
                 Ok(found) => {
                     models.insert(name.clone(), found);
                 }
-                Err(error) => problems
-                    .push(format!("model '{name}': cannot read {}: {error}", named.path.display())),
+                Err(error) => problems.push(Problem::unreadable(format!(
+                    "model '{name}': cannot read {}: {error}",
+                    named.path.display()
+                ))),
             }
         }
         for (name, path) in self.folder_files(&mut problems) {
@@ -111,7 +132,10 @@ impl Catalog {
                 Ok(found) => {
                     models.insert(name, found);
                 }
-                Err(error) => problems.push(format!("cannot read {}: {error}", path.display())),
+                Err(error) => {
+                    let sentence = format!("cannot read {}: {error}", path.display());
+                    problems.push(Problem::unreadable(sentence));
+                }
             }
         }
         Scan { models: models.into_values().collect(), problems }
@@ -144,7 +168,7 @@ impl Catalog {
 
     /// Name and path of every model file in the folder: those at the top first, then those one
     /// folder down, each in the order of their names.
-    fn folder_files(&self, problems: &mut Vec<String>) -> Vec<(String, PathBuf)> {
+    fn folder_files(&self, problems: &mut Vec<Problem>) -> Vec<(String, PathBuf)> {
         let (top, folders) = entries(&self.folder, problems);
         let below = folders.iter().flat_map(|folder| entries(folder, problems).0);
         let mut files = top;
@@ -241,13 +265,14 @@ fn found(name: &str, path: &Path, context_tokens: Option<u32>) -> io::Result<Fou
 }
 
 /// Model files and folders in `folder`, sorted. A folder that does not exist is empty.
-fn entries(folder: &Path, problems: &mut Vec<String>) -> (Vec<PathBuf>, Vec<PathBuf>) {
+fn entries(folder: &Path, problems: &mut Vec<Problem>) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let (mut files, mut folders) = (Vec::new(), Vec::new());
     let listing = match fs::read_dir(folder) {
         Ok(listing) => listing,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return (files, folders),
         Err(error) => {
-            problems.push(format!("cannot read the models folder {}: {error}", folder.display()));
+            let sentence = format!("cannot read the models folder {}: {error}", folder.display());
+            problems.push(Problem::unreadable(sentence));
             return (files, folders);
         }
     };
@@ -266,21 +291,22 @@ fn entries(folder: &Path, problems: &mut Vec<String>) -> (Vec<PathBuf>, Vec<Path
 }
 
 /// The name of a model file, if it can be served under one.
-fn named_file(path: PathBuf, problems: &mut Vec<String>) -> Option<(String, PathBuf)> {
+fn named_file(path: PathBuf, problems: &mut Vec<Problem>) -> Option<(String, PathBuf)> {
     let stem = path.file_stem()?.to_string_lossy().into_owned();
     if let Some((name, part, parts)) = split_part(&stem) {
         // One sentence for the whole model, at its first part.
         if part == 1 {
-            problems.push(format!(
+            problems.push(Problem::left_out(format!(
                 "{} is one of {parts} parts, which cannot be served yet; join them with \
                  llama.cpp's llama-gguf-split --merge into {name}.gguf",
                 path.display()
-            ));
+            )));
         }
         return None;
     }
     if let Err(error) = check_name(&stem) {
-        problems.push(format!("{}: {error}; rename the file", path.display()));
+        let sentence = format!("{}: {error}; rename the file", path.display());
+        problems.push(Problem::left_out(sentence));
         return None;
     }
     Some((stem, path))
@@ -297,12 +323,12 @@ fn split_part(stem: &str) -> Option<(&str, u32, u32)> {
     Some((name, number(part)?, number(parts)?))
 }
 
-fn hidden(path: &Path, name: &str, by: &Path) -> String {
-    format!(
+fn hidden(path: &Path, name: &str, by: &Path) -> Problem {
+    Problem::left_out(format!(
         "{} is hidden, because the model '{name}' is {}; rename one of them",
         path.display(),
         by.display()
-    )
+    ))
 }
 
 #[cfg(test)]
@@ -343,7 +369,7 @@ mod tests {
                 .collect();
             assert_eq!(found, models);
             let said: Vec<String> =
-                scan.problems.iter().map(|problem| problem.replace(&root, "")).collect();
+                scan.problems.iter().map(|problem| problem.sentence.replace(&root, "")).collect();
             assert_eq!(said, problems);
             for model in scan.models {
                 assert_eq!(catalog.find(&model.name), Some(model), "find agrees with scan");
@@ -417,6 +443,17 @@ mod tests {
                  join them with llama.cpp's llama-gguf-split --merge into part.gguf",
             ],
         );
+    }
+
+    #[test]
+    fn what_is_left_out_by_rule_is_not_unreadable() {
+        let folder = Folder::with(&["models/a.gguf", "models/x/a.gguf", "models/-x.gguf"]);
+        let unreadable = |named: &[(&str, &str)]| {
+            let problems = folder.catalog(named).scan().problems;
+            (problems.len(), problems.iter().filter(|problem| problem.is_unreadable).count())
+        };
+        assert_eq!(unreadable(&[]), (2, 0));
+        assert_eq!(unreadable(&[("gone", "nowhere.gguf")]), (3, 1));
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &Plan) -> anyhow::Result<()> {
         parallel: settings.parallel,
     };
     if arguments.config.is_some() {
-        return together::of_configuration(arguments, &settings, question);
+        return together::of_configuration(arguments, &settings, &question);
     }
     let Some(model) = &arguments.model else {
         return table::print(arguments, &question, catalogue::builtin().entries());

@@ -235,7 +235,7 @@ fn welcome(settings: &Settings, hub: &Hub) {
     let listed = if names.is_empty() { ls::no_models(&settings.catalog) } else { names.join(", ") };
     terminal::note(format_args!("  models   {listed}"));
     for problem in &scan.problems {
-        terminal::note(format_args!("  note     {problem}"));
+        terminal::note(format_args!("  note     {}", problem.sentence));
     }
     // Looks into files only until one can chat: there may be many.
     let chats = |name: &&&str| {

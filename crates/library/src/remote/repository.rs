@@ -56,6 +56,18 @@ impl Model {
         self.files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.bytes))
     }
 
+    /// Its path without what tells encodings of one model apart, for example `qwen3-8b` for
+    /// `UD-Q4_K_XL/qwen3-8b-UD-Q4_K_XL`: files of one family are one model.
+    #[must_use]
+    pub fn family(&self) -> String {
+        let mut steps: Vec<String> = self.name.split('/').map(without_encoding).collect();
+        let own = steps.pop().unwrap_or_default();
+        // Parts often lie in a folder that is called as they are.
+        steps.retain(|step| !step.is_empty() && *step != own);
+        steps.push(own);
+        steps.join("/")
+    }
+
     /// What people call it among the models of its repository.
     #[must_use]
     pub fn label(&self) -> &str {
@@ -136,6 +148,20 @@ fn quantization(name: &str) -> Option<String> {
     let encoding = pieces[at].to_ascii_uppercase();
     let is_dynamic = at > 0 && pieces[at - 1].eq_ignore_ascii_case("UD");
     Some(if is_dynamic { format!("UD-{encoding}") } else { encoding })
+}
+
+/// One step of a path without the encodings in it.
+fn without_encoding(step: &str) -> String {
+    // Each piece with the sign behind it.
+    let pieces: Vec<&str> = step.split_inclusive(['-', '.']).collect();
+    let plain = |piece: &str| piece.trim_end_matches(['-', '.']).to_owned();
+    let is_encoding_at = |at: usize| pieces.get(at).is_some_and(|next| is_encoding(&plain(next)));
+    let is_kept = |at: usize| {
+        let is_dynamic = plain(pieces[at]).eq_ignore_ascii_case("UD") && is_encoding_at(at + 1);
+        !is_encoding_at(at) && !is_dynamic
+    };
+    let kept: String = (0..pieces.len()).filter(|at| is_kept(*at)).map(|at| pieces[at]).collect();
+    plain(&kept)
 }
 
 /// Whether this is what encodings are called: `Q4_K_M`, `IQ2_XXS`, `TQ1_0`, `MXFP4`, `BF16`.
@@ -277,6 +303,24 @@ mod tests {
             ]
         );
         assert_eq!(models[0].files[0].path, "BF16/m-8b-BF16-00001-of-00002.gguf");
+    }
+
+    #[test]
+    fn encodings_of_one_model_are_one_family() {
+        for (path, expected) in [
+            ("m-8b-Q4_K_M.gguf", "m-8b"),
+            ("m-8b-UD-IQ2_XXS.GGUF", "m-8b"),
+            ("BF16/m-8b-BF16-00001-of-00002.gguf", "m-8b"),
+            ("UD-Q4_K_XL/m-8b-UD-Q4_K_XL-00001-of-00002.gguf", "m-8b"),
+            ("m-8b-Q6_K/m-8b-Q6_K-00001-of-00002.gguf", "m-8b"),
+            ("m-2.5-7b.Q8_0.gguf", "m-2.5-7b"),
+            ("m-8b.gguf", "m-8b"),
+            ("UD-m-Q8_0.gguf", "UD-m"),
+            ("small/model-q4_0.gguf", "small/model"),
+            ("Q4_K_M.gguf", ""),
+        ] {
+            assert_eq!(models(entries(&[path]))[0].family(), expected, "{path}");
+        }
     }
 
     #[test]

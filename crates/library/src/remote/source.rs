@@ -4,7 +4,7 @@ use std::fmt;
 
 use reqwest::Url;
 
-use super::Error;
+use super::{Error, error::shown};
 
 /// A model that lies elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +87,13 @@ impl Repository {
     }
 }
 
+/// Without password and query, which may hold secrets.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&shown(&self.0))
+    }
+}
+
 impl fmt::Display for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.owner, self.name)
@@ -115,6 +122,15 @@ mod tests {
             "a_1/b.2",
             Some("Q8_0/x-00001-of-00002.gguf"),
         );
+    }
+
+    #[test]
+    fn an_address_is_shown_without_what_may_be_secret() {
+        let Some(Ok(Source::File(address))) = Source::parse("https://me:pw@h/a.gguf?key=s#x")
+        else {
+            panic!("an address");
+        };
+        assert_eq!(address.to_string(), "https://h/a.gguf");
     }
 
     #[test]

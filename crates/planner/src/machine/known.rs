@@ -52,16 +52,21 @@ pub fn apple(brand: &str, gpu_cores: Option<u32>, memory_bytes: u64) -> Option<M
     Some(apple_machine(row, memory_bytes))
 }
 
-/// The GPU whose driver name contains that of a known card, for example `NVIDIA GeForce RTX 4090`,
-/// with the memory that it reports.
+/// The GPU whose driver name is that of a known card, for example `NVIDIA GeForce RTX 4090`, with the
+/// memory that it reports. A card whose name goes on, as with `Ti`, `SUPER`, `Laptop GPU` or `with
+/// Max-Q Design`, is another one.
 #[must_use]
 pub fn discrete_gpu(driver_name: &str, memory_bytes: u64) -> Option<Gpu> {
     let name = driver_name.to_ascii_lowercase();
-    let mut cards: Vec<&Card> =
-        CARDS.iter().filter(|card| name.contains(&card.title.to_ascii_lowercase())).collect();
-    // "RTX 4070 Ti" contains "RTX 4070": the longest name is the right one.
-    cards.sort_by_key(|card| card.title.len());
-    cards.last().map(|card| gpu_of(card, memory_bytes))
+    let is_it = |card: &&Card| {
+        let rest = name.split_once(&card.title.to_ascii_lowercase()).map(|(_, rest)| rest);
+        rest.is_some_and(|rest| {
+            // Drivers add sizes and their own names, which begin with a digit or a sign.
+            let goes_on = rest.trim_start().starts_with(char::is_alphabetic);
+            !goes_on && !rest.starts_with(char::is_alphanumeric)
+        })
+    };
+    CARDS.iter().find(is_it).map(|card| gpu_of(card, memory_bytes))
 }
 
 /// A computer that nothing is known about but its RAM: two channels of DDR4-3200, as most have that

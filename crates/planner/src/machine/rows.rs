@@ -160,12 +160,15 @@ const GEFORCE_MEASURED: &str = "NVIDIA's GeForce specifications; computing speed
 const GEFORCE_DERIVED: &str = "NVIDIA's GeForce specifications; computing speed: 0.8 of the tensor \
     cores' half-precision rate in NVIDIA's architecture papers, the share that the RTX 3070, 3080, \
     3090 and 4090 reach in XiongjieDai/GPU-Benchmarks-on-LLM-Inference";
+const GEFORCE_LAPTOP: &str = "NVIDIA's GeForce specifications for laptops; computing speed: 0.8 of \
+    the tensor cores' half-precision rate at the lowest boost clock there, because makers of laptops \
+    choose how much power a card gets";
 const RADEON: &str = "AMD's Radeon specifications; computing speed: the share of the \
     half-precision peak that llama.cpp's Vulkan build reaches on an RX 9070 XT (4,472 tokens/s of \
     prompt, Qwen3-8B Q4_K_M; maeddesg/vulkanforge, wiki page Benchmarks)";
 
 /// GPUs with memory of their own, in a computer with [`HOST_GIB`] of RAM.
-pub(super) const CARDS: [Card; 16] = [
+pub(super) const CARDS: [Card; 23] = [
     card("rtx-3060-12gb", "GeForce RTX 3060", 12, (360.0, 20.5e12), GEFORCE_DERIVED),
     card("rtx-3070-8gb", "GeForce RTX 3070", 8, (448.0, 36.9e12), GEFORCE_MEASURED),
     card("rtx-3080-10gb", "GeForce RTX 3080", 10, (760.0, 57.2e12), GEFORCE_MEASURED),
@@ -179,6 +182,25 @@ pub(super) const CARDS: [Card; 16] = [
     card("rtx-5070-ti-16gb", "GeForce RTX 5070 Ti", 16, (896.0, 70.3e12), GEFORCE_DERIVED),
     card("rtx-5080-16gb", "GeForce RTX 5080", 16, (960.0, 90.0e12), GEFORCE_DERIVED),
     card("rtx-5090-32gb", "GeForce RTX 5090", 32, (1792.0, 167e12), GEFORCE_DERIVED),
+    card("rtx-3060-laptop-6gb", "GeForce RTX 3060 Laptop GPU", 6, (336.0, 15.8e12), GEFORCE_LAPTOP),
+    card("rtx-3070-laptop-8gb", "GeForce RTX 3070 Laptop GPU", 8, (448.0, 21.1e12), GEFORCE_LAPTOP),
+    card("rtx-3080-laptop-8gb", "GeForce RTX 3080 Laptop GPU", 8, (448.0, 24.5e12), GEFORCE_LAPTOP),
+    card("rtx-4060-laptop-8gb", "GeForce RTX 4060 Laptop GPU", 8, (256.0, 14.5e12), GEFORCE_LAPTOP),
+    card("rtx-4070-laptop-8gb", "GeForce RTX 4070 Laptop GPU", 8, (256.0, 18.1e12), GEFORCE_LAPTOP),
+    card(
+        "rtx-4080-laptop-12gb",
+        "GeForce RTX 4080 Laptop GPU",
+        12,
+        (432.0, 32.1e12),
+        GEFORCE_LAPTOP,
+    ),
+    card(
+        "rtx-4090-laptop-16gb",
+        "GeForce RTX 4090 Laptop GPU",
+        16,
+        (576.0, 45.3e12),
+        GEFORCE_LAPTOP,
+    ),
     card("rx-7900-xtx-24gb", "Radeon RX 7900 XTX", 24, (960.0, 43.0e12), RADEON),
     card("rx-9070-xt-16gb", "Radeon RX 9070 XT", 16, (644.6, 67.5e12), RADEON),
     Card {

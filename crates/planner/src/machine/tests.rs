@@ -3,6 +3,8 @@
 use super::*;
 use crate::speed::Calibration;
 
+const MIB: u64 = 1024 * 1024;
+
 #[track_caller]
 fn check_known(name: &str, memory_gib: u64, gb_per_s: f64) -> Machine {
     let machine = known(name).unwrap();
@@ -72,6 +74,35 @@ fn systems_names_of_chips_and_cards_are_known() {
     assert!(discrete_gpu("Matrox Millennium", GIB).is_none());
 }
 
+/// A name that goes on is another card's: half as fast, or a third faster.
+#[test]
+fn a_card_is_not_taken_for_another_whose_name_begins_like_its_own() {
+    let bandwidth = |name: &str| match discrete_gpu(name, GIB) {
+        Some(Gpu::Discrete { bandwidth_bytes_per_s, .. }) => bandwidth_bytes_per_s / 1e9,
+        Some(Gpu::None | Gpu::Shared { .. }) | None => 0.0,
+    };
+    for (name, expected) in [
+        ("NVIDIA GeForce RTX 4090", 1008.0),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", 576.0),
+        ("GeForce RTX 3060 Laptop GPU", 336.0),
+        ("NVIDIA GeForce RTX 4090/PCIe/SSE2", 1008.0),
+        ("NVIDIA GeForce RTX 3060 12GB", 360.0),
+        ("AMD Radeon RX 7900 XTX (RADV NAVI31)", 960.0),
+        ("NVIDIA GeForce RTX 4070 Ti", 504.0),
+        ("NVIDIA GeForce RTX 4070 Ti SUPER", 0.0),
+        ("NVIDIA GeForce RTX 4070 SUPER", 0.0),
+        ("NVIDIA GeForce RTX 3070 Ti Laptop GPU", 0.0),
+        ("NVIDIA GeForce RTX 5090 Laptop GPU", 0.0),
+        ("GeForce RTX 3080 Mobile / Max-Q 8GB/16GB", 0.0),
+        ("NVIDIA GeForce RTX 3080 with Max-Q Design", 0.0),
+        ("NVIDIA GeForce RTX 3060M", 0.0),
+        ("NVIDIA GeForce RTX 30600", 0.0),
+    ] {
+        let found = bandwidth(name);
+        assert!((found - expected).abs() < 0.1, "{name}: {found}");
+    }
+}
+
 /// Sizes that users' logs show, in MiB.
 #[test]
 fn working_sets_are_those_that_metal_reports() {
@@ -81,9 +112,40 @@ fn working_sets_are_those_that_metal_reports() {
         let of = |macos| apple_working_set_bytes(memory_gib * GIB, macos) / MIB;
         assert_eq!((of(Macos::Old), of(Macos::Current)), (old, current), "{memory_gib} GiB");
     }
+    for (memory_gib, old) in [(36, 24_576), (48, 36_864), (96, 73_728)] {
+        let bytes = apple_working_set_bytes(memory_gib * GIB, Macos::Old);
+        assert_eq!(bytes / MIB, old, "{memory_gib} GiB");
+    }
     // 14,302.25 MB with 18 GB, 30,150.67 MB with 36 GB.
     assert_eq!(apple_working_set_bytes(18 * GIB, Macos::Current) / 1_000_000, 14_302);
     assert_eq!(apple_working_set_bytes(36 * GIB, Macos::Current) / 1_000_000, 30_150);
+}
+
+#[test]
+fn versions_of_macos_follow_their_rule() {
+    for (version, expected) in [
+        ("13.6.1", Some(Macos::Old)),
+        ("15.7", Some(Macos::Old)),
+        ("26", Some(Macos::Current)),
+        ("26.0.1\n", Some(Macos::Current)),
+        ("", None),
+        ("Tahoe", None),
+    ] {
+        assert_eq!(Macos::of_version(version), expected, "{version}");
+    }
+}
+
+#[test]
+fn sizes_are_rounded_to_the_nearest() {
+    for (bytes, expected) in [
+        (1023, "1023 B"),
+        (1535 * MIB / 10, "153.5 MiB"),
+        (GIB - 1, "1.0 GiB"),
+        (GIB * 595 / 100 - 1, "5.9 GiB"),
+        (GIB * 595 / 100 + 1, "6.0 GiB"),
+    ] {
+        assert_eq!(text(bytes), expected);
+    }
 }
 
 #[track_caller]

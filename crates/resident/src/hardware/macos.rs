@@ -1,8 +1,8 @@
-//! macOS: the chip's brand from `sysctl`, the GPU's cores from `ioreg`, and the limit that a person
-//! may have set for the GPU's memory.
+//! macOS: the chip's brand, the system's version and the limit that a person may have set for the
+//! GPU's memory from `sysctl`, and the GPU's cores from `ioreg`.
 //!
 //! The limit that Metal reports itself can only be had through Metal, which this program does not
-//! link; `planner::machine` has the values that current systems report.
+//! link; `planner::machine` has the values that systems of each version report.
 
 use std::process::Command;
 
@@ -16,6 +16,7 @@ pub(super) fn hardware() -> Hardware {
         gpu_cores: devices.and_then(|listing| registry_number(&listing, "gpu-core-count")),
         // In MiB; zero is the system's own choice.
         gpu_limit_bytes: number("iogpu.wired_limit_mb").map(|mib| mib.saturating_mul(1 << 20)),
+        macos_version: sysctl("kern.osproductversion"),
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct Plan {
     /// What the system keeps, as 25% or 4GB [default: 25%]
     #[arg(long, value_name = "SHARE|SIZE", value_parser = reserve)]
     pub(crate) reserve: Option<Reserve>,
-    /// How keys and values are kept, as f16, q8_0 or q4_0 [default: f16]
+    /// How keys and values are kept, as f16, q8_0 or q4_0; the hub itself keeps f16 [default: f16]
     #[arg(long, value_name = "TYPE", value_parser = cache_type)]
     pub(crate) kv: Option<CacheType>,
     /// Requests that are answered at once [default: 8]

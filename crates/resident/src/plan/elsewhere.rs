@@ -2,64 +2,78 @@
 //! quantizations are planned from it and the lengths of their files.
 
 use anyhow::Context as _;
-use library::remote::{self, Kind, Model, Options, Reader, Repository, Source};
+use library::remote::{Error, Kind, Model, Options, Reader, Remote, Repository, Source};
 use planner::{
-    gguf::{Header, Tensor},
+    gguf::{Header, Tensor, split},
     recipe::{self, Conditions, Recipe},
     tensors::Shape,
 };
 
-use super::subject::{File, Subject, What};
+use super::subject::{self, File, Subject, What};
 use crate::{
     exit::{self, Code},
+    limits::HEADERS_READ_MAX,
     terminal,
 };
 
 /// The model that `source` means, which the person wrote as `text`.
 ///
 /// # Errors
-/// With [`Code::Model`] when it cannot be read.
-pub(crate) fn subject(
-    text: &str,
-    source: Result<Source, remote::Error>,
-) -> anyhow::Result<Subject> {
-    let failed =
-        |error: remote::Error| exit::error(Code::Model, terminal::inert(&error.to_string()));
+/// With [`Code::Model`] when it cannot be read, or is several.
+pub(crate) fn subject(text: &str, source: Result<Source, Error>) -> anyhow::Result<Subject> {
     let source = source.map_err(failed)?;
+    let shown = match &source {
+        Source::File(address) => address.to_string(),
+        Source::Repository { .. } => text.to_owned(),
+    };
     let options = Options::from_environment(|name| std::env::var(name).ok());
     let mut reader = Reader::new(options).map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start")?;
-    terminal::note(format_args!("reading the header of {text}"));
-    let files = runtime.block_on(async {
-        match &source {
-            Source::Repository { repository, pick: None } => all(&mut reader, repository).await,
-            Source::Repository { .. } | Source::File(_) => {
-                reader.read(&source).await.map(|found| vec![whole(found)])
-            }
-        }
-    });
-    let source = format!("{text}, of which {} bytes were read", reader.downloaded_bytes());
-    let files = files.map_err(failed)?;
-    if files.iter().any(File::is_companion) {
-        let message = format!(
-            "{} is a companion file (a projector, adapter or vocabulary), not a model; name the \
-             model's own file",
-            terminal::inert(text)
-        );
-        return Err(exit::error(Code::Model, message));
-    }
-    Ok(Subject::of_header(name(text), source, files))
+    terminal::note(format_args!("reading the header of {shown}"));
+    let files = runtime.block_on(files(&mut reader, &source, &shown))?;
+    let source = format!("{shown}, of which {} bytes were read", reader.downloaded_bytes());
+    Ok(Subject::of_header(name(&shown), source, files))
 }
 
-/// The last step of what was written, without ending and query.
-fn name(text: &str) -> String {
-    let plain = text.split(['?', '#']).next().unwrap_or(text);
-    let last = plain.rsplit('/').next().unwrap_or(plain);
+/// What the library says, with the code of a model that is not there.
+fn failed(error: Error) -> anyhow::Error {
+    exit::error(Code::Model, terminal::inert(&error.to_string()))
+}
+
+/// The last step of an address or a repository, without ending.
+fn name(shown: &str) -> String {
+    let last = shown.rsplit('/').next().unwrap_or(shown);
     last.strip_suffix(".gguf").unwrap_or(last).to_owned()
 }
 
-fn whole(found: remote::Remote) -> File {
+/// The files that `source` means: one, or every quantization of a model.
+async fn files(reader: &mut Reader, source: &Source, shown: &str) -> anyhow::Result<Vec<File>> {
+    let (repository, wanted) = match source {
+        Source::Repository { repository, pick: None } => {
+            let models = reader.models(repository).await.map_err(failed)?;
+            return all(reader, repository, &models).await;
+        }
+        Source::Repository { repository, pick: Some(wanted) } => (Some(repository), &**wanted),
+        Source::File(_) => (None, ""),
+    };
+    match (reader.read(source).await, repository) {
+        (Ok(found), _) if found.header.is_model() => Ok(vec![whole(found)]),
+        (Ok(_), _) => Err(subject::companion(shown)),
+        // Of several models in a repository, one may be meant in all its quantizations.
+        (Err(error @ (Error::Several { .. } | Error::NotThere { .. })), Some(repository)) => {
+            let mut models = reader.models(repository).await.map_err(failed)?;
+            models.retain(|model| model.family().eq_ignore_ascii_case(wanted));
+            if models.is_empty() {
+                return Err(failed(error));
+            }
+            all(reader, repository, &models).await
+        }
+        (Err(error), _) => Err(failed(error)),
+    }
+}
+
+fn whole(found: Remote) -> File {
     File {
         quantization: found.header.quantization(),
         file_bytes: Some(found.file_bytes),
@@ -68,33 +82,93 @@ fn whole(found: remote::Remote) -> File {
     }
 }
 
-/// Every quantization of a repository. The smallest file's header is read, because in it the least
-/// lies behind the header that could be read in vain.
-async fn all(reader: &mut Reader, repository: &Repository) -> Result<Vec<File>, remote::Error> {
-    let models = reader.models(repository).await?;
-    let is_whole = |model: &&Model| model.kind == Kind::Model && model.missing_part.is_none();
-    let whole: Vec<&Model> = models.iter().filter(is_whole).collect();
-    let Some(smallest) = whole.iter().min_by_key(|model| (model.files.len(), model.bytes())) else {
-        return Err(remote::Error::NoModel { repository: repository.to_string() });
-    };
-    let read = reader.read_model(repository, smallest).await?;
+/// Every quantization of the one model that there is among `models` of a repository.
+async fn all(
+    reader: &mut Reader,
+    repository: &Repository,
+    models: &[Model],
+) -> anyhow::Result<Vec<File>> {
+    let named = models.iter().filter(|model| model.kind == Kind::Model);
+    let (mut complete, torn): (Vec<&Model>, Vec<&Model>) =
+        named.partition(|model| model.missing_part.is_none());
+    if complete.is_empty() {
+        let torn = torn.first().and_then(|model| Some((model, model.missing_part?)));
+        return Err(failed(match torn {
+            Some((model, number)) => Error::Split {
+                name: format!("{repository}: {}", model.name),
+                error: split::Error::Missing { number, count: model.parts },
+            },
+            None => Error::NoModel { repository: repository.to_string() },
+        }));
+    }
+    // In the smallest file the least lies behind the header that could be read in vain.
+    complete.sort_by_key(|model| (model.files.len(), model.bytes()));
+    let (smallest, read) = only(reader, repository, &mut complete).await?;
     let data_bytes = read.header.tensor_bytes();
     let in_front_bytes = read.file_bytes.saturating_sub(data_bytes);
-    Ok(whole
+    Ok(complete
         .iter()
         .map(|model| {
             let quantization = model.quantization.clone().unwrap_or_else(|| model.name.clone());
-            let header = if model == smallest {
+            let header = if *model == smallest {
                 read.header.clone()
             } else {
                 let wanted_bytes = model.bytes().saturating_sub(in_front_bytes);
                 requantized(&read.header, &quantization, wanted_bytes)
             };
             let file_bytes = Some(model.bytes());
-            let is_guess = model != smallest;
+            let is_guess = *model != smallest;
             File { quantization, file_bytes, is_guess, what: What::Header(header) }
         })
         .collect())
+}
+
+/// The first of `models` that is one, with its header, when all others are the same model in other
+/// quantizations. Companion files are told by their headers, and taken out.
+async fn only<'a>(
+    reader: &mut Reader,
+    repository: &Repository,
+    models: &mut Vec<&'a Model>,
+) -> anyhow::Result<(&'a Model, Remote)> {
+    let is_same = |one: &Model, other: &Model| one.family().eq_ignore_ascii_case(&other.family());
+    let mut found: Option<(&Model, Remote)> = None;
+    let mut looks = 0;
+    for model in models.clone() {
+        if found.as_ref().is_some_and(|(first, _)| is_same(first, model)) {
+            continue;
+        }
+        looks += 1;
+        if looks > HEADERS_READ_MAX {
+            return Err(several(repository, models));
+        }
+        match (reader.read_model(repository, model).await, &found) {
+            (Ok(read), _) if !read.header.is_model() => models.retain(|other| *other != model),
+            (Ok(read), None) => found = Some((model, read)),
+            (Err(error), None) => return Err(failed(error)),
+            // What cannot be read beside a model may be one too.
+            (Ok(_) | Err(_), Some(_)) => return Err(several(repository, models)),
+        }
+    }
+    found.ok_or_else(|| {
+        let message = format!(
+            "{repository} has companion files (projectors, adapters or vocabularies) and no model; \
+             name the repository of the model itself"
+        );
+        exit::error(Code::Model, message)
+    })
+}
+
+/// Names every model among `models` as it can be asked for.
+fn several(repository: &Repository, models: &[&Model]) -> anyhow::Error {
+    let named = |model: &&Model| match model.family() {
+        // Called by its quantization alone, it can be asked for by its file.
+        family if family.is_empty() => model.files.first().map(|file| file.path.clone()),
+        family => Some(family),
+    };
+    let mut found: Vec<String> = models.iter().filter_map(named).collect();
+    found.sort();
+    found.dedup_by(|one, other| one.eq_ignore_ascii_case(other));
+    failed(Error::Several { repository: repository.to_string(), found })
 }
 
 /// The header of the same model in another quantization, with tensors of `wanted_bytes` in all: by
@@ -152,7 +226,7 @@ mod tests {
         for (text, expected) in [
             ("hf:owner/repo-GGUF", "repo-GGUF"),
             ("hf:owner/repo-GGUF:Q4_K_M", "repo-GGUF:Q4_K_M"),
-            ("https://h/a/b.gguf?download=true", "b"),
+            ("https://h/a/b.gguf", "b"),
         ] {
             assert_eq!(name(text), expected);
         }

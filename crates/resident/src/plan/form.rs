@@ -1,7 +1,54 @@
-//! How rows are printed: as lines for people, as comma-separated values, as Markdown.
+//! How answers are printed: as lines for people, as JSON, as comma-separated values, as Markdown.
 
-use super::row::Row;
-use crate::{size, table::Align};
+use serde::Serialize;
+
+use super::{
+    command::{Form, Plan},
+    row::{Question, Row},
+};
+use crate::{
+    size,
+    table::{Align, Table},
+    terminal::{self, Paint},
+};
+
+/// An answer that can be printed in every form; as JSON it is what it serializes to.
+pub(crate) trait Answer: Serialize {
+    /// Its rows, in their order.
+    fn rows(&self) -> Vec<&Row>;
+    /// Its rows as a table, with their reasons if they are wanted.
+    fn table(&self, explain: bool) -> Table;
+    /// It in full, for people.
+    fn lines(&self, question: &Question, explain: bool, paint: Paint) -> Vec<String>;
+    /// What a reader should know beside the figures.
+    fn notes(&self) -> &[String];
+}
+
+/// Prints `answer` in the form that `arguments` want.
+///
+/// # Errors
+/// When it has no JSON form.
+pub(crate) fn print(
+    answer: &impl Answer,
+    arguments: &Plan,
+    question: &Question,
+) -> anyhow::Result<()> {
+    let lines = match arguments.form() {
+        // Its notes are inside.
+        Form::Json => return terminal::json(answer),
+        Form::Csv => csv(&answer.rows()),
+        Form::Markdown => answer.table(arguments.explain).markdown(),
+        Form::Text => answer.lines(question, arguments.explain, Paint::stdout()),
+    };
+    lines.iter().for_each(terminal::line);
+    print_notes(answer.notes());
+    Ok(())
+}
+
+/// Prints what a reader should know, where it disturbs no program that reads the answer.
+pub(crate) fn print_notes(notes: &[String]) {
+    notes.iter().for_each(|note| terminal::note(format_args!("note: {note}")));
+}
 
 /// The names of [`csv`]'s values.
 const CSV_NAMES: [&str; 24] = [

@@ -3,15 +3,17 @@
 
 use planner::{
     fit::{self, Change, Offer, Verdict, Wanted},
+    footprint::CacheType,
     gguf::Header,
 };
 use serde::Serialize;
 
 use super::{
     choice,
-    command::{Form, Plan},
+    command::Plan,
     folklore::{self, Claim},
-    form, host,
+    form::{self, Answer},
+    host,
     measure::{self, Measured},
     row::{ItemRow, Question, Row},
     subject::{Subject, What},
@@ -20,8 +22,11 @@ use crate::{
     config::Settings,
     ls, size,
     table::{Align, Table},
-    terminal::{self, Paint, Tone},
+    terminal::{Paint, Tone},
 };
+
+/// Said of an offer that the hub cannot take up itself.
+const OFFERED_ELSEWHERE: &str = ", in an engine that keeps the cache so; this hub does not yet";
 
 /// What `--json` prints. The figures at the top are those of the file to take, or of the smallest
 /// when none fits.
@@ -47,6 +52,8 @@ pub(crate) struct Document {
 struct OfferRow {
     kv_type: Option<&'static str>,
     context_tokens: Option<u32>,
+    /// Whether this version's hub can serve it so.
+    is_served: bool,
     verdict: &'static str,
     why: String,
 }
@@ -64,21 +71,9 @@ pub(crate) fn print(
     let mut document = Document::of(question, subject);
     if arguments.measure {
         document.measured = Some(measure::ask(question, subject, &document.choice, settings)?);
+        document.notes.extend(measure::note(&question.host));
     }
-    match arguments.form() {
-        Form::Json => return terminal::json(&document),
-        Form::Csv => {
-            let rows: Vec<&Row> = document.quantizations.iter().collect();
-            form::csv(&rows).iter().for_each(terminal::line);
-        }
-        Form::Markdown => document.table().markdown().iter().for_each(terminal::line),
-        Form::Text => {
-            let lines = document.lines(question, arguments.explain, Paint::stdout());
-            lines.iter().for_each(terminal::line);
-        }
-    }
-    document.notes.iter().for_each(|note| terminal::note(format_args!("note: {note}")));
-    Ok(())
+    form::print(&document, arguments, question)
 }
 
 impl Document {
@@ -118,7 +113,8 @@ impl Document {
                 fit::longest_context(header, wanted, budget, Verdict::Fits)
             }),
             offers: with_header.map_or_else(Vec::new, |(header, wanted)| {
-                fit::offers(header, wanted, budget).iter().map(OfferRow::of).collect()
+                let offers = fit::offers(header, wanted, budget);
+                offers.iter().map(|offer| OfferRow::of(offer, question.cache)).collect()
             }),
             popular_errors: header
                 .map_or_else(Vec::new, |header| folklore::claims(header, &choice)),
@@ -129,8 +125,36 @@ impl Document {
         }
     }
 
+    /// Where everything else comes from.
+    fn explanations(&self, question: &Question) -> Vec<String> {
+        let row = &self.choice;
+        let mut lines = vec![
+            format!("model      {}", self.source),
+            format!("machine    {}", question.host.machine.source),
+            format!("budget     {}", question.host.budget.why),
+            format!("verdict    {}", row.why),
+            format!("quality    {}", row.quality_source),
+        ];
+        if !row.speed_why.is_empty() {
+            lines.push(format!("speed      {}", row.speed_why));
+            lines.push(format!(
+                "           with a full context it writes {}",
+                form::speed(row.decode_full_tokens_per_s)
+            ));
+        }
+        lines
+            .extend(self.popular_errors.iter().map(|claim| format!("popular    {}", claim.line())));
+        lines
+    }
+}
+
+impl Answer for Document {
+    fn rows(&self) -> Vec<&Row> {
+        self.quantizations.iter().collect()
+    }
+
     /// The quantizations, best first, the one to take marked.
-    fn table(&self) -> Table {
+    fn table(&self, _explain: bool) -> Table {
         let mut columns = vec![("", Align::Left)];
         columns.extend(form::COLUMNS);
         columns.push(("QUALITY", Align::Left));
@@ -145,8 +169,7 @@ impl Document {
         table
     }
 
-    /// For people.
-    pub(crate) fn lines(&self, question: &Question, explain: bool, paint: Paint) -> Vec<String> {
+    fn lines(&self, question: &Question, explain: bool, paint: Paint) -> Vec<String> {
         let row = &self.choice;
         let about = format!(
             "{}, {} parameters, {}",
@@ -160,12 +183,15 @@ impl Document {
             format!("{} ({})", paint.tone(Tone::Strong, &row.title), row.model)
         };
         let mut lines = vec![format!("{name}: {about}"), format!("on {}", question.host.line())];
-        lines.push(format!(
-            "context of {} tokens for {} at once, kept as {}",
-            row.context_tokens, row.requests, row.kv_type
-        ));
+        // A model of another engine may have none.
+        if row.context_tokens > 0 {
+            lines.push(format!(
+                "context of {} tokens for {} at once, kept as {}",
+                row.context_tokens, row.requests, row.kv_type
+            ));
+        }
         lines.push(String::new());
-        lines.extend(self.table().lines(paint));
+        lines.extend(self.table(explain).lines(paint));
         lines.push(String::new());
         match &self.reason {
             Some(reason) => lines.push(format!("Take it: {reason}.")),
@@ -194,26 +220,8 @@ impl Document {
         lines
     }
 
-    /// Where everything else comes from.
-    fn explanations(&self, question: &Question) -> Vec<String> {
-        let row = &self.choice;
-        let mut lines = vec![
-            format!("model      {}", self.source),
-            format!("machine    {}", question.host.machine.source),
-            format!("budget     {}", question.host.budget.why),
-            format!("verdict    {}", row.why),
-            format!("quality    {}", row.quality_source),
-        ];
-        if !row.speed_why.is_empty() {
-            lines.push(format!("speed      {}", row.speed_why));
-            lines.push(format!(
-                "           with a full context it writes {}",
-                form::speed(row.decode_full_tokens_per_s)
-            ));
-        }
-        lines
-            .extend(self.popular_errors.iter().map(|claim| format!("popular    {}", claim.line())));
-        lines
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 }
 
@@ -258,12 +266,12 @@ fn notes(question: &Question, header: Option<&Header>, row: &Row) -> Vec<String>
             "it was trained with {trained} tokens; beyond them its answers get worse"
         ));
     }
-    notes.extend(question.host.speed_note().map(str::to_owned));
+    notes.extend(question.notes());
     notes
 }
 
 impl OfferRow {
-    fn of(offer: &Offer) -> Self {
+    fn of(offer: &Offer, planned: CacheType) -> Self {
         let (kv_type, context_tokens) = match offer.change {
             Change::Cache(cache) => (Some(cache.name()), None),
             Change::Context(tokens) => (None, Some(tokens)),
@@ -272,6 +280,7 @@ impl OfferRow {
         Self {
             kv_type,
             context_tokens,
+            is_served: kv_type.is_none() && planned == CacheType::F16,
             verdict: offer.judgement.verdict.name(),
             why: offer.judgement.why.clone(),
         }
@@ -281,6 +290,7 @@ impl OfferRow {
         let kv = self.kv_type.map(|kind| format!("--kv {kind}"));
         let context = self.context_tokens.map(|tokens| format!("--context {tokens}"));
         let flags: Vec<String> = kv.into_iter().chain(context).collect();
-        format!("with {}: {} ({})", flags.join(" "), self.verdict, self.why)
+        let condition = if self.is_served { "" } else { OFFERED_ELSEWHERE };
+        format!("with {}: {} ({}){condition}", flags.join(" "), self.verdict, self.why)
     }
 }

@@ -111,6 +111,19 @@ impl Question {
         }
     }
 
+    /// What a reader of any answer should know.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let cache = (self.cache != CacheType::F16).then(|| {
+            format!(
+                "this hub's worker keeps caches as {}; a plan with {} is for an engine that keeps \
+                 them so",
+                CacheType::F16.name(),
+                self.cache.name()
+            )
+        });
+        cache.into_iter().chain(self.host.speed_note().map(str::to_owned)).collect()
+    }
+
     /// The answer for `file` of `subject`.
     pub(crate) fn row(&self, subject: &Subject, file: &File) -> Row {
         match &file.what {

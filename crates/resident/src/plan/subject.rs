@@ -77,8 +77,14 @@ impl Subject {
         if let Some(source) = library::remote::Source::parse(text) {
             return elsewhere::subject(text, source);
         }
+        let subject = Self::here(text, settings)?;
+        subject.refuse_companion()?;
+        Ok(subject)
+    }
+
+    fn here(text: &str, settings: &Settings) -> anyhow::Result<Self> {
         if let Some(found) = settings.catalog.find(text) {
-            return Self::of_found(&found);
+            return Self::of_found(&found, settings);
         }
         // A name with `/` or an ending is a file; whatever else lies in this folder is one too.
         if let Some(file) = models::file_of(text)? {
@@ -89,10 +95,28 @@ impl Subject {
         })
     }
 
-    /// A model that the hub serves.
-    pub(crate) fn of_found(found: &Found) -> anyhow::Result<Self> {
+    /// A model that the hub serves. It may turn out to be a companion file.
+    ///
+    /// # Errors
+    /// With [`Code::Model`] when its file cannot be read.
+    pub(crate) fn of_found(found: &Found, settings: &Settings) -> anyhow::Result<Self> {
         let subject = Self::of_file(&found.path)?;
-        Ok(Self { name: found.name.clone(), context_tokens: found.context_tokens, ..subject })
+        // The configuration's own word for a model wins over its word for all.
+        let context_tokens = found.context_tokens.or(settings.context_tokens);
+        Ok(Self { name: found.name.clone(), context_tokens, ..subject })
+    }
+
+    /// Nobody plans a projector, an adapter or a vocabulary.
+    ///
+    /// # Errors
+    /// With [`Code::Model`] when its file on this machine is no model.
+    pub(crate) fn refuse_companion(&self) -> anyhow::Result<()> {
+        match &self.path {
+            Some(path) if self.files.iter().any(File::is_companion) => {
+                Err(companion(&path.display().to_string()))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn of_file(path: &Path) -> anyhow::Result<Self> {
@@ -101,14 +125,6 @@ impl Subject {
         })?;
         let header = supervisor::read_header(path)
             .map_err(|error| exit::error(Code::Model, terminal::inert(&error)))?;
-        if !header.is_model() {
-            let message = format!(
-                "{} is a companion file (a projector, adapter or vocabulary), not a model; name \
-                 the model's own file",
-                path.display()
-            );
-            return Err(exit::error(Code::Model, message));
-        }
         let source = path.display().to_string();
         let quantization = header.quantization();
         let file = File {
@@ -186,6 +202,16 @@ impl Subject {
             context_tokens: None,
         })
     }
+}
+
+/// Refuses a file that belongs to a model and is none.
+pub(super) fn companion(shown: &str) -> anyhow::Error {
+    let message = format!(
+        "{} is a companion file (a projector, adapter or vocabulary), not a model; name the \
+         model's own file",
+        terminal::inert(shown)
+    );
+    exit::error(Code::Model, message)
 }
 
 fn file(entry: &Entry, name: &str) -> Result<File, catalogue::Error> {

@@ -11,15 +11,16 @@ use serde::Serialize;
 
 use super::{
     choice,
-    command::{Form, Plan},
-    form, host,
+    command::Plan,
+    form::{self, Answer},
+    host,
     row::{Question, Row},
     subject::Subject,
 };
 use crate::{
     ls,
     table::{Align, Table},
-    terminal::{self, Paint},
+    terminal::Paint,
 };
 
 /// Slower than this is slower than a person reads: some five words a second, with a third more
@@ -47,24 +48,7 @@ pub(crate) fn print(
     question: &Question,
     entries: &[Entry],
 ) -> anyhow::Result<()> {
-    let document = Document::of(question, entries)?;
-    match arguments.form() {
-        Form::Json => return terminal::json(&document),
-        Form::Csv => {
-            let rows: Vec<&Row> = document.models.iter().collect();
-            form::csv(&rows).iter().for_each(terminal::line);
-        }
-        Form::Markdown => {
-            let rows: Vec<&Row> = document.models.iter().collect();
-            table(&rows, arguments.explain).markdown().iter().for_each(terminal::line);
-        }
-        Form::Text => {
-            let lines = document.lines(question, arguments.explain, Paint::stdout());
-            lines.iter().for_each(terminal::line);
-        }
-    }
-    document.notes.iter().for_each(|note| terminal::note(format_args!("note: {note}")));
-    Ok(())
+    form::print(&Document::of(question, entries)?, arguments, question)
 }
 
 impl Document {
@@ -83,12 +67,21 @@ impl Document {
         models.sort_by_key(|row| {
             (!writes(row), tier(row), Reverse(size_class(row)), Reverse(pace(row)))
         });
-        let notes = question.host.speed_note().map(str::to_owned);
-        Ok(Self { machine: question.host.document(), models, notes: notes.into_iter().collect() })
+        Ok(Self { machine: question.host.document(), models, notes: question.notes() })
+    }
+}
+
+impl Answer for Document {
+    fn rows(&self) -> Vec<&Row> {
+        self.models.iter().collect()
     }
 
-    /// For people: what one talks to first, and what works beside it.
-    pub(crate) fn lines(&self, question: &Question, explain: bool, paint: Paint) -> Vec<String> {
+    fn table(&self, explain: bool) -> Table {
+        table(&self.rows(), explain)
+    }
+
+    /// What one talks to first, and what works beside it.
+    fn lines(&self, question: &Question, explain: bool, paint: Paint) -> Vec<String> {
         let mut lines = vec![format!("On {}", question.host.line())];
         lines.push(question.host.budget.why.clone());
         for (heading, is_wanted) in [
@@ -106,6 +99,10 @@ impl Document {
         lines.push(String::new());
         lines.push("resident plan MODEL says more of one.".to_owned());
         lines
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 }
 

@@ -2,15 +2,16 @@
 //! whether a configuration can keep its promises.
 
 use planner::{
-    fit::{self, Member, Need, Together, Verdict},
+    fit::{self, MEMBERS_MAX, Member, Need, Together, Verdict},
     machine::{Budget, GpuBudget},
 };
 use serde::Serialize;
 
 use super::{
     choice,
-    command::{Form, Plan},
-    form, host,
+    command::Plan,
+    form::{self, Answer},
+    host,
     row::{Question, Row},
     subject::Subject,
 };
@@ -19,7 +20,7 @@ use crate::{
     exit::{self, Code},
     size,
     table::{Align, Table},
-    terminal::{self, Paint},
+    terminal::Paint,
 };
 
 /// What `--json` prints.
@@ -65,63 +66,69 @@ pub(crate) fn of_models(
     let left = less(&question.host.budget, taken);
     let mut rows = vec![take(question, subject, &left)];
     rows.extend(others);
-    let document = Document::of(question, rows, Vec::new());
-    document.print(arguments, question)
+    form::print(&Document::of(question, rows, Vec::new()), arguments, question)
 }
 
 /// Plans everything that the configuration names, or that lies in its folder of models.
 ///
 /// # Errors
-/// With [`Code::Failure`] when it promises a model that can never be loaded.
+/// With [`Code::Failure`] when it promises a model that can never be loaded, [`Code::Model`] when
+/// there is none.
 pub(crate) fn of_configuration(
     arguments: &Plan,
     settings: &Settings,
-    question: Question,
+    question: &Question,
 ) -> anyhow::Result<()> {
-    let question = Question {
-        context_tokens: question.context_tokens.or(settings.context_tokens),
-        ..question
-    };
     let scan = settings.catalog.scan();
-    let mut notes = scan.problems;
+    let mut all_are_read = scan.problems.iter().all(|problem| !problem.is_unreadable);
+    let mut notes: Vec<String> =
+        scan.problems.into_iter().map(|problem| problem.sentence).collect();
     let mut subjects = Vec::new();
     for found in &scan.models {
-        match Subject::of_found(found) {
-            Ok(subject) => subjects.push(subject),
-            Err(error) => notes.push(format!("{error:#}")),
+        // What lies in the folder beside its model promises nothing. A name of the configuration does.
+        let is_promised = settings.catalog.named.contains_key(&found.name);
+        match Subject::of_found(found, settings) {
+            Ok(subject) => match subject.refuse_companion() {
+                Ok(()) => subjects.push(subject),
+                Err(error) => {
+                    all_are_read &= !is_promised;
+                    notes.push(format!("{error:#}"));
+                }
+            },
+            Err(error) => {
+                all_are_read = false;
+                notes.push(format!("{error:#}"));
+            }
         }
     }
     if subjects.is_empty() {
-        return Err(exit::error(Code::Model, crate::ls::no_models(&settings.catalog)));
+        form::print_notes(&notes);
+        if all_are_read {
+            return Err(exit::error(Code::Model, crate::ls::no_models(&settings.catalog)));
+        }
+        return kept(&[], all_are_read);
     }
-    let all_are_read = notes.is_empty();
     // A model of the configuration is one file, so there is nothing to choose.
-    let rows = subjects.iter().filter_map(|subject| {
-        let own = Question {
-            // The configuration's own word for a model wins over its word for all.
-            context_tokens: arguments
-                .context
-                .or(subject.context_tokens)
-                .or(question.context_tokens),
-            ..question.clone()
-        };
-        subject.files.first().map(|file| own.row(subject, file))
-    });
-    let document = Document::of(&question, rows.collect(), notes);
-    document.print(arguments, &question)?;
+    let rows = subjects
+        .iter()
+        .filter_map(|subject| subject.files.first().map(|file| question.row(subject, file)));
+    let document = Document::of(question, rows.collect(), notes);
+    form::print(&document, arguments, question)?;
     let broken: Vec<&str> = document
         .models
         .iter()
         .filter(|model| !model.is_kept)
         .map(|model| model.row.model.as_str())
         .collect();
-    if broken.is_empty() && all_are_read {
-        return Ok(());
-    }
-    let why = if broken.is_empty() {
-        "not every model can be read".to_owned()
-    } else {
-        format!("there is no room for {}", broken.join(", "))
+    kept(&broken, all_are_read)
+}
+
+/// Whether the configuration keeps its promises, when there is no room for the models in `broken`.
+fn kept(broken: &[&str], all_are_read: bool) -> anyhow::Result<()> {
+    let why = match (broken, all_are_read) {
+        ([], true) => return Ok(()),
+        ([], false) => "not every model can be read".to_owned(),
+        (broken, _) => format!("there is no room for {}", broken.join(", ")),
     };
     Err(exit::error(Code::Failure, format!("the configuration cannot keep its promises: {why}")))
 }
@@ -172,7 +179,15 @@ fn possible(members: &[Member<'_>], budget: &Budget) -> Together {
 
 impl Document {
     /// What is possible with the models of `rows`.
-    pub(crate) fn of(question: &Question, rows: Vec<Row>, notes: Vec<String>) -> Self {
+    pub(crate) fn of(question: &Question, rows: Vec<Row>, mut notes: Vec<String>) -> Self {
+        if rows.len() > MEMBERS_MAX {
+            notes.push(format!(
+                "which of them can be in memory together was not tried: they are {}, and at most \
+                 {MEMBERS_MAX} are tried; plan those that are used at the same time with --with",
+                rows.len()
+            ));
+        }
+        notes.extend(question.notes());
         let members: Vec<Member<'_>> = rows
             .iter()
             .map(|row| Member { name: &row.model, need: row.need, pinned: false, group: None })
@@ -202,24 +217,11 @@ impl Document {
             notes,
         }
     }
+}
 
-    fn print(&self, arguments: &Plan, question: &Question) -> anyhow::Result<()> {
-        match arguments.form() {
-            Form::Json => return terminal::json(self),
-            Form::Csv => {
-                let rows: Vec<&Row> = self.models.iter().map(|model| &model.row).collect();
-                form::csv(&rows).iter().for_each(terminal::line);
-            }
-            Form::Markdown => {
-                self.table(arguments.explain).markdown().iter().for_each(terminal::line)
-            }
-            Form::Text => {
-                let lines = self.lines(question, arguments.explain, Paint::stdout());
-                lines.iter().for_each(terminal::line);
-            }
-        }
-        self.notes.iter().for_each(|note| terminal::note(format_args!("note: {note}")));
-        Ok(())
+impl Answer for Document {
+    fn rows(&self) -> Vec<&Row> {
+        self.models.iter().map(|model| &model.row).collect()
     }
 
     fn table(&self, explain: bool) -> Table {
@@ -233,7 +235,10 @@ impl Document {
         for Planned { row, promise, .. } in &self.models {
             let mut cells = vec![row.model.clone()];
             cells.extend(form::cells(row));
-            cells.push(row.context_tokens.to_string());
+            cells.push(match row.context_tokens {
+                0 => "-".to_owned(),
+                tokens => tokens.to_string(),
+            });
             if explain {
                 cells.push(promise.clone());
             }
@@ -242,8 +247,7 @@ impl Document {
         table
     }
 
-    /// For people.
-    pub(crate) fn lines(&self, question: &Question, explain: bool, paint: Paint) -> Vec<String> {
+    fn lines(&self, question: &Question, explain: bool, paint: Paint) -> Vec<String> {
         let mut lines = vec![format!("On {}", question.host.line())];
         lines.push(question.host.budget.why.clone());
         lines.push(String::new());
@@ -265,5 +269,9 @@ impl Document {
             lines.push(format!("  never      {}: {promise}", row.model));
         }
         lines
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 }

@@ -229,15 +229,8 @@ fn what_is_not_there_or_cannot_be_is_refused_with_its_code() {
 fn a_configuration_is_held_to_its_promises() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.gguf"), File::small().bytes()).unwrap();
+    let write = |text: &str| configure(folder.path(), text);
     let config = folder.path().join("config.toml");
-    let write = |text: &str| {
-        fs::write(&config, text).unwrap();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
-        }
-    };
     let path = config.to_str().unwrap();
     let models = "[models.one]\npath = \"a.gguf\"\n[models.two]\npath = \"a.gguf\"\ncontext = 32\n";
     write(&format!("budget = \"1GiB\"\n{models}"));
@@ -253,6 +246,71 @@ fn a_configuration_is_held_to_its_promises() {
     assert!(message.contains("one, two"), "{message}");
     write("contxt = 1\n");
     assert!(refused(&["--config", path], 2).contains("did you mean 'context'"));
+}
+
+/// A configuration in `folder` that only its owner can write.
+fn configure(folder: &Path, text: &str) -> std::path::PathBuf {
+    let config = folder.join("config.toml");
+    fs::write(&config, text).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    config
+}
+
+#[test]
+fn what_lies_beside_the_models_breaks_no_promise() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = folder.path().join("models");
+    fs::create_dir_all(models.join("below")).unwrap();
+    let model = File::small().bytes();
+    let mut projector = File::small();
+    projector.set("general.architecture", gguf::string("clip"));
+    fs::write(models.join("a.gguf"), &model).unwrap();
+    fs::write(models.join("below/a.gguf"), &model).unwrap();
+    fs::write(models.join("mmproj-a.gguf"), projector.bytes()).unwrap();
+    let config = configure(folder.path(), "data_dir = \".\"\n");
+    let plan = |config: &Path| command(folder.path(), &["--config", config.to_str().unwrap()]);
+    let output = plan(&config).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("is hidden") && said.contains("is a companion file"), "{said}");
+    // A name of the configuration is a promise; a file that cannot be read may be one.
+    for (text_of_config, expected) in [
+        ("[models.eyes]\npath = \"models/mmproj-a.gguf\"\n", "is a companion file"),
+        ("[models.gone]\npath = \"gone.gguf\"\n", "model 'gone': cannot read"),
+    ] {
+        let output = plan(&configure(folder.path(), text_of_config)).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(expected) && said.contains("not every model can be read"), "{said}");
+    }
+    // Without any other model, too.
+    fs::remove_dir_all(&models).unwrap();
+    let output = plan(&config).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("model 'gone': cannot read"), "{said}");
+    let output = plan(&configure(folder.path(), "")).output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_model_of_the_hub_is_planned_with_the_context_it_is_served_with() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("models")).unwrap();
+    fs::write(folder.path().join("models/a.gguf"), File::small().bytes()).unwrap();
+    let own = "context = 40\n[models.b]\npath = \"models/a.gguf\"\ncontext = 24\n";
+    configure(folder.path(), own);
+    let context = |arguments: &[&str]| {
+        let output = command(folder.path(), &[arguments, &["--json"]].concat()).output().unwrap();
+        parsed(&output)["context_tokens"].as_u64()
+    };
+    assert_eq!(context(&["a"]), Some(40));
+    assert_eq!(context(&["b"]), Some(24));
+    assert_eq!(context(&["b", "--context", "56"]), Some(56));
 }
 
 #[test]
@@ -277,6 +335,19 @@ fn llama_cpp_s_own_layout_stands_beside_the_plan() {
     assert!(text(&output.stdout).contains("BESIDE LLAMA.CPP"), "{}", text(&output.stderr));
 }
 
+/// The worker would lay it out for devices that are not there.
+#[test]
+fn a_layout_is_not_measured_for_a_machine_that_computes_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.gguf");
+    fs::write(&path, File::small().bytes()).unwrap();
+    let path = path.to_str().unwrap();
+    let message = refused(&[path, "--measure", "--machine", "rtx-3060-12gb"], 2);
+    for part in ["--measure", "--machine rtx-3060-12gb", "leave out one"] {
+        assert!(message.contains(part), "'{part}' is missing in: {message}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_worker_that_cannot_lay_the_model_out_is_quoted() {
@@ -294,7 +365,7 @@ fn a_worker_that_cannot_lay_the_model_out_is_quoted() {
     assert!(ask(&folder.path().join("gone")).contains("there is no worker"));
 }
 
-/// A server that speaks like Hugging Face and has one repository of one file.
+/// A server that speaks like Hugging Face and has a few repositories.
 struct Elsewhere {
     address: SocketAddr,
     sent_bytes: Arc<AtomicU64>,
@@ -314,6 +385,48 @@ impl Elsewhere {
         });
         Self { address, sent_bytes }
     }
+
+    /// What `resident plan` says of what lies here.
+    fn ask(&self, arguments: &[&str]) -> Output {
+        let folder = tempfile::tempdir().unwrap();
+        let endpoint = format!("http://{}", self.address);
+        command(folder.path(), arguments).env("RESIDENT_HF_ENDPOINT", endpoint).output().unwrap()
+    }
+
+    /// What it refuses.
+    #[track_caller]
+    fn refused(&self, model: &str) -> String {
+        let output = self.ask(&[model]);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{message}");
+        println!("{model}: {message}");
+        message
+    }
+}
+
+/// A file with words and no weights.
+fn vocabulary() -> Vec<u8> {
+    let mut file = File::small();
+    file.tensors.clear();
+    file.data_bytes = 0;
+    file.bytes()
+}
+
+/// Names and lengths of what a repository has.
+fn listed(repository: &str) -> Vec<(&'static str, usize)> {
+    let (small, words) = (File::small().bytes().len(), vocabulary().len());
+    match repository {
+        "r-GGUF" => vec![("m-F32.gguf", small), ("m-BF16.gguf", small * 2)],
+        "several-GGUF" => vec![
+            ("one-F32.gguf", small),
+            ("one-BF16.gguf", small * 2),
+            ("other-F32.gguf", small),
+            ("ggml-vocab-one.gguf", words),
+        ],
+        "words-GGUF" => vec![("ggml-vocab-m.gguf", words), ("m-F32.gguf", small)],
+        "torn-GGUF" => vec![("m-F32-00001-of-00003.gguf", small), ("m-F32-00003-of-00003.gguf", 1)],
+        _ => Vec::new(),
+    }
 }
 
 fn answer(mut stream: TcpStream, sent_bytes: &AtomicU64) -> std::io::Result<()> {
@@ -328,19 +441,22 @@ fn answer(mut stream: TcpStream, sent_bytes: &AtomicU64) -> std::io::Result<()> 
         range =
             line.to_ascii_lowercase().strip_prefix("range: bytes=").map(str::to_owned).or(range);
     }
-    let file = File::small().bytes();
-    // Behind the weights of the small model lies nothing, but as much as a large one has.
-    let path = request.split(' ').nth(1).unwrap_or_default();
-    let (status, headers, body) = match path {
-        "/api/models/o/r-GGUF/tree/main?recursive=true" => {
-            let entry =
-                |path, bytes| format!(r#"{{"type":"file","path":"{path}","size":{bytes}}}"#);
-            let small = entry("m-F32.gguf", file.len());
-            // Only the smaller one is there: the other must be planned without being read.
-            let list = format!("[{small},{}]", entry("m-BF16.gguf", file.len() * 2));
-            ("200 OK", String::new(), list.into_bytes())
+    let target = request.split(' ').nth(1).unwrap_or_default();
+    let path = target.split_once("?key=").map_or(target, |(path, _)| path);
+    let repository = path.strip_prefix("/api/models/o/");
+    let repository = repository.and_then(|rest| rest.strip_suffix("/tree/main?recursive=true"));
+    let name = path.strip_prefix("/o/").and_then(|rest| rest.split_once("/resolve/main/"));
+    let (status, headers, body) = match (repository.map(listed), name) {
+        (Some(files), _) if !files.is_empty() => {
+            let entry = |(name, bytes): &(&str, usize)| {
+                format!(r#"{{"type":"file","path":"{name}","size":{bytes}}}"#)
+            };
+            let list: Vec<String> = files.iter().map(entry).collect();
+            ("200 OK", String::new(), format!("[{}]", list.join(",")).into_bytes())
         }
-        "/o/r-GGUF/resolve/main/m-F32.gguf" => {
+        // Only the smallest of a model are there: the others must be planned without being read.
+        (_, Some((_, name))) if !name.contains("BF16") => {
+            let file = if name.contains("vocab") { vocabulary() } else { File::small().bytes() };
             let range = range.unwrap_or_default();
             let (first, _) = range.split_once('-').unwrap();
             let first: usize = first.parse().unwrap();
@@ -363,10 +479,7 @@ fn answer(mut stream: TcpStream, sent_bytes: &AtomicU64) -> std::io::Result<()> 
 fn a_model_elsewhere_is_planned_from_its_header() {
     let server = Elsewhere::start();
     let endpoint = format!("http://{}", server.address);
-    let ask = |arguments: &[&str]| {
-        let folder = tempfile::tempdir().unwrap();
-        command(folder.path(), arguments).env("RESIDENT_HF_ENDPOINT", &endpoint).output().unwrap()
-    };
+    let ask = |arguments: &[&str]| server.ask(arguments);
     let plan = parsed(&ask(&["hf:o/r-GGUF:F32", "--json"]));
     assert_eq!((&plan["model"], &plan["quantization"]), (&"r-GGUF:F32".into(), &"F32".into()));
     assert!(server.sent_bytes.load(Ordering::SeqCst) < 1 << 20);
@@ -380,10 +493,53 @@ fn a_model_elsewhere_is_planned_from_its_header() {
     assert!(weights("BF16") > weights("F32"), "{rows:?}");
     let address = format!("{endpoint}/o/r-GGUF/resolve/main/m-F32.gguf");
     assert_eq!(parsed(&ask(&[&address, "--json"]))["model"], "m-F32");
-    for (arguments, expected) in [("hf:o/r-GGUF:Q2_K", "no model 'Q2_K'"), ("hf:o/gone", "404")] {
-        let output = ask(&[arguments]);
-        let message = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(4), "{message}");
+    for (model, expected) in [("hf:o/r-GGUF:Q2_K", "no model 'Q2_K'"), ("hf:o/gone", "404")] {
+        let message = server.refused(model);
         assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_repository_of_several_models_is_asked_for_one_of_them() {
+    let server = Elsewhere::start();
+    let message = server.refused("hf:o/several-GGUF");
+    let expected = "as in hf:o/several-GGUF:one; there are one, other";
+    assert!(message.contains(expected), "{message}");
+    // What it says to write gives every quantization of that model, and only those.
+    for (model, expected) in [("one", vec!["F32", "BF16"]), ("OTHER", vec!["F32"])] {
+        let plan = parsed(&server.ask(&[&format!("hf:o/several-GGUF:{model}"), "--json"]));
+        let rows = plan["quantizations"].as_array().unwrap();
+        let mut found: Vec<&str> =
+            rows.iter().map(|row| row["quantization"].as_str().unwrap()).collect();
+        found.sort_by_key(|name| expected.iter().position(|known| known == name));
+        assert_eq!(found, expected);
+    }
+    let message = server.refused("hf:o/several-GGUF:third");
+    assert!(message.contains("no model 'third'"), "{message}");
+    // Beside one model, a file that is none is left out.
+    let plan = parsed(&server.ask(&["hf:o/words-GGUF", "--json"]));
+    assert_eq!(plan["quantizations"].as_array().unwrap().len(), 1);
+    assert_eq!(plan["quantization"], "F32");
+    let message = server.refused("hf:o/words-GGUF:ggml-vocab-m.gguf");
+    assert!(message.contains("is a companion file"), "{message}");
+}
+
+#[test]
+fn the_missing_part_of_a_repository_is_named() {
+    let message = Elsewhere::start().refused("hf:o/torn-GGUF");
+    assert!(message.contains("o/torn-GGUF: m-F32: part 2 of 3 is missing"), "{message}");
+}
+
+#[test]
+fn what_is_secret_in_an_address_is_not_shown() {
+    let server = Elsewhere::start();
+    let path = format!("{}/o/r-GGUF/resolve/main/m-F32.gguf", server.address);
+    let address = format!("http://me:hidden@{path}?key=hidden");
+    assert_eq!(parsed(&server.ask(&[&address, "--json"]))["model"], "m-F32");
+    for form in ["--json", "--explain"] {
+        let output = server.ask(&[&address, form]);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(said.contains(&format!("http://{path}, of which")), "{said}");
+        assert!(!said.contains("hidden"), "{said}");
     }
 }
