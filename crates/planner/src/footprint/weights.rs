@@ -132,9 +132,8 @@ fn padded(header: &Header, tensor: &Tensor) -> u64 {
     tensor.bytes.checked_next_multiple_of(header.alignment.max(1)).unwrap_or(u64::MAX)
 }
 
-/// The layer in a name such as `blk.12.attn_q.weight`.
 fn layer_of(tensor: &Tensor) -> Option<u64> {
-    tensor.name.strip_prefix("blk.")?.split('.').next()?.parse().ok()
+    tensor.place_in_layers().map(|(layer, _)| layer)
 }
 
 /// Source: `LLM_TENSOR_LAYER_INPUT` in `llama-arch.cpp`.
