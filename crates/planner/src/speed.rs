@@ -19,7 +19,7 @@ mod work;
 use crate::footprint::{
     CACHE, CacheType, Footprint, Layout, Place, RECURRENT, WINDOW_CACHE, predict_state,
 };
-use crate::gguf::Header;
+use crate::gguf::{Header, Tensor};
 use crate::machine::{Gpu, Machine, Unit, text};
 
 pub use calibration::{Calibration, Error, Measured};
@@ -111,6 +111,11 @@ fn estimate_uncalibrated(
         calibrated: false,
         why,
     }
+}
+
+/// Bytes of those weights among `is_counted` that writing one token reads.
+pub(crate) fn weights_read(header: &Header, is_counted: impl Fn(&Tensor) -> bool) -> u64 {
+    Work::of_some(header, is_counted).decode_bytes
 }
 
 fn rate(tokens: f64, seconds: f64) -> Option<f64> {

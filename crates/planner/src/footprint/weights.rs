@@ -52,6 +52,20 @@ pub fn weights(header: &Header) -> Weights {
     weights
 }
 
+/// Weights of each layer of the file, none of layers that are not loaded.
+pub(super) fn bytes_by_layer(header: &Header) -> Vec<u64> {
+    let loaded = layers::layers_loaded(header);
+    let mut all = vec![0_u64; usize::try_from(header.layers()).unwrap_or(0)];
+    for tensor in &header.tensors {
+        let place = layer_of(tensor).filter(|layer| *layer < loaded);
+        let place = place.and_then(|layer| usize::try_from(layer).ok());
+        if let Some(bytes) = place.and_then(|place| all.get_mut(place)) {
+            *bytes = bytes.saturating_add(padded(header, tensor));
+        }
+    }
+    all
+}
+
 /// Items for the memories that weights lie in.
 pub(super) fn items(header: &Header, layout: &Layout) -> Vec<Item> {
     let weights = weights(header);
