@@ -7,6 +7,7 @@
 mod choose;
 mod limits;
 mod need;
+mod offload;
 #[cfg(test)]
 mod tests;
 mod together;
@@ -24,6 +25,7 @@ pub use limits::{
     MEMBERS_MAX, TIGHT_LEFT_PERCENT,
 };
 pub use need::Need;
+pub use offload::{Offload, offload};
 pub use together::{Member, Promise, Together, TooMany, together};
 
 use need::Part;

@@ -8,6 +8,7 @@
 //! Not here: whether it fits (`fit`), how fast it is (`speed`).
 
 mod build;
+mod by_layer;
 mod cache;
 mod cache_type;
 mod companions;
@@ -23,6 +24,7 @@ mod weights;
 use crate::gguf::Header;
 
 pub use build::Build;
+pub use by_layer::{LayerBytes, by_layer};
 pub use cache_type::CacheType;
 pub use companions::Companions;
 pub use refusal::{Refusal, check};

@@ -59,6 +59,14 @@ impl Tensor {
         // The reader has checked that the product fits.
         self.dimensions.iter().product()
     }
+
+    /// The layer it belongs to and what it is there: 0 and `attn_q.weight` for
+    /// `blk.0.attn_q.weight`. None for a tensor of no layer.
+    #[must_use]
+    pub fn place_in_layers(&self) -> Option<(u64, &str)> {
+        let (layer, part) = self.name.strip_prefix("blk.")?.split_once('.')?;
+        Some((layer.parse().ok()?, part))
+    }
 }
 
 /// Why bytes are not a GGUF header that can be used.
@@ -208,15 +216,7 @@ impl Header {
     /// layers or an array with one for each.
     #[must_use]
     pub fn layer_u64(&self, suffix: &str, layer: u64) -> Option<u64> {
-        match self.arch(suffix)? {
-            Value::Array(array) => array.kept.as_ref()?.get(usize::try_from(layer).ok()?)?.as_u64(),
-            single @ (Value::Unsigned(_)
-            | Value::Signed(_)
-            | Value::Float(_)
-            | Value::Bool(_)
-            | Value::String(_)
-            | Value::LongString { .. }) => single.as_u64(),
-        }
+        self.arch(suffix)?.of_layer(layer)
     }
 
     /// How many layers the file has, those for speculation included.

@@ -19,7 +19,7 @@ mod work;
 use crate::footprint::{
     CACHE, CacheType, Footprint, Layout, Place, RECURRENT, WINDOW_CACHE, predict_state,
 };
-use crate::gguf::Header;
+use crate::gguf::{Header, Tensor};
 use crate::machine::{Gpu, Machine, Unit, text};
 
 pub use calibration::{Calibration, Error, Measured};
@@ -77,8 +77,8 @@ fn estimate_uncalibrated(
     let engine = Engine::of(machine, layout.place);
     let work = Work::of(header);
     let layers = header.layers() as f64;
-    let decode = Decode::of(header, layout, &engine, &work, filled_tokens);
-    let prefill = Prefill::of(header, layout, &engine, &work, filled_tokens);
+    let run = Run { header, layout, engine: &engine, work: &work, filled_tokens };
+    let (decode, prefill) = (run.decode(), run.prefill());
     let overhead_s = layers * engine.pace.layer_s;
     let prefill_rate = rate(prefill.tokens, prefill.step_s + overhead_s).unwrap_or(0.0);
     let reading = format!(
@@ -100,7 +100,7 @@ fn estimate_uncalibrated(
          {:.1} ms for {layers} layers; {reading}",
         text(work.decode_bytes),
         text(decode.state_bytes),
-        engine.bandwidth_bytes_per_s * engine.pace.bandwidth_share / 1e9,
+        engine.reached_bytes_per_s() / 1e9,
         engine.pace.bandwidth_share * 100.0,
         engine.bandwidth_bytes_per_s / 1e9,
         overhead_s * 1e3,
@@ -111,6 +111,11 @@ fn estimate_uncalibrated(
         calibrated: false,
         why,
     }
+}
+
+/// Bytes of those weights among `is_counted` that writing one token reads.
+pub(crate) fn weights_read(header: &Header, is_counted: impl Fn(&Tensor) -> bool) -> u64 {
+    Work::of_some(header, is_counted).decode_bytes
 }
 
 fn rate(tokens: f64, seconds: f64) -> Option<f64> {
@@ -154,6 +159,21 @@ impl Engine {
             ) => in_ram(machine.unit, compute),
         }
     }
+
+    /// What its memory gives in practice.
+    fn reached_bytes_per_s(&self) -> f64 {
+        self.bandwidth_bytes_per_s * self.pace.bandwidth_share
+    }
+}
+
+/// A model as it runs, of which times are asked.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    header: &'a Header,
+    layout: &'a Layout,
+    engine: &'a Engine,
+    work: &'a Work,
+    filled_tokens: u64,
 }
 
 /// The time to write one token.
@@ -161,26 +181,6 @@ struct Decode {
     step_s: f64,
     /// Cache and recurrent state that are read.
     state_bytes: u64,
-}
-
-impl Decode {
-    fn of(
-        header: &Header,
-        layout: &Layout,
-        engine: &Engine,
-        work: &Work,
-        filled_tokens: u64,
-    ) -> Self {
-        let state_bytes = state_bytes(header, layout, filled_tokens);
-        let pace = &engine.pace;
-        let weights = work.decode_bytes as f64
-            + work.decode_k_quant_bytes as f64 * (1.0 / pace.k_quant_share - 1.0);
-        let bytes_per_s = engine.bandwidth_bytes_per_s * pace.bandwidth_share;
-        let memory_s = (weights + state_bytes as f64) / bytes_per_s;
-        let unpacking_s = work.decode_unpack_operations / engine.compute_flops_per_s;
-        // The two overlap, but not wholly: the longer of them is not reached when both are long.
-        Self { step_s: memory_s.hypot(unpacking_s), state_bytes }
-    }
 }
 
 /// The time to read one step's worth of a prompt.
@@ -193,23 +193,28 @@ struct Prefill {
     memory_bound: bool,
 }
 
-impl Prefill {
-    fn of(
-        header: &Header,
-        layout: &Layout,
-        engine: &Engine,
-        work: &Work,
-        filled_tokens: u64,
-    ) -> Self {
+impl Run<'_> {
+    fn decode(&self) -> Decode {
+        let Self { header, layout, engine, work, filled_tokens } = *self;
+        let state_bytes = state_bytes(header, layout, filled_tokens);
+        let weights = work.decode_bytes as f64
+            + work.decode_k_quant_bytes as f64 * (1.0 / engine.pace.k_quant_share - 1.0);
+        let memory_s = (weights + state_bytes as f64) / engine.reached_bytes_per_s();
+        let unpacking_s = work.decode_unpack_operations / engine.compute_flops_per_s;
+        // The two overlap, but not wholly: the longer of them is not reached when both are long.
+        Decode { step_s: memory_s.hypot(unpacking_s), state_bytes }
+    }
+
+    fn prefill(&self) -> Prefill {
+        let Self { header, layout, engine, work, filled_tokens } = *self;
         let step = u64::from(layout.step_tokens_max).max(1);
         let before = if header.encodes() { 0 } else { filled_tokens };
         let attention = attention_flops(header, layout, before.saturating_add(step / 2));
         let efficiency = work.prefill_efficiency();
         let flops_per_token = work.prefill_flops + attention;
         let compute_s = step as f64 * flops_per_token / (engine.compute_flops_per_s * efficiency);
-        let bytes_per_s = engine.bandwidth_bytes_per_s * engine.pace.bandwidth_share;
-        let memory_s = work.all_bytes as f64 / bytes_per_s;
-        Self {
+        let memory_s = work.all_bytes as f64 / engine.reached_bytes_per_s();
+        Prefill {
             tokens: step as f64,
             step_s: compute_s.max(memory_s),
             flops_per_token,

@@ -18,6 +18,7 @@ use crate::{
     cli,
     config::{self, Settings},
     exit::{self, Code},
+    hardware,
     limits::SHUTDOWN_WAIT_MAX,
     ls,
     models::{Catalog, Found},
@@ -155,6 +156,8 @@ fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
         sequences_max: settings.parallel,
         threads: settings.threads,
         context_tokens: settings.context_tokens,
+        // As `resident plan` sees this machine; how much memory it has makes no difference.
+        place: hardware::this(config::memory_bytes().unwrap_or_default()).place(),
         patience: supervisor::Patience::default(),
     }
 }

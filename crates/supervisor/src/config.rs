@@ -4,6 +4,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use planner::footprint::Place;
+
 use crate::limits;
 
 /// How to run workers and how much memory they may take together.
@@ -24,6 +26,8 @@ pub struct Config {
     /// Context of a model that has no setting of its own; `None` takes the smaller of its training
     /// context and [`limits::CONTEXT_TOKENS_DEFAULT`].
     pub context_tokens: Option<u32>,
+    /// Where workers put a model's layers on this machine, so that memory is predicted for there.
+    pub place: Place,
     /// How long to wait for a worker at each step.
     pub patience: Patience,
 }

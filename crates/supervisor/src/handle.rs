@@ -33,7 +33,7 @@ use crate::{
 pub fn start(config: Config, models: Arc<dyn Models>) -> (Handle, JoinHandle<()>) {
     let (inbox, messages) = mpsc::channel(INBOX_MESSAGES_MAX);
     let (ended, requests_ended) = mpsc::channel(REQUESTS_MAX);
-    let preflight = Preflight::new(config.context_tokens, config.sequences_max);
+    let preflight = Preflight::new(&config);
     let shared = Shared {
         inbox: inbox.clone(),
         ended,

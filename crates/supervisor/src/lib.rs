@@ -30,5 +30,6 @@ pub use error::{AcquireError, StopError};
 pub use handle::{Handle, start};
 pub use lease::Lease;
 pub use model::{Facts, Model, ModelSummary, Models, Need};
+pub use planner::footprint::Place;
 pub use preflight::read_header;
 pub use report::{Metrics, ModelMetrics, Resident, ResidentState};

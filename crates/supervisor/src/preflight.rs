@@ -10,9 +10,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use planner::{fleet, gguf};
+use planner::{fleet, footprint::Place, gguf};
 
 use crate::{
+    config::Config,
     error::AcquireError,
     limits::CONTEXT_TOKENS_DEFAULT,
     model::{Facts, Model, ModelSummary},
@@ -27,6 +28,7 @@ pub use header::read_header;
 pub(crate) struct Preflight {
     context_tokens: Option<u32>,
     sequences_max: u32,
+    place: Place,
     /// The last look at each file. As many as there are model files.
     seen: Mutex<BTreeMap<PathBuf, Look>>,
 }
@@ -59,9 +61,10 @@ struct Stamp {
 }
 
 impl Preflight {
-    /// `context_tokens` holds for models that have no setting of their own.
-    pub(crate) fn new(context_tokens: Option<u32>, sequences_max: u32) -> Self {
-        Self { context_tokens, sequences_max, seen: Mutex::new(BTreeMap::new()) }
+    /// Looks for workers that are started as `config` says.
+    pub(crate) fn new(config: &Config) -> Self {
+        let Config { context_tokens, sequences_max, place, .. } = *config;
+        Self { context_tokens, sequences_max, place, seen: Mutex::new(BTreeMap::new()) }
     }
 
     /// The model and what its header says.
@@ -121,7 +124,31 @@ impl Preflight {
                  name the model's own file"
             ));
         }
-        Ok(facts(&header, stamp.context_tokens, self.sequences_max))
+        Ok(self.facts(&header, stamp.context_tokens))
+    }
+
+    fn facts(&self, header: &gguf::Header, context_tokens: Option<u32>) -> Facts {
+        let trained = header.context_trained_tokens().and_then(|tokens| u32::try_from(tokens).ok());
+        let context_tokens = context_tokens
+            .unwrap_or_else(|| {
+                CONTEXT_TOKENS_DEFAULT.min(trained.unwrap_or(CONTEXT_TOKENS_DEFAULT))
+            })
+            .max(1);
+        // Encoders know no position beyond those they were trained with, and the worker takes no more.
+        let most = trained.filter(|_| header.encodes()).unwrap_or(u32::MAX);
+        let context_tokens = context_tokens.min(most.max(1));
+        let needs = header::needs(header, context_tokens, self.sequences_max, self.place);
+        Facts {
+            architecture: header.architecture().to_owned(),
+            parameters: header.parameters(),
+            quantization: header.quantization(),
+            context_tokens_trained: trained,
+            context_tokens,
+            generates: header.generates(),
+            chat_template: header.chat_template().is_some(),
+            needed_bytes: needs.iter().fold(0, |sum: u64, need| sum.saturating_add(need.bytes)),
+            needs,
+        }
     }
 
     fn stamp(&self, model: &Model) -> Stamp {
@@ -145,24 +172,45 @@ impl Preflight {
     }
 }
 
-fn facts(header: &gguf::Header, context_tokens: Option<u32>, sequences_max: u32) -> Facts {
-    let trained = header.context_trained_tokens().and_then(|tokens| u32::try_from(tokens).ok());
-    let context_tokens = context_tokens
-        .unwrap_or_else(|| CONTEXT_TOKENS_DEFAULT.min(trained.unwrap_or(CONTEXT_TOKENS_DEFAULT)))
-        .max(1);
-    // Encoders know no position beyond those they were trained with, and the worker takes no more.
-    let most = trained.filter(|_| header.encodes()).unwrap_or(u32::MAX);
-    let context_tokens = context_tokens.min(most.max(1));
-    let needs = header::needs(header, context_tokens, sequences_max);
-    Facts {
-        architecture: header.architecture().to_owned(),
-        parameters: header.parameters(),
-        quantization: header.quantization(),
-        context_tokens_trained: trained,
-        context_tokens,
-        generates: header.generates(),
-        chat_template: header.chat_template().is_some(),
-        needed_bytes: needs.iter().fold(0, |sum: u64, need| sum.saturating_add(need.bytes)),
-        needs,
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use planner::{
+        catalogue,
+        footprint::{self, Layout},
+    };
+    use worker_protocol::limits::INTERNAL_SEQUENCES;
+
+    use super::*;
+    use crate::config::Patience;
+
+    fn preflight(place: Place) -> Preflight {
+        Preflight::new(&Config {
+            worker: PathBuf::new(),
+            logs_dir: PathBuf::new(),
+            budget_bytes: 0,
+            idle_unload: Duration::MAX,
+            sequences_max: 8,
+            threads: None,
+            context_tokens: None,
+            place,
+            patience: Patience::default(),
+        })
+    }
+
+    #[test]
+    fn what_a_model_needs_is_predicted_for_where_its_layers_lie() {
+        let header = catalogue::builtin().find("qwen3-8b").unwrap().header("Q4_K_M").unwrap();
+        let places = [Place::Processor, Place::SharedGpu, Place::DiscreteGpu];
+        let needed = places.map(|place| {
+            let facts = preflight(place).facts(&header, None);
+            let layout = Layout::new(facts.context_tokens, 8 + INTERNAL_SEQUENCES);
+            let planned = footprint::predict(&header, &Layout { place, ..layout });
+            assert_eq!(facts.needed_bytes, planned.total_bytes(), "{place:?}");
+            facts.needed_bytes
+        });
+        // Otherwise the place would not matter, and the above would prove nothing.
+        assert_ne!(needed[0], needed[1]);
     }
 }

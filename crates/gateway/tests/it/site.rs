@@ -88,6 +88,7 @@ pub(crate) fn hub(folder: &Path) -> Handle {
         sequences_max: 4,
         threads: None,
         context_tokens: None,
+        place: supervisor::Place::Processor,
         patience: Patience::default(),
     };
     supervisor::start(config, Arc::new(One(folder.join("m.gguf")))).0

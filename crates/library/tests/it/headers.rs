@@ -4,7 +4,7 @@ use library::remote::{Error, Reader, Remote, Source};
 
 use crate::{
     model::{self, File, Split},
-    server::{Answer, Body, Server},
+    server::{Answer, Body, Request, Server},
 };
 
 /// What planning a model may cost, by this project's own promise.
@@ -86,21 +86,56 @@ async fn a_server_that_does_not_know_how_long_the_file_is() {
     }
 }
 
+/// At most 100 bytes of the small file, however many are asked for.
+fn in_small_ranges(request: &Request) -> Answer {
+    let (first, last) = request.range.unwrap();
+    let short = Request { range: Some((first, last.min(first + 99))), ..request.clone() };
+    Answer::ranged(&model::small(), &short)
+}
+
 #[tokio::test]
 async fn ranges_may_be_shorter_than_asked_for() {
-    let server = Server::start(|request| {
-        let file = model::small();
-        let (first, last) = request.range.unwrap();
-        let short = crate::server::Request {
-            range: Some((first, last.min(first + 99))),
-            ..request.clone()
-        };
-        Answer::ranged(&file, &short)
-    })
-    .await;
+    let server = Server::start(in_small_ranges).await;
     let remote = read(&server, &server.url("/m.gguf")).await.unwrap();
     assert_eq!(remote.header.vocabulary_tokens(), 3);
     assert!(server.requests().len() > 3);
+}
+
+/// A server that wants a name and password, sends 100 bytes at a time and first redirects to `to`.
+async fn guarded(to: &'static str) -> Server {
+    Server::start(move |request| {
+        if request.authorization.as_deref() != Some("Basic bWU6cGFzcw==") {
+            return Answer::new("401 Unauthorized", "www-authenticate: Basic\r\n", b"");
+        }
+        if request.path != to {
+            return Answer::redirect(to);
+        }
+        in_small_ranges(request)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn every_range_of_an_address_with_a_password_is_asked_with_it() {
+    for to in ["/m.gguf", "/elsewhere/m.gguf"] {
+        let server = guarded(to).await;
+        let address = server.url("/m.gguf").replace("http://", "http://me:pass@");
+        let remote = read(&server, &address).await.unwrap();
+        assert_eq!(remote.header.vocabulary_tokens(), 3, "{to}");
+        assert!(server.requests().len() > 3, "{to}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_sent_to_no_other_server() {
+    let other = Server::start(in_small_ranges).await;
+    let elsewhere = other.url("/m.gguf");
+    let server = Server::start(move |_| Answer::redirect(&elsewhere)).await;
+    let address = server.url("/m.gguf").replace("http://", "http://me:pass@");
+    read(&server, &address).await.unwrap();
+    assert!(server.requests()[0].authorization.is_some());
+    assert!(other.requests().len() > 3);
+    assert!(other.requests().iter().all(|request| request.authorization.is_none()));
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::footprint::{CacheType, Layout, Place, WEIGHTS, predict};
 use crate::gguf::{Header, Tensor};
-use crate::machine::{GIB, GpuBudget, Reserve, budget, known};
+use crate::machine::{GIB, Gpu, GpuBudget, Machine, Reserve, budget, known};
+use crate::speed;
 use crate::speed::shapes::{self, Types};
 
 fn on_gpu(context_tokens: u32) -> Wanted<'static> {
@@ -446,4 +447,88 @@ fn weights_of_a_sized_header_are_its_size() {
     let (_, header) = &eight_b()[4];
     let footprint = predict(header, &on_gpu(4096).layout);
     assert!(footprint.bytes_of(WEIGHTS).abs_diff(EIGHT_B[4].1) < 64);
+}
+
+/// A machine with a card, and what models may have of it.
+fn with_card(card_gib: u64, ram_gib: u64) -> (Machine, Budget) {
+    let mut machine = known("pc-ddr5-5600-32gb").unwrap();
+    machine.gpu = known("rtx-4090-24gb").unwrap().gpu;
+    let gpu = GpuBudget::Separate { bytes: card_gib * GIB };
+    (machine, Budget { gpu, ..ram(ram_gib * GIB) })
+}
+
+#[test]
+fn a_model_too_large_for_a_card_is_split_with_its_first_layers_in_ram() {
+    let q8_0 = Types::all("Q8_0");
+    for header in [
+        shapes::qwen3_32b(&q8_0),
+        shapes::qwen3_30b_a3b(&q8_0),
+        shapes::qwen3_6_27b(&q8_0),
+        shapes::qwen3_8b(&q8_0),
+    ] {
+        let wanted = Wanted::alone(Layout::new(16_384, 5));
+        let layers = header.layers();
+        let mut last = (0, 0.0);
+        for card_gib in [4, 6, 8, 12, 16, 24, 32, 48] {
+            let (machine, budget) = with_card(card_gib, 64);
+            let on_card = Layout { place: Place::DiscreteGpu, ..wanted.layout };
+            let whole = judge(&predict(&header, &on_card), &budget);
+            let split = offload(&header, &wanted, &machine, &budget);
+            assert_eq!(split.is_none(), whole.verdict != Verdict::DoesNotFit, "{card_gib}");
+            let Some(split) = split else { continue };
+            assert!((1..=layers).contains(&split.gpu_layers), "{split:?}");
+            assert!(split.judgement.verdict.is_at_least(Verdict::Tight), "{split:?}");
+            // Nothing of the model is lost on the way.
+            let held = split.need.ram_bytes + split.need.gpu_bytes;
+            assert!(held >= predict(&header, &on_card).total_bytes(), "{split:?}");
+            // A larger card holds more layers, and more layers are faster than fewer.
+            let rate = split.decode_tokens_per_s.unwrap();
+            assert!(split.gpu_layers > last.0 && rate > last.1, "{last:?} {split:?}");
+            let rate_at = |place| {
+                let layout = Layout { place, ..wanted.layout };
+                speed::estimate(&header, &machine, &layout, 0).decode_tokens_per_s.unwrap()
+            };
+            let (slow, fast) = (rate_at(Place::Processor), rate_at(Place::DiscreteGpu));
+            assert!(slow < rate && rate < fast, "{slow} {rate} {fast}");
+            last = (split.gpu_layers, rate);
+        }
+        assert!(last.0 > 0);
+    }
+}
+
+/// Bytes on the card by its bandwidth and bytes in RAM by that of RAM.
+#[test]
+fn a_split_model_takes_the_time_of_both_memories() {
+    let header = shapes::qwen3_32b(&Types::all("Q8_0"));
+    let (machine, budget) = with_card(16, 64);
+    let wanted = Wanted::alone(Layout::new(16_384, 5));
+    let split = offload(&header, &wanted, &machine, &budget).unwrap();
+    let Gpu::Discrete { bandwidth_bytes_per_s: card, .. } = machine.gpu else { panic!() };
+    let first = split.layers + 1 - split.gpu_layers;
+    let read = |is_in_ram| {
+        let of_side = header.tensors.iter().filter(|tensor| {
+            let layer = tensor.place_in_layers().map(|(layer, _)| layer);
+            tensor.name != "token_embd.weight"
+                && layer.is_some_and(|layer| layer < first) == is_in_ram
+        });
+        of_side.map(|tensor| tensor.bytes).sum::<u64>() as f64
+    };
+    let least_s = read(true) / machine.bandwidth_bytes_per_s + read(false) / card;
+    let found_s = 1.0 / split.decode_tokens_per_s.unwrap();
+    // Neither reaches all of what its maker prints, and layers take a little time each.
+    assert!((1.0..1.6).contains(&(found_s / least_s)), "{found_s} {least_s}");
+}
+
+#[test]
+fn no_split_is_offered_where_none_is_possible() {
+    let header = shapes::qwen3_32b(&Types::all("Q8_0"));
+    let wanted = Wanted::alone(Layout::new(16_384, 5));
+    let (machine, budget) = with_card(16, 64);
+    let none = |budget: &Budget| offload(&header, &wanted, &machine, budget).is_none();
+    assert!(!none(&budget));
+    // RAM is too short for the rest, the card for even the output, or there is no card.
+    assert!(none(&Budget { bytes: 8 * GIB, ..budget.clone() }));
+    assert!(none(&Budget { gpu: GpuBudget::Separate { bytes: GIB / 2 }, ..budget.clone() }));
+    assert!(none(&Budget { gpu: GpuBudget::Within { bytes: 16 * GIB }, ..budget.clone() }));
+    assert!(none(&ram(16 * GIB)));
 }

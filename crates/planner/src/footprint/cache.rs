@@ -33,6 +33,19 @@ pub(super) fn items(header: &Header, layers: &[Layer], layout: &Layout) -> Vec<I
     vec![full.item(layout), sliding.item(layout)]
 }
 
+/// What each layer keeps.
+pub(super) fn bytes_by_layer(header: &Header, layers: &[Layer], layout: &Layout) -> Vec<u64> {
+    let bytes = |(layer, shape): (&Layer, Shape)| {
+        let cells = match layer.cache {
+            Cached::Nothing => 0,
+            Cached::Everything => context_cells(layout),
+            Cached::Window(window) => window_cells(layout, window),
+        };
+        product(&[cells, shape.bytes(layout)])
+    };
+    layers.iter().zip(shapes(header, layers, layout)).map(bytes).collect()
+}
+
 /// Cells of layers that see the whole context.
 pub(super) fn context_cells(layout: &Layout) -> u64 {
     u64::from(layout.context_tokens).next_multiple_of(CELLS_MULTIPLE)

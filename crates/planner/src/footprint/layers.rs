@@ -171,52 +171,14 @@ pub(super) fn is_known(architecture: &str) -> bool {
 
 /// All layers of the file, those included that are not loaded: they keep nothing.
 pub(super) fn all(header: &Header) -> Vec<Layer> {
-    let loaded = layers_loaded(header);
-    (0..header.layers()).map(|layer| of(header, layer, layer < loaded)).collect()
-}
-
-fn of(header: &Header, layer: u64, is_loaded: bool) -> Layer {
-    let window = window(header, layer);
-    let attention = attention(header, layer, window.is_some());
-    let feed_forward = header.layer_u64("feed_forward_length", layer).unwrap_or(0);
-    let beside = header.architecture() == "falcon-h1";
-    let recurrent = is_recurrent(header, layer, &attention, feed_forward);
-    // Layers of Nemotron-H are attention, state or feed-forward, never two of them.
-    let feeds = is_nemotron_h(header) && feed_forward > 0;
-    let attends = attention.heads_kv > 0 && !recurrent && !feeds;
-    let cache = if !is_loaded || !attends || shares_its_cache(header, layer) {
-        Cached::Nothing
-    } else {
-        window.map_or(Cached::Everything, Cached::Window)
-    };
-    Layer { attention, window, cache, has_state: is_loaded && (beside || recurrent), feed_forward }
+    let rules = Rules::of(header);
+    (0..header.layers()).map(|layer| rules.layer(layer)).collect()
 }
 
 /// Layers that are loaded: those at the end that only guess ahead (MTP, `NextN`) are not.
 pub(super) fn layers_loaded(header: &Header) -> u64 {
     let guessing = header.arch_u64("nextn_predict_layers").unwrap_or(0);
     header.layers().saturating_sub(guessing)
-}
-
-/// Heads and their widths in layer `layer`.
-fn attention(header: &Header, layer: u64, slides: bool) -> Attention {
-    let heads = header.layer_u64("attention.head_count", layer).unwrap_or(0);
-    let heads_kv = header.layer_u64("attention.head_count_kv", layer).unwrap_or(heads);
-    // Never the width over the heads when the file gives the width of a head. llama.cpp divides by
-    // the heads of the first layer, whatever the others have.
-    let first = header.layer_u64("attention.head_count", 0).filter(|heads| *heads > 0);
-    let width = header.arch_u64("embedding_length").unwrap_or(0);
-    let even = width.checked_div(first.unwrap_or(heads)).unwrap_or(0);
-    let width = |suffix: &str| {
-        let of_window = slides.then(|| header.arch_u64(&format!("{suffix}_swa"))).flatten();
-        of_window.or_else(|| header.arch_u64(suffix)).unwrap_or(even)
-    };
-    Attention {
-        heads,
-        heads_kv,
-        key_width: width("attention.key_length"),
-        value_width: width("attention.value_length"),
-    }
 }
 
 /// Whether the cache holds one compressed vector, from which keys and values are computed.
@@ -230,48 +192,205 @@ pub(super) fn index_width(header: &Header) -> u64 {
     header.arch_u64("attention.indexer.key_length").unwrap_or(0)
 }
 
-/// Layers at the end of Gemma 3n and 4 read the cache of earlier ones.
-fn shares_its_cache(header: &Header, layer: u64) -> bool {
+/// What a header says of its layers, each figure looked up once for all of them.
+struct Rules<'a> {
+    architecture: &'a str,
+    loaded: u64,
+    heads: Option<&'a Value>,
+    heads_kv: Option<&'a Value>,
+    key_width: Width,
+    value_width: Width,
+    embedding_width: u64,
+    feed_forward: Option<&'a Value>,
+    /// The window of layers that slide.
+    window: Option<u64>,
+    window_pattern: Option<&'a Value>,
+    /// From this layer on, layers read the cache of earlier ones.
+    first_sharing: u64,
+    state: States<'a>,
+}
+
+/// The stated width of a head.
+#[derive(Debug, Clone, Copy)]
+struct Width {
+    everywhere: Option<u64>,
+    in_windows: Option<u64>,
+}
+
+/// Which layers carry a state.
+enum States<'a> {
+    None,
+    All,
+    /// Those that the file lists; they do not attend.
+    Listed(Option<&'a [Value]>),
+    /// All but each of this many; they do not attend.
+    Between(u64),
+    /// Those that do not attend.
+    Elsewhere,
+    /// Those of which it cannot be told that they carry none. They may attend besides.
+    Perhaps(Vec<bool>),
+}
+
+impl<'a> Rules<'a> {
+    fn of(header: &'a Header) -> Self {
+        let architecture = header.architecture();
+        let width = |suffix: &str| Width {
+            everywhere: header.arch_u64(suffix),
+            in_windows: header.arch_u64(&format!("{suffix}_swa")),
+        };
+        Self {
+            architecture,
+            loaded: layers_loaded(header),
+            heads: header.arch("attention.head_count"),
+            heads_kv: header.arch("attention.head_count_kv"),
+            key_width: width("attention.key_length"),
+            value_width: width("attention.value_length"),
+            embedding_width: header.arch_u64("embedding_length").unwrap_or(0),
+            feed_forward: header.arch("feed_forward_length"),
+            window: window(header),
+            window_pattern: header.arch("attention.sliding_window_pattern"),
+            first_sharing: first_sharing(header),
+            state: States::of(header),
+        }
+    }
+
+    fn layer(&self, layer: u64) -> Layer {
+        let is_loaded = layer < self.loaded;
+        let window = self.window(layer);
+        let attention = self.attention(layer, window.is_some());
+        let feed_forward = number(self.feed_forward, layer).unwrap_or(0);
+        let beside = self.architecture == "falcon-h1";
+        // Layers of Nemotron-H are attention, state or feed-forward, never two of them.
+        let feeds =
+            matches!(self.architecture, "nemotron_h" | "nemotron_h_moe") && feed_forward > 0;
+        let might_attend = attention.heads_kv > 0 && !feeds;
+        let (carries, attends) = match &self.state {
+            States::None => (false, might_attend),
+            States::All => (true, false),
+            States::Listed(layers) => {
+                let listed = array_element(*layers, layer);
+                (listed, might_attend && !listed)
+            }
+            States::Between(interval) => {
+                let between = !(layer + 1).is_multiple_of(*interval);
+                (between, might_attend && !between)
+            }
+            States::Elsewhere => (attention.heads_kv == 0 && !feeds, might_attend),
+            States::Perhaps(layers) => {
+                let place = usize::try_from(layer).ok();
+                let may_carry = place.and_then(|place| layers.get(place)).is_none_or(|may| *may);
+                (may_carry || !might_attend, might_attend)
+            }
+        };
+        let cache = if !is_loaded || !attends || layer >= self.first_sharing {
+            Cached::Nothing
+        } else {
+            window.map_or(Cached::Everything, Cached::Window)
+        };
+        let has_state = is_loaded && (beside || carries);
+        Layer { attention, window, cache, has_state, feed_forward }
+    }
+
+    /// Heads and their widths in layer `layer`.
+    fn attention(&self, layer: u64, slides: bool) -> Attention {
+        let heads = number(self.heads, layer).unwrap_or(0);
+        // Never the width over the heads when the file gives the width of a head. llama.cpp
+        // divides by the heads of the first layer, whatever the others have.
+        let first = number(self.heads, 0).filter(|heads| *heads > 0);
+        let even = self.embedding_width.checked_div(first.unwrap_or(heads)).unwrap_or(0);
+        let width = |of: Width| {
+            let of_window = of.in_windows.filter(|_| slides);
+            of_window.or(of.everywhere).unwrap_or(even)
+        };
+        Attention {
+            heads,
+            heads_kv: number(self.heads_kv, layer).unwrap_or(heads),
+            key_width: width(self.key_width),
+            value_width: width(self.value_width),
+        }
+    }
+
+    /// The window of layer `layer` in tokens, when the layer slides.
+    fn window(&self, layer: u64) -> Option<u64> {
+        let default = default_pattern(self.architecture);
+        let slides = match self.window_pattern {
+            Some(Value::Array(pattern)) => array_element(pattern.kept.as_deref(), layer),
+            Some(single) => {
+                let full_first = default.is_some_and(|(_, first)| first);
+                slides(single.as_u64()?, full_first, layer)
+            }
+            None => {
+                let (period, full_first) = default?;
+                slides(period, full_first, layer)
+            }
+        };
+        self.window.filter(|_| slides)
+    }
+}
+
+impl<'a> States<'a> {
+    fn of(header: &'a Header) -> Self {
+        const INTERVAL_DEFAULT: u64 = 4;
+        const KEYS: [&str; 3] = ["ssm.state_size", "shortconv.l_cache", "kda.head_dim"];
+        match header.architecture() {
+            "mamba" | "mamba2" | "rwkv6" | "rwkv6qwen2" | "rwkv7" | "arwkv7" => Self::All,
+            "qwen3next" | "qwen35" | "qwen35moe" => {
+                if let Some(Value::Array(layers)) = header.arch("attention.recurrent_layers") {
+                    return Self::Listed(layers.kept.as_deref());
+                }
+                let interval = header.arch_u64("full_attention_interval");
+                Self::Between(interval.unwrap_or(INTERVAL_DEFAULT))
+            }
+            unknown if !is_known(unknown) && speaks_of_state(header) => {
+                Self::Perhaps(may_carry_state(header))
+            }
+            _ if KEYS.iter().any(|suffix| header.arch(suffix).is_some()) => Self::Elsewhere,
+            _ => Self::None,
+        }
+    }
+}
+
+/// Whether the metadata has figures of a state-space model.
+fn speaks_of_state(header: &Header) -> bool {
+    let is_figure = |key: &String| {
+        let suffix = key.strip_prefix(header.architecture());
+        suffix.is_some_and(|suffix| suffix.starts_with(".ssm."))
+    };
+    header.metadata.keys().any(is_figure)
+}
+
+/// For each layer, whether its tensors allow that it carries a state: it has some of a state-space
+/// model, or none of attention. Tensors for attention alone prove nothing, because delta nets use
+/// their names too.
+fn may_carry_state(header: &Header) -> Vec<bool> {
+    let layers = usize::try_from(header.layers()).unwrap_or(0);
+    let (mut attends, mut carries) = (vec![false; layers], vec![false; layers]);
+    for tensor in &header.tensors {
+        let Some((layer, part)) = tensor.place_in_layers() else { continue };
+        let Some(place) = usize::try_from(layer).ok().filter(|place| *place < layers) else {
+            continue;
+        };
+        attends[place] |= part.starts_with("attn_q") || part.starts_with("attn_k");
+        carries[place] |= part.starts_with("ssm_");
+    }
+    attends.iter().zip(carries).map(|(attends, carries)| carries || !attends).collect()
+}
+
+/// The layer from which on layers at the end of Gemma 3n and 4 read the cache of earlier ones.
+fn first_sharing(header: &Header) -> u64 {
     const GEMMA3N_LAYERS_WITH_CACHE: u64 = 20;
     match header.architecture() {
-        "gemma3n" => layer >= GEMMA3N_LAYERS_WITH_CACHE,
+        "gemma3n" => GEMMA3N_LAYERS_WITH_CACHE,
         "gemma4" => {
             let sharing = header.arch_u64("attention.shared_kv_layers").unwrap_or(0);
-            layer >= header.layers().saturating_sub(sharing)
+            header.layers().saturating_sub(sharing)
         }
-        _ => false,
+        _ => u64::MAX,
     }
 }
 
-/// Whether layer `layer` carries a state and has no attention.
-fn is_recurrent(header: &Header, layer: u64, attention: &Attention, feed_forward: u64) -> bool {
-    const INTERVAL_DEFAULT: u64 = 4;
-    match header.architecture() {
-        "mamba" | "mamba2" | "rwkv6" | "rwkv6qwen2" | "rwkv7" | "arwkv7" => true,
-        "qwen3next" | "qwen35" | "qwen35moe" => {
-            if let Some(Value::Array(layers)) = header.arch("attention.recurrent_layers") {
-                return array_element(layers.kept.as_deref(), layer);
-            }
-            let interval = header.arch_u64("full_attention_interval").unwrap_or(INTERVAL_DEFAULT);
-            !(layer + 1).is_multiple_of(interval)
-        }
-        _ => {
-            let has_state = ["ssm.state_size", "shortconv.l_cache", "kda.head_dim"]
-                .iter()
-                .any(|suffix| header.arch(suffix).is_some());
-            let attends = attention.heads_kv > 0;
-            let feeds = is_nemotron_h(header) && feed_forward > 0;
-            has_state && !attends && !feeds
-        }
-    }
-}
-
-fn is_nemotron_h(header: &Header) -> bool {
-    matches!(header.architecture(), "nemotron_h" | "nemotron_h_moe")
-}
-
-/// The window of layer `layer` in tokens, when the layer slides.
-fn window(header: &Header, layer: u64) -> Option<u64> {
+/// The window of the layers that slide, in tokens.
+fn window(header: &Header) -> Option<u64> {
     let architecture = header.architecture();
     let stated = header.arch_u64("attention.sliding_window");
     let window = match (architecture, stated) {
@@ -280,19 +399,11 @@ fn window(header: &Header, layer: u64) -> Option<u64> {
         ("llama4", _) => default_window(architecture),
         (_, stated) => stated.or_else(|| default_window(architecture)),
     };
-    let window = window.filter(|window| *window > 0)?;
-    let slides = match header.arch("attention.sliding_window_pattern") {
-        Some(Value::Array(pattern)) => array_element(pattern.kept.as_deref(), layer),
-        Some(single) => {
-            let full_first = default_pattern(architecture).is_some_and(|(_, first)| first);
-            slides(single.as_u64()?, full_first, layer)
-        }
-        None => {
-            let (period, full_first) = default_pattern(architecture)?;
-            slides(period, full_first, layer)
-        }
-    };
-    slides.then_some(window)
+    window.filter(|window| *window > 0)
+}
+
+fn number(value: Option<&Value>, layer: u64) -> Option<u64> {
+    value?.of_layer(layer)
 }
 
 /// In a period of this many layers, one is full: the last, or the first.

@@ -27,6 +27,15 @@ pub(super) fn item(header: &Header, layers: &[Layer], layout: &Layout) -> Item {
     }
 }
 
+/// What each layer keeps for all sequences.
+pub(super) fn bytes_by_layer(header: &Header, layers: &[Layer], layout: &Layout) -> Vec<u64> {
+    let heads = layers.iter().map(|layer| layer.attention.heads).max().unwrap_or(0);
+    let State { shifted, carried } = state(header, heads);
+    let numbers = shifted.saturating_add(carried);
+    let bytes = product(&[numbers, FLOAT_BYTES, layout.sequences_max.max(1).into()]);
+    layers.iter().map(|layer| if layer.has_state { bytes } else { 0 }).collect()
+}
+
 /// What one layer keeps for one sequence, in 32-bit floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct State {

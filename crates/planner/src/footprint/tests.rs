@@ -89,6 +89,9 @@ fn qwen3_6_27b() -> Header {
     decoder("qwen35", 248_320, [65, 5120, 24, 4, 256, 17_408], &figures)
 }
 
+/// Lines of the file of measurements.
+const GOLDEN_ROWS: usize = 48;
+
 /// The rows of a file of measurements beside the repository, or none where it is not.
 #[expect(clippy::disallowed_methods, reason = "the test is the caller that reads the file")]
 fn golden() -> Vec<Golden> {
@@ -100,7 +103,9 @@ fn golden() -> Vec<Golden> {
         println!("skipped: golden.csv is not in the test data folder (RESIDENT_SHARED_DIR)");
         return Vec::new();
     };
-    text.lines().map(Golden::parse).collect()
+    let rows: Vec<Golden> = text.lines().map(Golden::parse).collect();
+    assert_eq!(rows.len(), GOLDEN_ROWS, "a table that was cut proves nothing");
+    rows
 }
 
 /// What llama.cpp of August 2026 laid out for a model on a GPU like Apple's, in bytes.

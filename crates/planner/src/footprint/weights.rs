@@ -52,6 +52,20 @@ pub fn weights(header: &Header) -> Weights {
     weights
 }
 
+/// Weights of each layer of the file, none of layers that are not loaded.
+pub(super) fn bytes_by_layer(header: &Header) -> Vec<u64> {
+    let loaded = layers::layers_loaded(header);
+    let mut all = vec![0_u64; usize::try_from(header.layers()).unwrap_or(0)];
+    for tensor in &header.tensors {
+        let place = layer_of(tensor).filter(|layer| *layer < loaded);
+        let place = place.and_then(|layer| usize::try_from(layer).ok());
+        if let Some(bytes) = place.and_then(|place| all.get_mut(place)) {
+            *bytes = bytes.saturating_add(padded(header, tensor));
+        }
+    }
+    all
+}
+
 /// Items for the memories that weights lie in.
 pub(super) fn items(header: &Header, layout: &Layout) -> Vec<Item> {
     let weights = weights(header);
@@ -132,9 +146,8 @@ fn padded(header: &Header, tensor: &Tensor) -> u64 {
     tensor.bytes.checked_next_multiple_of(header.alignment.max(1)).unwrap_or(u64::MAX)
 }
 
-/// The layer in a name such as `blk.12.attn_q.weight`.
 fn layer_of(tensor: &Tensor) -> Option<u64> {
-    tensor.name.strip_prefix("blk.")?.split('.').next()?.parse().ok()
+    tensor.place_in_layers().map(|(layer, _)| layer)
 }
 
 /// Source: `LLM_TENSOR_LAYER_INPUT` in `llama-arch.cpp`.

@@ -72,7 +72,7 @@ fn metadata(cursor: &mut Cursor<'_>, count: u64) -> Result<BTreeMap<String, Valu
         let what = || format!("the name of metadata key {number}");
         let key = name(cursor.text(limits::KEY_BYTES_MAX, what)?, what)?;
         cursor.count_kept(key.len() as u64, what)?;
-        let value = value(cursor, &key)?;
+        let value = value(cursor, key)?;
         if let Value::Array(Array { kept: Some(kept), .. }) = &value {
             kept_elements += kept.len() as u64;
             let max = limits::ARRAYS_KEPT_ELEMENTS_MAX;
@@ -81,20 +81,20 @@ fn metadata(cursor: &mut Cursor<'_>, count: u64) -> Result<BTreeMap<String, Valu
                 return Err(Error::OverLimit { what, found: kept_elements, max });
             }
         }
-        if metadata.insert(key.clone(), value).is_some() {
+        if metadata.insert(key.to_owned(), value).is_some() {
             return Err(Error::Invalid { what: format!("metadata key `{key}` appears twice") });
         }
     }
     Ok(metadata)
 }
 
-fn name(bytes: &[u8], what: impl Fn() -> String) -> Result<String, Error> {
+fn name(bytes: &[u8], what: impl Fn() -> String) -> Result<&str, Error> {
     match std::str::from_utf8(bytes) {
         Ok("") => Err(Error::Invalid { what: format!("{} is empty", what()) }),
         Ok(name) if name.contains(char::is_control) => {
             Err(Error::Invalid { what: format!("{} has control characters: {name:?}", what()) })
         }
-        Ok(name) => Ok(name.to_owned()),
+        Ok(name) => Ok(name),
         Err(_) => Err(Error::Invalid { what: format!("{} is not UTF-8", what()) }),
     }
 }
@@ -189,10 +189,10 @@ fn tensors(cursor: &mut Cursor<'_>, count: u64) -> Result<Vec<Tensor>, Error> {
     for number in 0..count {
         let what = || format!("the name of tensor {number}");
         let name = name(cursor.text(limits::TENSOR_NAME_BYTES_MAX, what)?, what)?;
-        if !names.insert(name.clone()) {
+        if !names.insert(name) {
             return Err(Error::Invalid { what: format!("tensor `{name}` appears twice") });
         }
-        tensors.push(tensor(cursor, name)?);
+        tensors.push(tensor(cursor, name.to_owned())?);
     }
     Ok(tensors)
 }

@@ -1,7 +1,7 @@
 //! Models that are split over several files: the names of all parts, and one header out of many.
 //!
 //! The rules are those of llama.cpp's `llama-gguf-split` and `llama-model-loader.cpp`: parts are
-//! named `STEM-00001-of-00003.gguf`, the first one carries the metadata, and each says its number
+//! named `STEM-00001-of-00003.gguf` (numbers by `%05d`), the first one carries the metadata, and each says its number
 //! from 0 and how many there are. Not here: finding and reading the files.
 
 #[cfg(test)]
@@ -15,7 +15,7 @@ use super::{
 };
 
 const ENDING: &str = ".gguf";
-/// Digits that numbers in names have at least.
+/// Digits that numbers in names have, with zeros in front; only greater numbers have more.
 const DIGITS: usize = 5;
 const NUMBER_KEY: &str = "split.no";
 const COUNT_KEY: &str = "split.count";
@@ -36,6 +36,17 @@ pub enum Error {
         number: u64,
         /// How many there are by its name.
         count: u64,
+    },
+    /// A name that llama.cpp writes otherwise, and so does not find the other parts by.
+    #[error(
+        "`{name}` numbers its parts otherwise than llama.cpp, which would name it `{expected}`; \
+         rename all parts so"
+    )]
+    Digits {
+        /// Name of the file.
+        name: String,
+        /// What llama.cpp calls it.
+        expected: String,
     },
     /// Headers were given, but not of every part.
     #[error("part {number} of {count} is missing; put all parts of the model side by side")]
@@ -103,7 +114,8 @@ pub struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// What `name` says; `None` when it is not named like a part.
+    /// What `name` says; `None` when it is not named like a part. Whether llama.cpp would write it
+    /// so is for [`names`] to say.
     #[must_use]
     pub fn of(name: &'a str) -> Option<Self> {
         let (rest, count) = name.strip_suffix(ENDING)?.rsplit_once("-of-")?;
@@ -120,19 +132,25 @@ impl<'a> Part<'a> {
 
 fn digits(text: &str) -> Option<u64> {
     let are_digits = text.len() >= DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
-    if are_digits { text.parse().ok() } else { None }
+    // A number that is too long to be read is as impossible as the greatest that can be.
+    are_digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 /// Names of all parts of the model that the file `name` is a part of, in order; only `name` itself
 /// when it is not named like a part. A name may have folders in front.
 ///
 /// # Errors
-/// [`Error::Name`] when the numbers in the name cannot be true.
+/// [`Error::Name`] when the numbers in the name cannot be true, [`Error::Digits`] when llama.cpp
+/// writes them otherwise.
 pub fn names(name: &str) -> Result<Vec<String>, Error> {
     let Some(part) = Part::of(name) else { return Ok(vec![name.to_owned()]) };
     let Part { number, count, .. } = part;
     if number == 0 || number > count || count > PARTS_MAX {
         return Err(Error::Name { name: name.to_owned(), number, count });
+    }
+    let expected = part.name(number);
+    if expected != name {
+        return Err(Error::Digits { name: name.to_owned(), expected });
     }
     Ok((1..=count).map(|number| part.name(number)).collect())
 }

@@ -133,6 +133,20 @@ impl Value {
         }
     }
 
+    /// As an integer of layer `layer`: one for all layers, or an array with one for each.
+    #[must_use]
+    pub fn of_layer(&self, layer: u64) -> Option<u64> {
+        match self {
+            Self::Array(array) => array.kept.as_ref()?.get(usize::try_from(layer).ok()?)?.as_u64(),
+            Self::Unsigned(_)
+            | Self::Signed(_)
+            | Self::Float(_)
+            | Self::Bool(_)
+            | Self::String(_)
+            | Self::LongString { .. } => self.as_u64(),
+        }
+    }
+
     /// As a float. Integers beyond 2^53 lose their last digits.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "documented, and no model has such numbers")]

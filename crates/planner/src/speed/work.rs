@@ -27,9 +27,14 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn of(header: &Header) -> Self {
+        Self::of_some(header, |_| true)
+    }
+
+    /// The costs of some of the model's tensors.
+    pub(super) fn of_some(header: &Header, is_counted: impl Fn(&Tensor) -> bool) -> Self {
         let mut work = Self::default();
         let model = Model::of(header);
-        for tensor in &header.tensors {
+        for tensor in header.tensors.iter().filter(|tensor| is_counted(tensor)) {
             work.add(tensor, role(&tensor.name, &model), &model);
         }
         work

@@ -7,7 +7,7 @@ use std::{
 };
 
 use planner::{
-    footprint::{self, Layout},
+    footprint::{self, Layout, Place},
     gguf::{self, Header, split},
 };
 
@@ -39,11 +39,19 @@ pub fn read_header(path: &Path) -> Result<Header, String> {
     split::join(parts).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// What the model needs in memory when it is loaded.
-pub(super) fn needs(header: &Header, context_tokens: u32, sequences_max: u32) -> Vec<Need> {
+/// What the model needs in memory when it is loaded with its layers in `place`.
+pub(super) fn needs(
+    header: &Header,
+    context_tokens: u32,
+    sequences_max: u32,
+    place: Place,
+) -> Vec<Need> {
     let sequences_max = sequences_max.saturating_add(INTERNAL_SEQUENCES);
-    let layout =
-        Layout { step_tokens_max: STEP_TOKENS_MAX, ..Layout::new(context_tokens, sequences_max) };
+    let layout = Layout {
+        step_tokens_max: STEP_TOKENS_MAX,
+        place,
+        ..Layout::new(context_tokens, sequences_max)
+    };
     let items = footprint::predict(header, &layout).items.into_iter();
     items
         .map(|item| Need { what: item.what.to_owned(), bytes: item.bytes, why: item.why })

@@ -8,8 +8,8 @@ use std::{
 };
 
 use supervisor::{
-    AcquireError, Answer, Config, Handle, Lease, Model, Models, Patience, Resident, ResidentState,
-    start,
+    AcquireError, Answer, Config, Handle, Lease, Model, Models, Patience, Place, Resident,
+    ResidentState, start,
 };
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -111,6 +111,7 @@ impl Hub {
             sequences_max: 4,
             threads: None,
             context_tokens: None,
+            place: Place::Processor,
             patience: setup.patience,
         };
         let (handle, task) = start(config, Arc::new(Folder(folder.path().to_owned())));

@@ -116,7 +116,8 @@ impl Layout {
             match turn {
                 Turn::Compute(tensor) => {
                     self.allocate(tensor);
-                    for source in self.nodes[tensor.0].sources.clone() {
+                    // Each tensor is computed once, and nobody asks for its sources again.
+                    for source in std::mem::take(&mut self.nodes[tensor.0].sources) {
                         self.release(source);
                     }
                 }

@@ -5,7 +5,9 @@
 use super::super::{
     COMPUTE, Device, FLOAT_BYTES, Item, Layout, Place, cache, grouped,
     layers::{Attention, Layer},
-    product, sum,
+    product,
+    recurrent::{State, state},
+    sum,
 };
 use crate::gguf::Header;
 
@@ -84,6 +86,7 @@ impl Parts {
         let (widest, widest_part) = [
             (floats(feed_forward_numbers(header, width, encodes)), "the feed-forward network"),
             (attention, "attention"),
+            (carried(header, layers, tokens, sequences), "a layer with a state"),
             (logits, "the logits"),
         ]
         .into_iter()
@@ -105,6 +108,27 @@ fn feed_forward_numbers(header: &Header, width: u64, encodes: bool) -> u64 {
     let dense = product(&[parts, widest("feed_forward_length")]);
     let expert = product(&[parts, widest("expert_feed_forward_length")]).saturating_add(width);
     dense.max(product(&[widest("expert_used_count"), expert]))
+}
+
+/// Bytes that a layer with a state of the usual kind, a state-space model or gated delta net, works
+/// in: what its matrix gives, the convolution with the tokens before, the states of all sequences
+/// as they are read and as they are written, and the result with its gate.
+fn carried(header: &Header, layers: &[Layer], tokens: u64, sequences: u64) -> u64 {
+    if !layers.iter().any(|layer| layer.has_state) {
+        return 0;
+    }
+    let number = |suffix: &str| header.arch_u64(suffix).unwrap_or(0);
+    let heads = layers.iter().map(|layer| layer.attention.heads).max().unwrap_or(0);
+    let State { shifted, carried } = state(header, heads);
+    let inner = number("ssm.inner_size");
+    let groups = number("ssm.group_count").max(1);
+    let mixed = inner.saturating_add(product(&[2, groups, number("ssm.state_size")]));
+    // The gate, what goes into the convolution and a number for each head; the convolution's line
+    // and its result; what comes out of the state, twice while it is gated.
+    let of_token = sum(&[inner, product(&[3, mixed]), number("ssm.time_step_rank"), inner, inner]);
+    let of_sequence = product(&[2, shifted.saturating_add(carried)]);
+    let numbers = product(&[tokens, of_token]).saturating_add(product(&[sequences, of_sequence]));
+    product(&[FLOAT_BYTES, numbers])
 }
 
 /// Bytes of queries, keys, values, scores and what attention gives in the widest layer, and what a

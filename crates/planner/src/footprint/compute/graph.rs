@@ -130,8 +130,8 @@ impl Graph {
         if std::mem::replace(&mut self.visited[tensor.0], true) {
             return;
         }
-        for source in self.node(tensor).sources.clone() {
-            self.expand(source);
+        for place in 0..self.node(tensor).sources.len() {
+            self.expand(self.node(tensor).sources[place]);
         }
         match self.node(tensor).kind {
             Kind::Input => self.leaves.push(tensor),

@@ -20,43 +20,61 @@ pub(super) fn reordered(nodes: &[Node], order: &[Tensor]) -> Vec<Tensor> {
         if is_moved[place] {
             continue;
         }
-        if role(nodes, group) != Role::Look && !running.allow(nodes, group) {
+        if group.role != Role::Look && !running.allow(group) {
             passed.clear();
-            passed.add(nodes, group);
+            passed.add(group);
             let end = groups.len().min(place + LOOK_AHEAD_GROUPS);
             for later in place + 1..end {
-                let candidate = groups[later];
+                let candidate = &groups[later];
                 if is_moved[later] {
                     continue;
                 }
-                let role = role(nodes, candidate);
-                if role == Role::Fixed {
+                if candidate.role == Role::Fixed {
                     break;
                 }
-                let fits = role == Role::Look || running.allow(nodes, candidate);
-                if fits && passed.allow(nodes, candidate) {
-                    running.add(nodes, candidate);
-                    result.extend_from_slice(candidate);
+                let fits = candidate.role == Role::Look || running.allow(candidate);
+                if fits && passed.allow(candidate) {
+                    running.add(candidate);
+                    result.extend_from_slice(candidate.tensors);
                     is_moved[later] = true;
                 } else {
-                    passed.add(nodes, candidate);
+                    passed.add(candidate);
                 }
             }
             running.clear();
         }
-        running.add(nodes, group);
-        result.extend_from_slice(group);
+        running.add(group);
+        result.extend_from_slice(group.tensors);
     }
     result
 }
 
-/// Neighbours that one kernel computes stay together.
-fn groups<'a>(nodes: &[Node], order: &'a [Tensor]) -> Vec<&'a [Tensor]> {
-    order.chunk_by(|_, next| nodes[next.0].joins_previous).collect()
+/// Neighbours that one kernel computes, which stay together. Each is looked at many times, so that
+/// what it reads and writes is found once.
+struct Group<'a> {
+    tensors: &'a [Tensor],
+    role: Role,
+    /// The memory that is read from outside the group.
+    read: Vec<usize>,
+    written: Vec<usize>,
 }
 
-fn role(nodes: &[Node], group: &[Tensor]) -> Role {
-    group.first().map_or(Role::Look, |tensor| nodes[tensor.0].role)
+fn groups<'a>(nodes: &[Node], order: &'a [Tensor]) -> Vec<Group<'a>> {
+    let groups = order.chunk_by(|_, next| nodes[next.0].joins_previous);
+    groups.map(|tensors| Group::of(nodes, tensors)).collect()
+}
+
+impl<'a> Group<'a> {
+    fn of(nodes: &[Node], tensors: &'a [Tensor]) -> Self {
+        let sources = tensors.iter().flat_map(|tensor| &nodes[tensor.0].sources);
+        let outside = sources.filter(|source| !tensors.contains(source));
+        Self {
+            tensors,
+            role: tensors.first().map_or(Role::Look, |tensor| nodes[tensor.0].role),
+            read: outside.map(|source| base(nodes, *source)).collect(),
+            written: tensors.iter().map(|tensor| base(nodes, *tensor)).collect(),
+        }
+    }
 }
 
 /// Which tensors are read and written by a set of groups. A set is emptied by a new number.
@@ -75,33 +93,18 @@ impl Ranges {
         self.set += 1;
     }
 
-    fn add(&mut self, nodes: &[Node], group: &[Tensor]) {
-        for tensor in group {
-            for source in outside(nodes, group, *tensor) {
-                self.read[source] = self.set;
-            }
-            self.written[base(nodes, *tensor)] = self.set;
-        }
+    fn add(&mut self, group: &Group) {
+        group.read.iter().for_each(|tensor| self.read[*tensor] = self.set);
+        group.written.iter().for_each(|tensor| self.written[*tensor] = self.set);
     }
 
     /// Whether the group can run at the same time as the set: nobody reads what another writes.
-    fn allow(&self, nodes: &[Node], group: &[Tensor]) -> bool {
-        group.iter().all(|tensor| {
-            let target = base(nodes, *tensor);
-            let is_free = self.read[target] != self.set && self.written[target] != self.set;
-            is_free && outside(nodes, group, *tensor).all(|source| self.written[source] != self.set)
-        })
+    fn allow(&self, group: &Group) -> bool {
+        let is_untouched =
+            |tensor: &usize| self.read[*tensor] != self.set && self.written[*tensor] != self.set;
+        group.written.iter().all(is_untouched)
+            && group.read.iter().all(|tensor| self.written[*tensor] != self.set)
     }
-}
-
-/// What a tensor of a group reads from outside the group.
-fn outside<'a>(
-    nodes: &'a [Node],
-    group: &'a [Tensor],
-    tensor: Tensor,
-) -> impl Iterator<Item = usize> + 'a {
-    let sources = nodes[tensor.0].sources.iter();
-    sources.filter(|source| !group.contains(source)).map(|source| base(nodes, *source))
 }
 
 /// The tensor whose memory is meant.

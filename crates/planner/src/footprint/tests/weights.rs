@@ -63,3 +63,29 @@ fn tensor(name: &str, bytes: u64) -> Tensor {
         bytes,
     }
 }
+
+/// The same bytes by layer as by item, for every model of the catalogue.
+#[test]
+fn what_layers_hold_adds_up_to_the_items() {
+    for entry in catalogue::builtin().entries() {
+        let Some(header) = entry.quantizations.iter().find_map(|one| entry.header(&one.name).ok())
+        else {
+            continue;
+        };
+        for windows in [Windows::Whole, Windows::Sliding] {
+            let layout = Layout { windows, sequences_max: 5, ..layout(8192) };
+            let layers = by_layer(&header, &layout);
+            assert_eq!(layers.len() as u64, header.layers(), "{}", entry.name);
+            let footprint = predict(&header, &layout);
+            let state: u64 = layers.iter().map(|layer| layer.state_bytes).sum();
+            let items = [CACHE, WINDOW_CACHE, RECURRENT].map(|what| footprint.bytes_of(what));
+            assert_eq!(state, items.iter().sum::<u64>(), "{}", entry.name);
+            let held: u64 = layers.iter().map(|layer| layer.weights_bytes).sum();
+            let outside = header.tensors.iter().filter(|one| one.place_in_layers().is_none());
+            let outside = outside.map(|one| one.bytes.next_multiple_of(header.alignment));
+            let whole = weights(&header);
+            let loaded = whole.input_bytes + whole.layers_bytes;
+            assert_eq!(held + outside.sum::<u64>(), loaded, "{}", entry.name);
+        }
+    }
+}

@@ -36,9 +36,24 @@ fn numbers_that_cannot_be_are_refused_with_the_name() {
         "a-00001-of-00000.gguf",
         "a-00001-of-01025.gguf",
         "a-00001-of-99999999999999.gguf",
+        "a-00001-of-99999999999999999999999999.gguf",
+        "a-100001-of-100002.gguf",
     ] {
         let message = names(name).unwrap_err().to_string();
         assert!(message.contains(name), "{message}");
+    }
+}
+
+#[test]
+fn zeros_that_llama_cpp_does_not_write_are_refused_with_both_names() {
+    for (name, expected) in [
+        ("d/a-000001-of-000010.gguf", "d/a-00001-of-00010.gguf"),
+        ("a-000001-of-00010.gguf", "a-00001-of-00010.gguf"),
+        ("a-00001-of-000010.gguf", "a-00001-of-00010.gguf"),
+        ("a-0000000000000000000000000001-of-00010.gguf", "a-00001-of-00010.gguf"),
+    ] {
+        let message = names(name).unwrap_err().to_string();
+        assert!(message.contains(name) && message.contains(expected), "{message}");
     }
 }
 
@@ -162,9 +177,7 @@ proptest! {
     #[test]
     fn any_name_gives_names_or_an_error(name in "[a-z-]{0,4}(-[0-9]{4,6}-of-[0-9]{4,6})?(.gguf)?") {
         if let Ok(names) = names(&name) {
-            // Zeros in front are lost, which no program writes.
-            let is_usual = Part::of(&name).is_none_or(|part| part.name(part.number) == name);
-            prop_assert!(!is_usual || names.contains(&name));
+            prop_assert!(names.contains(&name));
         }
     }
 }
