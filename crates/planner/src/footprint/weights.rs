@@ -23,6 +23,15 @@ pub struct Weights {
     pub skipped_bytes: u64,
 }
 
+impl Weights {
+    /// What a processor reads row by row from the file, and never as a whole: the input's table,
+    /// unless it is the output too. A new process has little of it in memory.
+    #[must_use]
+    pub const fn by_row_bytes(&self) -> u64 {
+        if self.tied_output_bytes > 0 { 0 } else { self.input_bytes }
+    }
+}
+
 /// Splits the tensors of a file by what llama.cpp does with them.
 #[must_use]
 pub fn weights(header: &Header) -> Weights {
@@ -88,7 +97,17 @@ pub(super) fn items(header: &Header, layout: &Layout) -> Vec<Item> {
             } else {
                 String::new()
             };
-            vec![item(Device::Ram, whole, format!("{about}{repacked}"))]
+            let by_row = weights.by_row_bytes();
+            let by_row = if by_row > 0 {
+                format!(
+                    "; {} of them are the input layer's table, of which the file's pages come into \
+                     memory as their rows are used, and can go again",
+                    grouped(by_row)
+                )
+            } else {
+                String::new()
+            };
+            vec![item(Device::Ram, whole, format!("{about}{repacked}{by_row}"))]
         }
         // Both memories are one, and both buffers are views of the same pages of the file.
         Place::SharedGpu if tied_output_bytes > 0 => {
