@@ -132,7 +132,7 @@ pub struct Footprint {
     /// The parts, largest reason to care first: weights, caches, buffers, the process.
     pub items: Vec<Item>,
     /// False when the architecture is not known here. Then the whole is an upper bound, made as if
-    /// every layer had full attention.
+    /// every layer had full attention, and a state where nothing rules that out.
     pub certain: bool,
 }
 

@@ -203,7 +203,7 @@ impl Header {
     /// The value of `{architecture}.{suffix}`.
     #[must_use]
     pub fn arch(&self, suffix: &str) -> Option<&Value> {
-        self.metadata.get(&format!("{}.{suffix}", self.architecture()))
+        self.metadata.get(&[self.architecture(), ".", suffix].concat())
     }
 
     /// The integer `{architecture}.{suffix}`.

@@ -2,7 +2,8 @@
 //!
 //! The rules are those of llama.cpp's `llama-hparams.cpp`, `llama-model.cpp` (`create_memory`) and
 //! of its models. An architecture that is not known here counts as full attention in every layer,
-//! which is never too little for one that attends. Bytes are in `cache.rs` and `recurrent.rs`.
+//! which is never too little for one that attends; where its metadata speaks of a state, every layer
+//! that may carry one counts as carrying it besides. Bytes are in `cache.rs` and `recurrent.rs`.
 
 use crate::gguf::{Header, Value};
 

@@ -4,46 +4,51 @@
 //! Source: `ggml_graph_optimize` in llama.cpp's `ggml-metal-common.cpp`. Where the tensors then lie
 //! is `arena.rs`.
 
+use std::ops::Range;
+
 use super::graph::{Kind, Node, Role, Tensor};
 
 /// How far ahead something to run at the same time is looked for.
 const LOOK_AHEAD_GROUPS: usize = 64;
 
+/// What a tensor reads and writes on average; only a guess at how long a list gets.
+const TOUCHED_USUALLY: usize = 3;
+
 /// The new order of `order`.
 pub(super) fn reordered(nodes: &[Node], order: &[Tensor]) -> Vec<Tensor> {
-    let groups = groups(nodes, order);
+    let groups = Groups::of(nodes, order);
     let mut running = Ranges::new(nodes.len());
     let mut passed = Ranges::new(nodes.len());
-    let mut is_moved = vec![false; groups.len()];
+    let mut is_moved = vec![false; groups.all.len()];
     let mut result = Vec::with_capacity(order.len());
-    for (place, group) in groups.iter().enumerate() {
+    for (place, group) in groups.all.iter().enumerate() {
         if is_moved[place] {
             continue;
         }
-        if group.role != Role::Look && !running.allow(group) {
+        if group.role != Role::Look && !running.allow(&groups, group) {
             passed.clear();
-            passed.add(group);
-            let end = groups.len().min(place + LOOK_AHEAD_GROUPS);
-            for later in place + 1..end {
-                let candidate = &groups[later];
+            passed.add(&groups, group);
+            let end = groups.all.len().min(place + LOOK_AHEAD_GROUPS);
+            let ahead = groups.all.iter().enumerate().take(end).skip(place + 1);
+            for (later, candidate) in ahead {
                 if is_moved[later] {
                     continue;
                 }
                 if candidate.role == Role::Fixed {
                     break;
                 }
-                let fits = candidate.role == Role::Look || running.allow(candidate);
-                if fits && passed.allow(candidate) {
-                    running.add(candidate);
+                let fits = candidate.role == Role::Look || running.allow(&groups, candidate);
+                if fits && passed.allow(&groups, candidate) {
+                    running.add(&groups, candidate);
                     result.extend_from_slice(candidate.tensors);
                     is_moved[later] = true;
                 } else {
-                    passed.add(candidate);
+                    passed.add(&groups, candidate);
                 }
             }
             running.clear();
         }
-        running.add(group);
+        running.add(&groups, group);
         result.extend_from_slice(group.tensors);
     }
     result
@@ -54,26 +59,45 @@ pub(super) fn reordered(nodes: &[Node], order: &[Tensor]) -> Vec<Tensor> {
 struct Group<'a> {
     tensors: &'a [Tensor],
     role: Role,
-    /// The memory that is read from outside the group.
-    read: Vec<usize>,
-    written: Vec<usize>,
+    /// The memory that is read from outside the group, among [`Groups::touched`].
+    read: Range<usize>,
+    /// The memory that is written, there too.
+    written: Range<usize>,
 }
 
-fn groups<'a>(nodes: &[Node], order: &'a [Tensor]) -> Vec<Group<'a>> {
-    let groups = order.chunk_by(|_, next| nodes[next.0].joins_previous);
-    groups.map(|tensors| Group::of(nodes, tensors)).collect()
+/// All groups. What they touch is in one list: there are thousands, and each touches little.
+struct Groups<'a> {
+    all: Vec<Group<'a>>,
+    touched: Vec<usize>,
 }
 
-impl<'a> Group<'a> {
-    fn of(nodes: &[Node], tensors: &'a [Tensor]) -> Self {
-        let sources = tensors.iter().flat_map(|tensor| &nodes[tensor.0].sources);
-        let outside = sources.filter(|source| !tensors.contains(source));
-        Self {
-            tensors,
-            role: tensors.first().map_or(Role::Look, |tensor| nodes[tensor.0].role),
-            read: outside.map(|source| base(nodes, *source)).collect(),
-            written: tensors.iter().map(|tensor| base(nodes, *tensor)).collect(),
-        }
+impl<'a> Groups<'a> {
+    fn of(nodes: &[Node], order: &'a [Tensor]) -> Self {
+        let mut touched = Vec::with_capacity(order.len().saturating_mul(TOUCHED_USUALLY));
+        let group = |tensors: &'a [Tensor]| {
+            let start = touched.len();
+            let sources = tensors.iter().flat_map(|tensor| &nodes[tensor.0].sources);
+            let outside = sources.filter(|source| !tensors.contains(source));
+            touched.extend(outside.map(|source| base(nodes, *source)));
+            let middle = touched.len();
+            touched.extend(tensors.iter().map(|tensor| base(nodes, *tensor)));
+            Group {
+                tensors,
+                role: tensors.first().map_or(Role::Look, |tensor| nodes[tensor.0].role),
+                read: start..middle,
+                written: middle..touched.len(),
+            }
+        };
+        let all = order.chunk_by(|_, next| nodes[next.0].joins_previous).map(group).collect();
+        Self { all, touched }
+    }
+
+    fn read(&self, group: &Group) -> &[usize] {
+        &self.touched[group.read.clone()]
+    }
+
+    fn written(&self, group: &Group) -> &[usize] {
+        &self.touched[group.written.clone()]
     }
 }
 
@@ -93,17 +117,17 @@ impl Ranges {
         self.set += 1;
     }
 
-    fn add(&mut self, group: &Group) {
-        group.read.iter().for_each(|tensor| self.read[*tensor] = self.set);
-        group.written.iter().for_each(|tensor| self.written[*tensor] = self.set);
+    fn add(&mut self, groups: &Groups, group: &Group) {
+        groups.read(group).iter().for_each(|tensor| self.read[*tensor] = self.set);
+        groups.written(group).iter().for_each(|tensor| self.written[*tensor] = self.set);
     }
 
     /// Whether the group can run at the same time as the set: nobody reads what another writes.
-    fn allow(&self, group: &Group) -> bool {
+    fn allow(&self, groups: &Groups, group: &Group) -> bool {
         let is_untouched =
             |tensor: &usize| self.read[*tensor] != self.set && self.written[*tensor] != self.set;
-        group.written.iter().all(is_untouched)
-            && group.read.iter().all(|tensor| self.written[*tensor] != self.set)
+        groups.written(group).iter().all(is_untouched)
+            && groups.read(group).iter().all(|tensor| self.written[*tensor] != self.set)
     }
 }
 
