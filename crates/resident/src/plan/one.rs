@@ -2,7 +2,7 @@
 //! needs and why, and what would make it fit where it does not.
 
 use planner::{
-    fit::{self, Change, Offer, Verdict, Wanted},
+    fit::{self, Change, Offer, Offload, Verdict, Wanted},
     footprint::CacheType,
     gguf::Header,
 };
@@ -41,6 +41,8 @@ pub(crate) struct Document {
     /// The longest context with which it fits with some room.
     longest_context_tokens: Option<u32>,
     offers: Vec<OfferRow>,
+    /// How it would be divided between a graphics card that is too small for it and RAM.
+    split: Option<SplitRow>,
     popular_errors: Vec<Claim>,
     measured: Option<Measured>,
     quantizations: Vec<Row>,
@@ -55,6 +57,19 @@ struct OfferRow {
     /// Whether this version's hub can serve it so.
     is_served: bool,
     verdict: &'static str,
+    why: String,
+}
+
+/// A model between a graphics card and RAM.
+#[derive(Debug, Serialize)]
+struct SplitRow {
+    /// What llama.cpp is told as `--n-gpu-layers`.
+    gpu_layers: u64,
+    layers: u64,
+    gpu_bytes: u64,
+    ram_bytes: u64,
+    verdict: &'static str,
+    decode_tokens_per_s: Option<f64>,
     why: String,
 }
 
@@ -116,6 +131,11 @@ impl Document {
                 let offers = fit::offers(header, wanted, budget);
                 offers.iter().map(|offer| OfferRow::of(offer, question.cache)).collect()
             }),
+            split: with_header
+                .and_then(|(header, wanted)| {
+                    fit::offload(header, wanted, &question.host.machine, budget)
+                })
+                .map(SplitRow::of),
             popular_errors: header
                 .map_or_else(Vec::new, |header| folklore::claims(header, &choice)),
             notes: notes(question, header, &choice),
@@ -201,6 +221,7 @@ impl Answer for Document {
             }
         }
         lines.extend(self.offers.iter().map(|offer| format!("  {}", offer.line())));
+        lines.extend(self.split.iter().map(|split| format!("  {}", split.line())));
         if let Some(tokens) = self.longest_context_tokens.filter(|_| row.kv_bytes > 0) {
             lines.push(format!(
                 "With {} the context can have up to {tokens} tokens.",
@@ -268,6 +289,30 @@ fn notes(question: &Question, header: Option<&Header>, row: &Row) -> Vec<String>
     }
     notes.extend(question.notes());
     notes
+}
+
+impl SplitRow {
+    fn of(offload: Offload) -> Self {
+        Self {
+            gpu_layers: offload.gpu_layers,
+            layers: offload.layers,
+            gpu_bytes: offload.need.gpu_bytes,
+            ram_bytes: offload.need.ram_bytes,
+            verdict: offload.judgement.verdict.name(),
+            decode_tokens_per_s: offload.decode_tokens_per_s,
+            why: offload.why,
+        }
+    }
+
+    fn line(&self) -> String {
+        format!(
+            "with llama.cpp's --n-gpu-layers {}: {}, writes {} ({})",
+            self.gpu_layers,
+            self.verdict,
+            form::speed(self.decode_tokens_per_s),
+            self.why
+        )
+    }
 }
 
 impl OfferRow {

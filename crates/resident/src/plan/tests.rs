@@ -86,6 +86,18 @@ fn one_model_that_does_not_fit_is_offered_with_less() {
 }
 
 #[test]
+fn a_model_larger_than_the_card_is_divided() {
+    let question = question("rtx-3060-12gb", Some(8192));
+    let document = one::Document::of(&question, &subject("qwen3-32b", Some("Q4_K_M")));
+    let lines = document.lines(&question, false, Paint::plain());
+    let split: Vec<String> =
+        lines.iter().filter(|line| line.contains("gpu-layers")).cloned().collect();
+    check(&split, &expect![[r#"
+          with llama.cpp's --n-gpu-layers 31: fits, writes 4.5 t/s (an estimate: the output and 30 of 64 layers on the card, 10.2 GiB; the first 34 in RAM, 11.0 GiB)
+    "#]]);
+}
+
+#[test]
 fn every_figure_says_where_it_comes_from() {
     let question = question("m1-max-64gb", Some(4096));
     let document = one::Document::of(&question, &subject("qwen3-0.6b", Some("Q4_0")));
