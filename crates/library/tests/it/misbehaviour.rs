@@ -1,6 +1,6 @@
 //! Servers that lie, loop, refuse, stall and never end: each is one clear error, soon.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use library::remote::{Error, Options, Reader, Source};
 
@@ -116,38 +116,39 @@ async fn the_limit_holds_for_ranges_streams_and_lists() {
     }
 }
 
+/// What is said of a server that answers so, by a reader with little patience.
+async fn impatient(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Error {
+    let server = Server::start(answer).await;
+    let options = Options {
+        silence_max: Duration::from_millis(500),
+        whole_wait_max: Duration::from_secs(2),
+        ..server.options()
+    };
+    let source = Source::parse(&server.url("/m.gguf")).unwrap().unwrap();
+    Reader::new(options).unwrap().read(&source).await.unwrap_err()
+}
+
 #[tokio::test]
 async fn silence_is_bounded() {
-    let begun = Instant::now();
-    let message = refusal(|_| Answer {
-        head: "206 Partial Content\r\ncontent-length: 100\r\ncontent-range: bytes 0-99/1000\r\n"
-            .to_owned(),
-        body: Body::Stalled(b"GGUF".to_vec()),
-    })
-    .await;
-    assert!(message.contains("sent nothing for 0.5 s"), "{message}");
-    let message = refusal(|_| Answer {
-        head: "200 OK\r\ncontent-length: 5000\r\n".to_owned(),
-        body: Body::Stalled(b"GGUF".to_vec()),
-    })
-    .await;
-    assert!(message.contains("sent nothing for 0.5 s"), "{message}");
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    for head in [
+        "206 Partial Content\r\ncontent-length: 100\r\ncontent-range: bytes 0-99/1000\r\n",
+        "200 OK\r\ncontent-length: 5000\r\n",
+    ] {
+        let stalls =
+            |_: &Request| Answer { head: head.to_owned(), body: Body::Stalled(b"GGUF".to_vec()) };
+        let message = impatient(stalls).await.to_string();
+        assert!(message.contains("sent nothing for 0.5 s"), "{message}");
+    }
 }
 
 #[tokio::test]
 async fn a_server_that_is_never_quite_silent_is_bounded_too() {
-    let server = Server::start(|_| Answer {
+    let error = impatient(|_| Answer {
         head: "200 OK\r\ncontent-length: 5000\r\n".to_owned(),
         body: Body::Dripping(model::small().header),
     })
     .await;
-    let options = Options { whole_wait_max: Duration::from_secs(1), ..server.options() };
-    let source = Source::parse(&server.url("/m.gguf")).unwrap().unwrap();
-    let begun = Instant::now();
-    let error = Reader::new(options).unwrap().read(&source).await.unwrap_err();
     assert!(matches!(error, Error::Slow { .. }), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
