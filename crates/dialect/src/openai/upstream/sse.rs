@@ -42,12 +42,11 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// The events that `bytes` completes.
+    /// Adds the events that `bytes` completes.
     ///
     /// # Errors
-    /// [`Error`]; the stream cannot be followed after it.
-    pub fn push(&mut self, mut bytes: &[u8]) -> Result<Vec<Event>, Error> {
-        let mut events = Vec::new();
+    /// [`Error`]; the stream cannot be followed after the events that were added before it.
+    pub fn push(&mut self, mut bytes: &[u8], events: &mut Vec<Event>) -> Result<(), Error> {
         while let Some(first) = bytes.first() {
             if std::mem::take(&mut self.after_return) && *first == b'\n' {
                 bytes = &bytes[1..];
@@ -67,7 +66,7 @@ impl Parser {
                 bytes = rest;
             }
         }
-        Ok(events)
+        Ok(())
     }
 
     /// The stream has ended: the event that lacks only its empty line. A line that was cut is not
@@ -122,8 +121,9 @@ mod tests {
         for cut in 0..=stream.len() {
             let mut parser = Parser::default();
             let (head, tail) = stream.as_bytes().split_at(cut);
-            let mut seen = parser.push(head).unwrap();
-            seen.extend(parser.push(tail).unwrap());
+            let mut seen = Vec::new();
+            parser.push(head, &mut seen).unwrap();
+            parser.push(tail, &mut seen).unwrap();
             seen.extend(parser.end());
             let seen: Vec<String> = seen
                 .into_iter()
@@ -161,20 +161,27 @@ mod tests {
         let endless = |piece: &[u8]| {
             let mut parser = Parser::default();
             let mut pieces = 0..=UPSTREAM_EVENT_BYTES_MAX / piece.len() * 2;
-            pieces.find_map(|_| parser.push(piece).err())
+            pieces.find_map(|_| parser.push(piece, &mut Vec::new()).err())
         };
         assert_eq!(endless(&[b'x'; 1 << 16]), Some(Error::TooLong));
         assert_eq!(
             endless(&[b"data: ".as_slice(), &[b'x'; 1 << 16], b"\n"].concat()),
             Some(Error::TooLong)
         );
-        assert_eq!(Parser::default().push(b"data: \xff\n"), Err(Error::NotText));
+    }
+
+    #[test]
+    fn what_came_before_a_fault_is_not_lost() {
+        let mut events = Vec::new();
+        let fault = Parser::default().push(b"data: a\n\ndata: \xff\n", &mut events);
+        assert_eq!(fault, Err(Error::NotText));
+        assert_eq!(events, [Event { is_error: false, data: "a".to_owned() }]);
     }
 
     proptest! {
         #[test]
         fn any_bytes_give_events_or_an_error(bytes: Vec<u8>) {
-            let _events = Parser::default().push(&bytes);
+            let _fault = Parser::default().push(&bytes, &mut Vec::new());
         }
     }
 }
