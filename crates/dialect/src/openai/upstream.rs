@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 pub use answer::Decoder;
 pub use embeddings::{Vectors, embed, vectors};
-pub use failure::failure;
+pub use failure::{failure, not_a_stream};
 pub use generate::generate;
 pub use model::{figure, models};
 

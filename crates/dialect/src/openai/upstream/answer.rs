@@ -85,7 +85,9 @@ impl Decoder {
         }
         self.finished().or_else(|| {
             self.ended = true;
-            let message = "closed the connection before its answer was complete".to_owned();
+            let message =
+                "closed the connection before its answer was complete; send the request again"
+                    .to_owned();
             Some(Event::Failed(Failure { kind: FailureKind::Broken, message }))
         })
     }
@@ -365,7 +367,8 @@ mod tests {
 
     #[test]
     fn a_stream_that_stops_is_broken() {
-        let broken = "Broken closed the connection before its answer was complete";
+        let broken =
+            "Broken closed the connection before its answer was complete; send the request again";
         check(&[&delta(&json!({ "content": "a" }))], &["text a", broken]);
         check(&[], &[broken]);
     }

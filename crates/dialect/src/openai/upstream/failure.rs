@@ -59,6 +59,21 @@ pub(super) fn in_stream(error: &Value) -> Failure {
     Failure { kind, message: format!("broke off with an error: {message}") }
 }
 
+/// The failure that a reply is which should have been a stream. Some servers say an error so, with
+/// the status of success; one that does not stream cannot be cancelled, and is no use.
+#[must_use]
+pub fn not_a_stream(content_type: &str, body: &[u8]) -> Failure {
+    let said = serde_json::from_slice::<Value>(body).ok();
+    match said.as_ref().and_then(|said| said.get("error")).filter(|error| !error.is_null()) {
+        Some(error) => in_stream(error),
+        None => {
+            let body = excerpt(&String::from_utf8_lossy(body));
+            let message = format!("answered with {content_type:?} instead of a stream: {body}");
+            Failure { kind: FailureKind::Broken, message }
+        }
+    }
+}
+
 fn kind_of(status: u16) -> FailureKind {
     match status {
         429 | 503 => FailureKind::Overloaded,
@@ -198,6 +213,14 @@ mod tests {
         let moved = failure(302, None, b"");
         assert_eq!(moved.kind, FailureKind::Broken);
         assert!(moved.message.contains("redirect (302)"), "{moved}");
+    }
+
+    #[test]
+    fn an_answer_that_is_no_stream_says_its_error_or_what_it_is() {
+        let error = not_a_stream("application/json", br#"{"error":{"message":"bang"}}"#);
+        assert_eq!(error.message, "broke off with an error: bang");
+        let page = not_a_stream("text/html", b"<h1>hi");
+        assert_eq!(page.message, "answered with \"text/html\" instead of a stream: <h1>hi");
     }
 
     #[test]
