@@ -10,6 +10,7 @@
 
 mod exchange;
 mod probe;
+mod tally;
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
@@ -18,13 +19,16 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 use worker_protocol::{
-    Command, Event, Failure, FailureKind, FinishReason, Finished, Prompt, RequestId, Usage, frame,
-    limits::EVENT_CREDIT,
+    Command, Event, Failure, FailureKind, FinishReason, Finished, Prompt, RequestId, Stats, Usage,
+    frame, limits::EVENT_CREDIT,
 };
 
-use self::exchange::{Reader, Work};
 pub(crate) use self::probe::Probed;
 pub use self::probe::served_models;
+use self::{
+    exchange::{Reader, Work},
+    tally::Tally,
+};
 use super::pool::Pool;
 use crate::{
     engine::{Manner, Ready, Server},
@@ -49,6 +53,7 @@ struct Voice {
     waits: Waits,
     /// Exchanges that may be under way at once.
     slots: Semaphore,
+    tally: Tally,
 }
 
 /// How long to wait for a server before it counts as broken. The defaults are in [`limits`]; tests
@@ -99,6 +104,7 @@ impl Speaker {
             pool: Pool::new(servers)?,
             waits,
             slots: Semaphore::new(limits::EXCHANGES_MAX),
+            tally: Tally::default(),
         };
         Ok(Self { voice: Arc::new(voice) })
     }
@@ -110,6 +116,11 @@ impl Speaker {
     /// Why none is, as a fragment that goes on after "it is not ready: ".
     pub(crate) async fn probe(&self) -> Result<Probed, String> {
         probe::all(&self.voice).await
+    }
+
+    /// Requests that run and wait now, and tokens so far by the servers' own account.
+    pub(crate) fn stats(&self) -> Stats {
+        self.voice.tally.stats()
     }
 
     /// Answers what comes in `frames` until nobody can send there any more. Dropping the future ends

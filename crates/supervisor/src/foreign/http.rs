@@ -90,9 +90,14 @@ impl Endpoint {
         let connecting = TcpStream::connect((self.host.as_str(), self.port));
         let socket = match timeout(wait_max, connecting).await {
             Ok(Ok(socket)) => socket,
-            Ok(Err(error)) => return Err(format!("cannot be reached: {error}")),
+            Ok(Err(error)) => {
+                return Err(format!("cannot be reached: {error}; see that it runs there"));
+            }
             Err(_) => {
-                return Err(format!("cannot be reached: no connection within {}", s(wait_max)));
+                let within = s(wait_max);
+                return Err(format!(
+                    "cannot be reached: no connection within {within}; see that it runs there"
+                ));
             }
         };
         // Without it a small request may wait for an acknowledgement; an error costs only that.
@@ -112,7 +117,7 @@ impl Endpoint {
         path: &str,
         body: Vec<u8>,
     ) -> Result<Request<Full<Bytes>>, String> {
-        let target = format!("{}{path}", self.prefix);
+        let target = format!("{}/{}", self.prefix, path.trim_start_matches('/'));
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = method;
         *request.uri_mut() =
@@ -290,6 +295,16 @@ mod tests {
             let seen = (endpoint.host.as_str(), endpoint.port, endpoint.prefix.as_str());
             assert_eq!(seen, (host, port, prefix), "{url}");
         }
+    }
+
+    #[test]
+    fn paths_go_below_the_prefix_however_they_begin() {
+        let endpoint = endpoint("http://lab/serve/v1", None).unwrap();
+        for path in ["/health", "health"] {
+            let request = endpoint.request(Method::GET, path, Vec::new()).unwrap();
+            assert_eq!(request.uri(), "/serve/health");
+        }
+        assert!(endpoint.request(Method::GET, "a b", Vec::new()).unwrap_err().contains("a b"));
     }
 
     #[test]

@@ -78,14 +78,20 @@ impl Drop for Reader {
 /// Does one piece of work, whatever comes of it.
 pub(super) async fn run(voice: &Voice, reader: Reader, work: Work) {
     let begun = Instant::now();
+    let mut place = voice.tally.enter();
     // Nobody closes the semaphore; without a slot the request would only be less polite.
     let _slot = voice.slots.acquire().await.ok();
+    place.run();
     let ended = match work {
         Work::Generate(request) => generate(voice, &reader, &request, begun).await,
         Work::Embed(request) => embed(voice, &reader, &request, begun).await,
     };
+    drop(place);
     reader.end(match ended {
-        Ok(finished) => Event::Finished(finished),
+        Ok(finished) => {
+            voice.tally.add(&finished.usage);
+            Event::Finished(finished)
+        }
         Err(failure) => Event::Failed(failure),
     });
 }

@@ -507,10 +507,31 @@ async fn requests_beyond_the_bound_wait_in_the_hub() {
     for _ in 0..limits::EXCHANGES_MAX {
         asked.push(fake.next().await);
     }
-    assert_eq!(hub.speaker.voice.slots.available_permits(), 0);
+    let most = u32::try_from(limits::EXCHANGES_MAX).unwrap();
+    let stats = hub.speaker.stats();
+    assert_eq!((stats.running, stats.waiting), (most, 1));
     assert!(fake.was_left_alone());
     asked.pop().unwrap().answer(good()).await;
     fake.next().await.answer(good()).await;
+}
+
+#[tokio::test]
+async fn the_engines_work_is_counted() {
+    let mut fake = Fake::start().await;
+    let hub = Hub::of(&[fake.server(None)]);
+    let mut answer = hub.chat().await;
+    let asked = fake.next().await;
+    assert_eq!(hub.speaker.stats(), Stats { running: 1, ..Stats::default() });
+    asked.answer(good()).await;
+    answer.finished().await;
+    let done = Stats { prefill_tokens: 5, decode_tokens: 2, ..Stats::default() };
+    assert_eq!(hub.speaker.stats(), done);
+    let mut cancelled = hub.chat().await;
+    let asked = fake.next().await;
+    hub.send(Command::Cancel { request: cancelled.request }).await;
+    cancelled.finished().await;
+    asked.hung_up().await;
+    assert_eq!(hub.speaker.stats(), done);
 }
 
 // Several servers.
