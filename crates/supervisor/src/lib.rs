@@ -16,6 +16,8 @@ mod engine;
 mod environment;
 mod error;
 mod execute;
+#[cfg_attr(not(test), expect(dead_code, reason = "the task of a foreign engine is to use it"))]
+mod foreign;
 mod handle;
 mod lease;
 pub mod limits;
@@ -32,6 +34,7 @@ pub use answer::Answer;
 pub use config::{Config, Patience};
 pub use engine::{Engine, GgufFile, ManagedCommand, Manner, Ready, Server, StopSignal, Upstream};
 pub use error::{AcquireError, StopError};
+pub use foreign::served_models;
 pub use handle::{Handle, start};
 pub use lease::Lease;
 pub use model::{Facts, HeaderFacts, Model, ModelSummary, Models, Need, Residence};
