@@ -44,6 +44,11 @@ fn openai_embedding() {
     replay("openai_embedding", fuzz::openai_embedding);
 }
 
+#[test]
+fn upstream() {
+    replay("upstream", fuzz::upstream);
+}
+
 /// A target without a test would never be replayed.
 #[test]
 fn every_corpus_has_a_test() {
@@ -53,7 +58,10 @@ fn every_corpus_has_a_test() {
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    assert_eq!(names, ["frame", "gguf", "openai_chat", "openai_completion", "openai_embedding"]);
+    assert_eq!(
+        names,
+        ["frame", "gguf", "openai_chat", "openai_completion", "openai_embedding", "upstream"]
+    );
 }
 
 /// Else a target could refuse everything at its first check, and all else in it would never run.
@@ -66,4 +74,6 @@ fn the_valid_inputs_are_accepted() {
     dialect::openai::completion::decode(completion).expect("a completion");
     let embedding = include_bytes!("../corpus/openai_embedding/texts");
     dialect::openai::embedding::decode(embedding).expect("an embedding");
+    let vectors = include_bytes!("../corpus/upstream/embeddings");
+    dialect::openai::upstream::vectors(vectors, 2).expect("vectors");
 }

@@ -1,4 +1,5 @@
-//! OpenAI's dialect: chat, completions, embeddings and the list of models.
+//! OpenAI's dialect: chat, completions, embeddings and the list of models, and in `upstream` the
+//! same as the client of another server.
 //!
 //! What llama.cpp, vLLM and OpenRouter clients add to it (`top_k`, `min_p`, `reasoning`, …) is
 //! understood too. Not here: the Responses, Ollama and Anthropic dialects.
@@ -10,3 +11,4 @@ pub mod embedding;
 pub mod model;
 mod request;
 mod sampling;
+pub mod upstream;
