@@ -8,5 +8,7 @@
 pub(crate) mod conversation;
 mod http;
 mod pool;
+pub(crate) mod process;
+pub(crate) mod upstream;
 
 pub use conversation::served_models;

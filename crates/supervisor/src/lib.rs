@@ -16,8 +16,9 @@ mod engine;
 mod environment;
 mod error;
 mod execute;
-#[cfg_attr(not(test), expect(dead_code, reason = "the task of a foreign engine is to use it"))]
 mod foreign;
+pub mod guard;
+mod guarded;
 mod handle;
 mod lease;
 pub mod limits;
@@ -26,7 +27,10 @@ mod log;
 mod memory;
 mod model;
 mod preflight;
+mod pressure;
+mod process_tree;
 mod report;
+mod reservation;
 mod run_loop;
 mod worker;
 
@@ -40,4 +44,6 @@ pub use lease::Lease;
 pub use model::{Facts, HeaderFacts, Model, ModelSummary, Models, Need, Residence};
 pub use planner::footprint::Place;
 pub use preflight::read_header;
+pub use pressure::Pressure;
 pub use report::{Metrics, ModelMetrics, Resident, ResidentState};
+pub use reservation::Reservation;

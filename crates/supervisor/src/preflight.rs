@@ -19,6 +19,7 @@ use crate::{
     error::AcquireError,
     limits::CONTEXT_TOKENS_DEFAULT,
     model::{Facts, HeaderFacts, Model, ModelSummary, Need},
+    reservation::Hold,
 };
 
 mod header;
@@ -55,6 +56,8 @@ pub(crate) enum Start {
     Command(Arc<ManagedCommand>),
     /// Nothing: the servers run already.
     Upstream(Arc<Upstream>),
+    /// Nothing: memory is kept free for a tool.
+    Reservation(Hold),
 }
 
 /// What our worker is told to load.
@@ -71,7 +74,7 @@ impl Start {
     pub(crate) fn path(&self) -> Option<&PathBuf> {
         match self {
             Self::Worker(worker) => Some(&worker.path),
-            Self::Command(_) | Self::Upstream(_) => None,
+            Self::Command(_) | Self::Upstream(_) | Self::Reservation(_) => None,
         }
     }
 
@@ -81,6 +84,7 @@ impl Start {
             Self::Worker(worker) => Some(worker.context_tokens),
             Self::Command(command) => command.manner.context_tokens,
             Self::Upstream(upstream) => upstream.manner.context_tokens,
+            Self::Reservation(_) => None,
         }
     }
 
@@ -90,6 +94,15 @@ impl Start {
             Self::Worker(_) => "worker",
             Self::Command(_) => "command",
             Self::Upstream(_) => "upstream",
+            Self::Reservation(_) => "tool",
+        }
+    }
+
+    /// Whether it has a process that the hub starts and that can crash.
+    pub(crate) fn is_process(&self) -> bool {
+        match self {
+            Self::Worker(_) | Self::Command(_) => true,
+            Self::Upstream(_) | Self::Reservation(_) => false,
         }
     }
 }

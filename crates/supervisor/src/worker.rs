@@ -23,7 +23,7 @@ use worker_protocol::{self as protocol, Command, Load, Loaded, frame};
 use self::reader::Reader;
 use crate::{
     assignment::{Assignment, Opened, Report},
-    limits::{DRAIN_WAIT_MAX, MEASURE_INTERVAL},
+    limits::DRAIN_WAIT_MAX,
     link::Delivery,
     log::{self, Log},
     memory,
@@ -89,14 +89,14 @@ impl<'a> Life<'a> {
     ) -> Self {
         let patience = assignment.config.patience;
         let log_path = log::path(&assignment.config.logs_dir, &assignment.launch.model.name);
-        let mut measure = interval(MEASURE_INTERVAL);
+        let mut measure = interval(patience.measure);
         measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             assignment,
             start,
             reader: Reader::new(child.stdout.take()),
             writer: Box::pin(writer::write(child.stdin.take(), frames, patience.write)),
-            log: Log::follow(child.stderr.take(), log_path),
+            log: Log::follow(child.stderr.take().map(|pipe| Box::new(pipe) as log::Pipe), log_path),
             child,
             stage: Stage::Starting { until: Instant::now() + patience.hello },
             measure,
@@ -183,7 +183,7 @@ impl<'a> Life<'a> {
             return Err(out_of_turn("Loaded"));
         }
         self.stage = Stage::Serving;
-        let measured_bytes = measure(self.child.id()).await;
+        let measured_bytes = memory::tree_bytes(self.child.id()).await;
         let context_tokens = Some(loaded.context_tokens);
         let opened = Opened { context_tokens, loaded: Some(Box::new(loaded)) };
         self.assignment.report(Report::Ready { opened, measured_bytes }).await;
@@ -217,7 +217,7 @@ impl<'a> Life<'a> {
         let used = requests != self.requests_measured || link.is_busy();
         if self.stage == Stage::Serving && used {
             self.requests_measured = requests;
-            if let Some(bytes) = measure(self.child.id()).await {
+            if let Some(bytes) = memory::tree_bytes(self.child.id()).await {
                 self.assignment.report(Report::Measured { bytes }).await;
             }
         }
@@ -316,10 +316,4 @@ async fn overdue(stage: Stage) {
         Stage::Starting { until } | Stage::Loading { until } => sleep_until(until).await,
         Stage::Serving => std::future::pending().await,
     }
-}
-
-/// The kernel walks the page table for this, so it is not done on the runtime's own threads.
-async fn measure(pid: Option<u32>) -> Option<u64> {
-    let pid = pid?;
-    tokio::task::spawn_blocking(move || memory::process_bytes(pid)).await.ok()?
 }
