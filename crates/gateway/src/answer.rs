@@ -183,7 +183,9 @@ pub(crate) async fn model(site: &Site, name: &str) -> Result<Response, Error> {
 }
 
 fn model_row(model: &ModelSummary) -> model::Model {
-    model::Model { id: model.name.clone(), created_unix_s: model.modified_unix_s }
+    // What a foreign engine serves has no date, and clients expect a number.
+    let created_unix_s = model.engine.file().map_or(0, |file| file.modified_unix_s);
+    model::Model { id: model.name.clone(), created_unix_s }
 }
 
 /// Reading headers touches the disk, so it leaves the thread that serves connections.

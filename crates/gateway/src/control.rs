@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use dialect::Error;
 use serde::{Deserialize, Serialize};
-use supervisor::{Handle, ModelSummary, Resident, ResidentState, StopError};
+use supervisor::{Facts, Handle, ModelSummary, Resident, ResidentState, StopError};
 
 use crate::answer;
 
@@ -26,8 +26,10 @@ pub struct Residents {
 pub struct ResidentRow {
     /// Name of its model.
     pub name: String,
-    /// Its file.
-    pub path: String,
+    /// What runs it: `worker`, `command` or `upstream`.
+    pub engine: String,
+    /// Its file, where the hub knows one.
+    pub path: Option<String>,
     /// `loading`, `ready` or `stopping`.
     pub state: String,
     /// While loading, the share that is loaded, from 0 to 1.
@@ -38,8 +40,8 @@ pub struct ResidentRow {
     pub measured_bytes: Option<u64>,
     /// Its process.
     pub pid: Option<u32>,
-    /// Context cells that its requests share.
-    pub context_tokens: u32,
+    /// Context cells that its requests share; null where only a foreign engine knows.
+    pub context_tokens: Option<u32>,
     /// Requests that hold it.
     pub leased: u32,
     /// Requests that wait for it.
@@ -66,27 +68,30 @@ pub struct Models {
 pub struct ModelRow {
     /// The name that clients use.
     pub name: String,
-    /// Its file.
-    pub path: String,
+    /// What runs it: `worker`, `command` or `upstream`.
+    pub engine: String,
+    /// Its file, where the hub knows one.
+    pub path: Option<String>,
     /// Length of the file.
-    pub file_bytes: u64,
-    /// What its header says, when it can be used.
+    pub file_bytes: Option<u64>,
+    /// What is known about it, when it can be used.
     pub facts: Option<ModelFacts>,
     /// Why it cannot be used.
     pub error: Option<String>,
 }
 
-/// What a model's header says.
+/// What is known about a model before it is loaded. Only a file has an architecture, parameters, a
+/// quantization and a context it was trained with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelFacts {
     /// `general.architecture`.
-    pub architecture: String,
+    pub architecture: Option<String>,
     /// Number of parameters.
-    pub parameters: u64,
+    pub parameters: Option<u64>,
     /// Name of the quantization.
-    pub quantization: String,
-    /// Context it would be loaded with, in tokens.
-    pub context_tokens: u32,
+    pub quantization: Option<String>,
+    /// Context it would be loaded with, in tokens; null where only a foreign engine knows.
+    pub context_tokens: Option<u32>,
     /// Context it was trained with, in tokens.
     pub context_tokens_trained: Option<u32>,
     /// Whether it generates text; the others embed.
@@ -139,7 +144,8 @@ fn resident_row(resident: Resident) -> ResidentRow {
     let stats = resident.stats.unwrap_or_default();
     ResidentRow {
         name: resident.name,
-        path: resident.path.display().to_string(),
+        engine: resident.engine.to_owned(),
+        path: resident.path.map(|path| path.display().to_string()),
         state: state.to_owned(),
         loaded_fraction,
         booked_bytes: resident.booked_bytes,
@@ -157,20 +163,29 @@ fn resident_row(resident: Resident) -> ResidentRow {
 
 fn model_row(model: ModelSummary) -> ModelRow {
     let (facts, error) = match model.facts {
-        Ok(facts) => (
-            Some(ModelFacts {
-                architecture: facts.architecture,
-                parameters: facts.parameters,
-                quantization: facts.quantization,
-                context_tokens: facts.context_tokens,
-                context_tokens_trained: facts.context_tokens_trained,
-                generates: facts.generates,
-                needed_bytes: facts.needed_bytes,
-            }),
-            None,
-        ),
+        Ok(facts) => (Some(model_facts(facts)), None),
         Err(error) => (None, Some(error)),
     };
-    let path = model.path.display().to_string();
-    ModelRow { name: model.name, path, file_bytes: model.file_bytes, facts, error }
+    let file = model.engine.file();
+    ModelRow {
+        engine: model.engine.kind().to_owned(),
+        path: file.map(|file| file.path.display().to_string()),
+        file_bytes: file.map(|file| file.file_bytes),
+        name: model.name,
+        facts,
+        error,
+    }
+}
+
+fn model_facts(facts: Facts) -> ModelFacts {
+    let header = facts.header.as_ref();
+    ModelFacts {
+        architecture: header.map(|header| header.architecture.clone()),
+        parameters: header.map(|header| header.parameters),
+        quantization: header.map(|header| header.quantization.clone()),
+        context_tokens_trained: header.and_then(|header| header.context_tokens_trained),
+        context_tokens: facts.context_tokens,
+        generates: facts.generates,
+        needed_bytes: facts.needed_bytes,
+    }
 }

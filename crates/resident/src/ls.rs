@@ -23,37 +23,55 @@ struct Document {
 pub(crate) struct Row {
     /// What clients call it.
     pub(crate) name: String,
-    /// Its GGUF file.
-    pub(crate) path: String,
-    /// Length of the file.
-    pub(crate) file_bytes: u64,
-    /// When the file was last written, in seconds since 1970.
-    pub(crate) modified_unix_s: u64,
-    /// What its header says, if it can be used.
+    /// What runs it: `worker`, `command` or `upstream`.
+    pub(crate) engine: &'static str,
+    /// Its file, where the hub knows one.
+    #[serde(flatten)]
+    pub(crate) file: Option<FileRow>,
+    /// What is known about it, if it can be used.
     pub(crate) facts: Option<FactsRow>,
     /// Why it cannot be used.
     pub(crate) unusable: Option<String>,
 }
 
-/// What a model's header says, and what follows from it.
+/// A model's GGUF file.
+#[derive(Debug, Serialize)]
+pub(crate) struct FileRow {
+    /// Where it is.
+    pub(crate) path: String,
+    /// Its length.
+    pub(crate) file_bytes: u64,
+    /// When it was last written, in seconds since 1970.
+    pub(crate) modified_unix_s: u64,
+}
+
+/// What is known about a model before it is loaded.
 #[derive(Debug, Serialize)]
 pub(crate) struct FactsRow {
-    /// `general.architecture`
-    pub(crate) architecture: String,
-    /// How many weights it has.
-    pub(crate) parameters: u64,
-    /// How its weights are encoded.
-    pub(crate) quantization: String,
-    /// Context it would be loaded with.
-    pub(crate) context_tokens: u32,
-    /// Context it was trained with.
-    pub(crate) context_tokens_trained: Option<u32>,
+    /// What the header of its file says.
+    #[serde(flatten)]
+    pub(crate) header: Option<HeaderRow>,
+    /// Context it would be loaded with; null where only a foreign engine knows.
+    pub(crate) context_tokens: Option<u32>,
     /// `chat`, `text` or `embeddings`.
     pub(crate) purpose: &'static str,
     /// Memory it would take.
     pub(crate) needed_bytes: u64,
     /// What the memory is for.
     pub(crate) needs: Vec<NeedRow>,
+}
+
+/// What the header of a model's file says.
+#[derive(Debug, Serialize)]
+pub(crate) struct HeaderRow {
+    /// `general.architecture`
+    pub(crate) architecture: String,
+    /// How many weights it has.
+    pub(crate) parameters: u64,
+    /// How its weights are encoded.
+    pub(crate) quantization: String,
+    /// Context it was trained with.
+    pub(crate) context_tokens_trained: Option<u32>,
 }
 
 /// One line of the memory that a model would take.
@@ -128,9 +146,12 @@ impl Row {
         };
         Self {
             name: model.name,
-            path: model.path.display().to_string(),
-            file_bytes: model.file_bytes,
-            modified_unix_s: model.modified_unix_s,
+            engine: model.engine.kind(),
+            file: model.engine.file().map(|file| FileRow {
+                path: file.path.display().to_string(),
+                file_bytes: file.file_bytes,
+                modified_unix_s: file.modified_unix_s,
+            }),
             facts,
             unusable,
         }
@@ -145,16 +166,18 @@ impl FactsRow {
             why: terminal::inert(&need.why),
         };
         Self {
-            purpose: match (facts.generates, facts.chat_template) {
-                (true, true) => "chat",
-                (true, false) => "text",
-                (false, _) => "embeddings",
+            purpose: match (facts.chats, facts.generates) {
+                (true, _) => "chat",
+                (false, true) => "text",
+                (false, false) => "embeddings",
             },
-            architecture: terminal::inert(&facts.architecture),
-            parameters: facts.parameters,
-            quantization: facts.quantization,
+            header: facts.header.map(|header| HeaderRow {
+                architecture: terminal::inert(&header.architecture),
+                parameters: header.parameters,
+                quantization: header.quantization,
+                context_tokens_trained: header.context_tokens_trained,
+            }),
             context_tokens: facts.context_tokens,
-            context_tokens_trained: facts.context_tokens_trained,
             needed_bytes: facts.needed_bytes,
             needs: facts.needs.into_iter().map(need).collect(),
         }
@@ -173,26 +196,33 @@ fn table(rows: &[Row]) -> Table {
         ("QUANTIZATION", Align::Left),
     ]);
     for row in rows {
-        let file = size::format(row.file_bytes);
-        table.row(match &row.facts {
-            Some(facts) => vec![
-                row.name.clone(),
-                facts.purpose.to_owned(),
-                file,
-                size::format(facts.needed_bytes),
-                facts.context_tokens.to_string(),
-                facts.architecture.clone(),
-                parameters(facts.parameters),
-                facts.quantization.clone(),
-            ],
-            None => vec![row.name.clone(), "unusable".to_owned(), file],
-        });
+        let file = row
+            .file
+            .as_ref()
+            .map_or_else(|| row.engine.to_owned(), |file| size::format(file.file_bytes));
+        let mut cells = vec![row.name.clone()];
+        match &row.facts {
+            Some(facts) => {
+                cells.extend([facts.purpose.to_owned(), file, size::format(facts.needed_bytes)]);
+                let context = facts.context_tokens.map(|tokens| tokens.to_string());
+                cells.push(context.unwrap_or_else(|| "-".to_owned()));
+                if let Some(header) = &facts.header {
+                    cells.push(header.architecture.clone());
+                    cells.push(parameters(header.parameters));
+                    cells.push(header.quantization.clone());
+                }
+            }
+            None => cells.extend(["unusable".to_owned(), file]),
+        }
+        table.row(cells);
     }
     table
 }
 
 #[cfg(test)]
 mod tests {
+    use supervisor::{Engine, GgufFile, HeaderFacts, Residence};
+
     use super::*;
 
     #[test]
@@ -212,19 +242,25 @@ mod tests {
     fn rows_as_people_read_them() {
         let summary = |name: &str, facts| ModelSummary {
             name: name.to_owned(),
-            path: format!("/m/{name}.gguf").into(),
-            file_bytes: 3 << 30,
-            modified_unix_s: 0,
+            engine: Engine::Worker(GgufFile {
+                path: format!("/m/{name}.gguf").into(),
+                file_bytes: 3 << 30,
+                modified_unix_s: 0,
+                context_tokens: None,
+            }),
+            residence: Residence::default(),
             facts,
         };
         let facts = Facts {
-            architecture: "qwen3\u{1b}[2J".to_owned(),
-            parameters: 8_190_735_360,
-            quantization: "Q4_K_M".to_owned(),
-            context_tokens: 16_384,
-            context_tokens_trained: Some(40_960),
+            header: Some(HeaderFacts {
+                architecture: "qwen3\u{1b}[2J".to_owned(),
+                parameters: 8_190_735_360,
+                quantization: "Q4_K_M".to_owned(),
+                context_tokens_trained: Some(40_960),
+            }),
+            context_tokens: Some(16_384),
             generates: true,
-            chat_template: true,
+            chats: true,
             needed_bytes: 5 << 30,
             needs: vec![],
         };

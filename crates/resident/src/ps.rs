@@ -82,12 +82,16 @@ fn cells(row: &ResidentRow) -> Vec<String> {
         row.name.clone(),
         state,
         size::format(row.booked_bytes),
-        row.context_tokens.to_string(),
+        or_dash(row.context_tokens),
         row.leased.to_string(),
         row.waiting.to_string(),
-        row.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+        or_dash(row.pid),
         unloads,
     ]
+}
+
+fn or_dash(number: Option<u32>) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| number.to_string())
 }
 
 fn percent(fraction: f32) -> u32 {
@@ -102,13 +106,14 @@ mod tests {
     fn row(name: &str, state: &str) -> ResidentRow {
         ResidentRow {
             name: name.to_owned(),
-            path: format!("/models/{name}.gguf"),
+            engine: "worker".to_owned(),
+            path: Some(format!("/models/{name}.gguf")),
             state: state.to_owned(),
             loaded_fraction: None,
             booked_bytes: 5 << 30,
             measured_bytes: None,
             pid: Some(4242),
-            context_tokens: 8192,
+            context_tokens: Some(8192),
             leased: 1,
             waiting: 0,
             cells_used: 0,

@@ -172,10 +172,13 @@ impl supervisor::Models for Catalog {
 fn model(found: Found) -> supervisor::Model {
     supervisor::Model {
         name: found.name,
-        path: found.path,
-        file_bytes: found.file_bytes,
-        modified_unix_s: found.modified_unix_s,
-        context_tokens: found.context_tokens,
+        engine: supervisor::Engine::Worker(supervisor::GgufFile {
+            path: found.path,
+            file_bytes: found.file_bytes,
+            modified_unix_s: found.modified_unix_s,
+            context_tokens: found.context_tokens,
+        }),
+        residence: supervisor::Residence::default(),
     }
 }
 
@@ -240,7 +243,7 @@ fn welcome(settings: &Settings, hub: &Hub) {
     // Looks into files only until one can chat: there may be many.
     let chats = |name: &&&str| {
         let facts = hub.supervisor.model(name).and_then(|model| model.facts.ok());
-        facts.is_some_and(|facts| facts.generates && facts.chat_template)
+        facts.is_some_and(|facts| facts.chats)
     };
     if let Some(name) = names.iter().find(chats) {
         terminal::note(format_args!("Try: resident run {name} \"Hello\""));

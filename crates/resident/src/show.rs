@@ -43,7 +43,8 @@ pub(crate) fn show(arguments: &cli::Show) -> anyhow::Result<()> {
         return Err(exit::error(Code::Model, models::unknown(&name, names)));
     };
     // A header that cannot be read is the reason why the model is unusable, which is shown.
-    let header = supervisor::read_header(&model.path).ok();
+    let file = model.engine.file();
+    let header = file.and_then(|file| supervisor::read_header(&file.path).ok());
     let document = Document::of(Row::of(model), header.as_ref(), settings.budget_bytes);
     if arguments.json {
         return terminal::json(&document);
@@ -77,17 +78,31 @@ impl Document {
         if let Some(title) = &self.title {
             line("title", title.clone());
         }
-        line("file", format!("{} ({})", self.row.path, size::format(self.row.file_bytes)));
-        line("licence", self.license.clone().unwrap_or_else(|| "not said".to_owned()));
+        match &self.row.file {
+            Some(file) => {
+                line("file", format!("{} ({})", file.path, size::format(file.file_bytes)));
+                line("licence", self.license.clone().unwrap_or_else(|| "not said".to_owned()));
+            }
+            None => line("engine", self.row.engine.to_owned()),
+        }
         if let Some(facts) = &self.row.facts {
             line("for", facts.purpose.to_owned());
-            line("architecture", facts.architecture.clone());
-            line("parameters", ls::parameters(facts.parameters));
-            line("quantization", facts.quantization.clone());
-            let trained = facts.context_tokens_trained;
+            let mut trained = None;
+            if let Some(header) = &facts.header {
+                line("architecture", header.architecture.clone());
+                line("parameters", ls::parameters(header.parameters));
+                line("quantization", header.quantization.clone());
+                trained = header.context_tokens_trained;
+            }
             let trained =
                 trained.map_or(String::new(), |tokens| format!(" (trained with {tokens})"));
-            line("context", format!("{} tokens{trained}", facts.context_tokens));
+            line(
+                "context",
+                match facts.context_tokens {
+                    Some(tokens) => format!("{tokens} tokens{trained}"),
+                    None => "known to the engine only".to_owned(),
+                },
+            );
             lines.extend(self.memory_lines(facts, paint));
         }
         lines

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use planner::fleet::{Action, Model, Refusal, RequestId, StopReason, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
-use worker_protocol::{Loaded, Stats};
+use worker_protocol::Stats;
 
 use crate::{
+    assignment::{Assignment, Opened},
     error::AcquireError,
     lease::Grant,
     limits::COMMANDS_WAITING_MAX,
     link::Link,
-    preflight::Launch,
+    preflight::{Launch, Start},
     report::{ModelMetrics, ResidentState},
     run_loop::{RunLoop, refusal_name},
     worker,
@@ -20,7 +21,7 @@ use crate::{
 /// A worker's task as the run loop sees it.
 pub(crate) struct Running {
     pub(crate) launch: Launch,
-    pub(crate) loaded: Option<Arc<Loaded>>,
+    pub(crate) opened: Option<Arc<Opened>>,
     pub(crate) pid: Option<u32>,
     pub(crate) measured_bytes: Option<u64>,
     pub(crate) stats: Option<Stats>,
@@ -54,7 +55,7 @@ impl RunLoop {
         let (stop, stop_asked) = oneshot::channel();
         let (fraction, fraction_seen) = watch::channel(0.0);
         let link = Arc::new(Link::new(frames));
-        let assignment = worker::Assignment {
+        let assignment = Assignment {
             worker,
             launch: launch.clone(),
             config: self.config.clone(),
@@ -62,10 +63,18 @@ impl RunLoop {
             inbox: self.inbox.clone(),
             fraction,
         };
-        tokio::spawn(worker::run(assignment, frames_waiting, stop_asked));
+        match &launch.start {
+            Start::Worker(start) => {
+                tokio::spawn(worker::run(assignment, start.clone(), frames_waiting, stop_asked));
+            }
+            Start::Command(_) | Start::Upstream(_) => {
+                let reason = "this version cannot run foreign engines".to_owned();
+                tokio::spawn(async move { assignment.exited(reason).await });
+            }
+        }
         let running = Running {
             launch,
-            loaded: None,
+            opened: None,
             pid: None,
             measured_bytes: None,
             stats: None,
@@ -93,8 +102,8 @@ impl RunLoop {
         let Some(waiter) = self.waiters.remove(&request) else { return };
         let running = self.workers.get(&worker);
         let grant = running.and_then(|running| {
-            let loaded = Arc::clone(running.loaded.as_ref()?);
-            Some(Grant { link: Arc::clone(&running.link), loaded })
+            let opened = Arc::clone(running.opened.as_ref()?);
+            Some(Grant { link: Arc::clone(&running.link), opened })
         });
         let Some(grant) = grant else {
             unreachable!("{request:?} is granted {worker:?}, which is not loaded");
@@ -120,16 +129,17 @@ impl Running {
     pub(crate) fn state(&self) -> ResidentState {
         if self.stopping.is_some() {
             ResidentState::Stopping
-        } else if self.loaded.is_some() {
+        } else if self.opened.is_some() {
             ResidentState::Ready
         } else {
             ResidentState::Loading { fraction: *self.fraction.borrow() }
         }
     }
 
-    /// What the worker has, or before it says so, what it was asked for.
-    pub(crate) fn context_tokens(&self) -> u32 {
-        self.loaded.as_ref().map_or(self.launch.context_tokens, |loaded| loaded.context_tokens)
+    /// What the engine has, or before it says so, what it was asked for.
+    pub(crate) fn context_tokens(&self) -> Option<u32> {
+        let opened = self.opened.as_ref().and_then(|opened| opened.context_tokens);
+        opened.or_else(|| self.launch.start.context_tokens())
     }
 
     /// Adds what only ever grows.

@@ -7,7 +7,7 @@ use planner::fleet::RequestId;
 use tokio::sync::mpsc;
 use worker_protocol::{Command, Embed, Failure, FailureKind, Generate, Loaded};
 
-use crate::{answer::Answer, link::Link};
+use crate::{answer::Answer, assignment::Opened, link::Link};
 
 /// The right to use a loaded model. While it or a clone or an [`Answer`] of it exists, the model
 /// is not unloaded, except by the operator's hand or at shutdown.
@@ -27,7 +27,7 @@ struct Held {
 #[derive(Debug, Clone)]
 pub(crate) struct Grant {
     pub(crate) link: Arc<Link>,
-    pub(crate) loaded: Arc<Loaded>,
+    pub(crate) opened: Arc<Opened>,
 }
 
 /// One request, waiting or leased. Dropping it tells the run loop that the request ended; its
@@ -43,10 +43,16 @@ impl Lease {
         Self { held: Arc::new(Held { grant, _ticket: ticket }) }
     }
 
-    /// What the worker said about the model.
+    /// What our worker said about the model; a foreign engine says nothing of the kind.
     #[must_use]
-    pub fn loaded(&self) -> &Loaded {
-        &self.held.grant.loaded
+    pub fn loaded(&self) -> Option<&Loaded> {
+        self.held.grant.opened.loaded.as_deref()
+    }
+
+    /// Context that all its requests share, where the engine says so.
+    #[must_use]
+    pub fn context_tokens(&self) -> Option<u32> {
+        self.held.grant.opened.context_tokens
     }
 
     /// Asks for text. The answer's first event says so if the worker is gone or overloaded.

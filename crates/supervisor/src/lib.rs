@@ -9,14 +9,18 @@
 //! HTTP (`gateway`), and where models come from (whoever implements [`Models`]).
 
 mod answer;
+mod assignment;
 mod bytes;
 mod config;
+mod engine;
+mod environment;
 mod error;
 mod execute;
 mod handle;
 mod lease;
 pub mod limits;
 mod link;
+mod log;
 mod memory;
 mod model;
 mod preflight;
@@ -26,9 +30,10 @@ mod worker;
 
 pub use answer::Answer;
 pub use config::{Config, Patience};
+pub use engine::{Engine, GgufFile, ManagedCommand, Manner, Ready, Server, StopSignal, Upstream};
 pub use error::{AcquireError, StopError};
 pub use handle::{Handle, start};
 pub use lease::Lease;
-pub use model::{Facts, Model, ModelSummary, Models, Need};
+pub use model::{Facts, HeaderFacts, Model, ModelSummary, Models, Need, Residence};
 pub use preflight::read_header;
 pub use report::{Metrics, ModelMetrics, Resident, ResidentState};

@@ -2,21 +2,30 @@
 //!
 //! Not here: reading the headers (`preflight`).
 
-use std::path::PathBuf;
+use std::time::Duration;
 
-/// A model that can be served.
+use crate::engine::Engine;
+
+/// A model that can be served, and how it is treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
     /// The name that clients use.
     pub name: String,
-    /// Its GGUF file.
-    pub path: PathBuf,
-    /// Length of the file.
-    pub file_bytes: u64,
-    /// When the file was last changed, in seconds since 1970.
-    pub modified_unix_s: u64,
-    /// Context to load it with; `None` takes the hub's setting.
-    pub context_tokens: Option<u32>,
+    /// What runs it.
+    pub engine: Engine,
+    /// How it is treated while it holds memory.
+    pub residence: Residence,
+}
+
+/// How a model is treated while it holds memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Residence {
+    /// Of an exclusive group at most one model holds memory.
+    pub group: Option<String>,
+    /// Never stopped for another's sake.
+    pub pinned: bool,
+    /// How long it stays idle; `None` takes the hub's setting, `Duration::MAX` keeps it.
+    pub idle_unload: Option<Duration>,
 }
 
 /// Who knows the models. Asked anew for every request, so that a file which appears is served
@@ -28,24 +37,39 @@ pub trait Models: Send + Sync {
     fn find(&self, name: &str) -> Option<Model>;
 }
 
-/// A model and what its header says.
+/// A model and what is known about it before it is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelSummary {
     /// The name that clients use.
     pub name: String,
-    /// Its GGUF file.
-    pub path: PathBuf,
-    /// Length of the file.
-    pub file_bytes: u64,
-    /// When the file was last changed, in seconds since 1970.
-    pub modified_unix_s: u64,
-    /// What the header says, or why the model cannot be used.
+    /// What runs it.
+    pub engine: Engine,
+    /// How it is treated while it holds memory.
+    pub residence: Residence,
+    /// What is known about it, or why it cannot be used.
     pub facts: Result<Facts, String>,
+}
+
+/// What is known about a model before it is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// What the header of its file says; a foreign engine shows none.
+    pub header: Option<HeaderFacts>,
+    /// Context it would be loaded with, in tokens; `None` where only a foreign engine knows.
+    pub context_tokens: Option<u32>,
+    /// Whether it can answer `Generate`; the others embed.
+    pub generates: bool,
+    /// Whether it can answer conversations.
+    pub chats: bool,
+    /// Memory it needs when loaded.
+    pub needed_bytes: u64,
+    /// What that memory is for.
+    pub needs: Vec<Need>,
 }
 
 /// What a model's header says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct HeaderFacts {
     /// `general.architecture`.
     pub architecture: String,
     /// Number of parameters.
@@ -54,16 +78,6 @@ pub struct Facts {
     pub quantization: String,
     /// Context it was trained with, in tokens.
     pub context_tokens_trained: Option<u32>,
-    /// Context it would be loaded with, in tokens.
-    pub context_tokens: u32,
-    /// Whether it can answer `Generate`; the others embed.
-    pub generates: bool,
-    /// Whether it carries a chat template.
-    pub chat_template: bool,
-    /// Memory it needs when loaded.
-    pub needed_bytes: u64,
-    /// What that memory is for.
-    pub needs: Vec<Need>,
 }
 
 /// One line of the memory that a model needs.

@@ -1,5 +1,6 @@
-//! What is known about a model before a process is started for it: its header is read and its
-//! memory predicted, so that a hopeless start is refused with the reason.
+//! What is known about a model before anything is started for it: a file's header is read and its
+//! memory predicted, a foreign engine's settings say both, so that a hopeless start is refused with
+//! the reason.
 //!
 //! Not here: the format (`planner::gguf`), the formulas (`planner::footprint`).
 
@@ -13,9 +14,10 @@ use std::{
 use planner::{fleet, gguf};
 
 use crate::{
+    engine::{Engine, GgufFile, ManagedCommand, Manner, Upstream},
     error::AcquireError,
     limits::CONTEXT_TOKENS_DEFAULT,
-    model::{Facts, Model, ModelSummary},
+    model::{Facts, HeaderFacts, Model, ModelSummary, Need},
 };
 
 mod header;
@@ -31,23 +33,77 @@ pub(crate) struct Preflight {
     seen: Mutex<BTreeMap<PathBuf, Look>>,
 }
 
-/// What a worker for a model would be and need.
+/// What would be started for a model, what it needs and how it is treated.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
     /// The model, as the fleet names it.
     pub(crate) model: fleet::Model,
-    /// Its file.
+    /// What is started.
+    pub(crate) start: Start,
+    /// Memory it needs by prediction.
+    pub(crate) needed_bytes: u64,
+}
+
+/// What is started for a model.
+#[derive(Debug, Clone)]
+pub(crate) enum Start {
+    /// Our worker.
+    Worker(WorkerStart),
+    /// A program that talks HTTP.
+    Command(Arc<ManagedCommand>),
+    /// Nothing: the servers run already.
+    Upstream(Arc<Upstream>),
+}
+
+/// What our worker is told to load.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkerStart {
+    /// The model's file.
     pub(crate) path: PathBuf,
     /// Context cells to load it with.
     pub(crate) context_tokens: u32,
-    /// Memory it needs by prediction.
-    pub(crate) needed_bytes: u64,
+}
+
+impl Start {
+    /// The model's file, where the hub knows one.
+    pub(crate) fn path(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Worker(worker) => Some(&worker.path),
+            Self::Command(_) | Self::Upstream(_) => None,
+        }
+    }
+
+    /// Context it would have, where that is known before it runs.
+    pub(crate) fn context_tokens(&self) -> Option<u32> {
+        match self {
+            Self::Worker(worker) => Some(worker.context_tokens),
+            Self::Command(command) => command.manner.context_tokens,
+            Self::Upstream(upstream) => upstream.manner.context_tokens,
+        }
+    }
+
+    /// Its kind as people read it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Worker(_) => "worker",
+            Self::Command(_) => "command",
+            Self::Upstream(_) => "upstream",
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
 struct Look {
     stamp: Stamp,
-    facts: Arc<Result<Facts, String>>,
+    looked: Arc<Looked>,
+}
+
+/// What a look at a file finds.
+#[derive(Debug)]
+struct Looked {
+    facts: Facts,
+    /// The context of the facts, which a file always has.
+    context_tokens: u32,
 }
 
 /// While this stays the same, so does what a look would find.
@@ -64,79 +120,92 @@ impl Preflight {
         Self { context_tokens, sequences_max, seen: Mutex::new(BTreeMap::new()) }
     }
 
-    /// The model and what its header says.
+    /// The model and what is known about it.
     pub(crate) fn summary(&self, model: &Model) -> ModelSummary {
+        let facts = match &model.engine {
+            Engine::Worker(file) => self.look(file).map(|looked| looked.facts.clone()),
+            Engine::Command(command) => Ok(promised(&command.manner, command.memory_bytes)),
+            Engine::Upstream(upstream) => Ok(promised(&upstream.manner, 0)),
+        };
         ModelSummary {
             name: model.name.clone(),
-            path: model.path.clone(),
-            file_bytes: model.file_bytes,
-            modified_unix_s: model.modified_unix_s,
-            facts: (*self.look(model)).clone(),
+            engine: model.engine.clone(),
+            residence: model.residence.clone(),
+            facts,
         }
     }
 
     /// What to start for this model.
     pub(crate) fn launch(&self, model: &Model) -> Result<Launch, AcquireError> {
-        match &*self.look(model) {
-            Ok(facts) => Ok(Launch {
-                model: fleet::Model {
-                    name: model.name.as_str().into(),
-                    version: self.version(model),
-                },
-                path: model.path.clone(),
-                context_tokens: facts.context_tokens,
-                needed_bytes: facts.needed_bytes,
-            }),
-            Err(message) => {
-                Err(AcquireError::Unusable { name: model.name.clone(), message: message.clone() })
+        let (start, needed_bytes) = match &model.engine {
+            Engine::Worker(file) => {
+                let looked = self.look(file).map_err(|message| AcquireError::Unusable {
+                    name: model.name.clone(),
+                    message,
+                })?;
+                let path = file.path.clone();
+                let worker = WorkerStart { path, context_tokens: looked.context_tokens };
+                (Start::Worker(worker), looked.facts.needed_bytes)
             }
-        }
+            Engine::Command(command) => (Start::Command(Arc::clone(command)), command.memory_bytes),
+            // Its memory is on another machine, or is not ours to give back.
+            Engine::Upstream(upstream) => (Start::Upstream(Arc::clone(upstream)), 0),
+        };
+        Ok(Launch {
+            model: fleet::Model {
+                name: model.name.as_str().into(),
+                version: self.version(&model.engine),
+            },
+            start,
+            needed_bytes,
+        })
     }
 
-    fn look(&self, model: &Model) -> Arc<Result<Facts, String>> {
-        let stamp = self.stamp(model);
-        let known = self.lock().get(&model.path).cloned();
+    fn look(&self, file: &GgufFile) -> Result<Arc<Looked>, String> {
+        let stamp = self.stamp(file);
+        let known = self.lock().get(&file.path).cloned();
         if let Some(look) = known
             && look.stamp == stamp
         {
-            return look.facts;
+            return Ok(look.looked);
         }
         // Outside the lock: a slow disk must not hold up requests for other models. Two that look
         // at the same file at once find the same.
-        let facts = Arc::new(self.read(model, &stamp));
-        // A problem may be solved without a trace in the stamp: by permissions, by a disk that is
-        // plugged in, by the missing part of a split model.
-        if facts.is_ok() {
-            self.lock().insert(model.path.clone(), Look { stamp, facts: Arc::clone(&facts) });
-        }
-        facts
+        let looked = Arc::new(self.read(file, &stamp)?);
+        // Only what was found is kept: a problem may be solved without a trace in the stamp, by
+        // permissions, by a disk that is plugged in, by the missing part of a split model.
+        self.lock().insert(file.path.clone(), Look { stamp, looked: Arc::clone(&looked) });
+        Ok(looked)
     }
 
-    fn read(&self, model: &Model, stamp: &Stamp) -> Result<Facts, String> {
-        let header = read_header(&model.path)?;
+    fn read(&self, file: &GgufFile, stamp: &Stamp) -> Result<Looked, String> {
+        let header = read_header(&file.path)?;
         if !header.is_model() {
-            let path = model.path.display();
+            let path = file.path.display();
             return Err(format!(
                 "{path} is a companion file (a projector, adapter or vocabulary), not a model; \
                  name the model's own file"
             ));
         }
-        Ok(facts(&header, stamp.context_tokens, self.sequences_max))
+        Ok(looked(&header, stamp.context_tokens, self.sequences_max))
     }
 
-    fn stamp(&self, model: &Model) -> Stamp {
+    fn stamp(&self, file: &GgufFile) -> Stamp {
         Stamp {
-            file_bytes: model.file_bytes,
-            modified_unix_s: model.modified_unix_s,
-            context_tokens: model.context_tokens.or(self.context_tokens),
+            file_bytes: file.file_bytes,
+            modified_unix_s: file.modified_unix_s,
+            context_tokens: file.context_tokens.or(self.context_tokens),
         }
     }
 
-    /// Tells two files of one name apart, and two ways to load one file. Lives in this process
-    /// only, so the hash needs no stability.
-    fn version(&self, model: &Model) -> u64 {
+    /// Tells two files or settings of one name apart, and two ways to load one file. Lives in this
+    /// process only, so the hash needs no stability.
+    fn version(&self, engine: &Engine) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (&model.path, self.stamp(model)).hash(&mut hasher);
+        match engine {
+            Engine::Worker(file) => (&file.path, self.stamp(file)).hash(&mut hasher),
+            Engine::Command(_) | Engine::Upstream(_) => engine.hash(&mut hasher),
+        }
         hasher.finish()
     }
 
@@ -145,7 +214,24 @@ impl Preflight {
     }
 }
 
-fn facts(header: &gguf::Header, context_tokens: Option<u32>, sequences_max: u32) -> Facts {
+/// What the settings of a foreign engine promise.
+fn promised(manner: &Manner, memory_bytes: u64) -> Facts {
+    let need = Need {
+        what: "the engine".to_owned(),
+        bytes: memory_bytes,
+        why: "what the configuration promises for it".to_owned(),
+    };
+    Facts {
+        header: None,
+        context_tokens: manner.context_tokens,
+        generates: manner.chat || manner.completions,
+        chats: manner.chat,
+        needed_bytes: memory_bytes,
+        needs: if memory_bytes == 0 { Vec::new() } else { vec![need] },
+    }
+}
+
+fn looked(header: &gguf::Header, context_tokens: Option<u32>, sequences_max: u32) -> Looked {
     let trained = header.context_trained_tokens().and_then(|tokens| u32::try_from(tokens).ok());
     let context_tokens = context_tokens
         .unwrap_or_else(|| CONTEXT_TOKENS_DEFAULT.min(trained.unwrap_or(CONTEXT_TOKENS_DEFAULT)))
@@ -154,15 +240,18 @@ fn facts(header: &gguf::Header, context_tokens: Option<u32>, sequences_max: u32)
     let most = trained.filter(|_| header.encodes()).unwrap_or(u32::MAX);
     let context_tokens = context_tokens.min(most.max(1));
     let needs = header::needs(header, context_tokens, sequences_max);
-    Facts {
-        architecture: header.architecture().to_owned(),
-        parameters: header.parameters(),
-        quantization: header.quantization(),
-        context_tokens_trained: trained,
-        context_tokens,
+    let facts = Facts {
+        header: Some(HeaderFacts {
+            architecture: header.architecture().to_owned(),
+            parameters: header.parameters(),
+            quantization: header.quantization(),
+            context_tokens_trained: trained,
+        }),
+        context_tokens: Some(context_tokens),
         generates: header.generates(),
-        chat_template: header.chat_template().is_some(),
+        chats: header.generates() && header.chat_template().is_some(),
         needed_bytes: needs.iter().fold(0, |sum: u64, need| sum.saturating_add(need.bytes)),
         needs,
-    }
+    };
+    Looked { facts, context_tokens }
 }

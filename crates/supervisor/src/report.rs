@@ -9,8 +9,10 @@ use worker_protocol::Stats;
 pub struct Resident {
     /// The model's name.
     pub name: String,
-    /// Its file.
-    pub path: PathBuf,
+    /// What runs it: `worker`, `command` or `upstream`.
+    pub engine: &'static str,
+    /// Its file, where the hub knows one.
+    pub path: Option<PathBuf>,
     /// Where its worker is in its life.
     pub state: ResidentState,
     /// Bytes that the ledger counts for it: the larger of promise and measurement.
@@ -19,8 +21,8 @@ pub struct Resident {
     pub measured_bytes: Option<u64>,
     /// Process id, once it was started.
     pub pid: Option<u32>,
-    /// Context cells that all its sequences share.
-    pub context_tokens: u32,
+    /// Context cells that all its sequences share; `None` where only a foreign engine knows.
+    pub context_tokens: Option<u32>,
     /// Requests that hold a lease on it.
     pub leased: u32,
     /// Requests that wait for it.

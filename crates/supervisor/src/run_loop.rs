@@ -15,13 +15,13 @@ use tokio::{
 };
 
 use crate::{
+    assignment::Report,
     config::Config,
     error::{AcquireError, StopError},
     execute::Running,
     lease::Grant,
     preflight::Launch,
     report::{Metrics, ModelMetrics, Resident},
-    worker::Report,
 };
 
 /// What the run loop is told.
@@ -159,9 +159,10 @@ impl RunLoop {
         let running = entry.get_mut();
         match report {
             Report::Started { pid } => running.pid = Some(pid),
-            Report::Ready { loaded, measured_bytes } => {
-                tracing::info!(model = %running.launch.model.name, load_ms = loaded.load_ms, "model loaded");
-                running.loaded = Some(Arc::new(*loaded));
+            Report::Ready { opened, measured_bytes } => {
+                let load_ms = opened.loaded.as_ref().map(|loaded| loaded.load_ms);
+                tracing::info!(model = %running.launch.model.name, load_ms, "model loaded");
+                running.opened = Some(Arc::new(opened));
                 running.measured_bytes = measured_bytes;
                 let measured_bytes = measured_bytes.unwrap_or(0);
                 self.tell(Event::Ready { worker: id, measured_bytes });
@@ -186,7 +187,7 @@ impl RunLoop {
         } else {
             tracing::warn!(model = name, reason, "worker ended unasked");
             self.metrics.workers_crashed += 1;
-            if running.loaded.is_none() {
+            if running.opened.is_none() {
                 self.metrics.loads_failed += 1;
             }
         }
@@ -231,7 +232,8 @@ impl RunLoop {
             let until = |when: When| when.since(now);
             residents.push(Resident {
                 name: running.launch.model.name.to_string(),
-                path: running.launch.path.clone(),
+                engine: running.launch.start.kind(),
+                path: running.launch.start.path().cloned(),
                 state: running.state(),
                 booked_bytes: self.fleet.worker_booked_bytes(*id),
                 measured_bytes: running.measured_bytes,

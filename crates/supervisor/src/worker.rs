@@ -6,78 +6,48 @@
 //!
 //! Not here: when to start or stop (`planner::fleet`).
 
-mod environment;
-mod log;
 mod process;
 mod reader;
 mod writer;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, time::Duration};
 
-use planner::fleet::{StopReason, WorkerId};
+use planner::fleet::StopReason;
 use tokio::{
     process::Child,
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout},
 };
-use worker_protocol::{
-    self as protocol, Command, Failure, FailureKind, Load, Loaded, Stats, frame,
-};
+use worker_protocol::{self as protocol, Command, Load, Loaded, frame};
 
-use self::{log::Log, reader::Reader};
+use self::reader::Reader;
 use crate::{
-    config::Config,
+    assignment::{Assignment, Opened, Report},
     limits::{DRAIN_WAIT_MAX, MEASURE_INTERVAL},
-    link::{Delivery, Link},
+    link::Delivery,
+    log::{self, Log},
     memory,
-    preflight::Launch,
-    run_loop::Message,
+    preflight::WorkerStart,
 };
-
-/// Everything a worker's task needs.
-pub(crate) struct Assignment {
-    pub(crate) worker: WorkerId,
-    pub(crate) launch: Launch,
-    pub(crate) config: Config,
-    pub(crate) link: Arc<Link>,
-    pub(crate) inbox: mpsc::Sender<Message>,
-    /// Where the share of the model that is loaded is shown.
-    pub(crate) fraction: watch::Sender<f32>,
-}
-
-/// What a worker's task tells the run loop.
-pub(crate) enum Report {
-    /// The process exists.
-    Started { pid: u32 },
-    /// The model is loaded.
-    Ready { loaded: Box<Loaded>, measured_bytes: Option<u64> },
-    /// The process was measured again.
-    Measured { bytes: u64 },
-    /// New counters.
-    Stats(Stats),
-    /// The process is gone, or never was; why, for the person who asked for the model.
-    Exited { reason: String },
-}
 
 /// Runs one worker. Returns after its exit was seen and reported.
 pub(crate) async fn run(
     assignment: Assignment,
+    start: WorkerStart,
     frames: mpsc::Receiver<Vec<u8>>,
     stop: oneshot::Receiver<StopReason>,
 ) {
     let reason = match process::spawn(&assignment.config.worker) {
-        Ok(child) => Life::begin(&assignment, child, frames).live(stop).await,
+        Ok(child) => Life::begin(&assignment, &start, child, frames).live(stop).await,
         Err(reason) => reason,
     };
-    // In this order, so that whoever hears of the end and asks again is behind it in the run loop's
-    // inbox, and is not sent to the dead worker.
-    assignment.report(Report::Exited { reason: reason.clone() }).await;
-    close(&assignment, &reason);
+    assignment.exited(reason).await;
 }
 
 /// A running process and the ends of its pipes.
 struct Life<'a> {
     assignment: &'a Assignment,
+    start: &'a WorkerStart,
     child: Child,
     reader: Reader,
     /// Writes frames for ever; ends with a fault. Dropping it closes the worker's standard input.
@@ -113,6 +83,7 @@ enum End {
 impl<'a> Life<'a> {
     fn begin(
         assignment: &'a Assignment,
+        start: &'a WorkerStart,
         mut child: Child,
         frames: mpsc::Receiver<Vec<u8>>,
     ) -> Self {
@@ -122,6 +93,7 @@ impl<'a> Life<'a> {
         measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             assignment,
+            start,
             reader: Reader::new(child.stdout.take()),
             writer: Box::pin(writer::write(child.stdin.take(), frames, patience.write)),
             log: Log::follow(child.stderr.take(), log_path),
@@ -199,7 +171,7 @@ impl<'a> Life<'a> {
         }
         tracing::debug!(engine, "worker greeted");
         self.stage = Stage::Loading { until: self.load_until() };
-        let load = Command::Load(self.assignment.load());
+        let load = Command::Load(self.load());
         let frame = frame::encode(&load).map_err(|error| End::Fault(error.to_string()))?;
         // The first frame always finds a place.
         self.assignment.link.frames().try_send(frame).ok();
@@ -212,8 +184,20 @@ impl<'a> Life<'a> {
         }
         self.stage = Stage::Serving;
         let measured_bytes = measure(self.child.id()).await;
-        self.assignment.report(Report::Ready { loaded: Box::new(loaded), measured_bytes }).await;
+        let context_tokens = Some(loaded.context_tokens);
+        let opened = Opened { context_tokens, loaded: Some(Box::new(loaded)) };
+        self.assignment.report(Report::Ready { opened, measured_bytes }).await;
         Ok(())
+    }
+
+    fn load(&self) -> Load {
+        let config = &self.assignment.config;
+        Load {
+            path: self.start.path.clone(),
+            context_tokens: Some(self.start.context_tokens),
+            sequences_max: config.sequences_max,
+            threads: config.threads,
+        }
     }
 
     fn loading_goes_on(&mut self) {
@@ -267,7 +251,7 @@ impl<'a> Life<'a> {
     async fn end(mut self, end: End) -> String {
         let grace = match &end {
             End::Asked(why) => {
-                close(self.assignment, &why.to_string());
+                self.assignment.close(&why.to_string());
                 self.assignment.config.patience.stop_grace
             }
             End::LoadFailed(_) => self.assignment.config.patience.stop_grace,
@@ -321,29 +305,6 @@ impl<'a> Life<'a> {
         // Whoever inherited the pipe keeps it open for ever; nothing of the worker's comes then.
         drained.await.ok().flatten()
     }
-}
-
-impl Assignment {
-    fn load(&self) -> Load {
-        Load {
-            path: self.launch.path.clone(),
-            context_tokens: Some(self.launch.context_tokens),
-            sequences_max: self.config.sequences_max,
-            threads: self.config.threads,
-        }
-    }
-
-    async fn report(&self, report: Report) {
-        // An error means that the run loop is gone, and nobody is interested any more.
-        self.inbox.send(Message::Worker { worker: self.worker, report }).await.ok();
-    }
-}
-
-/// Ends every open request of the worker.
-fn close(assignment: &Assignment, reason: &str) {
-    let name = &assignment.launch.model.name;
-    let message = format!("model '{name}' broke off: {reason}; send the request again");
-    assignment.link.close(Failure { kind: FailureKind::Broken, message });
 }
 
 fn out_of_turn(word: &str) -> End {

@@ -50,7 +50,7 @@ async fn a_whole_completion_and_its_control() {
 
     let models = control(&site, Ask::get("/resident/v1/models")).await.ok();
     let models: Models = serde_json::from_value(models).unwrap();
-    assert_eq!(models.models[0].facts.as_ref().unwrap().architecture, "llama");
+    assert_eq!(models.models[0].facts.as_ref().unwrap().architecture.as_deref(), Some("llama"));
 
     let stop = Ask::post("/resident/v1/stop", &json!({ "model": "m" }));
     control(&site, stop.clone()).await.ok();

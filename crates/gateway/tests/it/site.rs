@@ -9,7 +9,7 @@ use std::{
 };
 
 use gateway::{Config, bind};
-use supervisor::{Handle, Model, Models, Patience};
+use supervisor::{Engine, GgufFile, Handle, Model, Models, Patience, Residence};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -100,10 +100,13 @@ impl Models for One {
         let file_bytes = fs::metadata(&self.0).unwrap().len();
         let named = |name: &str| Model {
             name: name.to_owned(),
-            path: self.0.clone(),
-            file_bytes,
-            modified_unix_s: 1_700_000_000,
-            context_tokens: None,
+            engine: Engine::Worker(GgufFile {
+                path: self.0.clone(),
+                file_bytes,
+                modified_unix_s: 1_700_000_000,
+                context_tokens: None,
+            }),
+            residence: Residence::default(),
         };
         vec![named("m"), named("m 二")]
     }

@@ -56,7 +56,8 @@ impl Reached {
             self.client.get("/resident/v1/models").await.map_err(Error::with_code)?;
         let is_file = |row: &&ModelRow| {
             file.is_none_or(|file| {
-                Path::new(&row.path).canonicalize().is_ok_and(|path| path == file)
+                let path = row.path.as_ref().map(|path| Path::new(path).canonicalize());
+                path.is_some_and(|path| path.is_ok_and(|path| path == file))
             })
         };
         let has_name = |row: &&ModelRow| file.is_some() && self.own.is_none() || row.name == name;

@@ -5,7 +5,7 @@ use std::{path::Path, process::Stdio};
 
 use tokio::process::{Child, Command};
 
-use super::environment;
+use crate::environment;
 
 /// The running process with three pipes; the error says how to get one.
 pub(super) fn spawn(program: &Path) -> Result<Child, String> {

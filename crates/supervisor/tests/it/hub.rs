@@ -8,8 +8,8 @@ use std::{
 };
 
 use supervisor::{
-    AcquireError, Answer, Config, Handle, Lease, Model, Models, Patience, Resident, ResidentState,
-    start,
+    AcquireError, Answer, Config, Engine, GgufFile, Handle, Lease, Model, Models, Patience,
+    Residence, Resident, ResidentState, start,
 };
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -87,10 +87,13 @@ fn model(path: &Path) -> Model {
     let modified = metadata.modified().unwrap().duration_since(UNIX_EPOCH).unwrap();
     Model {
         name: path.file_stem().unwrap().to_string_lossy().into_owned(),
-        path: path.to_owned(),
-        file_bytes: metadata.len(),
-        modified_unix_s: modified.as_secs(),
-        context_tokens: None,
+        engine: Engine::Worker(GgufFile {
+            path: path.to_owned(),
+            file_bytes: metadata.len(),
+            modified_unix_s: modified.as_secs(),
+            context_tokens: None,
+        }),
+        residence: Residence::default(),
     }
 }
 

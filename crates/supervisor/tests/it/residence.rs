@@ -203,7 +203,8 @@ async fn bad_files_are_refused_with_the_file_the_problem_and_the_way_out() {
         assert!(hub.handle.model(name).unwrap().facts.is_err());
     }
     let facts = hub.handle.model("good").unwrap().facts.unwrap();
-    assert_eq!((&*facts.architecture, facts.context_tokens_trained), ("llama", Some(2048)));
+    let header = facts.header.unwrap();
+    assert_eq!((&*header.architecture, header.context_tokens_trained), ("llama", Some(2048)));
     assert!(facts.needed_bytes >= WEIGHTS_BYTES - 256);
     assert_eq!(hub.handle.models().len(), 6);
     hub.proves_well().await;

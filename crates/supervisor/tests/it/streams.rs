@@ -89,7 +89,7 @@ async fn an_answer_keeps_its_lease() {
 async fn embeddings_come_one_by_one() {
     let hub = Hub::new(&["model"], Setup::default());
     let lease = hub.acquire("model").await.unwrap();
-    assert_eq!(lease.loaded().architecture, "llama");
+    assert_eq!(lease.loaded().unwrap().architecture, "llama");
     let inputs = vec![EmbedInput::Text("one".to_owned()), EmbedInput::Tokens(vec![2])];
     let mut answer = lease.embed(Embed { inputs });
     for expected in 0..2 {

@@ -1,4 +1,4 @@
-//! What a worker says on standard error: into a file of bounded size, and its last lines into
+//! What an engine says beside its answers: into a file of bounded size, and its last lines into
 //! memory. A full or slow disk costs lines of the log and nothing else.
 
 use std::{
@@ -22,7 +22,7 @@ use crate::limits::{
 };
 
 /// The file for a model's log; whatever a name holds, it is a plain file of that folder.
-pub(super) fn path(logs_dir: &Path, model: &str) -> PathBuf {
+pub(crate) fn path(logs_dir: &Path, model: &str) -> PathBuf {
     let plain = |letter: char| letter.is_alphanumeric() || "._-".contains(letter);
     let letters = model.chars().map(|letter| if plain(letter) { letter } else { '_' });
     let name: String = letters.take(100).collect();
@@ -30,14 +30,14 @@ pub(super) fn path(logs_dir: &Path, model: &str) -> PathBuf {
 }
 
 /// Follows one worker's standard error.
-pub(super) struct Log {
+pub(crate) struct Log {
     path: PathBuf,
     last_lines: Arc<Mutex<VecDeque<String>>>,
     reading: JoinHandle<()>,
 }
 
 impl Log {
-    pub(super) fn follow(stderr: Option<ChildStderr>, path: PathBuf) -> Self {
+    pub(crate) fn follow(stderr: Option<ChildStderr>, path: PathBuf) -> Self {
         let last_lines = Arc::new(Mutex::new(VecDeque::new()));
         let (lines, lines_waiting) = mpsc::channel(LOG_LINES_WAITING_MAX);
         let sink = Sink { path: path.clone(), open: None };
@@ -47,7 +47,7 @@ impl Log {
     }
 
     /// The last line and where the others are, once everything was read.
-    pub(super) async fn last_words(&mut self) -> String {
+    pub(crate) async fn last_words(&mut self) -> String {
         // Whoever inherited the pipe may keep it open; then what came so far has to do.
         timeout(DRAIN_WAIT_MAX, &mut self.reading).await.ok();
         let last_lines = self.last_lines.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What a worker may know of the hub's environment: a list of what is needed, since a list of
+//! What an engine may know of the hub's environment: a list of what is needed, since a list of
 //! secrets is never complete.
 
 use std::ffi::{OsStr, OsString};
@@ -38,8 +38,8 @@ const KEPT_PREFIXES: [&str; 9] =
 /// Parts of names that hold secrets, in whatever family.
 const SECRET_PARTS: [&str; 5] = ["TOKEN", "KEY", "SECRET", "PASSWORD", "CREDENTIAL"];
 
-/// The variables that a worker gets.
-pub(super) fn kept(
+/// The variables that an engine gets.
+pub(crate) fn kept(
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> impl Iterator<Item = (OsString, OsString)> {
     variables.filter(|(name, _)| is_kept(name))
