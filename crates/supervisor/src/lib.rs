@@ -26,6 +26,7 @@ mod model;
 mod preflight;
 mod report;
 mod run_loop;
+mod tool;
 mod worker;
 
 pub use answer::Answer;
@@ -37,3 +38,4 @@ pub use lease::Lease;
 pub use model::{Facts, HeaderFacts, Model, ModelSummary, Models, Need, Residence};
 pub use preflight::read_header;
 pub use report::{Metrics, ModelMetrics, Resident, ResidentState};
+pub use tool::{Input, Output, Serves, Tool};
