@@ -80,6 +80,8 @@ pub(crate) struct Catalog {
     pub(crate) folder: PathBuf,
     /// Models the user named.
     pub(crate) named: BTreeMap<String, Named>,
+    /// Contexts of models in the folder that have their own.
+    pub(crate) contexts: BTreeMap<String, u32>,
 }
 
 impl Catalog {
@@ -107,7 +109,7 @@ impl Catalog {
                 problems.push(hidden(&path, &name, &first.path));
                 continue;
             }
-            match found(&name, &path, None) {
+            match found(&name, &path, self.contexts.get(&name).copied()) {
                 Ok(found) => {
                     models.insert(name, found);
                 }
@@ -125,7 +127,7 @@ impl Catalog {
         check_name(name).ok()?;
         let files = self.folder_files(&mut Vec::new());
         let (name, path) = files.into_iter().find(|(file_name, _)| file_name == name)?;
-        found(&name, &path, None).ok()
+        found(&name, &path, self.contexts.get(&name).copied()).ok()
     }
 
     /// Adds a file under its own name, in front of every other model of that name.
@@ -327,7 +329,8 @@ mod tests {
                 let path = self.0.path().join(file);
                 ((*name).to_owned(), Named { path, context_tokens: Some(77) })
             });
-            Catalog { folder: self.0.path().join("models"), named: named.collect() }
+            let contexts = BTreeMap::from([("tiny".to_owned(), 55)]);
+            Catalog { folder: self.0.path().join("models"), named: named.collect(), contexts }
         }
 
         /// What was found as `name=path`, and the problems, with the folder's own path taken out.
