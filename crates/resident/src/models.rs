@@ -181,6 +181,12 @@ pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
     if is_name { Ok(()) } else { Err(NameError::Characters { name: name.to_owned() }) }
 }
 
+/// Whether `name` can follow the name of a pool of servers and a slash: as other models' names, and
+/// with slashes between its parts, which servers elsewhere use.
+pub(crate) fn is_name_elsewhere(name: &str) -> bool {
+    name.len() <= NAME_CHARACTERS_MAX && name.split('/').all(|part| check_name(part).is_ok())
+}
+
 /// The name most like `name`, if one is alike at all.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names
@@ -204,7 +210,10 @@ pub(crate) fn unknown<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> S
 /// When it means a file that is not there.
 pub(crate) fn file_of(model: &str) -> anyhow::Result<Option<PathBuf>> {
     let path = Path::new(model);
-    if !has_ending(path) && check_name(model).is_ok() {
+    // A name with slashes may be a model of servers elsewhere, unless such a file is there.
+    let is_name =
+        check_name(model).is_ok() || is_name_elsewhere(model) && !Path::new(model).is_file();
+    if !has_ending(path) && is_name {
         return Ok(None);
     }
     // Absolute, so that a hub that runs elsewhere means the same file.
@@ -375,6 +384,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_the_folder_may_have_its_own_context() {
+        let folder = Folder::with(&["models/tiny.gguf", "models/a.gguf"]);
+        let catalog = folder.catalog(&[]);
+        let contexts = |name: &str| catalog.find(name).unwrap().context_tokens;
+        assert_eq!((contexts("tiny"), contexts("a")), (Some(55), None));
+        let scanned: Vec<_> =
+            catalog.scan().models.iter().map(|found| found.context_tokens).collect();
+        assert_eq!(scanned, [None, Some(55)]);
+    }
+
+    #[test]
     fn a_new_file_shows_without_a_restart() {
         let folder = Folder::with(&["models/a.gguf"]);
         let catalog = folder.catalog(&[]);
@@ -450,6 +470,8 @@ mod tests {
     fn a_name_is_no_file_and_a_path_is_no_name() {
         assert_eq!(file_of("qwen3-8b").unwrap(), None);
         assert_eq!(file_of("qwen3:8b").unwrap(), None);
+        assert_eq!(file_of("lab/org/qwen3:8b").unwrap(), None, "a model of servers elsewhere");
+        assert!(file_of("../qwen3").is_err());
         let message = file_of("no/such.gguf").unwrap_err().to_string();
         assert!(message.starts_with("cannot read the model file no/such.gguf: "), "{message}");
         let folder = Folder::with(&["models/x.gguf"]);

@@ -52,7 +52,7 @@ impl Offer {
         let mut problems = scan.problems;
         let mut models = Vec::new();
         for found in scan.models {
-            if self.served.commands.contains_key(&found.name) {
+            if self.is_command(&found.name) {
                 problems.push(format!(
                     "{} is hidden, because the configuration starts a program for the model '{}'; \
                      rename one of them",
@@ -72,6 +72,12 @@ impl Offer {
         (models, problems)
     }
 
+    /// Whether a program is started for this name. A file that was named wins, since whoever starts
+    /// the hub names it last.
+    fn is_command(&self, name: &str) -> bool {
+        self.served.commands.contains_key(name) && !self.catalog.named.contains_key(name)
+    }
+
     fn of_file(&self, found: Found) -> Model {
         let treatment = self.treatment(&found.name);
         let groups = &self.served.groups;
@@ -89,7 +95,7 @@ impl Offer {
     }
 
     fn of_command(&self, name: &str) -> Option<Model> {
-        let command = self.served.commands.get(name)?;
+        let command = self.served.commands.get(name).filter(|_| self.is_command(name))?;
         let group = self.served.group_of_command(name, command, self.budget_bytes);
         Some(Model {
             name: name.to_owned(),
@@ -220,6 +226,18 @@ mod tests {
         for nobody in ["zzz", "lab/other", "lab", "open/", "/a", "open/../a"] {
             assert_eq!(offer.find(nobody), None, "{nobody}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_named_wins_over_a_program() {
+        let folder = folder();
+        let mut offer = offer(folder.path(), TEXT);
+        let file = folder.path().join("apple.gguf");
+        fs::write(&file, "x").unwrap();
+        offer.catalog.add_file(&file).unwrap();
+        assert_eq!(offer.find("apple").unwrap().engine.file().unwrap().path, file);
+        let (models, _) = offer.scan();
+        assert_eq!(models.iter().filter(|model| model.name == "apple").count(), 1);
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Pool {
     pub(crate) fn engine(&self, name: &str) -> Option<supervisor::Engine> {
         let theirs = match &self.served {
             Some(served) => served.get(name)?.clone(),
-            None => is_name(name).then(|| name.to_owned())?,
+            None => models::is_name_elsewhere(name).then(|| name.to_owned())?,
         };
         let mut upstream = self.upstream.clone();
         upstream.manner.model = Some(theirs);
@@ -89,7 +89,7 @@ fn served(raw: raw::ServedNames) -> Result<BTreeMap<String, String>, String> {
         }
         raw::ServedNames::Renamed(names) => names,
     };
-    if let Some(name) = served.keys().find(|name| !is_name(name)) {
+    if let Some(name) = served.keys().find(|name| !models::is_name_elsewhere(name)) {
         return Err(format!(
             "models: '{name}' cannot be a model's name: use 1 to {NAME_CHARACTERS_MAX} of A-Z a-z \
              0-9 . _ - : + @ /, a letter or digit first; rename it in a table: models = {{ \
@@ -97,12 +97,6 @@ fn served(raw: raw::ServedNames) -> Result<BTreeMap<String, String>, String> {
         ));
     }
     Ok(served)
-}
-
-/// Whether a name can follow `POOL/`: as other models' names, and with slashes between its parts.
-fn is_name(name: &str) -> bool {
-    name.len() <= NAME_CHARACTERS_MAX
-        && name.split('/').all(|part| models::check_name(part).is_ok())
 }
 
 /// `http://HOST:PORT` of what people copy from elsewhere.
