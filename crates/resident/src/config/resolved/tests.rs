@@ -25,7 +25,7 @@ fn machine() -> Machine {
             Some("/home/me/key") => Ok("of-the-file\n".into()),
             _ => Err("it cannot be read".into()),
         },
-        names_of: |_| vec!["tiny".into(), "qwen3-8b".into()],
+        names_of: |_| vec!["tiny".into(), "qwen3-8b".into(), "chat".into()],
     }
 }
 
@@ -188,5 +188,23 @@ fn a_reserve_leaves_the_rest_to_models() {
         ),
     ] {
         assert_eq!(refused(text), message);
+    }
+}
+
+#[test]
+fn what_the_readmes_show_is_accepted() {
+    for readme in
+        [include_str!("../../../../../README.md"), include_str!("../../../../../README.zh-CN.md")]
+    {
+        let blocks: Vec<&str> = readme
+            .split("```toml\n")
+            .skip(1)
+            .map(|rest| rest.split("```").next().unwrap())
+            .collect();
+        let [first, engines, residence] = blocks[..] else { panic!("{} blocks", blocks.len()) };
+        from_text(first);
+        let settings = from_text(&format!("{residence}{engines}"));
+        assert_eq!(settings.served.roles.models("deep"), ["lab/big", "chat", "apple"]);
+        assert_eq!(settings.served.notes, [] as [&str; 0]);
     }
 }
