@@ -32,6 +32,7 @@ mod process_tree;
 mod report;
 mod reservation;
 mod run_loop;
+mod tool;
 mod worker;
 
 pub use answer::Answer;
@@ -47,3 +48,4 @@ pub use preflight::read_header;
 pub use pressure::Pressure;
 pub use report::{Metrics, ModelMetrics, Resident, ResidentState};
 pub use reservation::Reservation;
+pub use tool::{Input, Output, Serves, Tool};

@@ -144,7 +144,7 @@ impl<'a> Life<'a> {
     async fn end(mut self, end: End) -> String {
         let ended = match end {
             End::Asked(why) => {
-                self.assignment.close(&why.to_string());
+                self.assignment.close(&why.to_string(), false);
                 let grace = self.grace(why);
                 self.program.stop(self.command.stop_signal, grace).await;
                 return why.to_string();
