@@ -8,6 +8,7 @@ use worker_protocol::Stats;
 
 use crate::{
     assignment::{Assignment, Opened},
+    bytes::readable,
     error::AcquireError,
     foreign::{process, upstream},
     lease::Grant,
@@ -41,17 +42,19 @@ impl RunLoop {
             Action::Start { worker, model } => self.start(worker, &model),
             Action::Stop { worker, why } => self.stop_worker(worker, why),
             Action::Grant { request, worker } => self.grant(request, worker),
+            // A worker has no cache that it could do without while it is in use.
+            Action::Trim { worker } => {
+                tracing::debug!(worker = worker.0, "the machine is short of memory");
+            }
             Action::Refuse { request, reason } => self.refuse(request, &reason),
         }
     }
 
     fn start(&mut self, worker: WorkerId, model: &Model) {
-        // The fleet starts a model only while someone waits for it.
-        let mut waiters = self.waiters.values();
-        let Some(waiter) = waiters.find(|waiter| waiter.launch.model == *model) else {
-            unreachable!("{model:?} is started although nobody waits for it");
+        // The fleet starts only what somebody wanted at some time.
+        let Some(launch) = self.launches.get(model).cloned() else {
+            unreachable!("{model:?} is started although nobody ever wanted it");
         };
-        let launch = waiter.launch.clone();
         let engine = launch.start.kind();
         tracing::info!(model = %model.name, engine, needed_bytes = launch.needed_bytes, "starting");
         let (frames, frames_waiting) = mpsc::channel(COMMANDS_WAITING_MAX);
@@ -178,6 +181,22 @@ fn acquire_error(name: String, reason: &Refusal) -> AcquireError {
             needed_bytes: *needed_bytes,
             budget_bytes: *budget_bytes,
         },
+        Refusal::Pins { needed_bytes, pinned_bytes, budget_bytes } => {
+            let message = format!(
+                "it needs {}, but pinned models hold {} of {}; unpin one of them",
+                readable(*needed_bytes),
+                readable(*pinned_bytes),
+                readable(*budget_bytes)
+            );
+            AcquireError::Overloaded { name, message }
+        }
+        Refusal::PinnedGroup { group, holder } => {
+            let message = format!(
+                "of group '{group}' one model is resident at a time, and '{holder}' is pinned; \
+                 unpin it"
+            );
+            AcquireError::Overloaded { name, message }
+        }
         Refusal::QueueFull { limit } => {
             AcquireError::Overloaded { name, message: format!("{limit} requests wait already") }
         }

@@ -297,6 +297,7 @@ mod tests {
             threads: None,
             context_tokens: None,
             place,
+            guard: Vec::new(),
             patience: Patience::default(),
         })
     }

@@ -4,11 +4,12 @@
 //! Not here: carrying actions out (`execute`), talking to a process (`worker`).
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
+    time::Duration,
 };
 
-use planner::fleet::{self, Event, Fleet, RequestId, When, WorkerId};
+use planner::fleet::{self, Event, Fleet, Policy, Priority, RequestId, Terms, When, WorkerId};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -79,6 +80,9 @@ pub(crate) struct RunLoop {
     pub(crate) inbox: mpsc::Sender<Message>,
     pub(crate) workers: BTreeMap<WorkerId, Running>,
     pub(crate) waiters: BTreeMap<RequestId, Waiter>,
+    /// How to start each model that was ever wanted: the fleet may bring one back for which nobody
+    /// waits. As many as the versions of the person's files.
+    pub(crate) launches: BTreeMap<fleet::Model, Launch>,
     /// Counters; what is true now is filled in when someone asks.
     pub(crate) metrics: Metrics,
     /// What the workers that are gone had counted, by name of the model.
@@ -96,12 +100,18 @@ pub(crate) struct Waiter {
 
 impl RunLoop {
     fn new(config: Config, inbox: mpsc::Sender<Message>) -> Self {
-        let fleet = Fleet::new(config.budget_bytes, config.idle_unload);
+        let policy = Policy {
+            budget_bytes: config.budget_bytes,
+            idle_unload: config.idle_unload,
+            exclusive: BTreeSet::new(),
+        };
+        let fleet = Fleet::new(policy);
         Self {
             config,
             inbox,
             workers: BTreeMap::new(),
             waiters: BTreeMap::new(),
+            launches: BTreeMap::new(),
             metrics: Metrics::default(),
             totals: BTreeMap::new(),
             fleet,
@@ -134,9 +144,17 @@ impl RunLoop {
             return;
         }
         let model = launch.model.clone();
-        let bytes = launch.needed_bytes;
+        let terms = Terms {
+            bytes: launch.needed_bytes,
+            group: None,
+            pinned: false,
+            idle_unload: None,
+            load_time: Duration::ZERO,
+        };
+        self.launches.insert(model.clone(), launch.clone());
         self.waiters.insert(request, Waiter { launch, reply });
-        self.tell(Event::Wanted { request, model, bytes });
+        let priority = Priority::Interactive;
+        self.tell(Event::Wanted { request, model, terms, priority, keep_alive: None });
     }
 
     fn request_ended(&mut self, request: RequestId) {
@@ -289,6 +307,7 @@ fn count(requests: usize) -> u32 {
 pub(crate) fn refusal_name(reason: &fleet::Refusal) -> &'static str {
     match reason {
         fleet::Refusal::TooLarge { .. } => "too_large",
+        fleet::Refusal::Pins { .. } | fleet::Refusal::PinnedGroup { .. } => "pinned",
         fleet::Refusal::QueueFull { .. } => "queue_full",
         fleet::Refusal::WaitedTooLong { .. } => "waited_too_long",
         fleet::Refusal::LoadFailed { .. } => "load_failed",
