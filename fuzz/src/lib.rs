@@ -3,7 +3,10 @@
 
 mod openai;
 
-pub use openai::{openai_chat, openai_completion, openai_embedding};
+pub use openai::{
+    openai_chat, openai_completion, openai_embedding, openai_image, openai_speech,
+    openai_transcription,
+};
 use planner::{footprint, gguf::Value, quality};
 use worker_protocol::{Command, Report, frame};
 

@@ -44,6 +44,21 @@ fn openai_embedding() {
     replay("openai_embedding", fuzz::openai_embedding);
 }
 
+#[test]
+fn openai_image() {
+    replay("openai_image", fuzz::openai_image);
+}
+
+#[test]
+fn openai_speech() {
+    replay("openai_speech", fuzz::openai_speech);
+}
+
+#[test]
+fn openai_transcription() {
+    replay("openai_transcription", fuzz::openai_transcription);
+}
+
 /// A target without a test would never be replayed.
 #[test]
 fn every_corpus_has_a_test() {
@@ -53,7 +68,19 @@ fn every_corpus_has_a_test() {
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    assert_eq!(names, ["frame", "gguf", "openai_chat", "openai_completion", "openai_embedding"]);
+    assert_eq!(
+        names,
+        [
+            "frame",
+            "gguf",
+            "openai_chat",
+            "openai_completion",
+            "openai_embedding",
+            "openai_image",
+            "openai_speech",
+            "openai_transcription",
+        ]
+    );
 }
 
 /// Else a target could refuse everything at its first check, and all else in it would never run.
@@ -66,4 +93,8 @@ fn the_valid_inputs_are_accepted() {
     dialect::openai::completion::decode(completion).expect("a completion");
     let embedding = include_bytes!("../corpus/openai_embedding/texts");
     dialect::openai::embedding::decode(embedding).expect("an embedding");
+    let speech = include_bytes!("../corpus/openai_speech/valid");
+    dialect::openai::speech::decode(speech).expect("a speech");
+    dialect::openai::image::decode(include_bytes!("../corpus/openai_image/valid"))
+        .expect("an image");
 }
