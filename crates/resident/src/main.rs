@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         Command::Stop(arguments) => stop::stop(arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Bench(bench) => bench::run(bench),
+        Command::Guard(guard) => return supervisor::guard::run(guard.arguments.clone()).into(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@
 //! hub answers. Not here: what the hub does (`gateway`, `supervisor`).
 
 use std::{
+    ffi::OsString,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -149,6 +150,7 @@ pub(crate) fn inspect<T>(
 fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
     supervisor::Config {
         worker,
+        guard: guard(),
         logs_dir: settings.logs_dir(),
         budget_bytes: settings.budget_bytes,
         idle_unload: settings.idle_unload.unwrap_or(Duration::MAX),
@@ -157,6 +159,12 @@ fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
         context_tokens: settings.context_tokens,
         patience: supervisor::Patience::default(),
     }
+}
+
+/// This program itself, as the guard of foreign ones. Without it they are refused with the reason.
+fn guard() -> Vec<OsString> {
+    let this = std::env::current_exe().map(PathBuf::into_os_string);
+    this.map_or_else(|_| Vec::new(), |this| vec![this, "guard".into()])
 }
 
 impl supervisor::Models for Catalog {

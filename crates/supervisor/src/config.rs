@@ -2,7 +2,7 @@
 //!
 //! Not here: reading it from a file or choosing defaults for a machine (`resident`).
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use crate::limits;
 
@@ -11,6 +11,9 @@ use crate::limits;
 pub struct Config {
     /// The worker's program, `resident-llama`.
     pub worker: PathBuf,
+    /// The program that runs [`crate::guard::run`], with its first arguments; without any, foreign
+    /// programs cannot be started.
+    pub guard: Vec<OsString>,
     /// Where each model's worker writes what it says on standard error; made when missing.
     pub logs_dir: PathBuf,
     /// Memory that all workers may take together.
@@ -44,6 +47,8 @@ pub struct Patience {
     pub shutdown: Duration,
     /// How long what was found for a model's name is believed without another look at its file.
     pub lookup: Duration,
+    /// Between two looks at the machine's own shortage of memory.
+    pub pressure_look: Duration,
 }
 
 impl Default for Patience {
@@ -55,6 +60,7 @@ impl Default for Patience {
             stop_grace: limits::STOP_GRACE_MAX,
             shutdown: limits::SHUTDOWN_WAIT_MAX,
             lookup: limits::LOOKUP_AGE_MAX,
+            pressure_look: limits::PRESSURE_LOOK_INTERVAL,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     link::Link,
     preflight::{Launch, Start},
     report::{ModelMetrics, ResidentState},
+    reservation,
     run_loop::{RunLoop, refusal_name},
     worker,
 };
@@ -50,7 +51,8 @@ impl RunLoop {
             unreachable!("{model:?} is started although nobody waits for it");
         };
         let launch = waiter.launch.clone();
-        tracing::info!(model = %model.name, needed_bytes = launch.needed_bytes, "starting a worker");
+        let engine = launch.start.kind();
+        tracing::info!(model = %model.name, engine, needed_bytes = launch.needed_bytes, "starting");
         let (frames, frames_waiting) = mpsc::channel(COMMANDS_WAITING_MAX);
         let (stop, stop_asked) = oneshot::channel();
         let (fraction, fraction_seen) = watch::channel(0.0);
@@ -66,6 +68,9 @@ impl RunLoop {
         match &launch.start {
             Start::Worker(start) => {
                 tokio::spawn(worker::run(assignment, start.clone(), frames_waiting, stop_asked));
+            }
+            Start::Reservation(hold) => {
+                tokio::spawn(reservation::hold(assignment, hold.clone(), stop_asked));
             }
             Start::Command(_) | Start::Upstream(_) => {
                 let reason = "this version cannot run foreign engines".to_owned();
@@ -83,13 +88,13 @@ impl RunLoop {
             stop: Some(stop),
             fraction: fraction_seen,
         };
+        self.metrics.workers_started += u64::from(running.launch.start.is_process());
         self.workers.insert(worker, running);
-        self.metrics.workers_started += 1;
     }
 
     fn stop_worker(&mut self, worker: WorkerId, why: StopReason) {
         let Some(running) = self.workers.get_mut(&worker) else { return };
-        tracing::info!(model = %running.launch.model.name, %why, "stopping a worker");
+        tracing::info!(model = %running.launch.model.name, %why, "stopping");
         running.stopping = Some(why);
         if let Some(stop) = running.stop.take() {
             // An error means that its task is ending already.
@@ -103,7 +108,7 @@ impl RunLoop {
         let running = self.workers.get(&worker);
         let grant = running.and_then(|running| {
             let opened = Arc::clone(running.opened.as_ref()?);
-            Some(Grant { link: Arc::clone(&running.link), opened })
+            Some(Grant { worker, link: Arc::clone(&running.link), opened })
         });
         let Some(grant) = grant else {
             unreachable!("{request:?} is granted {worker:?}, which is not loaded");

@@ -11,9 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use planner::fleet::RequestId;
+use planner::fleet::{self, RequestId};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -23,8 +23,9 @@ use crate::{
     lease::{Grant, Lease, Ticket},
     limits::{INBOX_MESSAGES_MAX, REQUESTS_MAX},
     model::{Model, ModelSummary, Models},
-    preflight::{Launch, Preflight},
+    preflight::{Launch, Preflight, Start},
     report::{Metrics, Resident},
+    reservation::Reservation,
     run_loop::{self, Message},
 };
 
@@ -95,13 +96,32 @@ impl Handle {
     /// See [`AcquireError`]; each is final for this request.
     pub async fn acquire(&self, model: &str) -> Result<Lease, AcquireError> {
         let launch = self.launch(model).await?;
-        let ticket = self.ticket(model)?;
+        self.wanted(launch, self.ticket(model)?).await
+    }
+
+    async fn wanted(&self, launch: Launch, ticket: Ticket) -> Result<Lease, AcquireError> {
         let (reply, granted) = oneshot::channel();
         let request = ticket.request();
         let wait = Wait { granted, ticket };
         let wanted = Message::Wanted { request, launch: Box::new(launch), reply };
         self.shared.inbox.send(wanted).await.map_err(|_| AcquireError::ShuttingDown)?;
         wait.lease().await
+    }
+
+    /// Waits until so many bytes are free for something that the hub does not run itself, such as
+    /// a one-shot tool, and books them until the reservation is dropped. Idle models leave for it
+    /// if they must. Dropping the future abandons the wait. `name` is what people see.
+    ///
+    /// # Errors
+    /// See [`AcquireError`]; each is final for this request.
+    pub async fn reserve(&self, name: &str, bytes: u64) -> Result<Reservation, AcquireError> {
+        let ticket = self.ticket(name)?;
+        let (hold, revoked) = watch::channel(None);
+        // Two reservations of one name have nothing in common.
+        let model = fleet::Model { name: name.into(), version: ticket.request().0 };
+        let launch = Launch { model, start: Start::Reservation(hold), needed_bytes: bytes };
+        let lease = self.wanted(launch, ticket).await?;
+        Ok(Reservation::new(lease, revoked, self.shared.inbox.clone()))
     }
 
     /// The models that hold memory, ordered by name. Empty once the hub is down.

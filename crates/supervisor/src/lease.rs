@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use planner::fleet::RequestId;
+use planner::fleet::{RequestId, WorkerId};
 use tokio::sync::mpsc;
 use worker_protocol::{Command, Embed, Failure, FailureKind, Generate, Loaded};
 
@@ -26,6 +26,7 @@ struct Held {
 /// What the run loop gives to a request that may go on.
 #[derive(Debug, Clone)]
 pub(crate) struct Grant {
+    pub(crate) worker: WorkerId,
     pub(crate) link: Arc<Link>,
     pub(crate) opened: Arc<Opened>,
 }
@@ -65,6 +66,10 @@ impl Lease {
     #[must_use]
     pub fn embed(&self, embed: Embed) -> Answer {
         Answer::begin(self.clone(), |request| Command::Embed { request, embed })
+    }
+
+    pub(crate) fn worker(&self) -> WorkerId {
+        self.held.grant.worker
     }
 
     pub(crate) fn link(&self) -> &Link {

@@ -80,3 +80,30 @@ pub const LOG_LINES_WAITING_MAX: usize = 1_024;
 
 /// Last lines of standard error that are kept in memory, for the message when the worker dies.
 pub const LOG_LINES_KEPT: usize = 40;
+
+/// Between two looks at a guarded program where a wait cannot be interrupted. It delays only the
+/// news of an end.
+#[cfg(not(unix))]
+pub(crate) const GUARD_LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Between two looks at the machine's own shortage of memory: as often as Linux's averages change.
+pub const PRESSURE_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Share of the last ten seconds, in percent, in which some task waited for memory, from which that
+/// is pressure. Reading a model's file makes its own loader wait a little; a machine in which one
+/// task waits a tenth of the time is felt to be slow.
+pub const PRESSURE_SOME_PERCENT: f32 = 10.0;
+
+/// The same for all tasks at once, which means that the machine does nothing but wait: swapping has
+/// begun.
+pub const PRESSURE_FULL_PERCENT: f32 = 10.0;
+
+/// Share of a container's or unit's limit in use from which that is pressure. The kernel ends
+/// processes at the limit, and a model's next allocation may be some percent of it.
+pub const PRESSURE_HELD_SOME_SHARE: f32 = 0.92;
+
+/// The same from which idle models must go: what is left is less than one long prompt may take.
+pub const PRESSURE_HELD_FULL_SHARE: f32 = 0.97;
+
+/// Readings in a row that must be better before a level is: as long as the averages look back.
+pub const PRESSURE_CALM_READINGS: u32 = 5;

@@ -18,6 +18,7 @@ use crate::{
     error::AcquireError,
     limits::CONTEXT_TOKENS_DEFAULT,
     model::{Facts, HeaderFacts, Model, ModelSummary, Need},
+    reservation::Hold,
 };
 
 mod header;
@@ -53,6 +54,8 @@ pub(crate) enum Start {
     Command(Arc<ManagedCommand>),
     /// Nothing: the servers run already.
     Upstream(Arc<Upstream>),
+    /// Nothing: memory is kept free for a tool.
+    Reservation(Hold),
 }
 
 /// What our worker is told to load.
@@ -69,7 +72,7 @@ impl Start {
     pub(crate) fn path(&self) -> Option<&PathBuf> {
         match self {
             Self::Worker(worker) => Some(&worker.path),
-            Self::Command(_) | Self::Upstream(_) => None,
+            Self::Command(_) | Self::Upstream(_) | Self::Reservation(_) => None,
         }
     }
 
@@ -79,6 +82,7 @@ impl Start {
             Self::Worker(worker) => Some(worker.context_tokens),
             Self::Command(command) => command.manner.context_tokens,
             Self::Upstream(upstream) => upstream.manner.context_tokens,
+            Self::Reservation(_) => None,
         }
     }
 
@@ -88,6 +92,15 @@ impl Start {
             Self::Worker(_) => "worker",
             Self::Command(_) => "command",
             Self::Upstream(_) => "upstream",
+            Self::Reservation(_) => "tool",
+        }
+    }
+
+    /// Whether it has a process that the hub starts and that can crash.
+    pub(crate) fn is_process(&self) -> bool {
+        match self {
+            Self::Worker(_) | Self::Command(_) => true,
+            Self::Upstream(_) | Self::Reservation(_) => false,
         }
     }
 }

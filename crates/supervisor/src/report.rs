@@ -4,12 +4,14 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use worker_protocol::Stats;
 
+use crate::pressure::Pressure;
+
 /// A model that holds memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resident {
     /// The model's name.
     pub name: String,
-    /// What runs it: `worker`, `command` or `upstream`.
+    /// What runs it: `worker`, `command`, `upstream` or `tool`.
     pub engine: &'static str,
     /// Its file, where the hub knows one.
     pub path: Option<PathBuf>,
@@ -70,6 +72,8 @@ pub struct Metrics {
     pub booked_bytes: u64,
     /// Bytes they may hold.
     pub budget_bytes: u64,
+    /// How short of memory the machine itself is.
+    pub pressure: Pressure,
     /// What each model did since the start of the hub, ordered by name.
     pub models: Vec<ModelMetrics>,
 }

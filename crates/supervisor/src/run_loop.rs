@@ -21,6 +21,7 @@ use crate::{
     execute::Running,
     lease::Grant,
     preflight::Launch,
+    pressure::{self, Pressure},
     report::{Metrics, ModelMetrics, Resident},
 };
 
@@ -36,6 +37,8 @@ pub(crate) enum Message {
     Metrics { reply: oneshot::Sender<Metrics> },
     /// Everything is to be stopped; answered when it is.
     Shutdown { reply: oneshot::Sender<()> },
+    /// The machine itself is more or less short of memory than before.
+    Pressure { level: Pressure },
     /// A worker has something to say.
     Worker { worker: WorkerId, report: Report },
 }
@@ -50,6 +53,7 @@ pub(crate) async fn run(
     mut messages: mpsc::Receiver<Message>,
     mut requests_ended: mpsc::Receiver<RequestId>,
 ) {
+    tokio::spawn(pressure::watch(config.patience.pressure_look, inbox.clone()));
     let mut state = RunLoop::new(config, inbox);
     while !state.is_done() {
         let deadline = state.deadline();
@@ -117,6 +121,7 @@ impl RunLoop {
                 self.shutdown_asked_by.push(reply);
                 self.tell(Event::ShutdownAsked);
             }
+            Message::Pressure { level } => self.pressed(level),
             Message::Worker { worker, report } => self.reported(worker, report),
         }
     }
@@ -154,6 +159,11 @@ impl RunLoop {
         Ok(())
     }
 
+    fn pressed(&mut self, level: Pressure) {
+        tracing::info!(%level, "the machine's own shortage of memory changed");
+        self.metrics.pressure = level;
+    }
+
     fn reported(&mut self, id: WorkerId, report: Report) {
         let Entry::Occupied(mut entry) = self.workers.entry(id) else { return };
         let running = entry.get_mut();
@@ -182,10 +192,10 @@ impl RunLoop {
 
     fn count_exit(&mut self, running: &Running, reason: &str) {
         let name = &*running.launch.model.name;
-        if running.stopping.is_some() {
-            tracing::info!(model = name, "worker stopped");
+        if running.stopping.is_some() || !running.launch.start.is_process() {
+            tracing::info!(model = name, reason, "gone");
         } else {
-            tracing::warn!(model = name, reason, "worker ended unasked");
+            tracing::warn!(model = name, reason, "ended unasked");
             self.metrics.workers_crashed += 1;
             if running.opened.is_none() {
                 self.metrics.loads_failed += 1;

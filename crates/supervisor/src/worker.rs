@@ -183,7 +183,7 @@ impl<'a> Life<'a> {
             return Err(out_of_turn("Loaded"));
         }
         self.stage = Stage::Serving;
-        let measured_bytes = measure(self.child.id()).await;
+        let measured_bytes = memory::tree_bytes(self.child.id()).await;
         let context_tokens = Some(loaded.context_tokens);
         let opened = Opened { context_tokens, loaded: Some(Box::new(loaded)) };
         self.assignment.report(Report::Ready { opened, measured_bytes }).await;
@@ -217,7 +217,7 @@ impl<'a> Life<'a> {
         let used = requests != self.requests_measured || link.is_busy();
         if self.stage == Stage::Serving && used {
             self.requests_measured = requests;
-            if let Some(bytes) = measure(self.child.id()).await {
+            if let Some(bytes) = memory::tree_bytes(self.child.id()).await {
                 self.assignment.report(Report::Measured { bytes }).await;
             }
         }
@@ -316,10 +316,4 @@ async fn overdue(stage: Stage) {
         Stage::Starting { until } | Stage::Loading { until } => sleep_until(until).await,
         Stage::Serving => std::future::pending().await,
     }
-}
-
-/// The kernel walks the page table for this, so it is not done on the runtime's own threads.
-async fn measure(pid: Option<u32>) -> Option<u64> {
-    let pid = pid?;
-    tokio::task::spawn_blocking(move || memory::process_bytes(pid)).await.ok()?
 }

@@ -82,6 +82,7 @@ pub(crate) fn hub(folder: &Path) -> Handle {
     gguf::write(&folder.join("m.gguf"), 50_000_000);
     let config = supervisor::Config {
         worker: env!("CARGO_BIN_EXE_gateway-fixture-worker").into(),
+        guard: Vec::new(),
         logs_dir: folder.join("logs"),
         budget_bytes: 1 << 40,
         idle_unload: Duration::MAX,

@@ -2,7 +2,7 @@
 //! pages by their share.
 
 /// Bytes that the process holds now; `None` if it is gone or may not be looked at.
-pub(crate) fn process_bytes(pid: u32) -> Option<u64> {
+pub(super) fn process_bytes(pid: u32) -> Option<u64> {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     proportional_bytes(&rollup)
 }

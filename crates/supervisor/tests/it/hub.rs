@@ -108,6 +108,7 @@ impl Hub {
         link(Path::new(env!("CARGO_BIN_EXE_fixture-worker")), &worker);
         let config = Config {
             worker,
+            guard: vec![env!("CARGO_BIN_EXE_fixture-guard").into()],
             logs_dir: folder.path().join("logs"),
             budget_bytes: setup.budget_bytes,
             idle_unload: setup.idle_unload,

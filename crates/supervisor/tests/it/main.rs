@@ -2,7 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod gguf;
+#[cfg(target_os = "linux")]
+mod guard;
 mod hub;
 mod misbehaviour;
+mod reservations;
 mod residence;
 mod streams;
