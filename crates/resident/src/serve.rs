@@ -88,6 +88,7 @@ impl Hub {
             hosts: settings.hosts.clone(),
             origins: settings.origins.clone(),
             control_token: token.clone(),
+            tools: Vec::new(),
         };
         let server = gateway::bind(gateway, supervisor.clone()).await.map_err(refused)?;
         Ok(Self { supervisor, task, server, token })

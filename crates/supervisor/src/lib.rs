@@ -31,6 +31,7 @@ mod process_tree;
 mod report;
 mod reservation;
 mod run_loop;
+pub mod tool;
 mod worker;
 
 pub use answer::Answer;

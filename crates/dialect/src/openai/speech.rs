@@ -80,6 +80,29 @@ fn refuse_events(fields: &mut Object<'_>) -> Result<(), Error> {
     }
 }
 
+/// What kind of sound the answer is, of a speaker that gives this kind, or any when it was told which.
+///
+/// # Errors
+/// The form that was asked for cannot be had.
+pub fn content_type(
+    asked: Option<Format>,
+    gives: &str,
+    follows_format: bool,
+) -> Result<String, Error> {
+    match asked {
+        Some(format) if follows_format => Ok(format.content_type().to_owned()),
+        Some(format) if Format::of(gives) != Some(format) => {
+            let path = Path::Key(&Path::Root, "response_format");
+            let given = Format::of(gives).map_or(gives, |format| format.name());
+            Err(path.unsupported(format_args!(
+                "is {:?}, but this speaker gives {given}; ask for that, or leave it out",
+                format.name()
+            )))
+        }
+        Some(_) | None => Ok(gives.to_owned()),
+    }
+}
+
 impl Format {
     /// Every form that OpenAI names.
     pub const ALL: [Self; 6] = [Self::Mp3, Self::Opus, Self::Aac, Self::Flac, Self::Wav, Self::Pcm];
@@ -137,5 +160,18 @@ mod tests {
         }
         assert_eq!(Format::of("audio/x-wav; rate=22050"), Some(Format::Wav));
         assert_eq!(Format::of("text/plain"), None);
+    }
+
+    #[test]
+    fn another_form_than_the_speakers_is_had_only_when_it_was_told() {
+        let seen = |asked, follows_format| content_type(asked, "audio/x-wav", follows_format);
+        assert_eq!(seen(None, false).unwrap(), "audio/x-wav");
+        assert_eq!(seen(Some(Format::Wav), false).unwrap(), "audio/x-wav");
+        assert_eq!(seen(Some(Format::Mp3), true).unwrap(), "audio/mpeg");
+        let error = seen(Some(Format::Mp3), false).unwrap_err();
+        assert!(
+            error.message.contains("\"mp3\"") && error.message.contains("gives wav"),
+            "{error}"
+        );
     }
 }

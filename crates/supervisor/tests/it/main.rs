@@ -9,3 +9,5 @@ mod misbehaviour;
 mod reservations;
 mod residence;
 mod streams;
+#[cfg(unix)]
+mod tools;
