@@ -2,12 +2,14 @@
 //! called by the fuzzer with bytes it makes up and by `tests/replay.rs` with those it kept.
 
 mod openai;
+mod upstream;
 
 pub use openai::{
     openai_chat, openai_completion, openai_embedding, openai_image, openai_speech,
     openai_transcription,
 };
 use planner::{footprint, gguf::Value, quality};
+pub use upstream::upstream;
 use worker_protocol::{Command, Report, frame};
 
 /// A kept array element takes this many times its one byte in the file, with room for its list; no

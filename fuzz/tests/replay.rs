@@ -59,6 +59,11 @@ fn openai_transcription() {
     replay("openai_transcription", fuzz::openai_transcription);
 }
 
+#[test]
+fn upstream() {
+    replay("upstream", fuzz::upstream);
+}
+
 /// A target without a test would never be replayed.
 #[test]
 fn every_corpus_has_a_test() {
@@ -79,6 +84,7 @@ fn every_corpus_has_a_test() {
             "openai_image",
             "openai_speech",
             "openai_transcription",
+            "upstream",
         ]
     );
 }
@@ -97,4 +103,6 @@ fn the_valid_inputs_are_accepted() {
     dialect::openai::speech::decode(speech).expect("a speech");
     dialect::openai::image::decode(include_bytes!("../corpus/openai_image/valid"))
         .expect("an image");
+    let vectors = include_bytes!("../corpus/upstream/embeddings");
+    dialect::openai::upstream::vectors(vectors, 2).expect("vectors");
 }

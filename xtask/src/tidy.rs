@@ -47,7 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("library", &["planner"]),
     ("llama-worker", &["engine", "planner", "worker-protocol"]),
     ("resident", &["gateway", "knowledge", "library", "planner", "supervisor", "worker-protocol"]),
-    ("supervisor", &["planner", "worker-protocol"]),
+    ("supervisor", &["dialect", "planner", "worker-protocol"]),
     ("xtask", &["planner"]),
 ];
 

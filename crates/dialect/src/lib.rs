@@ -7,7 +7,10 @@
 //! Everything here is pure: no input or output, no clock, no randomness. Whatever an answer needs
 //! of those (its id, the time of day) is handed in.
 //!
-//! Not here: HTTP, framing of a stream on the wire (`data: …`), and authentication (`gateway`).
+//! OpenAI's also has the way back, for engines that speak it: canonical request to body, bytes of the
+//! answer to canonical events.
+//!
+//! Not here: HTTP, framing of an outgoing stream (`data: …`), and authentication (`gateway`).
 
 mod error;
 pub mod limits;

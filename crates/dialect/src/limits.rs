@@ -86,3 +86,14 @@ pub const IMAGES_MAX: u32 = 10;
 
 /// Pixels of a side of a picture. Larger ones take more memory than their models.
 pub const IMAGE_SIDE_PIXELS_MAX: u32 = 4096;
+
+/// Characters of what a server says about a failure that are shown. Enough for its sentence; a page
+/// of HTML from some proxy is cut.
+pub const UPSTREAM_MESSAGE_CHARS_MAX: usize = 500;
+
+/// Bytes of one event in a server's stream. A chunk is a few hundred, with logprobs some thousands;
+/// a tool call that writes a whole file in one piece may be a megabyte.
+pub const UPSTREAM_EVENT_BYTES_MAX: usize = 4 << 20;
+
+/// Tool calls in one answer of a server. As many as tools may be offered, and each is remembered.
+pub const UPSTREAM_TOOL_CALLS_MAX: usize = 128;

@@ -1,5 +1,5 @@
 //! OpenAI's dialect: chat, completions, embeddings, speech, transcriptions, pictures and the list of
-//! models.
+//! models, and in `upstream` the same as the client of another server.
 //!
 //! What llama.cpp, vLLM and OpenRouter clients add to it (`top_k`, `min_p`, `reasoning`, …) is
 //! understood too. Not here: the Responses, Ollama and Anthropic dialects.
@@ -14,3 +14,4 @@ mod request;
 mod sampling;
 pub mod speech;
 pub mod transcription;
+pub mod upstream;

@@ -6,7 +6,7 @@
 use dialect::{
     Error,
     limits::{JSON_DEPTH_MAX, MESSAGES_MAX, STOP_BYTES_MAX},
-    openai::{chat, completion, embedding, image, speech},
+    openai::{chat, completion, embedding, image, speech, upstream},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -134,7 +134,61 @@ fn decode_all(body: &[u8]) -> Vec<Error> {
     outcomes.into_iter().filter_map(Result::err).collect()
 }
 
+/// JSON that looks like a chunk of a server's stream here and there.
+fn almost_a_chunk() -> impl Strategy<Value = Value> {
+    let word = prop::sample::select(vec!["stop", "length", "f", "{}", "", "invalid_request_error"]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<i64>().prop_map(Value::from),
+        (0..3_u64).prop_map(Value::from),
+        word.prop_map(Value::from),
+    ];
+    let key = prop::sample::select(vec![
+        "choices",
+        "index",
+        "delta",
+        "content",
+        "reasoning",
+        "tool_calls",
+        "function",
+        "name",
+        "arguments",
+        "finish_reason",
+        "logprobs",
+        "top_logprobs",
+        "tokens",
+        "usage",
+        "prompt_tokens",
+        "error",
+        "code",
+    ]);
+    leaf.prop_recursive(6, 48, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map(key.clone().prop_map(str::to_owned), inner, 1..5)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
 proptest! {
+    #[test]
+    fn whatever_a_server_streams_has_one_end(
+        chunks in prop::collection::vec(almost_a_chunk(), 0..6),
+        delta in almost_a_chunk(),
+    ) {
+        let mut decoder = upstream::Decoder::new(true);
+        let likely = json!({ "choices": [{ "delta": delta, "logprobs": delta }], "usage": delta });
+        let mut events = Vec::new();
+        for chunk in [likely].iter().chain(&chunks) {
+            events.extend(decoder.data(&chunk.to_string()).unwrap_or_default());
+        }
+        events.extend(decoder.end());
+        let ends: Vec<bool> = events.iter().map(worker_protocol::Event::is_last).collect();
+        prop_assert_eq!(ends.iter().filter(|is_last| **is_last).count(), 1);
+        prop_assert_eq!(ends.last(), Some(&true));
+    }
+
     #[test]
     fn any_bytes_are_a_request_or_a_refusal(body: Vec<u8>) {
         decode_all(&body);

@@ -49,6 +49,8 @@ pub struct Patience {
     pub lookup: Duration,
     /// Between two looks at the machine's own shortage of memory.
     pub pressure_look: Duration,
+    /// Between two measurements of an engine's memory while it is in use.
+    pub measure: Duration,
 }
 
 impl Default for Patience {
@@ -60,6 +62,7 @@ impl Default for Patience {
             stop_grace: limits::STOP_GRACE_MAX,
             shutdown: limits::SHUTDOWN_WAIT_MAX,
             lookup: limits::LOOKUP_AGE_MAX,
+            measure: limits::MEASURE_INTERVAL,
             pressure_look: limits::PRESSURE_LOOK_INTERVAL,
         }
     }

@@ -9,6 +9,7 @@ use worker_protocol::Stats;
 use crate::{
     assignment::{Assignment, Opened},
     error::AcquireError,
+    foreign::{process, upstream},
     lease::Grant,
     limits::COMMANDS_WAITING_MAX,
     link::Link,
@@ -72,9 +73,13 @@ impl RunLoop {
             Start::Reservation(hold) => {
                 tokio::spawn(reservation::hold(assignment, hold.clone(), stop_asked));
             }
-            Start::Command(_) | Start::Upstream(_) => {
-                let reason = "this version cannot run foreign engines".to_owned();
-                tokio::spawn(async move { assignment.exited(reason).await });
+            Start::Command(command) => {
+                let command = Arc::clone(command);
+                tokio::spawn(process::run(assignment, command, frames_waiting, stop_asked));
+            }
+            Start::Upstream(pool) => {
+                let pool = Arc::clone(pool);
+                tokio::spawn(upstream::run(assignment, pool, frames_waiting, stop_asked));
             }
         }
         let running = Running {

@@ -37,6 +37,44 @@ pub const EVENTS_WAITING_MAX: usize = EVENT_CREDIT as usize + 2;
 /// Bytes read from a worker's pipe at once; the size of a pipe on Linux.
 pub const READ_BYTES: usize = 64 << 10;
 
+/// To connect to a server. One on this machine answers at once, one in the house within
+/// milliseconds; a machine that is asleep or unplugged does not answer at all.
+pub const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Silence of a server in the middle of a request after which it counts as broken: nothing is said
+/// while a long prompt is computed, or while the server first loads the model.
+pub const SILENCE_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// For the body of a refusal to come, which is a few hundred bytes.
+pub const REFUSAL_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Bytes of a refusal's body that are read; what is shown of it is far less.
+pub const REFUSAL_BYTES_MAX: usize = 64 << 10;
+
+/// For a server to show that it is ready or well. A completion may stand behind the load of the
+/// model; whoever waits for that asks again.
+pub const PROBE_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Between two looks at the servers of a pool. A server that comes back gets requests this late,
+/// and each look costs it one small request.
+pub const HEALTH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Bytes of what a server says about itself; a list of some thousand models is a few hundred
+/// thousand.
+pub const PROBE_BYTES_MAX: usize = 4 << 20;
+
+/// Requests that are under way at one foreign engine; more wait in the hub. Each takes a socket,
+/// and many systems allow a program only 256.
+pub const EXCHANGES_MAX: usize = 64;
+
+/// Texts in one request for embeddings to a server; more are asked for in several. It bounds how
+/// much is computed for a client that has left, and the size of one answer.
+pub const EMBED_INPUTS_MAX: usize = 64;
+
+/// Bytes of one answer with embeddings: [`EMBED_INPUTS_MAX`] vectors of 65,536 numbers, more than
+/// any model has, take 15 bytes for each number.
+pub const EMBED_BYTES_MAX: usize = 64 << 20;
+
 /// From the start of a worker to its first word. A virus scanner may hold up a new program for many
 /// seconds, nothing honest holds it up for longer than this.
 pub const HELLO_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -68,9 +106,13 @@ pub const LOOKUP_AGE_MAX: Duration = Duration::from_secs(1);
 /// large process takes a tenth of a second.
 pub const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Between two looks at a tool that runs: at the memory it holds, and at what it writes into its
-/// folder. A disk takes a few hundred megabytes in that time.
+/// Between two looks at what a tool writes into its folder. A disk takes a few hundred megabytes in
+/// that time.
 pub const TOOL_LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Between two measurements of a tool's memory. It grows faster than a worker's, and for a large one
+/// a measurement takes a tenth of a second.
+pub const TOOL_MEASURE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Bytes of one model's log; at this size it becomes the old log, and the old one is deleted.
 pub const LOG_BYTES_MAX: u64 = 4 << 20;
@@ -85,9 +127,9 @@ pub const LOG_LINES_WAITING_MAX: usize = 1_024;
 /// Last lines of standard error that are kept in memory, for the message when the worker dies.
 pub const LOG_LINES_KEPT: usize = 40;
 
+#[cfg(not(unix))]
 /// Between two looks at a guarded program where a wait cannot be interrupted. It delays only the
 /// news of an end.
-#[cfg(not(unix))]
 pub(crate) const GUARD_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Between two looks at the machine's own shortage of memory: as often as Linux's averages change.
@@ -111,3 +153,10 @@ pub const PRESSURE_HELD_FULL_SHARE: f32 = 0.97;
 
 /// Readings in a row that must be better before a level is: as long as the averages look back.
 pub const PRESSURE_CALM_READINGS: u32 = 5;
+
+/// Between two looks whether an engine that was started is ready. It is what a load may seem longer
+/// than it is.
+pub const READY_LOOK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Between two looks at the counters of a foreign engine: as often as our worker sends its own.
+pub const FOREIGN_STATS_INTERVAL: Duration = Duration::from_secs(1);

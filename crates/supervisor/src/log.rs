@@ -10,10 +10,9 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::ChildStderr,
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
     sync::mpsc,
-    task::JoinHandle,
+    task::JoinSet,
     time::timeout,
 };
 
@@ -29,27 +28,34 @@ pub(crate) fn path(logs_dir: &Path, model: &str) -> PathBuf {
     logs_dir.join(format!("{}.log", name.trim_start_matches('.')))
 }
 
-/// Follows one worker's standard error.
+/// A pipe that an engine writes lines to.
+pub(crate) type Pipe = Box<dyn AsyncRead + Send + Unpin>;
+
+/// Follows what one engine says. Dropping it stops that.
 pub(crate) struct Log {
     path: PathBuf,
     last_lines: Arc<Mutex<VecDeque<String>>>,
-    reading: JoinHandle<()>,
+    reading: JoinSet<()>,
 }
 
 impl Log {
-    pub(crate) fn follow(stderr: Option<ChildStderr>, path: PathBuf) -> Self {
+    pub(crate) fn follow(pipes: impl IntoIterator<Item = Pipe>, path: PathBuf) -> Self {
         let last_lines = Arc::new(Mutex::new(VecDeque::new()));
         let (lines, lines_waiting) = mpsc::channel(LOG_LINES_WAITING_MAX);
         let sink = Sink { path: path.clone(), open: None };
         tokio::task::spawn_blocking(move || sink.write_all(lines_waiting));
-        let reading = tokio::spawn(read(stderr, Arc::clone(&last_lines), lines));
+        let mut reading = JoinSet::new();
+        for pipe in pipes {
+            reading.spawn(read(pipe, Arc::clone(&last_lines), lines.clone()));
+        }
         Self { path, last_lines, reading }
     }
 
     /// The last line and where the others are, once everything was read.
     pub(crate) async fn last_words(&mut self) -> String {
         // Whoever inherited the pipe may keep it open; then what came so far has to do.
-        timeout(DRAIN_WAIT_MAX, &mut self.reading).await.ok();
+        let read_all = async { while self.reading.join_next().await.is_some() {} };
+        timeout(DRAIN_WAIT_MAX, read_all).await.ok();
         let last_lines = self.last_lines.lock().unwrap_or_else(PoisonError::into_inner);
         match last_lines.iter().rev().find(|line| !line.trim().is_empty()) {
             Some(line) => format!("its last words: {line} (more in {})", self.path.display()),
@@ -58,21 +64,10 @@ impl Log {
     }
 }
 
-impl Drop for Log {
-    fn drop(&mut self) {
-        self.reading.abort();
-    }
-}
-
-async fn read(
-    stderr: Option<ChildStderr>,
-    last_lines: Arc<Mutex<VecDeque<String>>>,
-    lines: mpsc::Sender<Line>,
-) {
-    let Some(stderr) = stderr else { return };
-    let mut stderr = BufReader::new(stderr);
+async fn read(pipe: Pipe, last_lines: Arc<Mutex<VecDeque<String>>>, lines: mpsc::Sender<Line>) {
+    let mut pipe = BufReader::new(pipe);
     let mut lost = 0;
-    while let Some(text) = next_line(&mut stderr).await {
+    while let Some(text) = next_line(&mut pipe).await {
         {
             let mut kept = last_lines.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() == LOG_LINES_KEPT {
@@ -94,11 +89,11 @@ struct Line {
 }
 
 /// The next line without its end, cut to the limit; `None` at the end of the pipe.
-async fn next_line(stderr: &mut BufReader<ChildStderr>) -> Option<String> {
+async fn next_line(pipe: &mut BufReader<Pipe>) -> Option<String> {
     let mut line = Vec::new();
     let mut some = false;
     loop {
-        let chunk = stderr.fill_buf().await.ok()?;
+        let chunk = pipe.fill_buf().await.ok()?;
         if chunk.is_empty() {
             return some.then(|| readable(&line));
         }
@@ -108,7 +103,7 @@ async fn next_line(stderr: &mut BufReader<ChildStderr>) -> Option<String> {
         let room = LOG_LINE_BYTES_MAX.saturating_sub(line.len());
         line.extend_from_slice(&text[..text.len().min(room)]);
         let used = end.map_or(chunk.len(), |end| end + 1);
-        stderr.consume(used);
+        pipe.consume(used);
         if end.is_some() {
             return Some(readable(&line));
         }

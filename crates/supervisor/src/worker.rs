@@ -23,7 +23,7 @@ use worker_protocol::{self as protocol, Command, Load, Loaded, frame};
 use self::reader::Reader;
 use crate::{
     assignment::{Assignment, Opened, Report},
-    limits::{DRAIN_WAIT_MAX, MEASURE_INTERVAL},
+    limits::DRAIN_WAIT_MAX,
     link::Delivery,
     log::{self, Log},
     memory,
@@ -89,14 +89,14 @@ impl<'a> Life<'a> {
     ) -> Self {
         let patience = assignment.config.patience;
         let log_path = log::path(&assignment.config.logs_dir, &assignment.launch.model.name);
-        let mut measure = interval(MEASURE_INTERVAL);
+        let mut measure = interval(patience.measure);
         measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             assignment,
             start,
             reader: Reader::new(child.stdout.take()),
             writer: Box::pin(writer::write(child.stdin.take(), frames, patience.write)),
-            log: Log::follow(child.stderr.take(), log_path),
+            log: Log::follow(child.stderr.take().map(|pipe| Box::new(pipe) as log::Pipe), log_path),
             child,
             stage: Stage::Starting { until: Instant::now() + patience.hello },
             measure,

@@ -22,8 +22,8 @@ use crate::{
     AcquireError,
     guarded::{Guarded, Order},
     handle::Handle,
-    limits::{DRAIN_WAIT_MAX, READ_BYTES, TOOL_LOOK_INTERVAL},
-    log::{self, Log},
+    limits::{DRAIN_WAIT_MAX, READ_BYTES, TOOL_LOOK_INTERVAL, TOOL_MEASURE_INTERVAL},
+    log::{self, Log, Pipe},
     memory::tree_bytes,
     reservation::Reservation,
 };
@@ -122,8 +122,17 @@ impl Job {
         };
         let mut guarded =
             Guarded::start(hub.guard(), &order).map_err(|message| tool.failed(message))?;
-        let mut log = Log::follow(guarded.take_stderr(), log::path(hub.logs_dir(), &tool.name));
-        let mut stdout = Stdout::new(guarded.take_stdout(), tool);
+        let printed = guarded.take_stdout();
+        // What is not the output is chatter.
+        let (kept, chatter) = match tool.output {
+            Output::Stdout => (printed, None),
+            Output::File { .. } => (None, printed),
+        };
+        let mut stdout = Stdout::new(kept, tool.output_bytes_max);
+        let chatter = chatter.map(|pipe| Box::new(pipe) as Pipe);
+        let complaints = guarded.take_stderr().map(|pipe| Box::new(pipe) as Pipe);
+        let log_path = log::path(hub.logs_dir(), &tool.name);
+        let mut log = Log::follow(chatter.into_iter().chain(complaints), log_path);
         let watch = self.watch(&mut guarded, &mut stdout, &mut memory, gone);
         let end = timeout(tool.time_max, watch).await;
         // The memory is given back only when nothing is left that uses it.
@@ -157,22 +166,19 @@ impl Job {
         mut gone: oneshot::Receiver<()>,
     ) -> End {
         let pid = guarded.pid();
-        let mut look = interval(TOOL_LOOK_INTERVAL);
+        let [mut look, mut measure] = [TOOL_LOOK_INTERVAL, TOOL_MEASURE_INTERVAL].map(interval);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 ended = guarded.wait() => return End::Exited(ended),
                 () = stdout.read() => if stdout.is_over { return End::TooMuch },
                 _ = &mut gone => return End::Abandoned,
                 why = memory.revoked() => return End::Stopped(why),
-                _ = look.tick() => {
-                    if let Some(bytes) = tree_bytes(pid).await {
-                        memory.measured(bytes).await;
-                    }
-                    if self.wrote_too_much().await {
-                        return End::TooMuch;
-                    }
-                }
+                _ = look.tick() => if self.wrote_too_much().await { return End::TooMuch },
+                _ = measure.tick() => if let Some(bytes) = tree_bytes(pid).await {
+                    memory.measured(bytes).await;
+                },
             }
         }
     }
@@ -274,37 +280,28 @@ fn folder_bytes(folder: &Path) -> u64 {
     bytes
 }
 
-/// What a tool prints: kept up to its limit where that is the output, and thrown away elsewhere.
+/// What a tool prints where that is its output: kept up to its limit.
 struct Stdout {
     pipe: Option<ChildStdout>,
     kept: Vec<u8>,
-    /// `None` keeps nothing.
-    bytes_max: Option<u64>,
+    bytes_max: u64,
     is_over: bool,
 }
 
 impl Stdout {
-    fn new(pipe: Option<ChildStdout>, tool: &Tool) -> Self {
-        let bytes_max = match tool.output {
-            Output::Stdout => Some(tool.output_bytes_max),
-            Output::File { .. } => None,
-        };
+    fn new(pipe: Option<ChildStdout>, bytes_max: u64) -> Self {
         Self { pipe, kept: Vec::new(), bytes_max, is_over: false }
     }
 
     /// Takes in what comes next; never comes back after the end.
     async fn read(&mut self) {
         let Some(pipe) = &mut self.pipe else { return std::future::pending().await };
-        let begin = self.kept.len();
         self.kept.reserve(READ_BYTES);
         let read = pipe.read_buf(&mut self.kept).await;
         if !read.is_ok_and(|bytes| bytes > 0) {
             self.pipe = None;
         }
-        match self.bytes_max {
-            Some(bytes_max) => self.is_over = self.kept.len() as u64 > bytes_max,
-            None => self.kept.truncate(begin),
-        }
+        self.is_over = self.kept.len() as u64 > self.bytes_max;
     }
 
     /// Takes in what was printed before the end.

@@ -35,6 +35,8 @@ pub(crate) struct Setup {
     pub(crate) idle_unload: Duration,
     pub(crate) patience: Patience,
     pub(crate) program: &'static str,
+    /// Models beside those that have a file.
+    pub(crate) foreign: Vec<Model>,
 }
 
 impl Default for Setup {
@@ -45,12 +47,13 @@ impl Default for Setup {
             // Files change between two lines of a test.
             patience: Patience { lookup: Duration::ZERO, ..Patience::default() },
             program: "fixture-worker",
+            foreign: Vec::new(),
         }
     }
 }
 
-/// Every GGUF file of a folder, asked anew each time.
-struct Folder(PathBuf);
+/// Every GGUF file of a folder, asked anew each time, and models without a file.
+struct Folder(PathBuf, Vec<Model>);
 
 impl Models for Folder {
     fn list(&self) -> Vec<Model> {
@@ -59,6 +62,7 @@ impl Models for Folder {
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.extension().is_some_and(|extension| extension == "gguf"))
             .map(|path| model(&path))
+            .chain(self.1.iter().cloned())
             .collect();
         models.sort_by(|one, other| one.name.cmp(&other.name));
         models
@@ -117,7 +121,8 @@ impl Hub {
             context_tokens: None,
             patience: setup.patience,
         };
-        let (handle, task) = start(config, Arc::new(Folder(folder.path().to_owned())));
+        let (handle, task) =
+            start(config, Arc::new(Folder(folder.path().to_owned(), setup.foreign)));
         Self { handle, folder, task }
     }
 
@@ -156,6 +161,12 @@ impl Hub {
         assert_eq!(texts(lease.generate(prompt("say 5"))).await, Ok(5));
         drop(lease);
         self.goes_down().await;
+    }
+
+    /// As when its runtime goes down with work under way.
+    pub(crate) async fn breaks_off(self) {
+        self.task.abort();
+        assert!(within(self.task).await.unwrap_err().is_cancelled());
     }
 
     pub(crate) async fn goes_down(self) {

@@ -1,0 +1,329 @@
+//! A canonical request for text as the body that a server is asked with.
+//!
+//! The answer is always streamed: a server that writes as it generates notices that nobody reads
+//! any more, and several go on computing for a client of a whole answer that has left.
+//!
+//! Temperature and top-p are always said, because servers differ in what they do unasked
+//! (`mlx_lm.server` takes the likeliest token). Everything else is said where it differs from the
+//! hub's own default, so that a server that knows only OpenAI's fields is not troubled with others.
+
+use serde_json::{Value, json};
+use worker_protocol::{
+    Chat, Dry, Generate, Message, Mirostat, MirostatVersion, Prompt, Role, Sampling,
+};
+
+use super::{Fields, Request, decimal};
+
+/// The body that asks for this. `model` is the name that the server knows; fields in `drops` are
+/// left out.
+#[must_use]
+pub fn generate(generate: &Generate, model: &str, drops: &[String]) -> Request {
+    let mut fields = Fields::new(drops);
+    fields.set("model", model);
+    let path = match &generate.prompt {
+        Prompt::Chat(chat) => {
+            self::chat(chat, &mut fields);
+            chat_logprobs(generate.logprobs, &mut fields);
+            "/v1/chat/completions"
+        }
+        Prompt::Text(text) => {
+            fields.set("prompt", text.as_str());
+            completion_logprobs(generate.logprobs, &mut fields);
+            "/v1/completions"
+        }
+        Prompt::Tokens(tokens) => {
+            fields.set("prompt", tokens.as_slice());
+            completion_logprobs(generate.logprobs, &mut fields);
+            "/v1/completions"
+        }
+    };
+    if let Some(tokens) = generate.tokens_max {
+        fields.set("max_tokens", tokens);
+    }
+    if !generate.stop.is_empty() {
+        fields.set("stop", generate.stop.as_slice());
+    }
+    if generate.ignore_end {
+        fields.set("ignore_eos", true);
+    }
+    sampling(&generate.sampling, &mut fields);
+    fields.set("stream", true);
+    fields.set("stream_options", json!({ "include_usage": true }));
+    Request { path, body: fields.into_body() }
+}
+
+fn chat(chat: &Chat, fields: &mut Fields<'_>) {
+    fields.set("messages", chat.messages.iter().map(message).collect::<Vec<Value>>());
+    if !chat.tools.is_empty() {
+        fields.set("tools", chat.tools.as_slice());
+    }
+    if !chat.documents.is_empty() {
+        fields.set("documents", chat.documents.as_slice());
+    }
+    if !chat.variables.is_empty() {
+        fields.set("chat_template_kwargs", chat.variables.clone());
+    }
+    // OpenAI's own name for it; servers that render templates look among the variables.
+    if let Some(effort @ Value::String(_)) = chat.variables.get("reasoning_effort") {
+        fields.set("reasoning_effort", effort.clone());
+    }
+}
+
+fn message(message: &Message) -> Value {
+    let content = match &message.content {
+        Some(text) => Value::from(text.as_str()),
+        None if message.tool_calls.is_empty() => Value::from(""),
+        None => Value::Null,
+    };
+    let mut said = json!({ "role": role(message.role), "content": content });
+    if let Some(reasoning) = &message.reasoning {
+        said["reasoning_content"] = Value::from(reasoning.as_str());
+    }
+    if !message.tool_calls.is_empty() {
+        let calls = message.tool_calls.iter().map(|call| {
+            let function = json!({ "name": call.name, "arguments": call.arguments.to_string() });
+            json!({ "id": call.id, "type": "function", "function": function })
+        });
+        said["tool_calls"] = calls.collect();
+    }
+    if let Some(id) = &message.tool_call_id {
+        said["tool_call_id"] = Value::from(id.as_str());
+    }
+    if let Some(name) = &message.name {
+        said["name"] = Value::from(name.as_str());
+    }
+    said
+}
+
+/// Every server knows `system`; few chat templates know `developer`, which means the same.
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::System | Role::Developer => "system",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+        Role::Tool => "tool",
+    }
+}
+
+fn chat_logprobs(alternatives: Option<u8>, fields: &mut Fields<'_>) {
+    if let Some(alternatives) = alternatives {
+        fields.set("logprobs", true);
+        fields.set("top_logprobs", alternatives);
+    }
+}
+
+fn completion_logprobs(alternatives: Option<u8>, fields: &mut Fields<'_>) {
+    if let Some(alternatives) = alternatives {
+        fields.set("logprobs", alternatives);
+    }
+}
+
+fn sampling(sampling: &Sampling, fields: &mut Fields<'_>) {
+    let unsaid = Sampling::default();
+    fields.set("temperature", decimal(sampling.temperature));
+    fields.set("top_p", decimal(sampling.top_p));
+    if sampling.top_k != unsaid.top_k {
+        fields.set("top_k", sampling.top_k);
+    }
+    fields.set_unless("min_p", sampling.min_p, unsaid.min_p);
+    fields.set_unless("typical_p", sampling.typical_p, unsaid.typical_p);
+    // The two names of the same thing: llama.cpp's, and that of vLLM and MLX.
+    fields.set_unless("repeat_penalty", sampling.repeat_penalty, unsaid.repeat_penalty);
+    fields.set_unless("repetition_penalty", sampling.repeat_penalty, unsaid.repeat_penalty);
+    if sampling.penalty_last_tokens != unsaid.penalty_last_tokens {
+        fields.set("repeat_last_n", sampling.penalty_last_tokens);
+    }
+    fields.set_unless("presence_penalty", sampling.presence_penalty, unsaid.presence_penalty);
+    fields.set_unless("frequency_penalty", sampling.frequency_penalty, unsaid.frequency_penalty);
+    if let Some(dry) = &sampling.dry {
+        self::dry(dry, fields);
+    }
+    if let Some(xtc) = sampling.xtc {
+        fields.set("xtc_probability", decimal(xtc.probability));
+        fields.set("xtc_threshold", decimal(xtc.threshold));
+    }
+    if let Some(mirostat) = sampling.mirostat {
+        self::mirostat(mirostat, fields);
+    }
+    if !sampling.logit_bias.is_empty() {
+        let biases = sampling.logit_bias.iter();
+        let biases = biases.map(|(token, bias)| (token.to_string(), decimal(*bias)));
+        fields.set("logit_bias", biases.collect::<Value>());
+    }
+    if let Some(seed) = sampling.seed {
+        fields.set("seed", seed);
+    }
+}
+
+fn dry(dry: &Dry, fields: &mut Fields<'_>) {
+    fields.set("dry_multiplier", decimal(dry.multiplier));
+    fields.set("dry_base", decimal(dry.base));
+    fields.set("dry_allowed_length", dry.allowed_length);
+    fields.set("dry_penalty_last_n", dry.last_tokens);
+    fields.set("dry_sequence_breakers", dry.sequence_breakers.as_slice());
+}
+
+fn mirostat(mirostat: Mirostat, fields: &mut Fields<'_>) {
+    let version = match mirostat.version {
+        MirostatVersion::One => 1,
+        MirostatVersion::Two => 2,
+    };
+    fields.set("mirostat", version);
+    fields.set("mirostat_tau", decimal(mirostat.tau));
+    fields.set("mirostat_eta", decimal(mirostat.eta));
+}
+
+#[cfg(test)]
+mod tests {
+    use worker_protocol::{ToolCall, Xtc};
+
+    use super::*;
+    use crate::openai::{chat as chat_dialect, completion as completion_dialect};
+
+    fn body(request: &Request) -> Value {
+        serde_json::from_slice(&request.body).unwrap()
+    }
+
+    #[track_caller]
+    fn check(wanted: Generate, path: &str, expected: &Value) {
+        let request = generate(&wanted, "m", &[]);
+        assert_eq!((request.path, body(&request)), (path, expected.clone()));
+    }
+
+    fn said(messages: Vec<Message>) -> Generate {
+        Generate::new(Prompt::Chat(Chat { messages, ..Chat::default() }))
+    }
+
+    #[test]
+    fn a_plain_chat_says_openais_fields_only() {
+        check(
+            said(vec![Message::text(Role::User, "hi")]),
+            "/v1/chat/completions",
+            &json!({
+                "model": "m", "messages": [{ "role": "user", "content": "hi" }],
+                "temperature": 0.8, "top_p": 0.95,
+                "stream": true, "stream_options": { "include_usage": true },
+            }),
+        );
+    }
+
+    #[test]
+    fn every_kind_of_message_is_said() {
+        let call = ToolCall { id: "c1".into(), name: "f".into(), arguments: json!({ "a": 1 }) };
+        let asked = Message {
+            content: None,
+            reasoning: Some("hm".into()),
+            tool_calls: vec![call],
+            ..Message::text(Role::Assistant, "")
+        };
+        let answered = Message {
+            tool_call_id: Some("c1".into()),
+            name: Some("f".into()),
+            ..Message::text(Role::Tool, "42")
+        };
+        let silent = Message { content: None, ..Message::text(Role::Assistant, "") };
+        let messages = vec![
+            Message::text(Role::System, "s"),
+            Message::text(Role::Developer, "d"),
+            asked,
+            answered,
+            silent,
+        ];
+        let request = generate(&said(messages), "m", &[]);
+        assert_eq!(
+            body(&request)["messages"],
+            json!([
+                { "role": "system", "content": "s" },
+                { "role": "system", "content": "d" },
+                { "role": "assistant", "content": null, "reasoning_content": "hm",
+                  "tool_calls": [{ "id": "c1", "type": "function",
+                                   "function": { "name": "f", "arguments": "{\"a\":1}" } }] },
+                { "role": "tool", "content": "42", "tool_call_id": "c1", "name": "f" },
+                { "role": "assistant", "content": "" },
+            ])
+        );
+    }
+
+    #[test]
+    fn raw_prompts_go_to_the_other_route() {
+        let expected = |prompt: Value| {
+            json!({
+                "model": "m", "prompt": prompt, "logprobs": 2, "temperature": 0.8, "top_p": 0.95,
+                "stream": true, "stream_options": { "include_usage": true },
+            })
+        };
+        for (prompt, said) in
+            [(Prompt::Text("ab".into()), json!("ab")), (Prompt::Tokens(vec![1, 2]), json!([1, 2]))]
+        {
+            let wanted = Generate { logprobs: Some(2), ..Generate::new(prompt) };
+            check(wanted, "/v1/completions", &expected(said));
+        }
+    }
+
+    /// Our own decoder of clients' bodies is the other half: what it reads is what was meant.
+    #[test]
+    fn another_hub_understands_all_of_it() {
+        let sampling = Sampling {
+            temperature: 0.3,
+            top_k: 7,
+            top_p: 0.5,
+            min_p: 0.1,
+            typical_p: 0.9,
+            repeat_penalty: 1.25,
+            penalty_last_tokens: 32,
+            presence_penalty: 0.5,
+            frequency_penalty: -0.5,
+            dry: Some(Dry {
+                multiplier: 0.5,
+                base: 2.0,
+                allowed_length: 3,
+                last_tokens: 100,
+                sequence_breakers: vec!["\n".into()],
+            }),
+            xtc: Some(Xtc { probability: 0.5, threshold: 0.2 }),
+            mirostat: Some(Mirostat { version: MirostatVersion::Two, tau: 4.0, eta: 0.2 }),
+            logit_bias: vec![(5, -100.0)],
+            seed: Some(9),
+        };
+        let tool = json!({ "type": "function", "function": { "name": "f" } });
+        let variables = json!({ "enable_thinking": false, "reasoning_effort": "low" });
+        let chat = Chat {
+            messages: vec![Message::text(Role::User, "hi")],
+            tools: vec![tool],
+            documents: vec![json!({ "title": "t", "text": "x" })],
+            variables: variables.as_object().cloned().unwrap(),
+        };
+        let wanted = Generate {
+            sampling,
+            tokens_max: Some(5),
+            stop: vec!["END".into()],
+            logprobs: Some(3),
+            ignore_end: true,
+            ..Generate::new(Prompt::Chat(chat))
+        };
+        let request = generate(&wanted, "m", &[]);
+        assert_eq!(body(&request)["reasoning_effort"], "low");
+        let read = chat_dialect::decode(&request.body).unwrap();
+        assert_eq!(
+            (read.generates, read.stream, read.include_usage),
+            (vec![wanted.clone()], true, true)
+        );
+
+        let raw = Generate { prompt: Prompt::Tokens(vec![1, 2]), ..wanted };
+        let read = completion_dialect::decode(&generate(&raw, "m", &[]).body).unwrap();
+        assert_eq!(read.generates, [raw]);
+    }
+
+    #[test]
+    fn what_a_server_refuses_is_left_out() {
+        let wanted = Generate {
+            stop: vec!["END".into()],
+            sampling: Sampling { presence_penalty: 1.0, ..Sampling::default() },
+            ..said(vec![Message::text(Role::User, "hi")])
+        };
+        let drops = ["stop", "presence_penalty", "stream_options"].map(str::to_owned);
+        let said = body(&generate(&wanted, "m", &drops));
+        let kept: Vec<&str> = said.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(kept, ["model", "messages", "temperature", "top_p", "stream"]);
+    }
+}

@@ -1,0 +1,326 @@
+//! HTTP/1.1 as a client: one connection for each exchange, because dropping it is how a server is
+//! told that nobody waits any more.
+//!
+//! Plain HTTP only. Redirects are not followed and proxies not asked, so that a key goes to the one
+//! server it belongs to and nowhere else. Errors are fragments that go on after the server's name.
+
+use std::{error::Error as _, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    Method, Request, Response, Uri,
+    body::Incoming,
+    client::conn::http1::{self, SendRequest},
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
+
+use crate::engine::Server;
+
+/// Where a server is, and what it wants to hear with every request.
+pub(super) struct Endpoint {
+    /// As people may see it.
+    shown: String,
+    host: String,
+    port: u16,
+    /// Before every path.
+    prefix: String,
+    headers: HeaderMap,
+}
+
+impl Endpoint {
+    /// The endpoint of a server.
+    ///
+    /// # Errors
+    /// Says what is wrong with its address or key, as a whole sentence.
+    pub(super) fn new(server: &Server) -> Result<Self, String> {
+        let url = &server.base_url;
+        let wrong = |why: &str| format!("the server's address {url:?} {why}");
+        let uri: Uri = url.parse().map_err(|error| wrong(&format!("is no URL: {error}")))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => {
+                return Err(wrong(
+                    "is HTTPS, and engines are spoken to over plain HTTP only; \
+                                  use an address on this machine or in a trusted network",
+                ));
+            }
+            Some(_) | None => return Err(wrong("must begin with http://")),
+        }
+        let authority = uri.authority().ok_or_else(|| wrong("names no host"))?;
+        if authority.as_str().contains('@') {
+            // It would be shown wherever the address is.
+            return Err("a server's address holds a user name; set `key` instead".to_owned());
+        }
+        if uri.query().is_some() {
+            return Err(wrong("must not have a query"));
+        }
+        let path = uri.path().trim_end_matches('/');
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let mut headers = HeaderMap::new();
+        let named = HeaderValue::try_from(authority.as_str());
+        headers.insert(HOST, named.map_err(|_| wrong("names no host"))?);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(key) = &server.key {
+            let bearer = HeaderValue::try_from(format!("Bearer {key}"));
+            let mut bearer = bearer
+                .map_err(|_| format!("the key of {url} cannot be sent: it has line breaks"))?;
+            bearer.set_sensitive(true);
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        Ok(Self {
+            shown: url.trim_end_matches('/').to_owned(),
+            host: host.to_owned(),
+            port: authority.port_u16().unwrap_or(80),
+            // Written with or without it; our paths begin with it.
+            prefix: path.strip_suffix("/v1").unwrap_or(path).to_owned(),
+            headers,
+        })
+    }
+
+    /// The address as people may see it; it holds no key.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// A connection. When this fails, no byte of a request has left.
+    pub(super) async fn connect(&self, wait_max: Duration) -> Result<Connection, String> {
+        let connecting = TcpStream::connect((self.host.as_str(), self.port));
+        let socket = match timeout(wait_max, connecting).await {
+            Ok(Ok(socket)) => socket,
+            Ok(Err(error)) => {
+                return Err(format!("cannot be reached: {error}; see that it runs there"));
+            }
+            Err(_) => {
+                let within = s(wait_max);
+                return Err(format!(
+                    "cannot be reached: no connection within {within}; see that it runs there"
+                ));
+            }
+        };
+        // Without it a small request may wait for an acknowledgement; an error costs only that.
+        socket.set_nodelay(true).ok();
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(socket)).await.map_err(|error| told(&error))?;
+        let driver = Driver(tokio::spawn(async move {
+            // Its error is the request's, or the body's, too.
+            connection.await.ok();
+        }));
+        Ok(Connection { sender, driver })
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Request<Full<Bytes>>, String> {
+        let target = format!("{}/{}", self.prefix, path.trim_start_matches('/'));
+        let mut request = Request::new(Full::new(Bytes::from(body)));
+        *request.method_mut() = method;
+        *request.uri_mut() =
+            target.parse().map_err(|error| format!("has no path {target:?}: {error}"))?;
+        request.headers_mut().clone_from(&self.headers);
+        Ok(request)
+    }
+}
+
+/// A connection on which nothing was said yet.
+pub(super) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    driver: Driver,
+}
+
+/// Moves a connection's bytes; the socket is closed as soon as this is dropped.
+struct Driver(JoinHandle<()>);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Connection {
+    /// Sends a request with a JSON body and waits for the head of the reply.
+    pub(super) async fn post(
+        self,
+        to: &Endpoint,
+        path: &str,
+        body: Vec<u8>,
+        wait_max: Duration,
+    ) -> Result<Reply, String> {
+        self.send(to.request(Method::POST, path, body)?, wait_max).await
+    }
+
+    /// The same without a body.
+    pub(super) async fn get(
+        self,
+        to: &Endpoint,
+        path: &str,
+        wait_max: Duration,
+    ) -> Result<Reply, String> {
+        self.send(to.request(Method::GET, path, Vec::new())?, wait_max).await
+    }
+
+    async fn send(
+        mut self,
+        request: Request<Full<Bytes>>,
+        wait_max: Duration,
+    ) -> Result<Reply, String> {
+        let reply = timeout(wait_max, self.sender.send_request(request)).await;
+        let reply = reply.map_err(|_| format!("did not answer for {}", s(wait_max)))?;
+        let reply = reply.map_err(|error| told(&error))?;
+        Ok(Reply { reply, _driver: self.driver })
+    }
+}
+
+/// A reply whose body is still to come. Dropping it closes the connection.
+pub(super) struct Reply {
+    reply: Response<Incoming>,
+    _driver: Driver,
+}
+
+impl Reply {
+    pub(super) fn status(&self) -> u16 {
+        self.reply.status().as_u16()
+    }
+
+    pub(super) fn is_success(&self) -> bool {
+        self.reply.status().is_success()
+    }
+
+    /// When a busy server wants to be asked again, in its words.
+    pub(super) fn retry_after(&self) -> Option<String> {
+        self.header(&RETRY_AFTER)
+    }
+
+    /// What the body is, unless it is a stream of events or does not say.
+    pub(super) fn other_than_stream(&self) -> Option<String> {
+        self.header(&CONTENT_TYPE).filter(|kind| {
+            let kind = kind.split(';').next().unwrap_or_default();
+            !kind.trim().eq_ignore_ascii_case("text/event-stream")
+        })
+    }
+
+    /// The next bytes of the body; `None` at its end.
+    pub(super) async fn next(&mut self, wait_max: Duration) -> Result<Option<Bytes>, String> {
+        loop {
+            let frame = timeout(wait_max, self.reply.body_mut().frame()).await;
+            let Some(frame) = frame.map_err(|_| format!("said nothing for {}", s(wait_max)))?
+            else {
+                return Ok(None);
+            };
+            if let Ok(bytes) = frame.map_err(|error| told(&error))?.into_data() {
+                return Ok(Some(bytes));
+            }
+        }
+    }
+
+    /// The whole body.
+    pub(super) async fn whole(
+        mut self,
+        bytes_max: usize,
+        wait_max: Duration,
+    ) -> Result<Vec<u8>, String> {
+        let mut body = Vec::new();
+        let reading = async {
+            while let Some(bytes) = self.next(wait_max).await? {
+                if body.len() + bytes.len() > bytes_max {
+                    return Err(format!("answered with more than {bytes_max} bytes"));
+                }
+                body.extend_from_slice(&bytes);
+            }
+            Ok(())
+        };
+        let read = timeout(wait_max, reading).await;
+        read.map_err(|_| format!("did not finish its answer within {}", s(wait_max)))??;
+        Ok(body)
+    }
+
+    /// As much of the body as comes within these bounds, for a message.
+    pub(super) async fn beginning(mut self, bytes_max: usize, wait_max: Duration) -> Vec<u8> {
+        let mut body = Vec::new();
+        let reading = async {
+            while let Ok(Some(bytes)) = self.next(wait_max).await {
+                let room = bytes_max - body.len();
+                body.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                if body.len() == bytes_max {
+                    return;
+                }
+            }
+        };
+        // What came until then has to do.
+        timeout(wait_max, reading).await.ok();
+        body
+    }
+
+    fn header(&self, name: &HeaderName) -> Option<String> {
+        let value = self.reply.headers().get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    }
+}
+
+/// What HTTP says went wrong, with its cause.
+fn told(error: &hyper::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("broke the connection: {error}: {cause}"),
+        None => format!("broke the connection: {error}"),
+    }
+}
+
+/// A wait as people read it.
+fn s(wait: Duration) -> String {
+    format!("{} s", wait.as_secs_f32())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(base_url: &str, key: Option<&str>) -> Result<Endpoint, String> {
+        Endpoint::new(&Server { base_url: base_url.to_owned(), key: key.map(str::to_owned) })
+    }
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        for (url, host, port, prefix) in [
+            ("http://127.0.0.1:8080", "127.0.0.1", 8080, ""),
+            ("http://lab/", "lab", 80, ""),
+            ("http://[::1]:1234/v1/", "::1", 1234, ""),
+            ("http://lab:8000/serve/v1", "lab", 8000, "/serve"),
+        ] {
+            let endpoint = endpoint(url, None).unwrap();
+            let seen = (endpoint.host.as_str(), endpoint.port, endpoint.prefix.as_str());
+            assert_eq!(seen, (host, port, prefix), "{url}");
+        }
+    }
+
+    #[test]
+    fn paths_go_below_the_prefix_however_they_begin() {
+        let endpoint = endpoint("http://lab/serve/v1", None).unwrap();
+        for path in ["/health", "health"] {
+            let request = endpoint.request(Method::GET, path, Vec::new()).unwrap();
+            assert_eq!(request.uri(), "/serve/health");
+        }
+        assert!(endpoint.request(Method::GET, "a b", Vec::new()).unwrap_err().contains("a b"));
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_used_are_refused_with_the_reason() {
+        for (url, why) in [
+            ("https://api.example", "plain HTTP only"),
+            ("localhost:8080", "must begin with http://"),
+            ("ftp://lab", "must begin with http://"),
+            ("http://", "is no URL"),
+            ("http://me:secret@lab", "set `key` instead"),
+            ("http://lab?key=secret", "must not have a query"),
+        ] {
+            let error = endpoint(url, None).err().unwrap_or_else(|| panic!("{url} was taken"));
+            assert!(error.contains(why), "{url}: {error}");
+        }
+        let error = endpoint("http://lab", Some("a\nb")).err().unwrap();
+        assert!(error.contains("line breaks") && !error.contains("a\nb"), "{error}");
+    }
+}
