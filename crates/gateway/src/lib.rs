@@ -20,7 +20,7 @@ mod tools;
 
 use std::net::SocketAddr;
 
-use supervisor::tool::Tool;
+use supervisor::Tool;
 
 pub use bind::{BindError, bind};
 pub use server::Server;

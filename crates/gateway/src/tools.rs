@@ -17,7 +17,7 @@ use dialect::openai::{image, speech, transcription};
 use futures_util::stream;
 use multer::{Multipart, parse_boundary};
 use percent_encoding::percent_decode_str;
-use supervisor::tool::{self, Input, Serves, Tool, ToolError, ToolOutput};
+use supervisor::{Input, Serves, Tool, ToolError, ToolOutput, tool};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::answer;
@@ -97,10 +97,11 @@ pub(crate) async fn speech(site: &Site, body: Body) -> Result<Response, Error> {
     let follows_format = tool.places().contains("format");
     let kind = speech::content_type(request.format, &tool.content_type, follows_format)?;
     let mut values = Values::new();
-    put(&mut values, "text", Some(&request.input));
+    put(&mut values, "prompt", Some(&request.input));
     put(&mut values, "voice", request.voice.map(|voice| own_voice(&tool, voice)));
     put(&mut values, "language", request.language);
-    put(&mut values, "format", request.format.map(speech::Format::name));
+    let format = request.format.or_else(|| speech::Format::of(&tool.content_type));
+    put(&mut values, "format", format.map(speech::Format::name));
     put(&mut values, "speed", Some(request.speed));
     put(&mut values, "words_per_minute", Some((WORDS_PER_MINUTE * request.speed).round()));
     put(&mut values, "length_scale", Some(request.speed.recip()));

@@ -47,3 +47,4 @@ pub use preflight::read_header;
 pub use pressure::Pressure;
 pub use report::{Metrics, ModelMetrics, Resident, ResidentState};
 pub use reservation::Reservation;
+pub use tool::{Input, Output, Serves, Tool, ToolError, ToolOutput};

@@ -27,10 +27,10 @@ use crate::{bytes::readable, error::AcquireError, handle::Handle};
 pub struct Tool {
     /// The name that clients use.
     pub name: String,
-    /// Program and arguments, never a shell. Values of a request stand in `{voice}` or, with what is
-    /// taken without one, `{voice=en}`; `{input}`, `{output}` and `{output_stem}` (without its
-    /// extension) are the files of the run. It runs in a folder of its own, so other files are
-    /// named by their whole path.
+    /// Program and arguments, never a shell. The request's values, such as `{voice}`, are replaced
+    /// inside each argument; `{input}`, `{output}` and `{output_stem}` (without its extension) are
+    /// the files of the run. It runs in a folder of its own, so other files are named by their whole
+    /// path.
     pub argv: Vec<String>,
     /// Variables that are added to the few of the hub's that every engine gets.
     pub environment: BTreeMap<String, String>,
@@ -48,6 +48,8 @@ pub struct Tool {
     pub output: Output,
     /// What its output is, such as `audio/wav`.
     pub content_type: String,
+    /// What the values are where a request does not say.
+    pub defaults: BTreeMap<String, String>,
     /// Its own names for voices that clients name otherwise; other names are passed as they are.
     pub voices: BTreeMap<String, String>,
 }
@@ -188,7 +190,7 @@ impl Tool {
     /// # Errors
     /// Says what makes none, and the way out.
     pub fn check(&self) -> Result<(), String> {
-        let templates = self.templates()?;
+        let templates = self.templates();
         let Some((program, arguments)) = templates.split_first() else {
             return Err("its command is empty; name a program".to_owned());
         };
@@ -229,12 +231,12 @@ impl Tool {
     /// Names of the values that a request may set.
     #[must_use]
     pub fn places(&self) -> BTreeSet<String> {
-        let templates = self.templates().unwrap_or_default();
+        let templates = self.templates();
         let places = templates.iter().flat_map(Template::places);
         places.filter(|place| !OWN_PLACES.contains(place)).map(str::to_owned).collect()
     }
 
-    fn templates(&self) -> Result<Vec<Template>, String> {
+    fn templates(&self) -> Vec<Template> {
         self.argv.iter().map(|argument| Template::parse(argument)).collect()
     }
 
@@ -244,8 +246,8 @@ impl Tool {
         own: &BTreeMap<&str, String>,
         values: &BTreeMap<String, String>,
     ) -> Result<Vec<String>, ToolError> {
-        let templates = self.templates().map_err(|message| self.unusable(message))?;
-        let filled = templates.iter().map(|template| template.fill(own, values));
+        let templates = self.templates();
+        let filled = templates.iter().map(|template| template.fill(own, values, &self.defaults));
         filled.collect::<Result<_, _>>().map_err(|unfilled| self.unfilled(unfilled))
     }
 

@@ -13,12 +13,25 @@ use gateway::{
     limits::{FORM_PARTS_MAX, TOOL_REQUESTS_MAX, UPLOAD_BYTES_MAX},
 };
 use serde_json::{Value, json};
-use supervisor::tool::{Input, Output, Serves, Tool};
+use supervisor::{Input, Output, Serves, Tool};
 
 use crate::client::{Answer, Ask, DEADLINE, within};
 use crate::site::{Site, config};
 
 fn tool(name: &str, serves: Serves, content_type: &str, argv: &[&str]) -> Tool {
+    let defaults = [
+        ("height", "0"),
+        ("language", "xx"),
+        ("level", "1"),
+        ("name", ""),
+        ("prompt", ""),
+        ("rate", "16000"),
+        ("size", "auto"),
+        ("temperature", "0"),
+        ("voice", "en"),
+        ("width", "0"),
+    ];
+    let defaults = defaults.map(|(name, value)| (name.to_owned(), value.to_owned()));
     Tool {
         name: name.to_owned(),
         argv: argv.iter().map(|argument| (*argument).to_owned()).collect(),
@@ -30,6 +43,7 @@ fn tool(name: &str, serves: Serves, content_type: &str, argv: &[&str]) -> Tool {
         input: Input::Stdin,
         output: Output::Stdout,
         content_type: content_type.to_owned(),
+        defaults: defaults.into(),
         voices: BTreeMap::new(),
     }
 }
@@ -85,19 +99,13 @@ fn ok(answer: &Answer, content_type: &str) -> String {
 
 #[tokio::test]
 async fn a_speaker_gets_the_text_and_the_values_it_has_places_for() {
-    let places = [
-        "{voice=en}",
-        "{speed}",
-        "{words_per_minute}",
-        "{length_scale}",
-        "{language=xx}",
-        "{text}",
-    ];
+    let places =
+        ["{voice}", "{speed}", "{words_per_minute}", "{length_scale}", "{language}", "{prompt}"];
     let first = Tool {
         voices: BTreeMap::from([("alloy".to_owned(), "en-us".to_owned())]),
         ..echo("first", Serves::Speak, "audio/wav", &places)
     };
-    let second = echo("second", Serves::Speak, "audio/wav", &["{format=wav}"]);
+    let second = echo("second", Serves::Speak, "audio/wav", &["{format}"]);
     let site = site(vec![first, second]).await;
     let address = site.address;
     let said = |ask: Ask| async move { ask.send(address).await };
@@ -110,6 +118,8 @@ async fn a_speaker_gets_the_text_and_the_values_it_has_places_for() {
     assert_eq!(ok(&seen, "audio/wav"), "Hello.|en-us|2|350|0.5|de|Hello.");
     let seen = said(speech(json!({ "model": "speak", "voice": "amy; id" }))).await;
     assert_eq!(ok(&seen, "audio/wav"), "Hello.|amy; id|1|175|1|xx|Hello.");
+    let seen = said(speech(json!({ "model": "second" }))).await;
+    assert_eq!(ok(&seen, "audio/wav"), "Hello.|wav");
     let seen = said(speech(json!({ "model": "second", "response_format": "mp3" }))).await;
     assert_eq!(ok(&seen, "audio/mpeg"), "Hello.|mp3");
 
@@ -138,9 +148,9 @@ async fn what_nobody_can_do_is_said() {
 
 #[tokio::test]
 async fn a_listener_gets_the_sound_and_the_answer_has_the_form_that_was_asked_for() {
-    let places = ["{language=auto}", "{prompt=}", "{temperature=0}"];
+    let places = ["{language}", "{prompt}", "{temperature}"];
     let plain = echo("plain", Serves::Listen, "text/plain", &places);
-    let script = "cat >/dev/null; echo '{{\"text\":\" Hi. \",\"language\":\"en\"}}'";
+    let script = "cat >/dev/null; echo '{\"text\":\" Hi. \",\"language\":\"en\"}'";
     let rich = tool("rich", Serves::Listen, "application/json", &["sh", "-c", script]);
     let told = echo("told", Serves::Listen, "text/plain", &["{format}"]);
     let site = site(vec![plain, rich, told]).await;
@@ -151,7 +161,7 @@ async fn a_listener_gets_the_sound_and_the_answer_has_the_form_that_was_asked_fo
     };
 
     let seen = heard(&[("file", b"sound"), ("model", b"listen")]).await.ok();
-    assert_eq!(seen["text"], "sound|auto||0");
+    assert_eq!(seen["text"], "sound|xx||0");
     let parts: [(&str, &[u8]); 5] = [
         ("model", b"plain"),
         ("language", b"de"),
@@ -161,7 +171,7 @@ async fn a_listener_gets_the_sound_and_the_answer_has_the_form_that_was_asked_fo
     ];
     assert_eq!(heard(&parts).await.ok()["text"], "sound|de|names|0.5");
     let seen = heard(&[("file", b"x"), ("response_format", b"text")]).await;
-    assert_eq!(ok(&seen, "text/plain; charset=utf-8"), "x|auto||0\n");
+    assert_eq!(ok(&seen, "text/plain; charset=utf-8"), "x|xx||0\n");
     let seen =
         heard(&[("file", b"x"), ("model", b"rich"), ("response_format", b"verbose_json")]).await;
     assert_eq!(seen.ok(), json!({ "text": " Hi. ", "language": "en" }));
@@ -199,7 +209,7 @@ async fn a_form_that_is_none_is_refused() {
 
 #[tokio::test]
 async fn pictures_are_drawn_one_after_the_other() {
-    let places = ["{size=auto}", "{width=0}x{height=0}", "{seed}"];
+    let places = ["{size}", "{width}x{height}", "{seed}"];
     let site = site(vec![echo("artist", Serves::Draw, "image/png", &places)]).await;
     let draw = |more: Value| {
         let mut body = json!({ "prompt": "a cat" });
@@ -226,11 +236,11 @@ async fn pictures_are_drawn_one_after_the_other() {
 #[tokio::test]
 async fn any_tool_is_had_by_its_name() {
     let extension = "bin".to_owned();
-    let mut copy = echo("my copy", Serves::Tool, "application/x-copy", &["{level=1}", "{name=}"]);
+    let mut copy = echo("my copy", Serves::Tool, "application/x-copy", &["{level}", "{name}"]);
     copy.argv = ["sh", "-c", "cat \"$1\" >\"$2\"; printf '|%s' \"$3\" \"$4\" >>\"$2\"", "copy"]
         .map(str::to_owned)
         .to_vec();
-    copy.argv.extend(["{input}", "{output}", "{level=1}", "{name=}"].map(str::to_owned));
+    copy.argv.extend(["{input}", "{output}", "{level}", "{name}"].map(str::to_owned));
     copy.input = Input::File { extension: extension.clone() };
     copy.output = Output::File { extension };
     let mut clock = tool("clock", Serves::Tool, "text/plain", &["printf", "%s", "{zone}"]);
@@ -333,18 +343,23 @@ fn is_installed(program: &str) -> bool {
     found
 }
 
+/// As its preset has it: on standard output its WAV would not know its own length.
 fn espeak() -> Tool {
-    let argv =
-        ["espeak-ng", "--stdin", "--stdout", "-v", "{voice=en}", "-s", "{words_per_minute=175}"];
-    tool("espeak-ng", Serves::Speak, "audio/wav", &argv)
+    let argv = ["espeak-ng", "-b", "1", "-v", "{voice}", "-s", "{words_per_minute}"];
+    let argv: Vec<&str> = argv.into_iter().chain(["-f", "{input}", "-w", "{output}"]).collect();
+    Tool {
+        input: Input::File { extension: "txt".to_owned() },
+        output: Output::File { extension: "wav".to_owned() },
+        ..tool("espeak-ng", Serves::Speak, "audio/wav", &argv)
+    }
 }
 
-/// Seconds of sound in a WAV, whose header has the usual form.
+/// Seconds of sound in a WAV, whose header has the usual form and is true.
 fn duration_s(wav: &[u8]) -> f64 {
+    let number = |at: usize| u32::from_le_bytes(wav[at..at + 4].try_into().unwrap());
     assert!(wav.starts_with(b"RIFF") && &wav[8..16] == b"WAVEfmt ", "{:?}", &wav[..16]);
-    let bytes_per_s = u32::from_le_bytes(wav[28..32].try_into().unwrap());
-    assert!(bytes_per_s > 0);
-    (wav.len() - 44) as f64 / f64::from(bytes_per_s)
+    assert_eq!((&wav[36..40], number(40) as usize), (&b"data"[..], wav.len() - 44));
+    f64::from(number(40)) / f64::from(number(28))
 }
 
 #[tokio::test]
@@ -378,7 +393,7 @@ async fn ffmpeg_converts_what_espeak_ng_said() {
     if !is_installed("espeak-ng") || !is_installed("ffmpeg") {
         return;
     }
-    let argv = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", "{input}", "-ar", "{rate=16000}"];
+    let argv = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", "{input}", "-ar", "{rate}"];
     let argv: Vec<&str> = argv.into_iter().chain(["-f", "flac", "{output}"]).collect();
     let extension = |extension: &str| extension.to_owned();
     let convert = Tool {

@@ -9,10 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use supervisor::{
-    AcquireError,
-    tool::{self, Input, Output, Serves, Tool, ToolError, ToolOutput},
-};
+use supervisor::{AcquireError, Input, Output, Serves, Tool, ToolError, ToolOutput, tool};
 use tokio::task::JoinHandle;
 
 use crate::hub::{DEADLINE, Hub, Setup, is_gone, within};
@@ -34,6 +31,7 @@ fn script(script: &str, arguments: &[&str]) -> Tool {
         input: Input::Stdin,
         output: Output::Stdout,
         content_type: "text/plain".to_owned(),
+        defaults: BTreeMap::from([("language".to_owned(), "en".to_owned())]),
         voices: BTreeMap::new(),
     }
 }
@@ -88,7 +86,7 @@ async fn line(path: &Path) -> String {
 #[tokio::test]
 async fn what_goes_in_and_what_comes_out() {
     let hub = hub();
-    let echo = script("cat; printf ' %s|' \"$@\"", &["{voice=en}", "--a={a}", "{b}"]);
+    let echo = script("cat; printf ' %s|' \"$@\"", &["{language}", "--a={a}", "{b}"]);
     let output = run(&hub, echo, &[("a", "1 $(id); x"), ("b", "*"), ("c", "no place")]).await;
     let output = output.unwrap();
     assert_eq!(output.bytes, "hello en| --a=1 $(id); x| *|");
@@ -342,7 +340,6 @@ fn settings_that_make_no_sense_are_refused() {
         (with(&[""]), "must be a name or a path"),
         (with(&["{voice}"]), "must be a name or a path"),
         (with(&["./tool"]), "bare name or a whole path"),
-        (with(&["tool", "{voice"]), "never closed"),
         (with(&["tool", "{input}"]), "its input is no file"),
         (with(&["tool", "{output_stem}"]), "its output is no file"),
         (Tool { input: file(), ..with(&["tool"]) }, "has no {input}"),
@@ -353,7 +350,7 @@ fn settings_that_make_no_sense_are_refused() {
         let message = tool.check().unwrap_err();
         assert!(message.contains(word), "no '{word}' in: {message}");
     }
-    let fine = Tool { input: file(), ..with(&["tool", "{input}", "{voice=en}", "-s{speed}"]) };
+    let fine = Tool { input: file(), ..with(&["tool", "{input}", "{voice}", "-s{speed}"]) };
     fine.check().unwrap();
     assert_eq!(fine.places().into_iter().collect::<Vec<_>>(), ["speed", "voice"]);
 }
