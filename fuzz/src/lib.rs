@@ -4,7 +4,10 @@
 mod openai;
 mod upstream;
 
-pub use openai::{openai_chat, openai_completion, openai_embedding};
+pub use openai::{
+    openai_chat, openai_completion, openai_embedding, openai_image, openai_speech,
+    openai_transcription,
+};
 use planner::{footprint, gguf::Value, quality};
 pub use upstream::upstream;
 use worker_protocol::{Command, Report, frame};

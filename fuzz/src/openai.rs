@@ -4,7 +4,7 @@
 use dialect::{
     Error,
     limits::{CHOICES_BYTES_MAX, CHOICES_MAX},
-    openai::{chat, completion, embedding},
+    openai::{chat, completion, embedding, image, speech, transcription},
 };
 use serde_json::Value;
 use worker_protocol::{
@@ -75,6 +75,64 @@ pub fn openai_embedding(body: &[u8]) {
         // More dimensions were asked for than the vectors above have.
         Err(error) => assert!(request.dimensions.is_some_and(|width| width > 2), "{error}"),
     }
+}
+
+/// A body of `/v1/audio/speech`.
+pub fn openai_speech(body: &[u8]) {
+    match speech::decode(body) {
+        Ok(request) => {
+            assert!(!request.input.is_empty() && request.speed > 0.0);
+            named(request.model.as_deref());
+        }
+        Err(error) => refused(&error),
+    }
+}
+
+/// A body of `/v1/images/generations`.
+pub fn openai_image(body: &[u8]) {
+    match image::decode(body) {
+        Ok(request) => {
+            assert!(!request.prompt.is_empty() && request.images > 0);
+            named(request.model.as_deref());
+            json(&image::answer(1, &vec![body.to_vec(); request.images as usize]));
+        }
+        Err(error) => refused(&error),
+    }
+}
+
+/// Parts of a form of `/v1/audio/transcriptions`, one a line as `name=value`; and the whole as what
+/// a listener wrote.
+pub fn openai_transcription(bytes: &[u8]) {
+    let part = |line: &[u8]| {
+        let equals = line.iter().position(|byte| *byte == b'=').unwrap_or(line.len());
+        let (name, value) = line.split_at(equals);
+        (String::from_utf8_lossy(name).into_owned(), value.get(1..).unwrap_or_default().to_vec())
+    };
+    let parts = bytes.split(|byte| *byte == b'\n').map(part).collect();
+    match transcription::decode(parts) {
+        Ok(request) => {
+            assert!(!request.file.is_empty());
+            named(request.model.as_deref());
+        }
+        Err(error) => refused(&error),
+    }
+    for format in transcription::Format::ALL {
+        for content_type in ["text/plain", "application/json"] {
+            for follows_format in [false, true] {
+                let heard = transcription::Heard { bytes, content_type, follows_format };
+                match transcription::answer(format, heard) {
+                    Ok(answer) if answer.content_type == "application/json" => json(&answer.body),
+                    Ok(_) => {}
+                    // What a listener got wrong is not the client's fault.
+                    Err(error) => assert!([400, 500].contains(&error.status), "{error}"),
+                }
+            }
+        }
+    }
+}
+
+fn named(model: Option<&str>) {
+    assert!(model.is_none_or(|name| !name.is_empty()));
 }
 
 fn generates(body: &[u8], model: &str, generates: &[Generate]) {

@@ -45,6 +45,21 @@ fn openai_embedding() {
 }
 
 #[test]
+fn openai_image() {
+    replay("openai_image", fuzz::openai_image);
+}
+
+#[test]
+fn openai_speech() {
+    replay("openai_speech", fuzz::openai_speech);
+}
+
+#[test]
+fn openai_transcription() {
+    replay("openai_transcription", fuzz::openai_transcription);
+}
+
+#[test]
 fn upstream() {
     replay("upstream", fuzz::upstream);
 }
@@ -60,7 +75,17 @@ fn every_corpus_has_a_test() {
     names.sort();
     assert_eq!(
         names,
-        ["frame", "gguf", "openai_chat", "openai_completion", "openai_embedding", "upstream"]
+        [
+            "frame",
+            "gguf",
+            "openai_chat",
+            "openai_completion",
+            "openai_embedding",
+            "openai_image",
+            "openai_speech",
+            "openai_transcription",
+            "upstream",
+        ]
     );
 }
 
@@ -74,6 +99,10 @@ fn the_valid_inputs_are_accepted() {
     dialect::openai::completion::decode(completion).expect("a completion");
     let embedding = include_bytes!("../corpus/openai_embedding/texts");
     dialect::openai::embedding::decode(embedding).expect("an embedding");
+    let speech = include_bytes!("../corpus/openai_speech/valid");
+    dialect::openai::speech::decode(speech).expect("a speech");
+    dialect::openai::image::decode(include_bytes!("../corpus/openai_image/valid"))
+        .expect("an image");
     let vectors = include_bytes!("../corpus/upstream/embeddings");
     dialect::openai::upstream::vectors(vectors, 2).expect("vectors");
 }

@@ -61,6 +61,32 @@ pub const DIMENSIONS_MAX: u32 = 65_536;
 /// default for that route; chat goes on until the model stops.
 pub const COMPLETION_TOKENS_DEFAULT: u32 = 16;
 
+/// Bytes of a text to read out. OpenAI stops at 4096 characters; a local voice may read a chapter,
+/// and its time is bounded besides.
+pub const SPEECH_BYTES_MAX: usize = 256 << 10;
+
+/// Slowest speed of speech that may be asked for. OpenAI's own bound.
+pub const SPEECH_SPEED_MIN: f64 = 0.25;
+
+/// Fastest speed of speech that may be asked for. OpenAI's own bound.
+pub const SPEECH_SPEED_MAX: f64 = 4.0;
+
+/// Bytes of a name or a word in a request: a voice, a language, a form of sound.
+pub const SHORT_VALUE_BYTES_MAX: usize = 256;
+
+/// Bytes of the words that help to understand speech. Whisper looks at 224 tokens of them.
+pub const LISTEN_PROMPT_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes of a prompt for a picture. OpenAI allows 32,000 characters; on Linux an argument of a
+/// program, which a prompt becomes, may have 128 KiB.
+pub const IMAGE_PROMPT_BYTES_MAX: usize = 96 << 10;
+
+/// Pictures in one request. OpenAI's own bound.
+pub const IMAGES_MAX: u32 = 10;
+
+/// Pixels of a side of a picture. Larger ones take more memory than their models.
+pub const IMAGE_SIDE_PIXELS_MAX: u32 = 4096;
+
 /// Characters of what a server says about a failure that are shown. Enough for its sentence; a page
 /// of HTML from some proxy is cut.
 pub const UPSTREAM_MESSAGE_CHARS_MAX: usize = 500;

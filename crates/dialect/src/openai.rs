@@ -1,5 +1,5 @@
-//! OpenAI's dialect: chat, completions, embeddings and the list of models, and in `upstream` the
-//! same as the client of another server.
+//! OpenAI's dialect: chat, completions, embeddings, speech, transcriptions, pictures and the list of
+//! models, and in `upstream` the same as the client of another server.
 //!
 //! What llama.cpp, vLLM and OpenRouter clients add to it (`top_k`, `min_p`, `reasoning`, …) is
 //! understood too. Not here: the Responses, Ollama and Anthropic dialects.
@@ -8,7 +8,10 @@ mod answer;
 pub mod chat;
 pub mod completion;
 pub mod embedding;
+pub mod image;
 pub mod model;
 mod request;
 mod sampling;
+pub mod speech;
+pub mod transcription;
 pub mod upstream;

@@ -110,6 +110,16 @@ impl Path<'_> {
         Ok(())
     }
 
+    /// A text may be so long.
+    pub(crate) fn bytes_at_most(&self, bytes: usize, bytes_max: usize) -> Result<(), Error> {
+        if bytes > bytes_max {
+            return Err(
+                self.refuse(format_args!("has {bytes} bytes, and at most {bytes_max} are allowed"))
+            );
+        }
+        Ok(())
+    }
+
     fn outside(
         &self,
         found: impl fmt::Display,

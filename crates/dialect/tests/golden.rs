@@ -10,7 +10,7 @@ use std::{fmt::Write, fs, path::Path};
 
 use dialect::{
     Error,
-    openai::{chat, completion, embedding},
+    openai::{chat, completion, embedding, image, speech},
 };
 use expect_test::expect_file;
 use serde::Deserialize;
@@ -118,6 +118,26 @@ fn embedding() {
                 whole.event(event);
             }
             show_answers(fixture, &[], whole.finish(), out);
+        }
+    });
+}
+
+#[test]
+fn speech() {
+    check_all("speech", 8, |fixture, out| match speech::decode(&fixture.bytes()) {
+        Err(error) => refused(&error, out),
+        Ok(request) => writeln!(out, "{request:?}").unwrap(),
+    });
+}
+
+#[test]
+fn image() {
+    check_all("image", 8, |fixture, out| match image::decode(&fixture.bytes()) {
+        Err(error) => refused(&error, out),
+        Ok(request) => {
+            writeln!(out, "{request:?}").unwrap();
+            let pictures = vec![b"\x89PNG".to_vec(); request.images as usize];
+            writeln!(out, "whole {}", image::answer(CREATED_UNIX_S, &pictures)).unwrap();
         }
     });
 }

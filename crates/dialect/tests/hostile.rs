@@ -6,7 +6,7 @@
 use dialect::{
     Error,
     limits::{JSON_DEPTH_MAX, MESSAGES_MAX, STOP_BYTES_MAX},
-    openai::{chat, completion, embedding, upstream},
+    openai::{chat, completion, embedding, image, speech, upstream},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -108,6 +108,10 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
         "dimensions",
         "echo",
         "response_format",
+        "voice",
+        "speed",
+        "size",
+        "stream_format",
         "documents",
         "chat_template_kwargs",
         "top_k",
@@ -124,6 +128,8 @@ fn decode_all(body: &[u8]) -> Vec<Error> {
         chat::decode(body).map(|_| ()),
         completion::decode(body).map(|_| ()),
         embedding::decode(body).map(|_| ()),
+        speech::decode(body).map(|_| ()),
+        image::decode(body).map(|_| ()),
     ];
     outcomes.into_iter().filter_map(Result::err).collect()
 }

@@ -178,24 +178,27 @@ pub(crate) fn count(site: &Site, event: &Event) {
 }
 
 pub(crate) async fn acquire(hub: &Handle, model: &str) -> Result<Lease, Error> {
-    hub.acquire(model).await.map_err(|error| {
-        let message = error.to_string();
-        match error {
-            AcquireError::UnknownModel { .. } => {
-                Error::new(404, message).at("model").code("model_not_found")
-            }
-            AcquireError::Unusable { .. } => {
-                Error::new(400, message).at("model").code("model_unusable")
-            }
-            AcquireError::TooLarge { .. } => {
-                Error::new(400, message).at("model").code("model_too_large")
-            }
-            AcquireError::LoadFailed { .. } => Error::new(500, message).code("model_load_failed"),
-            AcquireError::Overloaded { .. } => Error::new(503, message).code("overloaded"),
-            AcquireError::Stopped { .. } => Error::new(503, message).code("model_stopped"),
-            AcquireError::ShuttingDown => Error::new(503, message).code("shutting_down"),
+    hub.acquire(model).await.map_err(|error| refusal(&error))
+}
+
+/// Why there is no room, as the client hears it.
+pub(crate) fn refusal(error: &AcquireError) -> Error {
+    let message = error.to_string();
+    match error {
+        AcquireError::UnknownModel { .. } => {
+            Error::new(404, message).at("model").code("model_not_found")
         }
-    })
+        AcquireError::Unusable { .. } => {
+            Error::new(400, message).at("model").code("model_unusable")
+        }
+        AcquireError::TooLarge { .. } => {
+            Error::new(400, message).at("model").code("model_too_large")
+        }
+        AcquireError::LoadFailed { .. } => Error::new(500, message).code("model_load_failed"),
+        AcquireError::Overloaded { .. } => Error::new(503, message).code("overloaded"),
+        AcquireError::Stopped { .. } => Error::new(503, message).code("model_stopped"),
+        AcquireError::ShuttingDown => Error::new(503, message).code("shutting_down"),
+    }
 }
 
 // Lists.
@@ -230,11 +233,16 @@ pub(crate) async fn list_models(hub: &Handle) -> Vec<ModelSummary> {
 
 // Bodies.
 
-/// The whole body, up to the limit.
-pub(crate) async fn read_body(mut body: Body) -> Result<Bytes, Error> {
+/// The whole body, up to the limit of what is not an upload.
+pub(crate) async fn read_body(body: Body) -> Result<Bytes, Error> {
+    read_up_to(BODY_BYTES_MAX, body).await
+}
+
+/// The whole body, up to this limit.
+pub(crate) async fn read_up_to(bytes_max: usize, mut body: Body) -> Result<Bytes, Error> {
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if declared > BODY_BYTES_MAX {
-        return Err(too_large(body).await);
+    if declared > bytes_max {
+        return Err(too_large(bytes_max, body).await);
     }
     let mut read = Vec::with_capacity(declared);
     loop {
@@ -244,18 +252,18 @@ pub(crate) async fn read_body(mut body: Body) -> Result<Bytes, Error> {
         let frame =
             frame.map_err(|error| Error::invalid(format!("the body broke off: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
-        if read.len() + data.len() > BODY_BYTES_MAX {
+        if read.len() + data.len() > bytes_max {
             drop(read);
-            return Err(too_large(body).await);
+            return Err(too_large(bytes_max, body).await);
         }
         read.extend_from_slice(&data);
     }
 }
 
 /// The refusal of a body over the limit, once its rest is out of the way.
-async fn too_large(rest: Body) -> Error {
+async fn too_large(bytes_max: usize, rest: Body) -> Error {
     drain(rest).await;
-    let most = BODY_BYTES_MAX >> 20;
+    let most = bytes_max >> 20;
     let message = format!("the body is larger than {most} MiB; send less in one request");
     Error::new(413, message).code("body_too_large")
 }
@@ -299,21 +307,32 @@ pub(crate) fn refuse(error: &Error) -> Response {
 }
 
 fn respond(status: StatusCode, kind: &'static str, body: String) -> Response {
-    let mut response = Response::new(Body::from(body));
+    let mut response = typed(HeaderValue::from_static(kind), body.into());
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// A success of any kind.
+pub(crate) fn typed(kind: HeaderValue, body: Body) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
     response
 }
 
 /// An id that no other answer of this or another run has.
 fn new_id() -> String {
+    format!("{:016x}", unforeseen())
+}
+
+/// A number that nobody foresees, another one each time.
+pub(crate) fn unforeseen() -> u64 {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     // `RandomState` is keyed by the system's randomness.
     let mut hasher = RandomState::new().build_hasher();
     hasher.write_u64(COUNT.fetch_add(1, Ordering::Relaxed));
-    format!("{:016x}", hasher.finish())
+    hasher.finish()
 }
 
-fn now_unix_s() -> u64 {
+pub(crate) fn now_unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

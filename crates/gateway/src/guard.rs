@@ -1,8 +1,9 @@
 //! Who may ask: checked before any route, for every path, so that no alias slips past.
 //!
 //! A web page that a person happens to visit can reach 127.0.0.1 too. What stops it: the Host must be
-//! one of ours (a rebound name is not), an Origin must be ours or configured, and a POST must be
-//! JSON, which a page cannot send without asking first.
+//! one of ours (a rebound name is not), an Origin must be ours or configured, and a POST must be of a
+//! type that a page cannot send without asking first. Forms with files are the exception, on the one
+//! route that OpenAI has for them; there the Origin, which pages cannot leave out, has to do.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,7 +13,7 @@ use dialect::Error;
 use subtle::ConstantTimeEq;
 
 use crate::Config;
-use crate::routes::Policy;
+use crate::routes::{Policy, Takes};
 
 /// What requests are checked against.
 #[derive(Debug)]
@@ -41,13 +42,15 @@ impl Guard {
         }
     }
 
-    /// Whether this request may go on to a route with this policy (`None`: to no route at all).
+    /// Whether this request may go on to a route with this policy (`None`: to no route at all), which
+    /// takes this kind of body.
     pub(crate) fn check(
         &self,
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
         policy: Option<Policy>,
+        takes: Takes,
     ) -> Result<(), Error> {
         self.check_host(uri, headers)?;
         self.check_origin(headers)?;
@@ -58,7 +61,7 @@ impl Guard {
             Some(Policy::Inference) | None => self.check_key(headers)?,
             Some(Policy::Control) => self.check_control_token(headers)?,
         }
-        if *method == Method::POST { check_content_type(headers) } else { Ok(()) }
+        if *method == Method::POST { check_content_type(headers, takes) } else { Ok(()) }
     }
 
     /// The Origin to allow in the answer, when there was one and it passed.
@@ -152,14 +155,27 @@ fn equal(sent: &str, known: &str) -> bool {
     !known.is_empty() && bool::from(sent.as_bytes().ct_eq(known.as_bytes()))
 }
 
-fn check_content_type(headers: &HeaderMap) -> Result<(), Error> {
+fn check_content_type(headers: &HeaderMap, takes: Takes) -> Result<(), Error> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("nothing");
     let essence = kind.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
+    let is = |wanted: &str| essence.eq_ignore_ascii_case(wanted);
+    let (fits, wanted) = match takes {
+        Takes::Json => (is("application/json"), "application/json"),
+        Takes::Form => (is("multipart/form-data"), "multipart/form-data"),
+        Takes::Bytes => {
+            let simple = SIMPLE_TYPES.iter().any(|simple| is(simple));
+            (essence.contains('/') && !simple, "application/octet-stream, or the body's own type")
+        }
+    };
+    if fits {
         return Ok(());
     }
-    Err(Error::new(415, format!("the content type is {kind}; send application/json")))
+    Err(Error::new(415, format!("the content type is {kind}; send {wanted}")))
 }
+
+/// What a page can send to another site without asking it first.
+const SIMPLE_TYPES: [&str; 3] =
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"];
 
 fn host_of(ip: IpAddr) -> String {
     match ip {
@@ -190,6 +206,7 @@ mod tests {
             hosts: vec!["Mini.local".to_owned()],
             origins: vec!["https://chat.example".to_owned()],
             control_token: "t0ken".to_owned(),
+            tools: Vec::new(),
         };
         Guard::new(&config, listen)
     }
@@ -202,7 +219,8 @@ mod tests {
             map.insert(name, value.parse().unwrap());
         }
         let method: Method = method.parse().unwrap();
-        let checked = guard.check(&method, &"/v1/models".parse().unwrap(), &map, Some(policy));
+        let uri = "/v1/models".parse().unwrap();
+        let checked = guard.check(&method, &uri, &map, Some(policy), Takes::Json);
         checked.map_or_else(|error| error.status, |()| 200)
     }
 
@@ -284,5 +302,22 @@ mod tests {
         assert_eq!(seen("text/plain"), 415);
         assert_eq!(seen("application/x-www-form-urlencoded"), 415);
         assert_eq!(status(&guard(None), "POST", Policy::Inference, &[host]), 415);
+    }
+
+    #[test]
+    fn an_upload_is_of_its_own_kind() {
+        let seen = |kind: &str, takes| {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind.parse().unwrap())]);
+            check_content_type(&headers, takes).is_ok()
+        };
+        assert!(seen("multipart/form-data; boundary=x", Takes::Form));
+        assert!(!seen("application/json", Takes::Form));
+        for kind in ["audio/wav", "application/octet-stream", "application/json"] {
+            assert!(seen(kind, Takes::Bytes), "{kind}");
+        }
+        for kind in ["text/plain; charset=utf-8", "multipart/form-data", "TEXT/plain", "", "odd"] {
+            assert!(!seen(kind, Takes::Bytes), "{kind}");
+        }
+        assert!(check_content_type(&HeaderMap::new(), Takes::Bytes).is_err());
     }
 }

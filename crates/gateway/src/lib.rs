@@ -16,8 +16,11 @@ mod metrics;
 mod routes;
 mod server;
 mod stream;
+mod tools;
 
 use std::net::SocketAddr;
+
+use supervisor::Tool;
 
 pub use bind::{BindError, bind};
 pub use server::Server;
@@ -37,4 +40,6 @@ pub struct Config {
     pub origins: Vec<String>,
     /// Token of the control routes, which only programs of the same person can read.
     pub control_token: String,
+    /// Tools for single requests, in the order in which one is chosen when a request names none.
+    pub tools: Vec<Tool>,
 }

@@ -6,6 +6,17 @@ use std::time::Duration;
 /// in base64.
 pub const BODY_BYTES_MAX: usize = 32 << 20;
 
+/// Bytes of an upload for a tool: half an hour of speech as a WAV of 16,000 samples a second, and many
+/// hours in any form that squeezes it. OpenAI stops at 25 MB.
+pub const UPLOAD_BYTES_MAX: usize = 64 << 20;
+
+/// Parts of a form. OpenAI's own have ten kinds.
+pub const FORM_PARTS_MAX: usize = 64;
+
+/// Requests for tools at once, from their first byte to their last, whether they wait or run: each
+/// may hold an upload and an output in memory.
+pub const TOOL_REQUESTS_MAX: usize = 16;
+
 /// Bytes of a body that is too large anyway which are read and thrown away, so that its sender gets
 /// to read the answer instead of a broken pipe.
 pub const DRAIN_BYTES_MAX: usize = 1 << 30;

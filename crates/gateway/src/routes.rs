@@ -11,6 +11,7 @@ use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW,
     HeaderValue, VARY,
 };
+use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use dialect::Error;
@@ -18,6 +19,7 @@ use supervisor::Handle;
 
 use crate::guard::Guard;
 use crate::metrics::Metrics;
+use crate::tools::{self, Tools};
 use crate::{Config, answer, control};
 
 /// Who may use a route.
@@ -31,6 +33,16 @@ pub(crate) enum Policy {
     Control,
 }
 
+/// What kind of body a route takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    Json,
+    /// A form with a file.
+    Form,
+    /// A file as it is.
+    Bytes,
+}
+
 /// What a route does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Endpoint {
@@ -41,6 +53,10 @@ enum Endpoint {
     Chat,
     Completions,
     Embeddings,
+    Speech,
+    Transcriptions,
+    Images,
+    Tool,
     ControlResidents,
     ControlModels,
     ControlStop,
@@ -52,15 +68,20 @@ struct Route {
     method: Method,
     path: &'static str,
     policy: Policy,
+    takes: Takes,
     endpoint: Endpoint,
 }
 
 const fn get(path: &'static str, policy: Policy, endpoint: Endpoint) -> Route {
-    Route { method: Method::GET, path, policy, endpoint }
+    Route { method: Method::GET, path, policy, takes: Takes::Json, endpoint }
 }
 
 const fn post(path: &'static str, policy: Policy, endpoint: Endpoint) -> Route {
-    Route { method: Method::POST, path, policy, endpoint }
+    Route { method: Method::POST, path, policy, takes: Takes::Json, endpoint }
+}
+
+const fn upload(path: &'static str, policy: Policy, takes: Takes, endpoint: Endpoint) -> Route {
+    Route { method: Method::POST, path, policy, takes, endpoint }
 }
 
 const ROUTES: &[Route] = &[
@@ -71,6 +92,10 @@ const ROUTES: &[Route] = &[
     post("/v1/chat/completions", Policy::Inference, Endpoint::Chat),
     post("/v1/completions", Policy::Inference, Endpoint::Completions),
     post("/v1/embeddings", Policy::Inference, Endpoint::Embeddings),
+    post("/v1/audio/speech", Policy::Inference, Endpoint::Speech),
+    upload("/v1/audio/transcriptions", Policy::Inference, Takes::Form, Endpoint::Transcriptions),
+    post("/v1/images/generations", Policy::Inference, Endpoint::Images),
+    upload("/api/tools/", Policy::Inference, Takes::Bytes, Endpoint::Tool),
     get("/resident/v1/ps", Policy::Control, Endpoint::ControlResidents),
     get("/resident/v1/models", Policy::Control, Endpoint::ControlModels),
     post("/resident/v1/stop", Policy::Control, Endpoint::ControlStop),
@@ -80,6 +105,7 @@ const ROUTES: &[Route] = &[
 pub(crate) struct Site {
     pub(crate) hub: Handle,
     pub(crate) metrics: Metrics,
+    pub(crate) tools: Tools,
     guard: Guard,
 }
 
@@ -87,7 +113,8 @@ pub(crate) struct Site {
 /// everything.
 pub(crate) fn router(config: Config, address: SocketAddr, hub: Handle) -> Router {
     let guard = Guard::new(&config, address);
-    let site = Arc::new(Site { hub, metrics: Metrics::new(), guard });
+    let tools = Tools::new(config.tools);
+    let site = Arc::new(Site { hub, metrics: Metrics::new(), tools, guard });
     Router::new().fallback(enter).with_state(site)
 }
 
@@ -124,17 +151,17 @@ async fn enter(State(site): State<Arc<Site>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let found = find(&parts.method, &path);
-    let (policy, label) = match &found {
-        Found::Route(route, _) => (Some(route.policy), route.path),
-        Found::OtherMethods(_) | Found::Nothing => (None, "other"),
+    let (policy, takes, label) = match &found {
+        Found::Route(route, _) => (Some(route.policy), route.takes, route.path),
+        Found::OtherMethods(_) | Found::Nothing => (None, Takes::Json, "other"),
     };
     let origin = site.guard.allowed_origin(&parts.headers).map(str::to_owned);
-    let checked = site.guard.check(&parts.method, &parts.uri, &parts.headers, policy);
+    let checked = site.guard.check(&parts.method, &parts.uri, &parts.headers, policy, takes);
     let mut response = match checked {
         Err(error) => answer::refuse(&error),
         Ok(()) if parts.method == Method::OPTIONS => preflight(),
         Ok(()) => match found {
-            Found::Route(route, rest) => serve(&site, route.endpoint, rest, body).await,
+            Found::Route(route, rest) => serve(&site, route.endpoint, rest, &parts, body).await,
             Found::OtherMethods(methods) => other_method(&parts.method, &path, &methods),
             Found::Nothing => answer::refuse(&Error::new(
                 404,
@@ -147,7 +174,13 @@ async fn enter(State(site): State<Arc<Site>>, request: Request) -> Response {
     response
 }
 
-async fn serve(site: &Arc<Site>, endpoint: Endpoint, rest: &str, body: Body) -> Response {
+async fn serve(
+    site: &Arc<Site>,
+    endpoint: Endpoint,
+    rest: &str,
+    parts: &Parts,
+    body: Body,
+) -> Response {
     let outcome = match endpoint {
         Endpoint::Health => Ok(answer::json(r#"{"status":"ok"}"#.to_owned())),
         Endpoint::Metrics => Ok(answer::text(site.metrics.render(&site.hub).await)),
@@ -156,6 +189,10 @@ async fn serve(site: &Arc<Site>, endpoint: Endpoint, rest: &str, body: Body) -> 
         Endpoint::Chat => answer::chat(site, body).await,
         Endpoint::Completions => answer::completions(site, body).await,
         Endpoint::Embeddings => answer::embeddings(site, body).await,
+        Endpoint::Speech => tools::speech(site, body).await,
+        Endpoint::Transcriptions => tools::transcriptions(site, &parts.headers, body).await,
+        Endpoint::Images => tools::images(site, body).await,
+        Endpoint::Tool => tools::by_name(site, rest, parts.uri.query(), body).await,
         Endpoint::ControlResidents => control::residents(&site.hub).await,
         Endpoint::ControlModels => control::models(&site.hub).await,
         Endpoint::ControlStop => control::stop(&site.hub, body).await,
@@ -204,7 +241,13 @@ mod tests {
     fn every_route_has_its_policy() {
         let table: Vec<String> = ROUTES
             .iter()
-            .map(|route| format!("{} {} {:?}", route.method, route.path, route.policy))
+            .map(|route| {
+                let Route { method, path, policy, takes, .. } = route;
+                match takes {
+                    Takes::Json => format!("{method} {path} {policy:?}"),
+                    Takes::Form | Takes::Bytes => format!("{method} {path} {policy:?} {takes:?}"),
+                }
+            })
             .collect();
         assert_eq!(
             table,
@@ -216,6 +259,10 @@ mod tests {
                 "POST /v1/chat/completions Inference",
                 "POST /v1/completions Inference",
                 "POST /v1/embeddings Inference",
+                "POST /v1/audio/speech Inference",
+                "POST /v1/audio/transcriptions Inference Form",
+                "POST /v1/images/generations Inference",
+                "POST /api/tools/ Inference Bytes",
                 "GET /resident/v1/ps Control",
                 "GET /resident/v1/models Control",
                 "POST /resident/v1/stop Control",

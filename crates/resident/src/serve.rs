@@ -92,6 +92,7 @@ impl Hub {
             hosts: settings.hosts.clone(),
             origins: settings.origins.clone(),
             control_token: token.clone(),
+            tools: settings.served.tools.values().cloned().collect(),
         };
         let server = gateway::bind(gateway, supervisor.clone()).await.map_err(refused)?;
         Ok(Self { supervisor, task, server, token })
@@ -251,10 +252,10 @@ fn welcome_to_the_rest(served: &Served) {
         let what = if pool.served.is_some() { "" } else { ", whatever it serves" };
         terminal::note(format_args!("  servers  {name}/: {}{what}", servers.join(", ")));
     }
-    for (name, offered) in &served.tools {
+    for (name, tool) in &served.tools {
         let said: Vec<String> =
-            offered.defaults.iter().map(|(name, value)| format!("{name} {value}")).collect();
-        let program = offered.tool.argv.first().map_or("", String::as_str);
+            tool.defaults.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let program = tool.argv.first().map_or("", String::as_str);
         terminal::note(format_args!("  tool     {name}: {program} {}", said.join(", ")));
     }
     for (name, role) in served.roles.iter() {

@@ -13,7 +13,13 @@ mod other;
 #[cfg(unix)]
 mod unix;
 
-use std::{ffi::OsString, fs::File, io, path::PathBuf, process::Command, process::Stdio};
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 #[cfg(not(unix))]
 use other as system;
@@ -22,6 +28,9 @@ use unix as system;
 
 /// Where the file comes from that becomes the program's standard input.
 pub(crate) const INPUT_FLAG: &str = "--input";
+
+/// A folder that is removed with all in it when the program was ended because the hub is gone.
+pub(crate) const FOLDER_FLAG: &str = "--folder";
 
 /// The letter that asks for SIGTERM.
 pub(crate) const TERMINATE: u8 = b'T';
@@ -41,18 +50,34 @@ pub(crate) const SIGNAL_BASE: u8 = 128;
 struct Order {
     /// The program's standard input; nothing without it.
     input: Option<PathBuf>,
+    /// What is the hub's to remove, unless the hub is gone.
+    folder: Option<PathBuf>,
     program: OsString,
     arguments: Vec<OsString>,
 }
 
-/// Runs as a guard: `[--input FILE] -- PROGRAM ARGUMENTS`. Returns when nothing is left of the
+/// How a guarded program ended.
+struct End {
+    /// Its exit code, or 128 and the number of the signal that ended it.
+    code: u8,
+    /// Whether it was ended because the hub is gone, or wants it gone at once.
+    hub_is_gone: bool,
+}
+
+/// Runs as a guard: `[--input FILE] [--folder FOLDER] -- PROGRAM ARGUMENTS`. Returns when nothing is left of the
 /// program, with its exit code, or 128 and the signal's number, or 127 when it cannot be started
 /// and the reason is on standard error.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let done = Order::parse(arguments).and_then(|order| {
         let command = order.command()?;
-        system::run(command).map_err(|error| format!("{}: {error}", order.program.display()))
+        let end = system::run(command)
+            .map_err(|error| format!("{}: {error}", order.program.display()))?;
+        if let (Some(folder), true) = (&order.folder, end.hub_is_gone) {
+            // A hub that is there after all may have been faster.
+            fs::remove_dir_all(folder).ok();
+        }
+        Ok(end.code)
     });
     done.unwrap_or_else(|message| {
         complain(&message);
@@ -64,9 +89,11 @@ impl Order {
     fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, String> {
         let mut arguments = arguments.into_iter();
         let mut input = None;
+        let mut folder = None;
         loop {
             match arguments.next() {
                 Some(flag) if flag == INPUT_FLAG => input = arguments.next().map(PathBuf::from),
+                Some(flag) if flag == FOLDER_FLAG => folder = arguments.next().map(PathBuf::from),
                 Some(end) if end == "--" => break,
                 Some(other) => {
                     return Err(format!("guard: '{}' is not an option", other.display()));
@@ -75,7 +102,7 @@ impl Order {
             }
         }
         let program = arguments.next().ok_or("guard: no program was given after --")?;
-        Ok(Self { input, program, arguments: arguments.collect() })
+        Ok(Self { input, folder, program, arguments: arguments.collect() })
     }
 
     fn command(&self) -> Result<Command, String> {
@@ -107,7 +134,9 @@ mod tests {
 
     #[test]
     fn all_after_the_dashes_belongs_to_the_program() {
-        let order = parse(&["--input", "a", "--", "cat", "--input", "--", "x"]).unwrap();
+        let arguments = ["--folder", "f", "--input", "a", "--", "cat", "--input", "--", "x"];
+        let order = parse(&arguments).unwrap();
+        assert_eq!(order.folder.as_deref(), Some("f".as_ref()));
         assert_eq!(order.input.as_deref(), Some("a".as_ref()));
         assert_eq!((&*order.program, order.arguments.len()), ("cat".as_ref(), 3));
     }

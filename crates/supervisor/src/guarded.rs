@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     engine::StopSignal,
     environment,
-    guard::{INPUT_FLAG, INTERRUPT, TERMINATE},
+    guard::{FOLDER_FLAG, INPUT_FLAG, INTERRUPT, TERMINATE},
 };
 
 /// What is started.
@@ -33,7 +33,8 @@ pub(crate) struct Order<'a> {
     pub(crate) environment: &'a BTreeMap<String, String>,
     /// The file that it reads as its standard input; nothing without it.
     pub(crate) input: Option<&'a Path>,
-    /// Where it runs; without it, where the hub does.
+    /// A folder of its own, where it runs; without it, it runs where the hub does. Whoever made it
+    /// removes it, and the guard does when that is not to be expected any more.
     pub(crate) folder: Option<&'a Path>,
 }
 
@@ -65,10 +66,10 @@ impl Guarded {
         if let Some(input) = order.input {
             command.arg(INPUT_FLAG).arg(input);
         }
-        command.arg("--").args(order.argv);
         if let Some(folder) = order.folder {
-            command.current_dir(folder);
+            command.arg(FOLDER_FLAG).arg(folder).current_dir(folder);
         }
+        command.arg("--").args(order.argv);
         // Not killed on drop: the end of its input makes it end the others first.
         command
             .env_clear()
@@ -132,6 +133,11 @@ impl Guarded {
             }
             Err(error) => format!("ended: {error}"),
         }
+    }
+
+    /// Whether the program has ended well.
+    pub(crate) fn succeeded(&mut self) -> bool {
+        matches!(self.guard.try_wait(), Ok(Some(status)) if status.success())
     }
 
     /// A guard that was killed itself could end nobody; its group still can be.

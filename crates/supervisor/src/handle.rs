@@ -4,6 +4,8 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -40,6 +42,8 @@ pub fn start(config: Config, models: Arc<dyn Models>) -> (Handle, JoinHandle<()>
         ended,
         models,
         preflight,
+        guard: config.guard.clone(),
+        logs_dir: config.logs_dir.clone(),
         requests: AtomicU64::new(0),
         shutdown_wait_max: config.patience.shutdown,
         looked_up: Mutex::default(),
@@ -60,6 +64,9 @@ struct Shared {
     ended: mpsc::Sender<RequestId>,
     models: Arc<dyn Models>,
     preflight: Preflight,
+    /// The program that tools are guarded by, with its first arguments.
+    guard: Vec<OsString>,
+    logs_dir: PathBuf,
     requests: AtomicU64,
     shutdown_wait_max: Duration,
     /// What was found for each name, and when.
@@ -122,6 +129,16 @@ impl Handle {
         let launch = Launch { model, start: Start::Reservation(hold), needed_bytes: bytes };
         let lease = self.wanted(launch, ticket).await?;
         Ok(Reservation::new(lease, revoked, self.shared.inbox.clone()))
+    }
+
+    /// The program that tools are guarded by, with its first arguments.
+    pub(crate) fn guard(&self) -> &[OsString] {
+        &self.shared.guard
+    }
+
+    /// Where what tools say beside their output is kept.
+    pub(crate) fn logs_dir(&self) -> &Path {
+        &self.shared.logs_dir
     }
 
     /// The models that hold memory, ordered by name. Empty once the hub is down.

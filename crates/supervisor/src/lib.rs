@@ -32,7 +32,7 @@ mod process_tree;
 mod report;
 mod reservation;
 mod run_loop;
-mod tool;
+pub mod tool;
 mod worker;
 
 pub use answer::Answer;
@@ -48,4 +48,4 @@ pub use preflight::read_header;
 pub use pressure::Pressure;
 pub use report::{Metrics, ModelMetrics, Resident, ResidentState};
 pub use reservation::Reservation;
-pub use tool::{Input, Output, Serves, Tool};
+pub use tool::{Input, Output, Serves, Tool, ToolError, ToolOutput};

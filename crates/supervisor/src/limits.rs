@@ -106,6 +106,14 @@ pub const LOOKUP_AGE_MAX: Duration = Duration::from_secs(1);
 /// large process takes a tenth of a second.
 pub const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Between two looks at what a tool writes into its folder. A disk takes a few hundred megabytes in
+/// that time.
+pub const TOOL_LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Between two measurements of a tool's memory. It grows faster than a worker's, and for a large one
+/// a measurement takes a tenth of a second.
+pub const TOOL_MEASURE_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Bytes of one model's log; at this size it becomes the old log, and the old one is deleted.
 pub const LOG_BYTES_MAX: u64 = 4 << 20;
 

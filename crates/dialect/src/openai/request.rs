@@ -1,4 +1,4 @@
-//! What the requests for text have in common: model, choices, streaming, length, stop strings.
+//! What requests have in common: model, plain texts, choices, streaming, length, stop strings.
 
 use serde_json::Value;
 use worker_protocol::Generate;
@@ -7,22 +7,44 @@ use crate::{
     Error,
     limits::{
         CHOICES_BYTES_MAX, CHOICES_MAX, CHOICES_PER_PROMPT_MAX, MODEL_NAME_BYTES_MAX,
-        STOP_BYTES_MAX, STOP_STRINGS_MAX,
+        SHORT_VALUE_BYTES_MAX, STOP_BYTES_MAX, STOP_STRINGS_MAX,
     },
     read::{Object, Path},
 };
 
 /// The model's name.
 pub(super) fn model(fields: &mut Object<'_>) -> Result<String, Error> {
+    model_if_named(fields)?.ok_or_else(|| fields.path("model").missing())
+}
+
+/// The model's name, where a route can do without it.
+pub(super) fn model_if_named(fields: &mut Object<'_>) -> Result<Option<String>, Error> {
     let path = fields.path("model");
-    let name = fields.string("model")?.ok_or_else(|| path.missing())?;
+    let Some(name) = fields.string("model")? else { return Ok(None) };
     if name.is_empty() || name.len() > MODEL_NAME_BYTES_MAX {
         return Err(path.refuse(format_args!(
             "must be a name of 1 to {MODEL_NAME_BYTES_MAX} bytes, but it has {}",
             name.len()
         )));
     }
-    Ok(name)
+    Ok(Some(name))
+}
+
+/// A text that must be there and say something.
+pub(super) fn text(fields: &mut Object<'_>, key: &str, bytes_max: usize) -> Result<String, Error> {
+    let text = fields.string(key)?.ok_or_else(|| fields.path(key).missing())?;
+    if text.is_empty() {
+        return Err(fields.path(key).refuse("must not be an empty string"));
+    }
+    fields.path(key).bytes_at_most(text.len(), bytes_max)?;
+    Ok(text)
+}
+
+/// A name or a word that may be missing; an empty one counts as that.
+pub(super) fn word(fields: &mut Object<'_>, key: &str) -> Result<Option<String>, Error> {
+    let Some(text) = fields.string(key)?.filter(|text| !text.is_empty()) else { return Ok(None) };
+    fields.path(key).bytes_at_most(text.len(), SHORT_VALUE_BYTES_MAX)?;
+    Ok(Some(text))
 }
 
 /// Whether to stream, and whether the stream ends with the usage.
@@ -85,12 +107,7 @@ pub(super) fn stop(fields: &mut Object<'_>) -> Result<Vec<String>, Error> {
     for (index, entry) in entries.into_iter().enumerate() {
         let at = Path::Index(&path, index);
         let text = at.string(entry)?;
-        if text.len() > STOP_BYTES_MAX {
-            return Err(at.refuse(format_args!(
-                "has {} bytes, and at most {STOP_BYTES_MAX} are allowed",
-                text.len()
-            )));
-        }
+        at.bytes_at_most(text.len(), STOP_BYTES_MAX)?;
         if !text.is_empty() {
             stop.push(text);
         }

@@ -82,7 +82,8 @@ impl Ask {
         Answer {
             status: head.status,
             headers: head.headers,
-            text: String::from_utf8(body.into()).unwrap(),
+            text: String::from_utf8_lossy(&body).into_owned(),
+            bytes: body,
         }
     }
 }
@@ -116,6 +117,7 @@ pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
+    pub(crate) bytes: Bytes,
 }
 
 impl Answer {

@@ -11,6 +11,8 @@ mod routes;
 mod rules;
 mod site;
 mod streams;
+#[cfg(unix)]
+mod tools;
 
 #[path = "../../../supervisor/tests/it/gguf.rs"]
 mod gguf;

@@ -11,6 +11,7 @@ use crate::site::{Site, TOKEN, config, hub};
 /// Every route and what is none, with a request that would pass.
 fn everywhere() -> Vec<Ask> {
     let post = |path| Ask::post(path, &json!({}));
+    let upload = |path, kind| Ask::new("POST", path).with("content-type", kind).body("x");
     vec![
         Ask::get("/health"),
         Ask::get("/metrics"),
@@ -19,6 +20,10 @@ fn everywhere() -> Vec<Ask> {
         post("/v1/chat/completions"),
         post("/v1/completions"),
         post("/v1/embeddings"),
+        post("/v1/audio/speech"),
+        upload("/v1/audio/transcriptions", "multipart/form-data; boundary=x"),
+        post("/v1/images/generations"),
+        upload("/api/tools/t", "audio/wav"),
         Ask::get("/resident/v1/ps"),
         Ask::get("/resident/v1/models"),
         post("/resident/v1/stop"),
@@ -122,6 +127,19 @@ async fn a_post_that_a_page_could_send_unasked_is_refused() {
         }
         Ask::new("POST", path).body("{}").send(site.address).await.error(415);
     }
+    for (path, kind) in [
+        ("/v1/audio/speech", "multipart/form-data"),
+        ("/v1/images/generations", "text/plain"),
+        ("/v1/audio/transcriptions", "text/plain"),
+        ("/v1/audio/transcriptions", "application/json"),
+        ("/api/tools/t", "text/plain"),
+        ("/api/tools/t", "application/x-www-form-urlencoded"),
+        ("/api/tools/t", "multipart/form-data; boundary=x"),
+    ] {
+        let ask = Ask::new("POST", path).with("content-type", kind).body("{}");
+        ask.send(site.address).await.error(415);
+        Ask::new("POST", path).body("{}").send(site.address).await.error(415);
+    }
     site.ends().await;
 }
 
@@ -156,6 +174,11 @@ async fn control_needs_the_token_even_here() {
 async fn a_key_holds_everywhere_but_for_health() {
     let site = Site::with(Config { key: Some("s3cret".to_owned()), ..config() }).await;
     Ask::get("/health").send(site.address).await.ok();
+    // All but health, which comes first, and a preflight, which comes last and carries no key.
+    let asks = everywhere();
+    for ask in &asks[1..asks.len() - 1] {
+        ask.send(site.address).await.error(401);
+    }
     for path in ["/v1/models", "/v1/models/m", "/metrics", "/nowhere"] {
         Ask::get(path).send(site.address).await.error(401);
         Ask::get(path).with("x-api-key", "s3cre").send(site.address).await.error(401);

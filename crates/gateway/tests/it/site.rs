@@ -74,6 +74,7 @@ pub(crate) fn config() -> Config {
         hosts: vec!["mini.local".to_owned()],
         origins: vec!["https://chat.example".to_owned()],
         control_token: TOKEN.to_owned(),
+        tools: Vec::new(),
     }
 }
 
@@ -82,7 +83,7 @@ pub(crate) fn hub(folder: &Path) -> Handle {
     gguf::write(&folder.join("m.gguf"), 50_000_000);
     let config = supervisor::Config {
         worker: env!("CARGO_BIN_EXE_gateway-fixture-worker").into(),
-        guard: Vec::new(),
+        guard: vec![env!("CARGO_BIN_EXE_gateway-fixture-guard").into()],
         logs_dir: folder.join("logs"),
         budget_bytes: 1 << 40,
         idle_unload: Duration::MAX,

@@ -4,38 +4,46 @@
 use std::{
     io::{self, Read},
     process::{Child, Command},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
-use super::{INTERRUPT, TERMINATE};
+use super::{End, INTERRUPT, TERMINATE};
 
 /// Starts the program and stays until it is gone.
-pub(super) fn run(mut command: Command) -> io::Result<u8> {
+pub(super) fn run(mut command: Command) -> io::Result<End> {
     let child = Arc::new(Mutex::new(command.spawn()?));
     let watched = Arc::clone(&child);
+    let hub_is_gone = Arc::new(AtomicBool::new(false));
+    let gone = Arc::clone(&hub_is_gone);
     thread::spawn(move || {
-        wait_for_the_hub();
+        gone.store(wait_for_the_hub(), Ordering::Relaxed);
         // Fails only if it is gone already.
         lock(&watched).kill().ok();
     });
     loop {
         // Not `wait`, which would keep the lock from the thread that kills.
         if let Some(status) = lock(&child).try_wait()? {
-            return Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX));
+            let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX);
+            return Ok(End { code, hub_is_gone: hub_is_gone.load(Ordering::Relaxed) });
         }
         thread::sleep(crate::limits::GUARD_LOOK_INTERVAL);
     }
 }
 
-/// Until the hub is gone or wants the program to end: there are no signals to pass on.
-fn wait_for_the_hub() {
+/// Until the hub is gone or wants the program to end: there are no signals to pass on. Says whether
+/// it is gone.
+fn wait_for_the_hub() -> bool {
     let mut letter = [0];
     while io::stdin().read(&mut letter).is_ok_and(|bytes| bytes > 0) {
         if [TERMINATE, INTERRUPT].contains(&letter[0]) {
-            return;
+            return false;
         }
     }
+    true
 }
 
 fn lock(child: &Mutex<Child>) -> std::sync::MutexGuard<'_, Child> {

@@ -14,22 +14,22 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{INTERRUPT, SIGNAL_BASE, TERMINATE};
+use super::{End, INTERRUPT, SIGNAL_BASE, TERMINATE};
 use crate::process_tree;
 
 /// Starts the program and stays until nothing is left of it.
-pub(super) fn run(command: Command) -> io::Result<u8> {
+pub(super) fn run(command: Command) -> io::Result<End> {
     // Fails only for the leader of a group, which has what is wanted: a group that signals can go
     // to and that no terminal reaches.
     setsid().ok();
     adopt_orphans()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let status = runtime.block_on(guard(command));
+    let ended = runtime.block_on(guard(command));
     // A read of standard input may still be under way, for ever.
     runtime.shutdown_background();
-    let status = status?;
+    let (status, hub_is_gone) = ended?;
     end_all();
-    Ok(code(status))
+    Ok(End { code: code(status), hub_is_gone })
 }
 
 /// What loses its parent becomes this process's child and so stays in sight.
@@ -43,8 +43,8 @@ fn adopt_orphans() -> io::Result<()> {
     Ok(())
 }
 
-/// Until the program ends, by itself or because the hub is gone.
-async fn guard(mut command: Command) -> io::Result<WaitStatus> {
+/// Until the program ends: how, and whether because the hub is gone.
+async fn guard(mut command: Command) -> io::Result<(WaitStatus, bool)> {
     let mut child_ended = signal(SignalKind::child())?;
     // Signals to the group reach this process too, which has to outlive the others.
     let _terminated = signal(SignalKind::terminate())?;
@@ -56,7 +56,7 @@ async fn guard(mut command: Command) -> io::Result<WaitStatus> {
         tokio::select! {
             _ = child_ended.recv() => {
                 if let Some(status) = reap(child)? {
-                    return Ok(status);
+                    return Ok((status, false));
                 }
             }
             word = next_word(&mut hub) => match word {
@@ -68,7 +68,7 @@ async fn guard(mut command: Command) -> io::Result<WaitStatus> {
     kill_all();
     loop {
         if let Some(status) = reap(child)? {
-            return Ok(status);
+            return Ok((status, true));
         }
         child_ended.recv().await;
         // What was started meanwhile.

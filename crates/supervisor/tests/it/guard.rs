@@ -101,6 +101,21 @@ fn a_file_becomes_the_program_s_input() {
 }
 
 #[test]
+fn the_program_s_folder_goes_only_with_the_hub() {
+    for (word, hub_is_gone) in [("exits-at-start", false), ("sleeps", true)] {
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("folder");
+        fs::create_dir_all(folder.join("more")).unwrap();
+        let mut command = Command::new(GUARD);
+        command.arg("--folder").arg(&folder).args(["--", ENGINE, "says-so", "up", word]);
+        let mut guard = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        guard.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+        drop(if hub_is_gone { abandoned(guard) } else { ended(guard) });
+        assert_eq!(folder.exists(), !hub_is_gone);
+    }
+}
+
+#[test]
 fn the_end_of_the_hub_ends_the_whole_tree() {
     let folder = tempfile::tempdir().unwrap();
     let file = pid_file(&folder);

@@ -11,3 +11,5 @@ mod misbehaviour;
 mod reservations;
 mod residence;
 mod streams;
+#[cfg(unix)]
+mod tools;

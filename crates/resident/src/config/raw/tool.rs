@@ -24,6 +24,9 @@ pub(crate) struct Tool {
     /// What `{NAME}`s mean when a request does not say.
     #[serde(default)]
     pub(crate) defaults: BTreeMap<String, String>,
+    /// The program's own names for voices, by the names that clients use.
+    #[serde(default)]
+    pub(crate) voices: BTreeMap<String, String>,
     /// Variables of the program.
     pub(crate) environment: Option<BTreeMap<String, String>>,
     /// The hub's own variables that the program gets too.

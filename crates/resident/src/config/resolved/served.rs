@@ -11,8 +11,7 @@ use super::{
     engine::{self, Entry},
     group::{Groups, Pin, Treatment, check_pins},
     here::Here,
-    role,
-    tool::{self, Offered},
+    role, tool,
     upstream::{self, Pool},
 };
 use crate::{
@@ -28,7 +27,7 @@ pub(crate) struct Served {
     /// Servers that run already; their models are called `POOL/MODEL`.
     pub(crate) pools: BTreeMap<String, Pool>,
     /// Programs that run once for each request.
-    pub(crate) tools: BTreeMap<String, Offered>,
+    pub(crate) tools: BTreeMap<String, supervisor::Tool>,
     /// How models are treated; who is not in it is treated as all are.
     pub(crate) treatments: BTreeMap<String, Treatment>,
     /// Which models take turns.
@@ -208,7 +207,7 @@ impl Served {
             .collect();
         check_pins(&pins, &self.groups, budget_bytes).map_err(Error::Table)?;
         let commands = self.commands.iter().map(|(name, it)| (name, it.memory_bytes));
-        let tools = self.tools.iter().map(|(name, it)| (name, it.tool.memory_bytes));
+        let tools = self.tools.iter().map(|(name, it)| (name, it.memory_bytes));
         let too_large = commands.chain(tools).filter(|(_, bytes)| *bytes > budget_bytes);
         self.notes.extend(too_large.map(|(name, bytes)| {
             format!(

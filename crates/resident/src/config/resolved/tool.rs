@@ -14,23 +14,33 @@ use crate::{
 };
 
 /// What a request may say in an argument, beside what a tool's own `defaults` name.
-const REQUEST_VALUES: [&str; 10] =
-    ["input", "output", "prompt", "voice", "language", "speed", "size", "width", "height", "seed"];
-
-/// A tool and what its arguments are when a request does not say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Offered {
-    /// The tool.
-    pub(crate) tool: supervisor::Tool,
-    /// Values by name.
-    pub(crate) defaults: BTreeMap<String, String>,
-}
+const REQUEST_VALUES: [&str; 15] = [
+    "input",
+    "output",
+    "output_stem",
+    "prompt",
+    "voice",
+    "language",
+    "format",
+    "speed",
+    "words_per_minute",
+    "length_scale",
+    "temperature",
+    "size",
+    "width",
+    "height",
+    "seed",
+];
 
 /// Reads one table.
 ///
 /// # Errors
 /// A fragment that begins with the key.
-pub(super) fn read(here: &Here<'_>, name: &str, raw: raw::Tool) -> Result<Offered, String> {
+pub(super) fn read(
+    here: &Here<'_>,
+    name: &str,
+    raw: raw::Tool,
+) -> Result<supervisor::Tool, String> {
     models::check_name(name).map_err(|error| error.to_string())?;
     let preset = raw.preset.as_deref();
     let preset =
@@ -47,7 +57,7 @@ pub(super) fn read(here: &Here<'_>, name: &str, raw: raw::Tool) -> Result<Offere
     let no_variables = BTreeMap::new();
     let variables = preset
         .map_or((&no_variables, &[][..]), |preset| (&preset.environment, &preset.environment_from));
-    let tool = supervisor::Tool {
+    Ok(supervisor::Tool {
         name: name.to_owned(),
         environment: here.environment(
             &format!("tool '{name}'"),
@@ -75,8 +85,9 @@ pub(super) fn read(here: &Here<'_>, name: &str, raw: raw::Tool) -> Result<Offere
             raw.content_type.as_ref().or(preset.map(|preset| &preset.content_type)),
         )?,
         argv,
-    };
-    Ok(Offered { tool, defaults })
+        defaults,
+        voices: raw.voices,
+    })
 }
 
 /// Program and arguments, with everything put in that does not come from a request.

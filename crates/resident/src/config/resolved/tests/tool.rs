@@ -15,7 +15,7 @@ fn every_tool_preset_makes_a_tool() {
         let paths = if argv.contains("{data}") { paths } else { "" };
         let text = format!("[tools.t]\npreset = \"{name}\"\n{model}{paths}memory = \"1GB\"");
         let offered = &from_text(&text).served.tools["t"];
-        let tool = &offered.tool;
+        let tool = &offered;
         assert_eq!(tool.name, "t");
         assert!(!tool.argv.join(" ").contains("{model}"), "{name}");
         let spoken = matches!(tool.serves, Serves::Speak);
@@ -35,26 +35,26 @@ fn espeak_is_a_line_and_can_be_changed() {
     .served
     .tools;
     let voice = &tools["voice"];
-    assert_eq!(voice.tool.serves, Serves::Speak);
-    assert_eq!(voice.tool.input, Input::File { extension: "txt".into() });
-    assert_eq!(voice.tool.output, Output::File { extension: "wav".into() });
+    assert_eq!(voice.serves, Serves::Speak);
+    assert_eq!(voice.input, Input::File { extension: "txt".into() });
+    assert_eq!(voice.output, Output::File { extension: "wav".into() });
     assert_eq!(
-        (voice.tool.content_type.as_str(), voice.defaults["voice"].as_str()),
+        (voice.content_type.as_str(), voice.defaults["voice"].as_str()),
         ("audio/wav", "en")
     );
     let german = &tools["german"];
-    assert_eq!(german.tool.argv[0], "/home/me/bin/espeak-ng");
-    assert_eq!(german.tool.argv.last().map(String::as_str), Some("150"));
+    assert_eq!(german.argv[0], "/home/me/bin/espeak-ng");
+    assert_eq!(german.argv.last().map(String::as_str), Some("150"));
     assert_eq!(german.defaults["voice"], "de");
-    let limits = (german.tool.time_max.as_secs(), german.tool.output_bytes_max);
-    assert_eq!((limits, german.tool.memory_bytes), ((10, 1_000_000), 20_000_000));
+    let limits = (german.time_max.as_secs(), german.output_bytes_max);
+    assert_eq!((limits, german.memory_bytes), ((10, 1_000_000), 20_000_000));
 }
 
 #[test]
 fn fine_tuning_reads_and_writes_only_where_the_file_says() {
     let text = "[tools.tune]\npreset = \"mlx_lm.lora\"\nmodel = \"~/mlx/qwen3\"\nmemory = \"8GB\"\n\
                 paths = { data = \"data\", adapter = \"~/adapters/mine\" }";
-    let tool = from_text(text).served.tools["tune"].tool.clone();
+    let tool = from_text(text).served.tools["tune"].clone();
     let joined = tool.argv.join(" ");
     assert!(
         joined.contains("--data /etc/r/data --adapter-path /home/me/adapters/mine"),

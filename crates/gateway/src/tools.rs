@@ -1,0 +1,264 @@
+//! One-shot tools over HTTP: speech, transcriptions and pictures as OpenAI's clients ask for them,
+//! and any tool by its name.
+//!
+//! Here requests become the values that a tool's command has places for. Not here: running it
+//! (`supervisor::tool`).
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use axum::response::Response;
+use bytes::Bytes;
+use dialect::Error;
+use dialect::openai::{image, speech, transcription};
+use futures_util::stream;
+use multer::{Multipart, parse_boundary};
+use percent_encoding::percent_decode_str;
+use supervisor::{Input, Serves, Tool, ToolError, ToolOutput, tool};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::answer;
+use crate::limits::{FORM_PARTS_MAX, TOOL_REQUESTS_MAX, UPLOAD_BYTES_MAX};
+use crate::routes::Site;
+
+/// Words of a minute at the usual speed of speech, for programs that count in them. It is what
+/// espeak-ng's manual gives as its default.
+const WORDS_PER_MINUTE: f32 = 175.0;
+
+/// The tools that can be asked.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    tools: Vec<Arc<Tool>>,
+    places: Semaphore,
+}
+
+/// What fills the places of a tool's command.
+type Values = BTreeMap<String, String>;
+
+impl Tools {
+    pub(crate) fn new(tools: Vec<Tool>) -> Self {
+        let tools = tools.into_iter().map(Arc::new).collect();
+        Self { tools, places: Semaphore::new(TOOL_REQUESTS_MAX) }
+    }
+
+    /// A place for one request, until it is answered.
+    fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
+        self.places.try_acquire().map_err(|_| {
+            let message =
+                format!("{TOOL_REQUESTS_MAX} requests for tools are open already; try again later");
+            Error::new(503, message).code("overloaded")
+        })
+    }
+
+    /// The tool of this name; or the first that does this, when none or just that is named.
+    fn find(&self, serves: Serves, name: Option<&str>) -> Result<Arc<Tool>, Error> {
+        let does = role(serves);
+        let able = || self.tools.iter().filter(|tool| tool.serves == serves);
+        let Some(first) = able().next() else {
+            let message = format!(
+                "nothing here can {does}; add a tool with serves = \"{does}\" to the configuration"
+            );
+            return Err(Error::new(404, message).at("model").code("model_not_found"));
+        };
+        let Some(name) = name else { return Ok(Arc::clone(first)) };
+        if let Some(named) = able().find(|tool| tool.name == name) {
+            return Ok(Arc::clone(named));
+        }
+        if name == does {
+            return Ok(Arc::clone(first));
+        }
+        let names: Vec<&str> = able().map(|tool| tool.name.as_str()).collect();
+        let message = format!(
+            "nothing that can {does} is named '{name}'; leave the name out, or ask for one of: {}",
+            names.join(", ")
+        );
+        Err(Error::new(404, message).at("model").code("model_not_found"))
+    }
+}
+
+/// What people call the part that a tool plays.
+fn role(serves: Serves) -> &'static str {
+    match serves {
+        Serves::Speak => "speak",
+        Serves::Listen => "listen",
+        Serves::Draw => "draw",
+        Serves::Tool => "tool",
+    }
+}
+
+/// `POST /v1/audio/speech`.
+pub(crate) async fn speech(site: &Site, body: Body) -> Result<Response, Error> {
+    let _place = site.tools.place()?;
+    let request = speech::decode(&answer::read_body(body).await?)?;
+    let tool = site.tools.find(Serves::Speak, request.model.as_deref())?;
+    let follows_format = tool.places().contains("format");
+    let kind = speech::content_type(request.format, &tool.content_type, follows_format)?;
+    let mut values = Values::new();
+    put(&mut values, "prompt", Some(&request.input));
+    put(&mut values, "voice", request.voice.map(|voice| own_voice(&tool, voice)));
+    put(&mut values, "language", request.language);
+    let format = request.format.or_else(|| speech::Format::of(&tool.content_type));
+    put(&mut values, "format", format.map(speech::Format::name));
+    put(&mut values, "speed", Some(request.speed));
+    put(&mut values, "words_per_minute", Some((WORDS_PER_MINUTE * request.speed).round()));
+    put(&mut values, "length_scale", Some(request.speed.recip()));
+    let output = run(site, tool, values, request.input.into()).await?;
+    Ok(file(&kind, output.bytes))
+}
+
+fn own_voice(tool: &Tool, voice: String) -> String {
+    tool.voices.get(&voice).cloned().unwrap_or(voice)
+}
+
+/// `POST /v1/audio/transcriptions`.
+pub(crate) async fn transcriptions(
+    site: &Site,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    let _place = site.tools.place()?;
+    let body = answer::read_up_to(UPLOAD_BYTES_MAX, body).await?;
+    let request = transcription::decode(form(headers, body).await?)?;
+    let tool = site.tools.find(Serves::Listen, request.model.as_deref())?;
+    let mut values = Values::new();
+    put(&mut values, "language", request.language);
+    put(&mut values, "prompt", request.prompt);
+    put(&mut values, "temperature", request.temperature);
+    put(&mut values, "format", Some(request.format.name()));
+    let follows_format = tool.places().contains("format");
+    let output = run(site, tool, values, request.file.into()).await?;
+    let heard = transcription::Heard {
+        bytes: &output.bytes,
+        content_type: &output.content_type,
+        follows_format,
+    };
+    let answer = transcription::answer(request.format, heard)?;
+    Ok(answer::typed(HeaderValue::from_static(answer.content_type), answer.body.into()))
+}
+
+/// `POST /v1/images/generations`. One picture is one run, and one follows the other: two at once
+/// would need the memory of two.
+pub(crate) async fn images(site: &Site, body: Body) -> Result<Response, Error> {
+    let _place = site.tools.place()?;
+    let request = image::decode(&answer::read_body(body).await?)?;
+    let tool = site.tools.find(Serves::Draw, request.model.as_deref())?;
+    let mut values = Values::new();
+    put(&mut values, "prompt", Some(&request.prompt));
+    if let Some(size) = request.size {
+        let image::Size { width_pixels, height_pixels } = size;
+        put(&mut values, "size", Some(format!("{width_pixels}x{height_pixels}")));
+        put(&mut values, "width", Some(width_pixels));
+        put(&mut values, "height", Some(height_pixels));
+    }
+    // Whoever wants to see the same picture twice says so with a seed.
+    let seed = request.seed.unwrap_or_else(|| (answer::unforeseen() >> 32) as u32);
+    let mut pictures = Vec::new();
+    for number in 0..request.images {
+        put(&mut values, "seed", Some(seed.wrapping_add(number)));
+        let prompt = Bytes::from(request.prompt.clone());
+        let output = run(site, Arc::clone(&tool), values.clone(), prompt).await?;
+        pictures.push(output.bytes.into());
+    }
+    Ok(answer::json(image::answer(answer::now_unix_s(), &pictures)))
+}
+
+/// `POST /api/tools/NAME`: a file in, a file out, and values in the query.
+pub(crate) async fn by_name(
+    site: &Site,
+    name: &str,
+    query: Option<&str>,
+    body: Body,
+) -> Result<Response, Error> {
+    let _place = site.tools.place()?;
+    let name = percent_decode_str(name).decode_utf8_lossy();
+    let Some(tool) = site.tools.tools.iter().find(|tool| tool.name == name) else {
+        let names: Vec<&str> = site.tools.tools.iter().map(|tool| tool.name.as_str()).collect();
+        let known = if names.is_empty() { "there are none".to_owned() } else { names.join(", ") };
+        let message = format!("no tool is named '{name}'; the tools here: {known}");
+        return Err(Error::new(404, message).code("tool_not_found"));
+    };
+    let values = query_values(tool, query.unwrap_or_default())?;
+    let body = answer::read_up_to(UPLOAD_BYTES_MAX, body).await?;
+    let output = tool::run(&site.hub, Arc::clone(tool), values, body).await;
+    let output = output.map_err(|error| failure(&error))?;
+    Ok(file(&output.content_type, output.bytes))
+}
+
+/// Only what the tool's command has a place for: a value that is ignored is a mistake.
+fn query_values(tool: &Tool, query: &str) -> Result<Values, Error> {
+    let places = tool.places();
+    let mut values = Values::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        if !places.contains(&*name) {
+            let takes = places.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let takes = if takes.is_empty() { "none" } else { &takes };
+            let message = format!("tool '{}' has no value '{name}'; it takes: {takes}", tool.name);
+            return Err(Error::invalid(message).at(name).code("unknown_parameter"));
+        }
+        values.insert(name.into_owned(), value.into_owned());
+    }
+    Ok(values)
+}
+
+fn put(values: &mut Values, name: &str, value: Option<impl ToString>) {
+    values.extend(value.map(|value| (name.to_owned(), value.to_string())));
+}
+
+/// Runs a tool on the content of a request, which it may also take from its arguments.
+async fn run(
+    site: &Site,
+    tool: Arc<Tool>,
+    values: Values,
+    content: Bytes,
+) -> Result<ToolOutput, Error> {
+    let input = match tool.input {
+        Input::Stdin | Input::File { .. } => content,
+        Input::None => Bytes::new(),
+    };
+    tool::run(&site.hub, tool, values, input).await.map_err(|error| failure(&error))
+}
+
+fn failure(error: &ToolError) -> Error {
+    let message = error.to_string();
+    match error {
+        ToolError::Unusable { .. } => Error::new(500, message).code("tool_unusable"),
+        ToolError::BadRequest { place, .. } => {
+            Error::invalid(message).at(place).code("invalid_value")
+        }
+        ToolError::NotAdmitted(refused) => answer::refusal(refused),
+        ToolError::Failed { .. } => Error::new(500, message).code("tool_failed"),
+        ToolError::TimedOut { .. } => Error::new(504, message).code("tool_timed_out"),
+        ToolError::TooMuchOutput { .. } => Error::new(500, message).code("tool_output_too_large"),
+    }
+}
+
+/// A file as the answer.
+fn file(content_type: &str, bytes: Bytes) -> Response {
+    let unknown = HeaderValue::from_static("application/octet-stream");
+    let kind = HeaderValue::from_str(content_type).unwrap_or(unknown);
+    answer::typed(kind, bytes.into())
+}
+
+/// The parts of a form, by name and in their order.
+async fn form(headers: &HeaderMap, body: Bytes) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let broken = |error: multer::Error| {
+        Error::invalid(format!("the form cannot be read: {error}; send it as multipart/form-data"))
+    };
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let boundary = parse_boundary(kind).map_err(broken)?;
+    let body = stream::iter([Ok::<_, Infallible>(body)]);
+    let mut form = Multipart::new(body, boundary);
+    let mut parts = Vec::new();
+    while let Some(part) = form.next_field().await.map_err(broken)? {
+        if parts.len() == FORM_PARTS_MAX {
+            let message = format!("the form has more than {FORM_PARTS_MAX} parts; send fewer");
+            return Err(Error::invalid(message));
+        }
+        let name = part.name().unwrap_or_default().to_owned();
+        parts.push((name, part.bytes().await.map_err(broken)?.into()));
+    }
+    Ok(parts)
+}
