@@ -82,6 +82,7 @@ impl Hub {
         let worker = worker(settings.worker.as_deref())?;
         let offer = Offer::of(settings);
         let pinned = offer.pinned();
+        let loaded = pinned.clone();
         let (supervisor, task) = supervisor::start(supervision(settings, worker), Arc::new(offer));
         let pinned = pinned.iter().filter_map(|name| supervisor.model(name)).collect();
         offer::refuse_broken_pins(&settings.served.groups, settings.budget_bytes, pinned)?;
@@ -95,6 +96,7 @@ impl Hub {
             tools: settings.served.tools.values().cloned().collect(),
         };
         let server = gateway::bind(gateway, supervisor.clone()).await.map_err(refused)?;
+        load_at_start(&supervisor, loaded, settings.served.warm_model());
         Ok(Self { supervisor, task, server, token })
     }
 
@@ -142,7 +144,7 @@ pub(crate) fn inspect<T>(
 ) -> anyhow::Result<T> {
     runtime()?.block_on(async {
         // It starts no worker, so that none is needed either.
-        let config = supervision(settings, PathBuf::new());
+        let config = supervisor::Config { journal: None, ..supervision(settings, PathBuf::new()) };
         let (handle, task) = supervisor::start(config, Arc::new(Offer::of(settings)));
         let answer = ask(&handle);
         handle.shutdown().await;
@@ -158,6 +160,8 @@ fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
         guard: guard(),
         logs_dir: settings.logs_dir(),
         budget_bytes: settings.budget_bytes,
+        exclusive: settings.served.groups.exclusive().into_iter().map(Arc::from).collect(),
+        journal: Some(settings.journals_dir()),
         idle_unload: settings.idle_unload.unwrap_or(Duration::MAX),
         sequences_max: settings.parallel,
         threads: settings.threads,
@@ -166,6 +170,24 @@ fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
         place: hardware::this(config::memory_bytes().unwrap_or_default()).place(),
         patience: supervisor::Patience::default(),
     }
+}
+
+/// Loads what is promised to stay, and then what is to be there when nobody wants another. Requests do
+/// not wait for it, and come first.
+fn load_at_start(supervisor: &supervisor::Handle, pinned: Vec<String>, warm: Option<String>) {
+    let supervisor = supervisor.clone();
+    tokio::spawn(async move {
+        for name in &pinned {
+            if let Err(error) = supervisor.warm(name, None).await {
+                tracing::warn!(%error, "a pinned model could not be loaded");
+            }
+        }
+        if let Some(name) = warm
+            && let Err(error) = supervisor.keep_warm(Some(&name)).await
+        {
+            tracing::warn!(%error, "the warm model could not be loaded");
+        }
+    });
 }
 
 /// This program itself, as the guard of foreign ones. Without it they are refused with the reason.

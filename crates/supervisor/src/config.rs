@@ -2,7 +2,7 @@
 //!
 //! Not here: reading it from a file or choosing defaults for a machine (`resident`).
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use planner::footprint::Place;
 
@@ -20,6 +20,10 @@ pub struct Config {
     pub logs_dir: PathBuf,
     /// Memory that all workers may take together.
     pub budget_bytes: u64,
+    /// Groups of which at most one model is resident.
+    pub exclusive: BTreeSet<Arc<str>>,
+    /// The folder in which each run's happenings are written down; `None` writes nothing.
+    pub journal: Option<PathBuf>,
     /// A worker that nobody asked for this long is stopped; `Duration::MAX` keeps it.
     pub idle_unload: Duration,
     /// Sequences that may run in one step of a worker.

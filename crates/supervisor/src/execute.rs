@@ -51,8 +51,10 @@ impl RunLoop {
     }
 
     fn start(&mut self, worker: WorkerId, model: &Model) {
-        // The fleet starts only what somebody wanted at some time.
-        let Some(launch) = self.launches.get(model).cloned() else {
+        // The fleet starts only what somebody waits for, or wanted at some time.
+        let waiter = || self.waiters.values().find(|waiter| waiter.launch.model == *model);
+        let launch = self.launches.get(model).or_else(|| Some(&waiter()?.launch)).cloned();
+        let Some(launch) = launch else {
             unreachable!("{model:?} is started although nobody ever wanted it");
         };
         let engine = launch.start.kind();

@@ -13,18 +13,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use planner::fleet::{self, RequestId};
+use planner::fleet::{self, Explanation, Priority, RequestId, Terms, Turn};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
 use crate::{
     config::Config,
     error::{AcquireError, StopError},
+    happening::Happening,
     lease::{Grant, Lease, Ticket},
-    limits::{INBOX_MESSAGES_MAX, REQUESTS_MAX},
-    model::{Model, ModelSummary, Models},
+    limits::{HAPPENINGS_WAITING_MAX, INBOX_MESSAGES_MAX, REQUESTS_MAX, WORKER_START_TIME},
+    model::{Model, ModelSummary, Models, Residence},
     preflight::{Launch, Preflight, Start},
     report::{Metrics, Resident},
     reservation::Reservation,
@@ -36,6 +37,7 @@ use crate::{
 pub fn start(config: Config, models: Arc<dyn Models>) -> (Handle, JoinHandle<()>) {
     let (inbox, messages) = mpsc::channel(INBOX_MESSAGES_MAX);
     let (ended, requests_ended) = mpsc::channel(REQUESTS_MAX);
+    let (happenings, _) = broadcast::channel(HAPPENINGS_WAITING_MAX);
     let preflight = Preflight::new(&config);
     let shared = Shared {
         inbox: inbox.clone(),
@@ -48,8 +50,9 @@ pub fn start(config: Config, models: Arc<dyn Models>) -> (Handle, JoinHandle<()>
         shutdown_wait_max: config.patience.shutdown,
         looked_up: Mutex::default(),
         lookup_age_max: config.patience.lookup,
+        happenings: happenings.clone(),
     };
-    let task = tokio::spawn(run_loop::run(config, inbox, messages, requests_ended));
+    let task = tokio::spawn(run_loop::run(config, inbox, messages, requests_ended, happenings));
     (Handle { shared: Arc::new(shared) }, task)
 }
 
@@ -72,6 +75,22 @@ struct Shared {
     /// What was found for each name, and when.
     looked_up: Mutex<BTreeMap<String, (Instant, Launch)>>,
     lookup_age_max: Duration,
+    happenings: broadcast::Sender<Arc<Happening>>,
+}
+
+/// What a request wishes beside the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// Who comes first when several wait for memory.
+    pub priority: Priority,
+    /// How long the model is to stay unused after this request; `None` leaves that to its settings.
+    pub keep_alive: Option<Duration>,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self { priority: Priority::Interactive, keep_alive: None }
+    }
 }
 
 /// A request that waits. Dropped in this order, so that whoever sees the ticket's end also sees
@@ -102,15 +121,119 @@ impl Handle {
     /// # Errors
     /// See [`AcquireError`]; each is final for this request.
     pub async fn acquire(&self, model: &str) -> Result<Lease, AcquireError> {
-        let launch = self.launch(model).await?;
-        self.wanted(launch, self.ticket(model)?).await
+        self.acquire_as(model, Wish::default()).await
     }
 
-    async fn wanted(&self, launch: Launch, ticket: Ticket) -> Result<Lease, AcquireError> {
+    /// As [`Self::acquire`], with what the request wishes beside the model.
+    ///
+    /// # Errors
+    /// See [`AcquireError`]; each is final for this request.
+    pub async fn acquire_as(&self, model: &str, wish: Wish) -> Result<Lease, AcquireError> {
+        let launch = self.launch(model).await?;
+        self.wanted(launch, wish, self.ticket(model)?).await
+    }
+
+    /// Loads a model that nobody asks yet, and returns when it is ready. Whoever asks comes first.
+    ///
+    /// # Errors
+    /// See [`AcquireError`].
+    pub async fn warm(
+        &self,
+        model: &str,
+        keep_alive: Option<Duration>,
+    ) -> Result<(), AcquireError> {
+        let wish = Wish { priority: Priority::Background, keep_alive };
+        self.acquire_as(model, wish).await.map(drop)
+    }
+
+    /// From now on this model is loaded whenever nobody wants another for a while; `None` ends that.
+    ///
+    /// # Errors
+    /// See [`AcquireError`].
+    pub async fn keep_warm(&self, model: Option<&str>) -> Result<(), AcquireError> {
+        let launch = match model {
+            Some(name) => Some(Box::new(self.launch(name).await?)),
+            None => None,
+        };
+        let told = self.shared.inbox.send(Message::KeepWarm { launch }).await;
+        told.map_err(|_| AcquireError::ShuttingDown)
+    }
+
+    /// The operator's word on whether a model ever leaves for another, over its configuration's;
+    /// `None` takes it back. It holds until the hub ends.
+    ///
+    /// # Errors
+    /// [`AcquireError::UnknownModel`].
+    pub async fn pin(&self, model: &str, pinned: Option<bool>) -> Result<(), AcquireError> {
+        let launch = self.launch(model).await?;
+        let told = self.shared.inbox.send(Message::Pin { launch: Box::new(launch), pinned }).await;
+        told.map_err(|_| AcquireError::ShuttingDown)
+    }
+
+    /// Why a model is not loaded, and what would happen if somebody asked for it now.
+    ///
+    /// # Errors
+    /// When the model cannot be used at all.
+    pub async fn explain(&self, model: &str) -> Result<Explanation, AcquireError> {
+        let launch = self.launch(model).await?;
+        let terms = launch.terms();
+        self.explanation(launch.model, terms).await
+    }
+
+    /// What would happen to a request for a model that nobody has configured, which would need so
+    /// many bytes and be of this group.
+    ///
+    /// # Errors
+    /// When the hub is down.
+    pub async fn what_if(
+        &self,
+        name: &str,
+        bytes: u64,
+        group: Option<&str>,
+    ) -> Result<Explanation, AcquireError> {
+        // No version is this one, so that it is not taken for a model of the same name.
+        let model = fleet::Model { name: name.into(), version: 0 };
+        let terms = Terms {
+            bytes,
+            group: group.map(Arc::from),
+            pinned: false,
+            idle_unload: None,
+            load_time: WORKER_START_TIME,
+        };
+        self.explanation(model, terms).await
+    }
+
+    async fn explanation(
+        &self,
+        model: fleet::Model,
+        terms: Terms,
+    ) -> Result<Explanation, AcquireError> {
+        let explanation = self.ask(|reply| Message::Explain { model, terms, reply }).await;
+        explanation.ok_or(AcquireError::ShuttingDown)
+    }
+
+    /// The requests that wait or hold a model, in the order of their arrival, and what each waits
+    /// for.
+    pub async fn turns(&self) -> Vec<(RequestId, Turn)> {
+        self.ask(|reply| Message::Turns { reply }).await.unwrap_or_default()
+    }
+
+    /// What the fleet is told and decides, from now on. Whoever falls behind loses the oldest.
+    #[must_use]
+    pub fn happenings(&self) -> broadcast::Receiver<Arc<Happening>> {
+        self.shared.happenings.subscribe()
+    }
+
+    async fn wanted(
+        &self,
+        launch: Launch,
+        wish: Wish,
+        ticket: Ticket,
+    ) -> Result<Lease, AcquireError> {
         let (reply, granted) = oneshot::channel();
         let request = ticket.request();
         let wait = Wait { granted, ticket };
-        let wanted = Message::Wanted { request, launch: Box::new(launch), reply };
+        let wanted = Message::Wanted { request, launch: Box::new(launch), wish, reply };
         self.shared.inbox.send(wanted).await.map_err(|_| AcquireError::ShuttingDown)?;
         wait.lease().await
     }
@@ -126,8 +249,15 @@ impl Handle {
         let (hold, revoked) = watch::channel(None);
         // Two reservations of one name have nothing in common.
         let model = fleet::Model { name: name.into(), version: ticket.request().0 };
-        let launch = Launch { model, start: Start::Reservation(hold), needed_bytes: bytes };
-        let lease = self.wanted(launch, ticket).await?;
+        let launch = Launch {
+            model,
+            start: Start::Reservation(hold),
+            needed_bytes: bytes,
+            residence: Residence::default(),
+        };
+        // Nothing of it is worth keeping for the next run.
+        let wish = Wish { keep_alive: Some(Duration::ZERO), ..Wish::default() };
+        let lease = self.wanted(launch, wish, ticket).await?;
         Ok(Reservation::new(lease, revoked, self.shared.inbox.clone()))
     }
 

@@ -18,6 +18,19 @@ pub const HEADER_BYTES_MAX: usize = planner::gguf::HEADER_BYTES_MAX as usize;
 /// Bytes of a header that are read first; enough for a model without a vocabulary.
 pub const HEADER_BYTES_FIRST: usize = 1 << 20;
 
+/// Entries that one onlooker may be behind before it loses the oldest. A page that is reloaded or a
+/// slow terminal catches up within seconds.
+pub const HAPPENINGS_WAITING_MAX: usize = 1_024;
+
+/// Entries that wait to be written to the journal.
+pub const JOURNAL_ENTRIES_WAITING_MAX: usize = 4_096;
+
+/// Bytes of one run's journal: some hundred thousand requests.
+pub const JOURNAL_BYTES_MAX: u64 = 64 << 20;
+
+/// Journals that are kept; the oldest leaves for the next.
+pub const JOURNAL_FILES_MAX: usize = 8;
+
 /// Messages that wait for the run loop. Each is handled in microseconds, so a longer queue would
 /// only hide a loop that stands still.
 pub const INBOX_MESSAGES_MAX: usize = 1_024;
@@ -93,6 +106,14 @@ pub const STOP_GRACE_MAX: Duration = Duration::from_secs(3);
 
 /// For all workers to be gone at shutdown; longer than [`STOP_GRACE_MAX`] and a kill.
 pub const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(8);
+
+/// What starting our worker takes beside reading its file: a process, a greeting, a context. Measured
+/// on two shared cores; it only weighs who leaves first, until nothing depends on its exactness.
+pub const WORKER_START_TIME: Duration = Duration::from_millis(150);
+
+/// What starting a foreign program takes beside reading its files: most are Python, which imports for
+/// seconds.
+pub const COMMAND_START_TIME: Duration = Duration::from_secs(5);
 
 /// After a worker's exit, for what it wrote before to come out of its pipes. A process that
 /// inherited them may hold them open for ever.

@@ -4,14 +4,15 @@
 //! Not here: carrying actions out (`execute`), talking to a process (`worker`).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     sync::Arc,
-    time::Duration,
 };
 
-use planner::fleet::{self, Event, Fleet, Policy, Priority, RequestId, Terms, When, WorkerId};
+use planner::fleet::{
+    self, Event, Explanation, Fleet, Policy, RequestId, Terms, Turn, When, WorkerId,
+};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot},
     time::Instant,
 };
 
@@ -20,8 +21,11 @@ use crate::{
     config::Config,
     error::{AcquireError, StopError},
     execute::Running,
+    handle::Wish,
+    happening::Happening,
+    journal::Journal,
     lease::Grant,
-    preflight::Launch,
+    preflight::{Launch, Start},
     pressure::{self, Pressure},
     report::{Metrics, ModelMetrics, Resident},
 };
@@ -29,7 +33,15 @@ use crate::{
 /// What the run loop is told.
 pub(crate) enum Message {
     /// A request wants to use a model.
-    Wanted { request: RequestId, launch: Box<Launch>, reply: GrantReply },
+    Wanted { request: RequestId, launch: Box<Launch>, wish: Wish, reply: GrantReply },
+    /// This model is to be there when nobody wants another.
+    KeepWarm { launch: Option<Box<Launch>> },
+    /// The operator's word on whether a model may leave for others.
+    Pin { launch: Box<Launch>, pinned: Option<bool> },
+    /// Someone wants to know what would happen to a request for a model.
+    Explain { model: fleet::Model, terms: Terms, reply: oneshot::Sender<Explanation> },
+    /// Someone wants to see who waits for what.
+    Turns { reply: oneshot::Sender<Vec<(RequestId, Turn)>> },
     /// The operator wants a model stopped.
     Stop { name: String, reply: oneshot::Sender<Result<(), StopError>> },
     /// Someone wants to see who is resident.
@@ -53,9 +65,10 @@ pub(crate) async fn run(
     inbox: mpsc::Sender<Message>,
     mut messages: mpsc::Receiver<Message>,
     mut requests_ended: mpsc::Receiver<RequestId>,
+    happenings: broadcast::Sender<Arc<Happening>>,
 ) {
     tokio::spawn(pressure::watch(config.patience.pressure_look, inbox.clone()));
-    let mut state = RunLoop::new(config, inbox);
+    let mut state = RunLoop::new(config, inbox, happenings);
     while !state.is_done() {
         let deadline = state.deadline();
         let alarm = async {
@@ -88,6 +101,8 @@ pub(crate) struct RunLoop {
     /// What the workers that are gone had counted, by name of the model.
     pub(crate) totals: BTreeMap<String, ModelMetrics>,
     fleet: Fleet,
+    happenings: broadcast::Sender<Arc<Happening>>,
+    journal: Option<Journal>,
     started: Instant,
     shutdown_asked_by: Vec<oneshot::Sender<()>>,
 }
@@ -99,12 +114,17 @@ pub(crate) struct Waiter {
 }
 
 impl RunLoop {
-    fn new(config: Config, inbox: mpsc::Sender<Message>) -> Self {
+    fn new(
+        config: Config,
+        inbox: mpsc::Sender<Message>,
+        happenings: broadcast::Sender<Arc<Happening>>,
+    ) -> Self {
         let policy = Policy {
             budget_bytes: config.budget_bytes,
             idle_unload: config.idle_unload,
-            exclusive: BTreeSet::new(),
+            exclusive: config.exclusive.clone(),
         };
+        let journal = config.journal.as_deref().and_then(|path| Journal::begin(path, &policy));
         let fleet = Fleet::new(policy);
         Self {
             config,
@@ -115,6 +135,8 @@ impl RunLoop {
             metrics: Metrics::default(),
             totals: BTreeMap::new(),
             fleet,
+            happenings,
+            journal,
             started: Instant::now(),
             shutdown_asked_by: Vec::new(),
         }
@@ -122,7 +144,18 @@ impl RunLoop {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Wanted { request, launch, reply } => self.wanted(request, *launch, reply),
+            Message::Wanted { request, launch, wish, reply } => {
+                self.wanted(request, *launch, wish, reply);
+            }
+            Message::KeepWarm { launch } => self.keep_warm(launch.map(|launch| *launch)),
+            Message::Pin { launch, pinned } => {
+                let name = Arc::clone(&launch.model.name);
+                self.tell(Event::PinAsked { name, pinned });
+            }
+            Message::Explain { model, terms, reply } => {
+                _ = reply.send(self.fleet.what_if(self.now(), &model, &terms));
+            }
+            Message::Turns { reply } => _ = reply.send(self.turns()),
             // Whoever asked may be gone, then nobody misses the answer.
             Message::Stop { name, reply } => _ = reply.send(self.stop(name)),
             Message::Residents { reply } => _ = reply.send(self.residents()),
@@ -138,23 +171,41 @@ impl RunLoop {
 
     /// The end of a request may overtake its beginning, because they come on two channels. Then
     /// nobody listens for the grant any more.
-    fn wanted(&mut self, request: RequestId, launch: Launch, reply: GrantReply) {
+    fn wanted(&mut self, request: RequestId, launch: Launch, wish: Wish, reply: GrantReply) {
         if reply.is_closed() {
             self.metrics.requests_abandoned += 1;
             return;
         }
-        let model = launch.model.clone();
-        let terms = Terms {
-            bytes: launch.needed_bytes,
-            group: None,
-            pinned: false,
-            idle_unload: None,
-            load_time: Duration::ZERO,
-        };
-        self.launches.insert(model.clone(), launch.clone());
+        let (model, terms) = (launch.model.clone(), launch.terms());
+        self.remember(&launch);
         self.waiters.insert(request, Waiter { launch, reply });
-        let priority = Priority::Interactive;
-        self.tell(Event::Wanted { request, model, terms, priority, keep_alive: None });
+        let Wish { priority, keep_alive } = wish;
+        self.tell(Event::Wanted { request, model, terms, priority, keep_alive });
+    }
+
+    /// The fleet may bring a model back that nobody waits for. A tool's memory is never brought back.
+    fn remember(&mut self, launch: &Launch) {
+        match launch.start {
+            Start::Reservation(_) => {}
+            Start::Worker(_) | Start::Command(_) | Start::Upstream(_) => {
+                self.launches.insert(launch.model.clone(), launch.clone());
+            }
+        }
+    }
+
+    fn keep_warm(&mut self, launch: Option<Launch>) {
+        let warm = launch.map(|launch| {
+            self.remember(&launch);
+            (launch.model.clone(), launch.terms())
+        });
+        self.tell(Event::WarmChosen { warm });
+    }
+
+    fn turns(&self) -> Vec<(RequestId, Turn)> {
+        let now = self.now();
+        let turn =
+            |request: &RequestId| Some((*request, self.fleet.explain_request(now, *request)?));
+        self.waiters.keys().filter_map(turn).collect()
     }
 
     fn request_ended(&mut self, request: RequestId) {
@@ -180,6 +231,13 @@ impl RunLoop {
     fn pressed(&mut self, level: Pressure) {
         tracing::info!(%level, "the machine's own shortage of memory changed");
         self.metrics.pressure = level;
+        self.tell(Event::Pressure {
+            level: match level {
+                Pressure::Calm => fleet::Pressure::Calm,
+                Pressure::Some => fleet::Pressure::Some,
+                Pressure::Full => fleet::Pressure::Full,
+            },
+        });
     }
 
     fn reported(&mut self, id: WorkerId, report: Report) {
@@ -225,11 +283,24 @@ impl RunLoop {
 
     /// Tells the fleet and does what it decides.
     fn tell(&mut self, event: Event) {
+        let now = self.now();
         let mut actions = Vec::new();
-        self.fleet.handle(self.now(), event, &mut actions);
+        self.fleet.handle(now, event.clone(), &mut actions);
+        let happening = Happening::Told { at: now.0, event, actions: actions.clone() };
+        self.show(happening);
         for action in actions {
             self.execute(action);
         }
+    }
+
+    /// Shows an entry to whoever looks on, and writes it down.
+    fn show(&mut self, happening: Happening) {
+        let happening = Arc::new(happening);
+        if let Some(journal) = &mut self.journal {
+            journal.write(Arc::clone(&happening));
+        }
+        // An error means that nobody looks on.
+        self.happenings.send(happening).ok();
     }
 
     fn now(&self) -> When {

@@ -86,6 +86,8 @@ pub(crate) fn hub(folder: &Path) -> Handle {
         guard: vec![env!("CARGO_BIN_EXE_gateway-fixture-guard").into()],
         logs_dir: folder.join("logs"),
         budget_bytes: 1 << 40,
+        exclusive: Default::default(),
+        journal: None,
         idle_unload: Duration::MAX,
         sequences_max: 4,
         threads: None,

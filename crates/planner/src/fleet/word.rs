@@ -1,9 +1,10 @@
 //! The words of the fleet: what it is told and what it decides.
 
+use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 /// A moment, as time since some start that the caller chose once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct When(pub Duration);
 
 impl When {
@@ -21,15 +22,15 @@ impl When {
 }
 
 /// Names one request, from `Wanted` to `Released`. The caller never uses a number twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
 /// Names one worker, from `Start` to `Exited`. The fleet never uses a number twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WorkerId(pub u64);
 
 /// A model as it is on disk now. A changed file is another model of the same name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Model {
     /// The name that the operator and the clients use.
     pub name: Arc<str>,
@@ -38,7 +39,7 @@ pub struct Model {
 }
 
 /// How a model is to be treated. Comes with each `Wanted`; the newest word counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// What a worker of it is predicted to hold.
     pub bytes: u64,
@@ -56,7 +57,7 @@ pub struct Terms {
 }
 
 /// Who comes first when several wait for memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Priority {
     /// A person waits for the answer.
     Interactive,
@@ -65,7 +66,7 @@ pub enum Priority {
 }
 
 /// What holds for all models.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// Bytes that all workers may hold together.
     pub budget_bytes: u64,
@@ -76,7 +77,7 @@ pub struct Policy {
 }
 
 /// How short of memory the machine itself is, whatever the ledger says.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Pressure {
     /// There is enough.
     #[default]
@@ -88,7 +89,7 @@ pub enum Pressure {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A request wants to use a model.
     Wanted {
@@ -170,7 +171,7 @@ pub enum Event {
 }
 
 /// What is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// Start a worker. It ends with `Exited`, even if it never started.
     Start {
@@ -208,7 +209,7 @@ pub enum Action {
 }
 
 /// Why a worker is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopReason {
     /// Nobody used it for the configured time.
     Idle,
@@ -223,7 +224,7 @@ pub enum StopReason {
 }
 
 /// Why a request is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// The model would not fit if it were alone.
     TooLarge {

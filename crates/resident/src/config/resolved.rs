@@ -92,6 +92,11 @@ impl Settings {
         self.data_dir.join("history")
     }
 
+    /// The folder of the runs' journals.
+    pub(crate) fn journals_dir(&self) -> PathBuf {
+        self.data_dir.join("journal")
+    }
+
     /// The folder of the workers' logs.
     pub(crate) fn logs_dir(&self) -> PathBuf {
         self.data_dir.join("logs")

@@ -135,6 +135,13 @@ pub(super) fn read(tables: Tables, known: Known<'_>) -> Result<(Catalog, Served)
 }
 
 impl Served {
+    /// The model that is kept warm: of a role, the one that it prefers.
+    pub(crate) fn warm_model(&self) -> Option<String> {
+        let warm = self.warm.as_deref()?;
+        let preferred = self.roles.models(warm).first().copied();
+        Some(preferred.unwrap_or(warm).to_owned())
+    }
+
     /// Names must mean one thing, and something that is there.
     fn check_names(
         &mut self,
