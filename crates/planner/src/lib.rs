@@ -11,6 +11,7 @@ pub mod gguf;
 pub mod machine;
 pub mod quality;
 pub mod recipe;
+pub mod roles;
 pub mod speed;
 pub mod tensors;
 pub mod threads;

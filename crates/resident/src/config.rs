@@ -3,8 +3,10 @@
 //! `raw` is what the user wrote in the file, `resolved` what it means together with the rest. Here
 //! the file is found and read, and the machine is asked.
 
+mod preset;
 pub(crate) mod raw;
 pub(crate) mod resolved;
+mod secret;
 
 use std::{
     fs, io,
@@ -16,6 +18,8 @@ pub(crate) use resolved::Settings;
 use crate::{
     cli::{Place, Serving},
     exit::{self, Code},
+    limits::KEY_BYTES_MAX,
+    models::Catalog,
 };
 
 /// Name of the configuration file in the data folder.
@@ -38,6 +42,12 @@ pub(crate) struct Machine {
     pub(crate) home: PathBuf,
     /// What [`MODELS_VARIABLE`] holds.
     pub(crate) models_variable: Option<String>,
+    /// What a variable holds.
+    pub(crate) variable: fn(&str) -> Option<String>,
+    /// What a file with a secret holds, or why it is not read.
+    pub(crate) secret: fn(&Path) -> Result<String, String>,
+    /// Names of the models whose files are there.
+    pub(crate) names_of: fn(&Catalog) -> Vec<String>,
 }
 
 /// Reads the file if there is one and resolves everything.
@@ -104,8 +114,46 @@ fn machine() -> anyhow::Result<Machine> {
         memory_bytes: memory_bytes(),
         data_dir: base.data_dir().join(FOLDER_NAME),
         home: base.home_dir().to_owned(),
-        models_variable: std::env::var(MODELS_VARIABLE).ok().filter(|value| !value.is_empty()),
+        models_variable: variable(MODELS_VARIABLE),
+        variable,
+        secret,
+        names_of,
     })
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Reads a secret that nobody else can read.
+fn secret(file: &Path) -> Result<String, String> {
+    let cannot = |error: io::Error| format!("it cannot be read: {error}");
+    let metadata = fs::metadata(file).map_err(cannot)?;
+    refuse_if_others_may_read(&metadata)?;
+    if metadata.len() > KEY_BYTES_MAX {
+        return Err(format!("it has {} bytes, which no key has", metadata.len()));
+    }
+    fs::read_to_string(file).map_err(cannot)
+}
+
+#[cfg(unix)]
+fn refuse_if_others_may_read(metadata: &fs::Metadata) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(format!("others may read or write it (mode {mode:03o}); run chmod go= on it"))
+}
+
+/// Elsewhere the user's own folder has the access list that keeps others out.
+#[cfg(not(unix))]
+fn refuse_if_others_may_read(_metadata: &fs::Metadata) -> Result<(), String> {
+    Ok(())
+}
+
+fn names_of(catalog: &Catalog) -> Vec<String> {
+    catalog.scan().models.into_iter().map(|found| found.name).collect()
 }
 
 /// Physical memory, or the container's limit where that is less; `None` where the system does not
@@ -153,6 +201,24 @@ mod tests {
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(read(&file, false).is_ok(), is_fine, "mode {mode:03o}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_is_read_only_from_a_file_of_ones_own() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        let why = secret(&file).unwrap_err();
+        assert!(why.starts_with("it cannot be read: "), "{why}");
+        fs::write(&file, "sk-1\n").unwrap();
+        for (mode, is_fine) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false)] {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(secret(&file).is_ok(), is_fine, "mode {mode:03o}");
+        }
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&file, "x".repeat(5000)).unwrap();
+        assert_eq!(secret(&file).unwrap_err(), "it has 5000 bytes, which no key has");
     }
 
     #[test]

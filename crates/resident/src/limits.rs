@@ -51,3 +51,19 @@ pub(crate) const HISTORY_LINES_MAX: usize = 1_000;
 /// From the first signal to the end of the program. Longer than the supervisor's own bound for its
 /// workers, so that this one only matters when something is broken.
 pub(crate) const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(12);
+
+/// One part in so many of the budget: a model that needs more is large, and large models take turns
+/// (group `main`). Three that need just less fit side by side.
+pub(crate) const LARGE_MODEL_PARTS: u64 = 3;
+
+/// Servers that one pool may have; a household has two or three.
+pub(crate) const POOL_SERVERS_MAX: usize = 64;
+
+/// Bytes a file with a key may have; the longest keys of today have some hundreds.
+pub(crate) const KEY_BYTES_MAX: u64 = 4096;
+
+/// How long a tool may run when nobody says: long enough for a page of speech.
+pub(crate) const TOOL_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// Bytes a tool may give when nobody says: an hour of compressed speech, or a dozen pictures.
+pub(crate) const TOOL_OUTPUT_BYTES_MAX: u64 = 50_000_000;

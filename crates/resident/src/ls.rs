@@ -6,6 +6,7 @@ use supervisor::{Facts, ModelSummary};
 use crate::{
     cli, config,
     models::Catalog,
+    offer::Offer,
     serve, size,
     table::{Align, Table},
     terminal::{self, Paint},
@@ -91,7 +92,7 @@ pub(crate) struct NeedRow {
 /// When the settings make no sense.
 pub(crate) fn ls(arguments: &cli::Ls) -> anyhow::Result<()> {
     let settings = config::load(&arguments.place, &arguments.serving)?;
-    let problems = settings.catalog.scan().problems;
+    let problems = Offer::of(&settings).scan().1;
     let models = serve::inspect(&settings, supervisor::Handle::models)?;
     let document = Document { models: models.into_iter().map(Row::of).collect(), problems };
     if arguments.json {

@@ -15,6 +15,7 @@ mod hardware;
 mod limits;
 mod ls;
 mod models;
+mod offer;
 mod plan;
 mod ps;
 mod run;

@@ -80,6 +80,8 @@ pub(crate) struct Catalog {
     pub(crate) folder: PathBuf,
     /// Models the user named.
     pub(crate) named: BTreeMap<String, Named>,
+    /// Contexts of models in the folder that have their own.
+    pub(crate) contexts: BTreeMap<String, u32>,
 }
 
 impl Catalog {
@@ -107,7 +109,7 @@ impl Catalog {
                 problems.push(hidden(&path, &name, &first.path));
                 continue;
             }
-            match found(&name, &path, None) {
+            match found(&name, &path, self.contexts.get(&name).copied()) {
                 Ok(found) => {
                     models.insert(name, found);
                 }
@@ -125,7 +127,7 @@ impl Catalog {
         check_name(name).ok()?;
         let files = self.folder_files(&mut Vec::new());
         let (name, path) = files.into_iter().find(|(file_name, _)| file_name == name)?;
-        found(&name, &path, None).ok()
+        found(&name, &path, self.contexts.get(&name).copied()).ok()
     }
 
     /// Adds a file under its own name, in front of every other model of that name.
@@ -179,6 +181,12 @@ pub(crate) fn check_name(name: &str) -> Result<(), NameError> {
     if is_name { Ok(()) } else { Err(NameError::Characters { name: name.to_owned() }) }
 }
 
+/// Whether `name` can follow the name of a pool of servers and a slash: as other models' names, and
+/// with slashes between its parts, which servers elsewhere use.
+pub(crate) fn is_name_elsewhere(name: &str) -> bool {
+    name.len() <= NAME_CHARACTERS_MAX && name.split('/').all(|part| check_name(part).is_ok())
+}
+
 /// The name most like `name`, if one is alike at all.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names
@@ -202,7 +210,10 @@ pub(crate) fn unknown<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> S
 /// When it means a file that is not there.
 pub(crate) fn file_of(model: &str) -> anyhow::Result<Option<PathBuf>> {
     let path = Path::new(model);
-    if !has_ending(path) && check_name(model).is_ok() {
+    // A name with slashes may be a model of servers elsewhere, unless such a file is there.
+    let is_name =
+        check_name(model).is_ok() || is_name_elsewhere(model) && !Path::new(model).is_file();
+    if !has_ending(path) && is_name {
         return Ok(None);
     }
     // Absolute, so that a hub that runs elsewhere means the same file.
@@ -327,7 +338,8 @@ mod tests {
                 let path = self.0.path().join(file);
                 ((*name).to_owned(), Named { path, context_tokens: Some(77) })
             });
-            Catalog { folder: self.0.path().join("models"), named: named.collect() }
+            let contexts = BTreeMap::from([("tiny".to_owned(), 55)]);
+            Catalog { folder: self.0.path().join("models"), named: named.collect(), contexts }
         }
 
         /// What was found as `name=path`, and the problems, with the folder's own path taken out.
@@ -369,6 +381,17 @@ mod tests {
             ],
             &[],
         );
+    }
+
+    #[test]
+    fn a_file_of_the_folder_may_have_its_own_context() {
+        let folder = Folder::with(&["models/tiny.gguf", "models/a.gguf"]);
+        let catalog = folder.catalog(&[]);
+        let contexts = |name: &str| catalog.find(name).unwrap().context_tokens;
+        assert_eq!((contexts("tiny"), contexts("a")), (Some(55), None));
+        let scanned: Vec<_> =
+            catalog.scan().models.iter().map(|found| found.context_tokens).collect();
+        assert_eq!(scanned, [None, Some(55)]);
     }
 
     #[test]
@@ -447,6 +470,8 @@ mod tests {
     fn a_name_is_no_file_and_a_path_is_no_name() {
         assert_eq!(file_of("qwen3-8b").unwrap(), None);
         assert_eq!(file_of("qwen3:8b").unwrap(), None);
+        assert_eq!(file_of("lab/org/qwen3:8b").unwrap(), None, "a model of servers elsewhere");
+        assert!(file_of("../qwen3").is_err());
         let message = file_of("no/such.gguf").unwrap_err().to_string();
         assert!(message.starts_with("cannot read the model file no/such.gguf: "), "{message}");
         let folder = Folder::with(&["models/x.gguf"]);

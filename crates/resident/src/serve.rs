@@ -17,11 +17,11 @@ use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle, time::timeout};
 
 use crate::{
     cli,
-    config::{self, Settings},
+    config::{self, Settings, resolved::Served},
     exit::{self, Code},
     limits::SHUTDOWN_WAIT_MAX,
     ls,
-    models::{Catalog, Found},
+    offer::{self, Offer},
     size, stop_signal,
     terminal::{self, Paint, Tone},
     token,
@@ -79,8 +79,11 @@ impl Hub {
         make_data_dir(&settings.data_dir)?;
         let token = token::read_or_create(&settings.token_file())?;
         let worker = worker(settings.worker.as_deref())?;
-        let (supervisor, task) =
-            supervisor::start(supervision(settings, worker), Arc::new(settings.catalog.clone()));
+        let offer = Offer::of(settings);
+        let pinned = offer.pinned();
+        let (supervisor, task) = supervisor::start(supervision(settings, worker), Arc::new(offer));
+        let pinned = pinned.iter().filter_map(|name| supervisor.model(name)).collect();
+        offer::refuse_broken_pins(&settings.served.groups, settings.budget_bytes, pinned)?;
         let gateway = gateway::Config {
             listen: settings.listen,
             key: settings.key.clone(),
@@ -88,7 +91,7 @@ impl Hub {
             hosts: settings.hosts.clone(),
             origins: settings.origins.clone(),
             control_token: token.clone(),
-            tools: Vec::new(),
+            tools: settings.served.tools_in_order(),
         };
         let server = gateway::bind(gateway, supervisor.clone()).await.map_err(refused)?;
         Ok(Self { supervisor, task, server, token })
@@ -139,7 +142,7 @@ pub(crate) fn inspect<T>(
     runtime()?.block_on(async {
         // It starts no worker, so that none is needed either.
         let config = supervision(settings, PathBuf::new());
-        let (handle, task) = supervisor::start(config, Arc::new(settings.catalog.clone()));
+        let (handle, task) = supervisor::start(config, Arc::new(Offer::of(settings)));
         let answer = ask(&handle);
         handle.shutdown().await;
         let _panicked = task.await;
@@ -166,29 +169,6 @@ fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
 fn guard() -> Vec<OsString> {
     let this = std::env::current_exe().map(PathBuf::into_os_string);
     this.map_or_else(|_| Vec::new(), |this| vec![this, "guard".into()])
-}
-
-impl supervisor::Models for Catalog {
-    fn list(&self) -> Vec<supervisor::Model> {
-        self.scan().models.into_iter().map(model).collect()
-    }
-
-    fn find(&self, name: &str) -> Option<supervisor::Model> {
-        Catalog::find(self, name).map(model)
-    }
-}
-
-fn model(found: Found) -> supervisor::Model {
-    supervisor::Model {
-        name: found.name,
-        engine: supervisor::Engine::Worker(supervisor::GgufFile {
-            path: found.path,
-            file_bytes: found.file_bytes,
-            modified_unix_s: found.modified_unix_s,
-            context_tokens: found.context_tokens,
-        }),
-        residence: supervisor::Residence::default(),
-    }
 }
 
 /// The worker's program: the one that was named, else the one beside this program.
@@ -242,11 +222,12 @@ fn welcome(settings: &Settings, hub: &Hub) {
     terminal::note(format_args!("Resident listens on {url} (OpenAI's API at http://{address}/v1)"));
     terminal::note(format_args!("  data     {}", settings.data_dir.display()));
     terminal::note(format_args!("  budget   {} for models", size::format(settings.budget_bytes)));
-    let scan = settings.catalog.scan();
-    let names: Vec<&str> = scan.models.iter().map(|model| model.name.as_str()).collect();
+    let (models, problems) = Offer::of(settings).scan();
+    let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
     let listed = if names.is_empty() { ls::no_models(&settings.catalog) } else { names.join(", ") };
     terminal::note(format_args!("  models   {listed}"));
-    for problem in &scan.problems {
+    welcome_to_the_rest(&settings.served);
+    for problem in problems.iter().chain(&settings.served.notes) {
         terminal::note(format_args!("  note     {problem}"));
     }
     // Looks into files only until one can chat: there may be many.
@@ -258,4 +239,29 @@ fn welcome(settings: &Settings, hub: &Hub) {
         terminal::note(format_args!("Try: resident run {name} \"Hello\""));
     }
     terminal::note("Ctrl-C stops the hub.");
+}
+
+/// Says what the configuration adds to the files of models.
+fn welcome_to_the_rest(served: &Served) {
+    for (name, pool) in &served.pools {
+        let servers: Vec<&str> =
+            pool.upstream.servers.iter().map(|server| server.base_url.as_str()).collect();
+        let what = if pool.served.is_some() { "" } else { ", whatever it serves" };
+        terminal::note(format_args!("  servers  {name}/: {}{what}", servers.join(", ")));
+    }
+    for (name, tool) in &served.tools {
+        let said: Vec<String> =
+            tool.defaults.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let program = tool.argv.first().map_or("", String::as_str);
+        terminal::note(format_args!("  tool     {name}: {program} {}", said.join(", ")));
+    }
+    for (name, role) in served.roles.iter() {
+        let models = served.roles.models(name).join(", ");
+        let prefers = role.prefer_resident.unwrap_or(served.prefer_resident);
+        let how = if prefers { "" } else { " (strictly in this order)" };
+        terminal::note(format_args!("  role     {name}: {models}{how}"));
+    }
+    if let Some(warm) = &served.warm {
+        terminal::note(format_args!("  warm     {warm}"));
+    }
 }

@@ -7,7 +7,9 @@ use crate::{
     cli, config,
     exit::{self, Code},
     ls::{self, FactsRow, Row},
-    models, serve, size,
+    models,
+    offer::Offer,
+    serve, size,
     table::{Align, Table},
     terminal::{self, Paint, Tone},
 };
@@ -38,8 +40,8 @@ pub(crate) fn show(arguments: &cli::Show) -> anyhow::Result<()> {
         None => arguments.model.clone(),
     };
     let Some(model) = serve::inspect(&settings, |handle| handle.model(&name))? else {
-        let scan = settings.catalog.scan();
-        let names = scan.models.iter().map(|model| model.name.as_str());
+        let (known, _) = Offer::of(&settings).scan();
+        let names = known.iter().map(|model| model.name.as_str());
         return Err(exit::error(Code::Model, models::unknown(&name, names)));
     };
     // A header that cannot be read is the reason why the model is unusable, which is shown.

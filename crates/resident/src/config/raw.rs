@@ -3,9 +3,16 @@
 //! An unknown key is an error, because a misspelt limit that is silently ignored is worse than
 //! none. Not here: defaults, flags, and what the values mean together (`resolved`).
 
+mod engine;
+mod role;
+mod tool;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
+pub(crate) use engine::{Api, Model, ServedNames, Upstream};
+pub(crate) use role::{Candidate, Role};
 use serde::Deserialize;
+pub(crate) use tool::Tool;
 
 /// The configuration file.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
@@ -37,19 +44,44 @@ pub(crate) struct Config {
     pub(crate) threads: Option<u32>,
     /// Sequences a worker runs at once.
     pub(crate) parallel: Option<u32>,
-    /// Models that lie elsewhere or differ.
+    /// The role or model that is in memory whenever there is room and nothing else to do.
+    pub(crate) warm: Option<String>,
+    /// Whether a resident model may stand in for one of a role that would have to be loaded.
+    pub(crate) prefer_resident: Option<bool>,
+    /// The machine itself.
+    #[serde(default)]
+    pub(crate) machine: Machine,
+    /// Groups of models.
+    #[serde(default)]
+    pub(crate) groups: BTreeMap<String, Group>,
+    /// Models that lie elsewhere, are run by another engine, or differ.
     #[serde(default)]
     pub(crate) models: BTreeMap<String, Model>,
+    /// Servers that somebody else runs.
+    #[serde(default)]
+    pub(crate) upstreams: BTreeMap<String, Upstream>,
+    /// Programs that run once for each request.
+    #[serde(default)]
+    pub(crate) tools: BTreeMap<String, Tool>,
+    /// Names to use instead of models.
+    #[serde(default)]
+    pub(crate) roles: BTreeMap<String, Role>,
 }
 
-/// One `[models.NAME]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// `[machine]`.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Model {
-    /// Its GGUF file.
-    pub(crate) path: PathBuf,
-    /// Its context, in tokens.
-    pub(crate) context: Option<u32>,
+pub(crate) struct Machine {
+    /// Memory that models leave alone, as `25%` or `4GB`.
+    pub(crate) reserve: Option<String>,
+}
+
+/// One `[groups.NAME]`.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Group {
+    /// Whether at most one of its models is in memory.
+    pub(crate) exclusive: Option<bool>,
 }
 
 /// Reads the text of a configuration file.
@@ -105,12 +137,44 @@ mod tests {
             context = 8192
             [models."qwen3:8b"]
             path = "y.gguf"
+            pin = true
+            [machine]
+            reserve = "25%"
+            [groups.main]
+            exclusive = true
+            [models.mlx]
+            engine = "mlx_lm.server"
+            model = "~/models/x"
+            memory = "6GB"
+            api = { tools = false }
+            [upstreams.lab]
+            kind = "vllm"
+            servers = ["http://lab:8000"]
+            key_variable = "LAB_KEY"
+            models = ["a", "b"]
+            [upstreams.other]
+            models = { a = "org/a" }
+            [tools.voice]
+            preset = "espeak-ng"
+            defaults = { voice = "de" }
+            [roles]
+            daily = ["qwen3-8b", { model = "apple", context_max = 4096 }]
+            deep = { models = ["qwen3-32b"], prefer_resident = false }
             "#,
         )
         .unwrap();
         assert_eq!(config.context, Some(4096));
         assert_eq!(config.models["chat"].context, Some(8192));
-        assert_eq!(config.models["qwen3:8b"].path, PathBuf::from("y.gguf"));
+        assert_eq!(config.models["qwen3:8b"].path, Some(PathBuf::from("y.gguf")));
+        assert_eq!(config.models["mlx"].api.tools, Some(false));
+        let same = ServedNames::Same(vec!["a".into(), "b".into()]);
+        assert_eq!(config.upstreams["lab"].models, Some(same));
+        let renamed = BTreeMap::from([("a".to_owned(), "org/a".to_owned())]);
+        assert_eq!(config.upstreams["other"].models, Some(ServedNames::Renamed(renamed)));
+        let Role::Candidates(daily) = &config.roles["daily"] else { panic!("a list") };
+        assert_eq!(daily[0], Candidate::Name("qwen3-8b".into()));
+        let Role::Differing(deep) = &config.roles["deep"] else { panic!("a table") };
+        assert_eq!(deep.prefer_resident, Some(false));
         assert_eq!(parse(""), Ok(Config::default()));
     }
 
@@ -122,11 +186,22 @@ mod tests {
                 "[models.chat]\npath = \"x\"\ncontex = 1\n",
                 "line 3: unknown key 'contex'; did you mean 'context'?",
             ),
+            ("[groups.main]\nzzz = 1\n", "line 2: unknown key 'zzz'; the keys are exclusive"),
             (
-                "[models.chat]\npath = \"x\"\nzzz = 1\n",
-                "line 3: unknown key 'zzz'; the keys are path, context",
+                "[tools.a]\ntime_limt = \"1m\"\n",
+                "line 2: unknown key 'time_limt'; did you mean 'time_limit'?",
             ),
-            ("[models.chat]\ncontext = 1\n", "line 1: missing field `path`"),
+            (
+                "[roles]\ndaily = \"a\"\n",
+                "line 2: a role must be a list of models such as [\"qwen3-8b\", { model = \"apple\", \
+                 context_max = 4096 }], or a table such as { models = [\"qwen3-8b\"], \
+                 prefer_resident = false }",
+            ),
+            (
+                "[upstreams.lab]\nmodels = 1\n",
+                "line 2: models must be a list of names such as [\"a\", \"b\"], or a table of names \
+                 here and there such as { a = \"org/a-8b\" }",
+            ),
             ("context = \"big\"\n", "line 1: invalid type: string \"big\", expected u32"),
             ("context = -1\n", "line 1: invalid value: integer `-1`, expected u32"),
             ("listen = \n", "line 1: string values must be quoted, expected literal string"),

@@ -3,6 +3,17 @@
 //! Flags and variables (clap has merged them) win over the file, the file over the defaults that
 //! stand here. Not here: reading anything.
 
+mod engine;
+pub(crate) mod group;
+mod here;
+mod role;
+mod served;
+mod tool;
+mod upstream;
+
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -10,11 +21,14 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use served::Served;
+use served::{Known, Tables};
+
 use super::{MODELS_VARIABLE, Machine, raw};
 use crate::{
     cli::{self, Place, Serving},
     duration,
-    models::{self, Catalog, Named},
+    models::{self, Catalog},
     size,
 };
 
@@ -49,8 +63,10 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     /// The worker's executable, if it is not beside ours.
     pub(crate) worker: Option<PathBuf>,
-    /// Where models come from.
+    /// Where the models of our own worker come from.
     pub(crate) catalog: Catalog,
+    /// What else is served, and the names for it all.
+    pub(crate) served: Served,
     /// Context of models that have none of their own.
     pub(crate) context_tokens: Option<u32>,
     /// Memory for models.
@@ -107,6 +123,18 @@ pub(crate) enum Error {
         "cannot tell how much memory this machine has; say what models may take: --budget 12GB"
     )]
     UnknownMemory,
+    /// Two words for the same thing.
+    #[error(
+        "budget and [machine] reserve exclude each other: one says what models may take, the other \
+         what they leave alone; keep one"
+    )]
+    BudgetAndReserve,
+    /// A reserve that makes no sense.
+    #[error("[machine] reserve: {0}")]
+    Reserve(String),
+    /// What one of the tables says.
+    #[error("{0}")]
+    Table(String),
     /// A span of time in the file.
     #[error("idle_unload: {0}")]
     IdleUnload(#[from] duration::Error),
@@ -145,7 +173,7 @@ pub(crate) fn resolve(
     base: &Path,
     machine: &Machine,
 ) -> Result<Settings, Error> {
-    let from_file = |path: PathBuf| from_file(path, base, &machine.home);
+    let from_file = |path: PathBuf| from_file(&path, base, &machine.home);
     let data_dir = place
         .data_dir
         .clone()
@@ -166,20 +194,39 @@ pub(crate) fn resolve(
         (None, Some(text)) => duration::parse(&text)?,
         (None, None) => Some(IDLE_UNLOAD_DEFAULT),
     };
+    let listen = listen(place.listen.as_deref().or(raw.listen.as_deref()))?;
+    let memory = Memory {
+        flag: serving.budget,
+        budget: raw.budget.as_deref(),
+        reserve: raw.machine.reserve.as_deref(),
+        machine_bytes: machine.memory_bytes,
+    };
+    let budget_bytes = memory.budget_bytes()?;
+    let tables = Tables {
+        groups: raw.groups,
+        models: raw.models,
+        upstreams: raw.upstreams,
+        tools: raw.tools,
+        roles: raw.roles,
+        warm: raw.warm,
+        prefer_resident: raw.prefer_resident,
+    };
+    let given = given(serving, machine.models_variable.as_deref())?;
+    let known =
+        Known { base, data_dir: &data_dir, models_dir, given, listen, budget_bytes, machine };
+    let (catalog, served) = served::read(tables, known)?;
     Ok(Settings {
-        listen: listen(place.listen.as_deref().or(raw.listen.as_deref()))?,
+        listen,
         key,
         allow_lan: serving.allow_lan || raw.allow_lan.unwrap_or(false),
         hosts: raw.hosts.unwrap_or_default(),
         origins: raw.origins.unwrap_or_default(),
         worker: worker.map(PathBuf::from).or(raw.worker.map(from_file)),
-        catalog: Catalog {
-            folder: models_dir,
-            named: named(serving, raw.models, machine.models_variable.as_deref(), &from_file)?,
-        },
+        catalog,
+        served,
         context_tokens: not_zero("context", serving.context.or(raw.context))?,
-        budget_is_default: serving.budget.is_none() && raw.budget.is_none(),
-        budget_bytes: budget_bytes(serving.budget, raw.budget.as_deref(), machine.memory_bytes)?,
+        budget_is_default: memory.is_default(),
+        budget_bytes,
         idle_unload,
         threads: not_zero("threads", serving.threads.or(raw.threads))?,
         parallel: not_zero("parallel", serving.parallel.or(raw.parallel))?
@@ -198,37 +245,59 @@ fn listen(text: Option<&str>) -> Result<SocketAddr, Error> {
     numeric.parse().map_err(|_| Error::Listen { value: text.to_owned() })
 }
 
-fn budget_bytes(
+/// What was said about memory.
+struct Memory<'a> {
     flag: Option<u64>,
-    file: Option<&str>,
-    memory_bytes: Option<u64>,
-) -> Result<u64, Error> {
-    let bytes = match (flag, file) {
-        (Some(bytes), _) => bytes,
-        (None, Some(text)) => size::parse(text)?,
-        (None, None) => memory_bytes.ok_or(Error::UnknownMemory)? / 100 * BUDGET_PERCENT_DEFAULT,
+    budget: Option<&'a str>,
+    reserve: Option<&'a str>,
+    machine_bytes: Option<u64>,
+}
+
+impl Memory<'_> {
+    fn is_default(&self) -> bool {
+        self.flag.is_none() && self.budget.is_none() && self.reserve.is_none()
+    }
+
+    fn budget_bytes(&self) -> Result<u64, Error> {
+        if self.budget.is_some() && self.reserve.is_some() {
+            return Err(Error::BudgetAndReserve);
+        }
+        let machine_bytes = || self.machine_bytes.ok_or(Error::UnknownMemory);
+        let bytes = match (self.flag, self.budget, self.reserve) {
+            (Some(bytes), _, _) => bytes,
+            (None, Some(text), _) => size::parse(text)?,
+            (None, None, Some(text)) => beside_reserve(text, machine_bytes()?)?,
+            (None, None, None) => machine_bytes()? / 100 * BUDGET_PERCENT_DEFAULT,
+        };
+        if bytes == 0 { Err(Error::NoBudget) } else { Ok(bytes) }
+    }
+}
+
+/// What a reserve leaves to models. It is a share, `25%`, or a size, `4GB`.
+fn beside_reserve(text: &str, machine_bytes: u64) -> Result<u64, Error> {
+    let wrong = |why: &str| {
+        Error::Reserve(format!("'{text}' {why}; write a share such as 25% or a size such as 4GB"))
     };
-    if bytes == 0 { Err(Error::NoBudget) } else { Ok(bytes) }
+    let reserved = match text.trim().strip_suffix('%') {
+        Some(percent) => match percent.trim().parse::<u64>() {
+            Ok(percent) if percent < 100 => machine_bytes / 100 * percent,
+            Ok(_) => return Err(wrong("leaves nothing for models")),
+            Err(_) => return Err(wrong("is not a whole number of percent")),
+        },
+        None => size::parse(text).map_err(|error| Error::Reserve(error.to_string()))?,
+    };
+    machine_bytes.checked_sub(reserved).filter(|left| *left > 0).ok_or_else(|| {
+        wrong(&format!("leaves nothing of this machine's {}", size::format(machine_bytes)))
+    })
 }
 
 fn not_zero(key: &str, value: Option<u32>) -> Result<Option<u32>, Error> {
     if value == Some(0) { Err(Error::Zero { key: key.to_owned() }) } else { Ok(value) }
 }
 
-/// Models by name. Flags replace the variable as a whole, as everywhere; both win over a model of
-/// the same name in the file, whose context still counts.
-fn named(
-    serving: &Serving,
-    file: BTreeMap<String, raw::Model>,
-    variable: Option<&str>,
-    from_file: &impl Fn(PathBuf) -> PathBuf,
-) -> Result<BTreeMap<String, Named>, Error> {
-    let mut named = BTreeMap::new();
-    for (name, model) in file {
-        models::check_name(&name)?;
-        let context_tokens = not_zero(&format!("[models.{name}] context"), model.context)?;
-        named.insert(name, Named { path: from_file(model.path), context_tokens });
-    }
+/// Models that flags or the variable name. Flags replace the variable as a whole, as everywhere;
+/// both win over a model of the same name in the file, whose other words still count.
+fn given(serving: &Serving, variable: Option<&str>) -> Result<BTreeMap<String, PathBuf>, Error> {
     let mut pairs = serving.models.clone();
     if pairs.is_empty() {
         let texts = variable.into_iter().flat_map(|text| text.split(';'));
@@ -240,151 +309,14 @@ fn named(
         {
             return Err(Error::Twice { name, first, second: path });
         }
-        let context_tokens = named.get(&name).and_then(|model: &Named| model.context_tokens);
-        named.insert(name, Named { path, context_tokens });
     }
-    Ok(named)
+    Ok(given)
 }
 
 /// A path of the file: `~/` is the home folder, a relative one starts at the file's folder.
-fn from_file(path: PathBuf, base: &Path, home: &Path) -> PathBuf {
+fn from_file(path: &Path, base: &Path, home: &Path) -> PathBuf {
     match path.strip_prefix("~") {
         Ok(rest) => home.join(rest),
         Err(_) => base.join(path),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn machine() -> Machine {
-        Machine {
-            memory_bytes: Some(16 << 30),
-            data_dir: "/data/resident".into(),
-            home: "/home/me".into(),
-            models_variable: None,
-        }
-    }
-
-    fn resolve_text(place: &Place, serving: &Serving, text: &str) -> Result<Settings, Error> {
-        resolve(place, serving, raw::parse(text).unwrap(), Path::new("/etc/r"), &machine())
-    }
-
-    #[track_caller]
-    fn from_text(text: &str) -> Settings {
-        resolve_text(&Place::default(), &Serving::default(), text).unwrap()
-    }
-
-    #[test]
-    fn defaults() {
-        let settings = from_text("");
-        assert_eq!(settings.listen.to_string(), LISTEN_DEFAULT);
-        assert_eq!(settings.data_dir, Path::new("/data/resident"));
-        assert_eq!(settings.catalog.folder, Path::new("/data/resident/models"));
-        assert_eq!(settings.token_file(), Path::new("/data/resident/token"));
-        let budget_gib = settings.budget_bytes >> 30;
-        assert_eq!((budget_gib, settings.parallel), (11, 8), "75 % of 16 GiB is just under 12");
-        assert_eq!(settings.idle_unload, Some(Duration::from_secs(600)));
-        assert!(!settings.allow_lan);
-    }
-
-    #[test]
-    fn the_file_wins_over_defaults_and_flags_over_the_file() {
-        let text = "listen = \"localhost:1\"\nbudget = \"1GB\"\ncontext = 10\nidle_unload = \"never\"\n\
-                    parallel = 2\ndata_dir = \"~/d\"\nmodels_dir = \"m\"\nworker = \"w\"";
-        let settings = from_text(text);
-        assert_eq!(settings.listen.to_string(), "127.0.0.1:1");
-        assert_eq!(settings.data_dir, Path::new("/home/me/d"));
-        assert_eq!(settings.catalog.folder, Path::new("/etc/r/m"));
-        assert_eq!(settings.worker.as_deref(), Some(Path::new("/etc/r/w")));
-        assert_eq!((settings.budget_bytes, settings.idle_unload), (1_000_000_000, None));
-
-        let place = Place {
-            listen: Some("[::1]:2".into()),
-            data_dir: Some("here".into()),
-            ..Place::default()
-        };
-        let serving = Serving {
-            budget: Some(7),
-            context: Some(20),
-            idle_unload: Some(cli::IdleUnload(Some(Duration::from_secs(1)))),
-            ..Serving::default()
-        };
-        let settings = resolve_text(&place, &serving, text).unwrap();
-        assert_eq!(settings.listen.to_string(), "[::1]:2");
-        assert_eq!(settings.data_dir, Path::new("here"), "a flag's path starts where the user is");
-        assert_eq!((settings.budget_bytes, settings.context_tokens), (7, Some(20)));
-        assert_eq!(settings.idle_unload, Some(Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn models_come_from_flags_then_the_file() {
-        let text = "[models.a]\npath = \"a.gguf\"\ncontext = 5\n[models.b]\npath = \"/b.gguf\"";
-        let serving = Serving { models: vec![("a".into(), "x".into())], ..Serving::default() };
-        let named = resolve_text(&Place::default(), &serving, text).unwrap().catalog.named;
-        assert_eq!(named["a"], Named { path: "x".into(), context_tokens: Some(5) });
-        assert_eq!(named["b"], Named { path: "/b.gguf".into(), context_tokens: None });
-    }
-
-    #[test]
-    fn the_variable_gives_models_where_no_flag_does() {
-        let machine = Machine { models_variable: Some("a=x;q:8b=y".into()), ..machine() };
-        let resolve_with = |models| {
-            let serving = Serving { models, ..Serving::default() };
-            let raw = raw::Config::default();
-            resolve(&Place::default(), &serving, raw, Path::new("/"), &machine).unwrap()
-        };
-        let names: Vec<_> = resolve_with(vec![]).catalog.named.into_keys().collect();
-        assert_eq!(names, ["a", "q:8b"]);
-        let names: Vec<_> =
-            resolve_with(vec![("c".into(), "z".into())]).catalog.named.into_keys().collect();
-        assert_eq!(names, ["c"]);
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused_with_a_way_out() {
-        for (text, message) in [
-            (
-                "listen = \"11434\"",
-                "'11434' is not an address to listen on; write IP:PORT, for example 127.0.0.1:11434",
-            ),
-            (
-                "listen = \"hub:99999\"",
-                "'hub:99999' is not an address to listen on; write IP:PORT, for example \
-                 127.0.0.1:11434",
-            ),
-            ("key = \"\"", "the key is empty; give one, or leave it out"),
-            (
-                "budget = \"12G\"",
-                "budget: 'G' could mean GB (powers of 1000) or GiB (powers of 1024); write one",
-            ),
-            ("budget = \"0\"", "budget: no model fits in 0 bytes; write for example 12GB"),
-            (
-                "idle_unload = \"10\"",
-                "idle_unload: '10' is not a span of time; write for example 90s, 10m, 1h or never",
-            ),
-            ("threads = 0", "threads is 0; it must be 1 or more, or left out"),
-            (
-                "[models.a]\npath = \"x\"\ncontext = 0",
-                "[models.a] context is 0; it must be 1 or more, or left out",
-            ),
-            (
-                "[models.\"../a\"]\npath = \"x\"",
-                "'../a' cannot be a model's name: use 1 to 128 of A-Z a-z 0-9 . _ - : + @, \
-                 a letter or digit first",
-            ),
-        ] {
-            let error = resolve_text(&Place::default(), &Serving::default(), text).unwrap_err();
-            assert_eq!(error.to_string(), message, "{text}");
-        }
-    }
-
-    #[test]
-    fn one_name_for_two_files_is_refused() {
-        let models = vec![("a".into(), "x".into()), ("a".into(), "y".into())];
-        let serving = Serving { models, ..Serving::default() };
-        let error = resolve_text(&Place::default(), &serving, "").unwrap_err();
-        assert_eq!(error.to_string(), "--model names 'a' twice: x and y");
     }
 }

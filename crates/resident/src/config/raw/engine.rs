@@ -1,0 +1,109 @@
+//! What the user wrote about models and the servers that run them.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::Deserialize;
+
+/// One `[models.NAME]`.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Model {
+    /// Its GGUF file.
+    pub(crate) path: Option<PathBuf>,
+    /// Its context, in tokens.
+    pub(crate) context: Option<u32>,
+    /// A preset that says how to start the program that runs it.
+    pub(crate) engine: Option<String>,
+    /// Program and arguments, instead of a preset.
+    pub(crate) command: Option<Vec<String>>,
+    /// What the program is to load: a file, a folder or a name.
+    pub(crate) model: Option<String>,
+    /// Where the preset's program is.
+    pub(crate) program: Option<String>,
+    /// Further arguments behind those of the preset.
+    pub(crate) arguments: Option<Vec<String>>,
+    /// Variables of the program.
+    pub(crate) environment: Option<BTreeMap<String, String>>,
+    /// The hub's own variables that the program gets too.
+    pub(crate) environment_from: Option<Vec<String>>,
+    /// Memory the program takes, as `6GB`.
+    pub(crate) memory: Option<String>,
+    /// How to see that it is ready: a path such as `/health`, or `completion`.
+    pub(crate) ready: Option<String>,
+    /// How long it may take to be ready, as `2m`.
+    pub(crate) ready_wait: Option<String>,
+    /// How it is told to stop: `terminate` or `interrupt`.
+    pub(crate) stop: Option<String>,
+    /// How long it may take to stop, as `10s`.
+    pub(crate) stop_grace: Option<String>,
+    /// How the program's API differs from OpenAI's.
+    #[serde(default)]
+    pub(crate) api: Api,
+    /// Whether it is never stopped for another's sake.
+    pub(crate) pin: Option<bool>,
+    /// The group it belongs to, or `none`.
+    pub(crate) group: Option<String>,
+    /// How long it stays when idle, as `1h` or `never`.
+    pub(crate) idle_unload: Option<String>,
+}
+
+/// How a server's API differs from OpenAI's. What is left out is as the preset says.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Api {
+    /// Value of `model` in requests.
+    pub(crate) model: Option<String>,
+    /// Fields that it refuses.
+    pub(crate) drops: Option<Vec<String>>,
+    /// Whether it answers conversations.
+    pub(crate) chat: Option<bool>,
+    /// Whether it continues text.
+    pub(crate) completions: Option<bool>,
+    /// Whether it embeds.
+    pub(crate) embeddings: Option<bool>,
+    /// Whether it calls tools.
+    pub(crate) tools: Option<bool>,
+    /// Whether it looks at images.
+    pub(crate) images: Option<bool>,
+    /// Whether it can be held to a JSON schema.
+    pub(crate) json_schema: Option<bool>,
+    /// Context of its model, in tokens.
+    pub(crate) context: Option<u32>,
+    /// Where its context is read, as `health.context_window`.
+    pub(crate) context_from: Option<String>,
+}
+
+/// One `[upstreams.NAME]`.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Upstream {
+    /// A preset that says what kind of server it is.
+    pub(crate) kind: Option<String>,
+    /// Where the servers are; several share the requests.
+    pub(crate) servers: Option<Vec<String>>,
+    /// The variable that holds the key.
+    pub(crate) key_variable: Option<String>,
+    /// The file that holds the key.
+    pub(crate) key_file: Option<PathBuf>,
+    /// Read only to say where a key belongs.
+    pub(crate) key: Option<String>,
+    /// Names that are served through it; all of its own when left out.
+    pub(crate) models: Option<ServedNames>,
+    /// How its API differs from what its kind says.
+    #[serde(default)]
+    pub(crate) api: Api,
+}
+
+/// Names of an upstream's models.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "models must be a list of names such as [\"a\", \"b\"], or a table of names here and \
+                 there such as { a = \"org/a-8b\" }"
+)]
+pub(crate) enum ServedNames {
+    /// As the server calls them.
+    Same(Vec<String>),
+    /// By our name, what the server calls each.
+    Renamed(BTreeMap<String, String>),
+}

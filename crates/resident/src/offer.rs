@@ -1,0 +1,291 @@
+//! Everything that can be served under a name of its own, as the supervisor wants to know it: files
+//! for our own worker, programs that are started, servers that run already.
+//!
+//! Not here: where the files are (`models`), what the configuration says (`config`), tools, which
+//! hold no memory between requests.
+
+use supervisor::{Engine, GgufFile, Model, Residence};
+
+use crate::{
+    config::{
+        Settings,
+        resolved::{
+            Served,
+            group::{Groups, Pin, Treatment, check_pins},
+        },
+    },
+    exit::{self, Code},
+    models::{Catalog, Found},
+};
+
+/// What stands between a pool's name and its model's.
+const POOL_SEPARATOR: char = '/';
+
+/// Everything that can be served.
+#[derive(Debug, Clone)]
+pub(crate) struct Offer {
+    catalog: Catalog,
+    served: Served,
+    budget_bytes: u64,
+}
+
+impl Offer {
+    /// What the settings offer.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self {
+            catalog: settings.catalog.clone(),
+            served: settings.served.clone(),
+            budget_bytes: settings.budget_bytes,
+        }
+    }
+
+    /// Names of the models that are promised to stay.
+    pub(crate) fn pinned(&self) -> Vec<String> {
+        let pinned = self.served.treatments.iter().filter(|(_, treatment)| treatment.pinned);
+        pinned.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Looks at all sources now: the models by name, and what was left out and why. A pool that
+    /// serves whatever its servers have lists nothing before it is asked.
+    pub(crate) fn scan(&self) -> (Vec<Model>, Vec<String>) {
+        let scan = self.catalog.scan();
+        let mut problems = scan.problems;
+        let mut models = Vec::new();
+        for found in scan.models {
+            if self.is_command(&found.name) {
+                problems.push(format!(
+                    "{} is hidden, because the configuration starts a program for the model '{}'; \
+                     rename one of them",
+                    found.path.display(),
+                    found.name
+                ));
+            } else {
+                models.push(self.of_file(found));
+            }
+        }
+        models.extend(self.served.commands.keys().filter_map(|name| self.of_command(name)));
+        for (pool, content) in &self.served.pools {
+            let names = content.served.iter().flatten();
+            models.extend(names.filter_map(|(name, _)| self.of_pool(pool, name)));
+        }
+        models.sort_by(|one, other| one.name.cmp(&other.name));
+        (models, problems)
+    }
+
+    /// Whether a program is started for this name. A file that was named wins, since whoever starts
+    /// the hub names it last.
+    fn is_command(&self, name: &str) -> bool {
+        self.served.commands.contains_key(name) && !self.catalog.named.contains_key(name)
+    }
+
+    fn of_file(&self, found: Found) -> Model {
+        let treatment = self.treatment(&found.name);
+        let groups = &self.served.groups;
+        let group = groups.of(&treatment.membership, true, found.file_bytes, self.budget_bytes);
+        Model {
+            name: found.name,
+            engine: Engine::Worker(GgufFile {
+                path: found.path,
+                file_bytes: found.file_bytes,
+                modified_unix_s: found.modified_unix_s,
+                context_tokens: found.context_tokens,
+            }),
+            residence: residence(&treatment, group),
+        }
+    }
+
+    fn of_command(&self, name: &str) -> Option<Model> {
+        let command = self.served.commands.get(name).filter(|_| self.is_command(name))?;
+        let group = self.served.group_of_command(name, command, self.budget_bytes);
+        Some(Model {
+            name: name.to_owned(),
+            engine: Engine::Command(command.clone()),
+            residence: residence(&self.treatment(name), group),
+        })
+    }
+
+    /// A model elsewhere. It holds no memory here, so nothing is decided about that.
+    fn of_pool(&self, pool: &str, name: &str) -> Option<Model> {
+        let engine = self.served.pools.get(pool)?.engine(name)?;
+        let name = format!("{pool}{POOL_SEPARATOR}{name}");
+        Some(Model { name, engine, residence: Residence::default() })
+    }
+
+    fn treatment(&self, name: &str) -> Treatment {
+        self.served.treatments.get(name).cloned().unwrap_or_default()
+    }
+}
+
+fn residence(treatment: &Treatment, group: Option<String>) -> Residence {
+    Residence { group, pinned: treatment.pinned, idle_unload: treatment.idle_unload }
+}
+
+impl supervisor::Models for Offer {
+    fn list(&self) -> Vec<Model> {
+        self.scan().0
+    }
+
+    fn find(&self, name: &str) -> Option<Model> {
+        if let Some((pool, model)) = name.split_once(POOL_SEPARATOR) {
+            return self.of_pool(pool, model);
+        }
+        self.of_command(name).or_else(|| Some(self.of_file(self.catalog.find(name)?)))
+    }
+}
+
+/// Refuses pins that cannot be kept, now that the headers of the pinned models' files can be read.
+///
+/// # Errors
+/// With [`Code::Usage`] and the sum written out.
+pub(crate) fn refuse_broken_pins(
+    groups: &Groups,
+    budget_bytes: u64,
+    models: Vec<supervisor::ModelSummary>,
+) -> anyhow::Result<()> {
+    let pin = |model: supervisor::ModelSummary| {
+        let bytes = model.facts.ok()?.needed_bytes;
+        let group = model.residence.group;
+        model.residence.pinned.then_some(Pin { name: model.name, bytes, group })
+    };
+    let pins: Vec<Pin> = models.into_iter().filter_map(pin).collect();
+    check_pins(&pins, groups, budget_bytes).map_err(|why| exit::error(Code::Usage, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path, time::Duration};
+
+    use supervisor::{Facts, ModelSummary, Models as _};
+
+    use super::*;
+    use crate::{
+        cli::{Place, Serving},
+        config::{Machine, raw, resolved::resolve},
+    };
+
+    fn offer(folder: &Path, text: &str) -> Offer {
+        let machine = Machine {
+            memory_bytes: Some(1 << 34),
+            data_dir: folder.to_owned(),
+            home: folder.to_owned(),
+            models_variable: None,
+            variable: |_| None,
+            secret: |_| Err("it cannot be read".into()),
+            names_of: |catalog| catalog.scan().models.into_iter().map(|found| found.name).collect(),
+        };
+        let raw = raw::parse(text).unwrap();
+        let (place, serving) = (Place::default(), Serving::default());
+        Offer::of(&resolve(&place, &serving, raw, folder, &machine).unwrap())
+    }
+
+    const TEXT: &str = "budget = \"30\"\n\
+        [models.a]\npin = true\nidle_unload = \"never\"\ncontext = 7\n\
+        [models.apple]\nengine = \"apfel\"\n\
+        [models.b]\nengine = \"apfel\"\n\
+        [upstreams.lab]\nservers = [\"http://lab:1\"]\nmodels = [\"org/big\"]\n\
+        [upstreams.open]\nservers = [\"http://open:1\"]";
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("models")).unwrap();
+        for (name, bytes) in [("a", 11), ("b", 1), ("c", 10)] {
+            fs::write(folder.path().join(format!("models/{name}.gguf")), vec![0; bytes]).unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn files_programs_and_servers_are_one_list() {
+        let folder = folder();
+        let offer = offer(folder.path(), TEXT);
+        let (models, problems) = offer.scan();
+        let listed: Vec<(&str, &str)> =
+            models.iter().map(|model| (model.name.as_str(), model.engine.kind())).collect();
+        assert_eq!(
+            listed,
+            [
+                ("a", "worker"),
+                ("apple", "command"),
+                ("b", "command"),
+                ("c", "worker"),
+                ("lab/org/big", "upstream")
+            ]
+        );
+        for model in models {
+            assert_eq!(offer.find(&model.name), Some(model), "find agrees with list");
+        }
+        assert_eq!(problems.len(), 1);
+        assert!(
+            problems[0].ends_with(
+                "b.gguf is hidden, because the configuration starts a program for the model 'b'; \
+                 rename one of them"
+            ),
+            "{problems:?}"
+        );
+        assert_eq!(offer.find("open/whatever").unwrap().engine.kind(), "upstream");
+        for nobody in ["zzz", "lab/other", "lab", "open/", "/a", "open/../a"] {
+            assert_eq!(offer.find(nobody), None, "{nobody}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_named_wins_over_a_program() {
+        let folder = folder();
+        let mut offer = offer(folder.path(), TEXT);
+        let file = folder.path().join("apple.gguf");
+        fs::write(&file, "x").unwrap();
+        offer.catalog.add_file(&file).unwrap();
+        assert_eq!(offer.find("apple").unwrap().engine.file().unwrap().path, file);
+        let (models, _) = offer.scan();
+        assert_eq!(models.iter().filter(|model| model.name == "apple").count(), 1);
+    }
+
+    #[test]
+    fn each_model_is_treated_as_the_file_says() {
+        let folder = folder();
+        let offer = offer(folder.path(), TEXT);
+        let a = offer.find("a").unwrap();
+        assert_eq!(a.engine.file().unwrap().context_tokens, Some(7));
+        let main = Some("main".to_owned());
+        assert_eq!(
+            a.residence,
+            Residence { group: main.clone(), pinned: true, idle_unload: Some(Duration::MAX) },
+            "11 bytes are more than a third of 30"
+        );
+        assert_eq!(offer.find("c").unwrap().residence, Residence::default(), "10 bytes are not");
+        assert_eq!(offer.find("apple").unwrap().residence.group, main);
+        assert_eq!(offer.find("lab/org/big").unwrap().residence, Residence::default());
+        assert_eq!(offer.pinned(), ["a"]);
+    }
+
+    #[test]
+    fn pins_are_summed_up_once_the_headers_are_read() {
+        let folder = folder();
+        let offer = offer(folder.path(), TEXT);
+        let summary = |name: &str, needed_bytes: u64, pinned: bool| {
+            let model = offer.find(name).unwrap();
+            let facts = Facts {
+                header: None,
+                context_tokens: None,
+                generates: true,
+                chats: true,
+                needed_bytes,
+                needs: Vec::new(),
+            };
+            let residence = Residence { group: None, pinned, idle_unload: None };
+            ModelSummary { name: model.name, engine: model.engine, residence, facts: Ok(facts) }
+        };
+        let groups = &offer.served.groups;
+        let refused =
+            |models| refuse_broken_pins(groups, 4 << 30, models).map_err(|error| error.to_string());
+        assert_eq!(
+            refused(vec![summary("a", 3 << 30, true), summary("c", 3 << 30, false)]),
+            Ok(())
+        );
+        assert_eq!(
+            refused(vec![summary("a", 3 << 30, true), summary("c", 3 << 30, true)]).unwrap_err(),
+            "the pinned models do not fit: a 3.0 GiB + c 3.0 GiB = 6.0 GiB, and the budget is 4.0 \
+             GiB; unpin one, choose a smaller one, or raise the budget"
+        );
+    }
+}
