@@ -24,3 +24,5 @@ mod plan;
 mod process;
 mod promises;
 mod python;
+#[cfg(unix)]
+mod tools;
