@@ -4,13 +4,13 @@
 //! Run with `cargo bench -p planner`. Not here: whether the decisions are right (tests), and what a
 //! whole request costs (`resident bench`).
 
-use std::{hint::black_box, time::Duration};
+use std::{collections::BTreeSet, hint::black_box, time::Duration};
 
 use divan::Bencher;
 use planner::{
     batch::{Batch, Shape},
     catalogue, fit,
-    fleet::{Action, Event, Fleet, Model, RequestId, When, WorkerId},
+    fleet::{Action, Event, Fleet, Model, Policy, Priority, RequestId, Terms, When, WorkerId},
     footprint::{self, Layout},
     gguf::{self, Array, ElementType, Value},
     machine, speed,
@@ -72,14 +72,18 @@ const NOW: When = When(Duration::from_secs(1));
 
 /// So many models, all ready and none in use.
 fn fleet(models: u64) -> Fleet {
-    let mut fleet = Fleet::new(models, Duration::MAX);
+    let (budget_bytes, idle_unload) = (models, Duration::MAX);
+    let mut fleet = Fleet::new(Policy { budget_bytes, idle_unload, exclusive: BTreeSet::new() });
     let mut actions = Vec::new();
     for model in 0..models {
         fleet.handle(NOW, wanted(model, model), &mut actions);
     }
     let started = actions.iter().filter_map(|action| match action {
         Action::Start { worker, .. } => Some(*worker),
-        Action::Stop { .. } | Action::Grant { .. } | Action::Refuse { .. } => None,
+        Action::Stop { .. }
+        | Action::Grant { .. }
+        | Action::Refuse { .. }
+        | Action::Trim { .. } => None,
     });
     let started: Vec<WorkerId> = started.collect();
     assert_eq!(started.len() as u64, models);
@@ -94,7 +98,15 @@ fn fleet(models: u64) -> Fleet {
 
 fn wanted(request: u64, model: u64) -> Event {
     let model = Model { name: format!("model{model}").into(), version: 1 };
-    Event::Wanted { request: RequestId(request), model, bytes: 1 }
+    let terms = Terms {
+        bytes: 1,
+        group: None,
+        pinned: false,
+        idle_unload: None,
+        load_time: Duration::ZERO,
+    };
+    let (request, priority) = (RequestId(request), Priority::Interactive);
+    Event::Wanted { request, model, terms, priority, keep_alive: None }
 }
 
 /// A header with a vocabulary of 150,000 tokens, its types and its merges, and 400 tensors.

@@ -1,58 +1,106 @@
 //! Which models are resident: who may start, who must leave, who waits, who is refused.
 //!
 //! A state machine that is told the time. Events go in, [`Action`]s come out, and whoever carries
-//! them out reports back with further events. There is one budget of bytes. A worker's bytes count
-//! until its exit was seen; a worker that someone uses is never stopped, except by the operator.
+//! them out reports back with further events. There is one budget of bytes, kept by a
+//! [`Ledger`]. A worker's bytes count until its exit was seen; a worker that someone uses is never
+//! stopped, except by the operator.
 //!
-//! Fairness: requests are served in the order of their arrival, except that a loaded model goes
-//! on serving newcomers while another model waits for its memory. That exception ends when the
-//! other has waited for [`limits::FAIR_WAIT`]: then just enough workers are drained, no other model
-//! is started, and newcomers queue behind it.
+//! Fairness: each request has a moment at which its turn comes at the latest, [`limits::FAIR_WAIT`]
+//! after its arrival, or [`limits::BACKGROUND_FAIR_WAIT`] after that of a background request. Who
+//! waits is served in the order of these moments, except that a loaded model goes on serving
+//! newcomers while another waits for its memory. That exception ends with the turn of the other: then
+//! just enough workers are drained, no other model is started, and newcomers queue behind it.
+//!
+//! Who leaves is the set of idle workers that is cheapest to bring back (`habits` has the formula),
+//! and one that is wanted by turns is held for a moment first. Pinned models never leave.
 //!
 //! Not here: processes and pipes (`supervisor`), what a model needs ([`crate::footprint`]).
 
+mod asked;
 mod breaker;
 mod explain;
+mod habits;
 mod invariant;
+mod leave;
 pub mod limits;
 mod plan;
+pub mod planted;
+mod room;
+mod turn;
+mod unasked;
 mod word;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
+use crate::ledger::Ledger;
 use breaker::Breaker;
-pub use explain::{Explanation, Holder, Verdict};
-pub use word::{Action, Event, Model, Refusal, RequestId, StopReason, When, WorkerId};
+pub use explain::{Explanation, Holder, Standing, Verdict};
+use habits::Habits;
+pub use habits::{Cause, Departure};
+use planted::{Bug, planted};
+pub use turn::{Turn, Wait, WaitingFor};
+use unasked::Warm;
+pub use word::{
+    Action, Event, Model, Policy, Pressure, Priority, Refusal, RequestId, StopReason, Terms, When,
+    WorkerId,
+};
 
 /// The state of all workers and all waiting requests.
 #[derive(Debug, Clone)]
 pub struct Fleet {
-    budget_bytes: u64,
-    /// A worker that was idle for this long is stopped.
+    ledger: Ledger,
+    /// A worker that was idle for this long is stopped, unless its model has its own time.
     idle_unload: Duration,
+    /// Groups of which at most one model may be resident.
+    exclusive: BTreeSet<Arc<str>>,
     workers: BTreeMap<WorkerId, Worker>,
-    /// Who waits, in the order of arrival.
+    /// Who waits, in the order of their turns.
     waiting: Vec<Waiting>,
+    habits: Habits,
+    /// The operator's words on pins, by name. As many as the operator has models.
+    pins: BTreeMap<Arc<str>, bool>,
+    warm: Option<Warm>,
+    /// Models that left for one that waits and has not started yet, by the one that waits.
+    displaced: BTreeMap<Model, Vec<Model>>,
+    /// Models that left for a load that failed, and are to come back.
+    returning: Vec<Model>,
+    pressure: Pressure,
+    /// When a worker was last seen to exit.
+    last_exit: Option<When>,
+    /// When someone who waits for a hot model's memory will have waited enough for that.
+    held_until: Option<When>,
     breaker: Breaker,
     next_worker: u64,
     shutting_down: bool,
 }
 
-/// One worker, from the decision to start it until its exit was seen.
+/// One worker, from the decision to start it until its exit was seen. Its bytes are in the ledger.
 #[derive(Debug, Clone)]
 struct Worker {
     model: Model,
     phase: Phase,
-    /// What its model was said to need.
-    promised_bytes: u64,
-    /// The most it was seen to hold.
-    measured_bytes: u64,
-    /// Requests that use it.
-    leases: std::collections::BTreeSet<RequestId>,
+    /// Requests that use it, each with its word on how long the worker is to stay after it.
+    leases: BTreeMap<RequestId, Option<Duration>>,
     /// Since when nobody has used it, if nobody does; before its first use, since its start.
     idle_since: When,
+    /// When it had loaded, if it has.
+    ready_at: Option<When>,
+    /// The word of the request that ended last; before that, of the one it was started for.
+    keep_alive: Option<Duration>,
+    /// Whether a request ever used it.
+    used: bool,
+    /// Whether a request ended while it lived.
+    served: bool,
     /// Newcomers are no longer let in, because another model has waited too long for its memory.
     draining: bool,
+    /// Whether it was asked to trim in this time of pressure.
+    trimmed: bool,
+    /// Models that left for it.
+    displaced: Vec<Model>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,19 +114,31 @@ enum Phase {
 struct Waiting {
     request: RequestId,
     model: Model,
-    bytes: u64,
+    priority: Priority,
+    keep_alive: Option<Duration>,
     since: When,
+    /// When its turn comes at the latest.
+    turn_at: When,
 }
 
 impl Fleet {
-    /// A fleet without workers. `Duration::MAX` for `idle_unload` never unloads.
+    /// A fleet without workers.
     #[must_use]
-    pub fn new(budget_bytes: u64, idle_unload: Duration) -> Self {
+    pub fn new(policy: Policy) -> Self {
         Self {
-            budget_bytes,
-            idle_unload,
+            ledger: Ledger::new(policy.budget_bytes),
+            idle_unload: policy.idle_unload,
+            exclusive: policy.exclusive,
             workers: BTreeMap::new(),
             waiting: Vec::new(),
+            habits: Habits::default(),
+            pins: BTreeMap::new(),
+            warm: None,
+            displaced: BTreeMap::new(),
+            returning: Vec::new(),
+            pressure: Pressure::Calm,
+            last_exit: None,
+            held_until: None,
             breaker: Breaker::default(),
             next_worker: 0,
             shutting_down: false,
@@ -90,8 +150,11 @@ impl Fleet {
     /// their way when they ceased to matter.
     pub fn handle(&mut self, now: When, event: Event, actions: &mut Vec<Action>) {
         match event {
-            Event::Wanted { request, model, bytes } => {
-                self.wanted(now, Waiting { request, model, bytes, since: now }, actions);
+            Event::Wanted { request, model, terms, priority, keep_alive } => {
+                self.told(&model, terms);
+                let turn_at = turn::turn_at(now, priority);
+                let wanted = Waiting { request, model, priority, keep_alive, since: now, turn_at };
+                self.wanted(now, wanted, actions);
             }
             Event::Abandoned { request } => {
                 self.waiting.retain(|waiting| waiting.request != request);
@@ -102,32 +165,46 @@ impl Fleet {
             Event::Measured { worker, bytes } => self.measured(worker, bytes),
             Event::Exited { worker, reason } => self.exited(now, worker, &reason, actions),
             Event::Released { request } => self.released(now, request),
-            Event::StopAsked { name } => self.stop_asked(&name, actions),
-            Event::ShutdownAsked => self.shutdown_asked(actions),
+            Event::StopAsked { name } => self.stop_asked(now, &name, actions),
+            Event::PinAsked { name, pinned } => self.pin_asked(name, pinned),
+            Event::WarmChosen { warm } => self.warm_chosen(now, warm),
+            Event::PolicyChanged { policy } => self.policy_changed(policy),
+            Event::Pressure { level } => self.pressure_is(level),
+            Event::ShutdownAsked => self.shutdown_asked(now, actions),
             Event::Tick => {}
         }
-        self.expire(now, actions);
-        self.plan(now, actions);
+        self.refuse_hopeless(now, actions);
         self.unload_idle(now, actions);
+        self.plan(now, actions);
+        // A pinned model that has just been started may have made the wait of others hopeless.
+        self.refuse_hopeless(now, actions);
+        self.relieve_machine(now, actions);
+        self.start_unasked(now, actions);
         self.assert_invariants();
+    }
+
+    /// Who holds how many bytes.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// Bytes that all workers hold, those on their way out included.
     #[must_use]
     pub fn booked_bytes(&self) -> u64 {
-        self.workers.values().map(Worker::booked_bytes).sum()
+        self.ledger.booked_bytes()
     }
 
     /// Bytes that one worker counts for; zero when it is gone.
     #[must_use]
     pub fn worker_booked_bytes(&self, worker: WorkerId) -> u64 {
-        self.workers.get(&worker).map_or(0, Worker::booked_bytes)
+        self.ledger.worker_bytes(worker)
     }
 
     /// Bytes that all workers may hold.
     #[must_use]
     pub fn budget_bytes(&self) -> u64 {
-        self.budget_bytes
+        self.ledger.budget_bytes()
     }
 
     /// Requests that use this worker.
@@ -144,12 +221,6 @@ impl Fleet {
         idle.then_some(worker.idle_since)
     }
 
-    /// When this worker will be stopped unless someone uses it.
-    #[must_use]
-    pub fn unload_at(&self, worker: WorkerId) -> Option<When> {
-        self.idle_since(worker)?.checked_add(self.idle_unload)
-    }
-
     /// Requests that wait, of all models.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -162,99 +233,91 @@ impl Fleet {
         self.waiting.iter().filter(|waiting| waiting.model == *model).count()
     }
 
-    /// A request is answered at once, or it joins the queue: no other way leads in.
-    fn wanted(&mut self, now: When, wanted: Waiting, actions: &mut Vec<Action>) {
-        let refusal = self.refusal_at_arrival(now, &wanted.model, wanted.bytes);
-        match refusal {
-            Some(reason) => actions.push(Action::Refuse { request: wanted.request, reason }),
-            None => self.waiting.push(wanted),
-        }
+    /// The newest word on how to treat a model.
+    fn told(&mut self, model: &Model, terms: Terms) {
+        let Self { habits, workers, waiting, warm, returning, .. } = self;
+        let needed = |model: &Model| {
+            workers.values().any(|worker| worker.model == *model)
+                || waiting.iter().any(|waiting| waiting.model == *model)
+                || warm.as_ref().is_some_and(|warm| warm.model == *model)
+                || returning.contains(model)
+        };
+        habits.told(model, terms, needed);
     }
 
-    fn refusal_at_arrival(&self, now: When, model: &Model, bytes: u64) -> Option<Refusal> {
-        if self.shutting_down {
-            return Some(Refusal::ShuttingDown);
-        }
-        if self.live(model).is_none() {
-            if bytes > self.budget_bytes {
-                let budget_bytes = self.budget_bytes;
-                return Some(Refusal::TooLarge { needed_bytes: bytes, budget_bytes });
+    /// A request is answered at once, or it joins the queue: no other way leads in.
+    fn wanted(&mut self, now: When, wanted: Waiting, actions: &mut Vec<Action>) {
+        self.habits.wanted(now, &wanted.model);
+        self.warm_wanted(now, &wanted.model);
+        let need = self.need_of(&wanted.model);
+        let refusal = need.and_then(|need| self.refusal_at_arrival(now, &need, wanted.priority));
+        match refusal {
+            Some(reason) => actions.push(Action::Refuse { request: wanted.request, reason }),
+            None => {
+                let earlier = |waiting: &Waiting| waiting.turn_at <= wanted.turn_at;
+                let place = self.waiting.partition_point(earlier);
+                self.waiting.insert(place, wanted);
             }
-            if let Some(cooling) = self.breaker.cooling(now, model) {
-                return Some(cooling);
-            }
         }
-        let queue_full = self.waiting.len() >= limits::WAITING_MAX;
-        queue_full.then_some(Refusal::QueueFull { limit: limits::WAITING_MAX })
     }
 
     /// Whoever waited for the load gets its turn even if the worker must be drained next: a load
     /// that served nobody would be wasted.
     fn ready(&mut self, now: When, id: WorkerId, measured_bytes: u64, actions: &mut Vec<Action>) {
+        self.measured(id, measured_bytes);
         let Some(worker) = self.workers.get_mut(&id) else { return };
-        worker.measured_bytes = worker.measured_bytes.max(measured_bytes);
         if worker.phase != Phase::Loading {
             return;
         }
         worker.phase = Phase::Ready;
         worker.idle_since = now;
-        let model = worker.model.clone();
-        self.breaker.loaded(&model);
+        worker.ready_at = Some(now);
+        for displaced in std::mem::take(&mut worker.displaced) {
+            self.habits.settle(&displaced);
+        }
         self.grant_waiting(id, usize::MAX, actions);
     }
 
     fn measured(&mut self, id: WorkerId, bytes: u64) {
-        if let Some(worker) = self.workers.get_mut(&id) {
-            worker.measured_bytes = worker.measured_bytes.max(bytes);
+        if !planted(Bug::IgnoresMeasurements) {
+            self.ledger.measured(id, bytes);
         }
     }
 
     fn exited(&mut self, now: When, id: WorkerId, reason: &str, actions: &mut Vec<Action>) {
         let Some(worker) = self.workers.remove(&id) else { return };
-        match worker.phase {
-            // Whoever waited for the load hears why it failed. Whoever comes next tries again,
-            // until the breaker has seen enough.
-            Phase::Loading => {
-                self.breaker.load_failed(now, &worker.model, reason);
-                let reason = Refusal::LoadFailed { reason: reason.to_owned() };
-                self.refuse_waiting(|waiting| waiting.model == worker.model, &reason, actions);
+        self.ledger.close(id);
+        self.last_exit = Some(now);
+        self.warm_exited(now, &worker.model);
+        if worker.phase == Phase::Leaving {
+            return;
+        }
+        self.habits.left(now, &worker.model, Cause::Died { reason: reason.to_owned() });
+        if !worker.served && !planted(Bug::NeverCoolsOff) {
+            self.breaker.failed(now, &worker.model, reason);
+        }
+        // Whoever waited for the load hears why it failed. Whoever comes next tries again, until
+        // the breaker has seen enough. When a ready worker dies, its leases die with it, and
+        // whoever had no lease yet waits for the next worker.
+        if worker.phase == Phase::Loading {
+            let refusal = Refusal::LoadFailed { reason: reason.to_owned() };
+            let waits = |waiting: &Waiting| waiting.model == worker.model;
+            if !planted(Bug::FailedLoadAnswersNobody) {
+                self.refuse_waiting(waits, &refusal, actions);
             }
-            // Its leases died with it. Whoever had no lease yet waits for the next worker.
-            Phase::Ready | Phase::Leaving => {}
+            self.returning.extend(worker.displaced);
         }
     }
 
+    /// The word of the request that ended last says how long the worker stays.
     fn released(&mut self, now: When, request: RequestId) {
         for worker in self.workers.values_mut() {
-            if worker.leases.remove(&request) && worker.leases.is_empty() {
+            let Some(keep_alive) = worker.leases.remove(&request) else { continue };
+            worker.served = true;
+            self.breaker.served(&worker.model);
+            if worker.leases.is_empty() {
                 worker.idle_since = now;
-            }
-        }
-    }
-
-    /// The operator's hand wins over leases, and over whoever waits.
-    fn stop_asked(&mut self, name: &str, actions: &mut Vec<Action>) {
-        self.stop_where(|worker| &*worker.model.name == name, StopReason::Operator, actions);
-        self.refuse_waiting(|waiting| &*waiting.model.name == name, &Refusal::Stopped, actions);
-    }
-
-    fn shutdown_asked(&mut self, actions: &mut Vec<Action>) {
-        self.shutting_down = true;
-        self.stop_where(|_| true, StopReason::Shutdown, actions);
-        self.refuse_waiting(|_| true, &Refusal::ShuttingDown, actions);
-    }
-
-    fn stop_where(
-        &mut self,
-        mut chosen: impl FnMut(&Worker) -> bool,
-        why: StopReason,
-        actions: &mut Vec<Action>,
-    ) {
-        for (id, worker) in &mut self.workers {
-            if worker.phase != Phase::Leaving && chosen(worker) {
-                worker.phase = Phase::Leaving;
-                worker.leases.clear();
-                actions.push(Action::Stop { worker: *id, why });
+                worker.keep_alive = if planted(Bug::ForgetsKeepAlive) { None } else { keep_alive };
             }
         }
     }
@@ -276,10 +339,11 @@ impl Fleet {
         let live = |worker: &Worker| worker.phase != Phase::Leaving && worker.model == *model;
         workers.find(|(_, worker)| live(worker)).map(|(id, _)| *id)
     }
-}
 
-impl Worker {
-    fn booked_bytes(&self) -> u64 {
-        self.promised_bytes.max(self.measured_bytes)
+    /// Whether this worker's model is pinned, by the operator's word or else by its terms.
+    fn is_pinned(&self, id: WorkerId) -> bool {
+        let model = &self.workers[&id].model;
+        let by_terms = || self.habits.of(model).is_some_and(|habit| habit.terms.pinned);
+        self.pins.get(&model.name).copied().unwrap_or_else(by_terms)
     }
 }

@@ -8,6 +8,7 @@ pub mod fit;
 pub mod fleet;
 pub mod footprint;
 pub mod gguf;
+pub mod ledger;
 pub mod machine;
 pub mod quality;
 pub mod recipe;

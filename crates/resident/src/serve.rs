@@ -4,6 +4,7 @@
 //! hub answers. Not here: what the hub does (`gateway`, `supervisor`).
 
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs,
     net::SocketAddr,
@@ -157,6 +158,7 @@ fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
         guard: guard(),
         logs_dir: settings.logs_dir(),
         budget_bytes: settings.budget_bytes,
+        exclusive_groups: BTreeSet::new(),
         idle_unload: settings.idle_unload.unwrap_or(Duration::MAX),
         sequences_max: settings.parallel,
         threads: settings.threads,

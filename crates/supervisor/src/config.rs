@@ -2,7 +2,7 @@
 //!
 //! Not here: reading it from a file or choosing defaults for a machine (`resident`).
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, time::Duration};
 
 use crate::limits;
 
@@ -18,6 +18,8 @@ pub struct Config {
     pub logs_dir: PathBuf,
     /// Memory that all workers may take together.
     pub budget_bytes: u64,
+    /// Groups of which at most one model holds memory at a time.
+    pub exclusive_groups: BTreeSet<String>,
     /// A worker that nobody asked for this long is stopped; `Duration::MAX` keeps it.
     pub idle_unload: Duration,
     /// Sequences that may run in one step of a worker.

@@ -1,13 +1,14 @@
 //! Carries out what the fleet decided. Nothing here decides, and nothing here waits.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use planner::fleet::{Action, Model, Refusal, RequestId, StopReason, WorkerId};
+use planner::fleet::{Action, Event, Model, Refusal, RequestId, StopReason, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use worker_protocol::Stats;
 
 use crate::{
     assignment::{Assignment, Opened},
+    bytes::readable,
     error::AcquireError,
     foreign::{process, upstream},
     lease::Grant,
@@ -31,6 +32,7 @@ pub(crate) struct Running {
     pub(crate) stopping: Option<StopReason>,
     link: Arc<Link>,
     stop: Option<oneshot::Sender<StopReason>>,
+    pub(crate) started: Instant,
     /// The share of the model that is loaded.
     fraction: watch::Receiver<f32>,
 }
@@ -41,17 +43,22 @@ impl RunLoop {
             Action::Start { worker, model } => self.start(worker, &model),
             Action::Stop { worker, why } => self.stop_worker(worker, why),
             Action::Grant { request, worker } => self.grant(request, worker),
+            // A worker has no cache that it could do without while it is in use.
+            Action::Trim { worker } => {
+                tracing::debug!(worker = worker.0, "the machine is short of memory");
+            }
             Action::Refuse { request, reason } => self.refuse(request, &reason),
         }
     }
 
     fn start(&mut self, worker: WorkerId, model: &Model) {
-        // The fleet starts a model only while someone waits for it.
-        let mut waiters = self.waiters.values();
-        let Some(waiter) = waiters.find(|waiter| waiter.launch.model == *model) else {
-            unreachable!("{model:?} is started although nobody waits for it");
+        let mut waiters = self.waiters.values().map(|waiter| &waiter.launch);
+        let waited_for = waiters.find(|launch| launch.model == *model);
+        // The fleet may bring back what nobody waits for.
+        let Some(launch) = waited_for.or_else(|| self.launches.get(model)).cloned() else {
+            let reason = "its file or its settings are others now".to_owned();
+            return self.tell(Event::Exited { worker, reason });
         };
-        let launch = waiter.launch.clone();
         let engine = launch.start.kind();
         tracing::info!(model = %model.name, engine, needed_bytes = launch.needed_bytes, "starting");
         let (frames, frames_waiting) = mpsc::channel(COMMANDS_WAITING_MAX);
@@ -92,6 +99,7 @@ impl RunLoop {
             link,
             stop: Some(stop),
             fraction: fraction_seen,
+            started: Instant::now(),
         };
         self.metrics.workers_started += u64::from(running.launch.start.is_process());
         self.workers.insert(worker, running);
@@ -178,6 +186,22 @@ fn acquire_error(name: String, reason: &Refusal) -> AcquireError {
             needed_bytes: *needed_bytes,
             budget_bytes: *budget_bytes,
         },
+        Refusal::Pins { needed_bytes, pinned_bytes, budget_bytes } => {
+            let message = format!(
+                "it needs {}, but pinned models hold {} of {}; unpin one of them",
+                readable(*needed_bytes),
+                readable(*pinned_bytes),
+                readable(*budget_bytes)
+            );
+            AcquireError::Overloaded { name, message }
+        }
+        Refusal::PinnedGroup { group, holder } => {
+            let message = format!(
+                "of group '{group}' one model is resident at a time, and '{holder}' is pinned; \
+                 unpin it"
+            );
+            AcquireError::Overloaded { name, message }
+        }
         Refusal::QueueFull { limit } => {
             AcquireError::Overloaded { name, message: format!("{limit} requests wait already") }
         }

@@ -41,6 +41,7 @@ pub(crate) const INTERRUPT: u8 = b'I';
 /// As shells have it for a program that cannot be started.
 const CANNOT_START: u8 = 127;
 
+#[cfg(unix)]
 /// As shells have it for a program that a signal ended: this and the signal's number.
 pub(crate) const SIGNAL_BASE: u8 = 128;
 

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use planner::fleet::{self, RequestId};
+use planner::fleet::{self, Priority, RequestId};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
@@ -22,9 +22,9 @@ use tokio::{
 use crate::{
     config::Config,
     error::{AcquireError, StopError},
-    lease::{Grant, Lease, Ticket},
+    lease::{Grant, Lease, Ticket, Wish},
     limits::{INBOX_MESSAGES_MAX, REQUESTS_MAX},
-    model::{Model, ModelSummary, Models},
+    model::{Model, ModelSummary, Models, Residence},
     preflight::{Launch, Preflight, Start},
     report::{Metrics, Resident},
     reservation::Reservation,
@@ -102,15 +102,28 @@ impl Handle {
     /// # Errors
     /// See [`AcquireError`]; each is final for this request.
     pub async fn acquire(&self, model: &str) -> Result<Lease, AcquireError> {
-        let launch = self.launch(model).await?;
-        self.wanted(launch, self.ticket(model)?).await
+        self.acquire_with(model, Wish::default()).await
     }
 
-    async fn wanted(&self, launch: Launch, ticket: Ticket) -> Result<Lease, AcquireError> {
+    /// The same, with a word on how urgent it is and how long the model is to stay afterwards.
+    ///
+    /// # Errors
+    /// See [`AcquireError`]; each is final for this request.
+    pub async fn acquire_with(&self, model: &str, wish: Wish) -> Result<Lease, AcquireError> {
+        let launch = self.launch(model).await?;
+        self.wanted(launch, wish, self.ticket(model)?).await
+    }
+
+    async fn wanted(
+        &self,
+        launch: Launch,
+        wish: Wish,
+        ticket: Ticket,
+    ) -> Result<Lease, AcquireError> {
         let (reply, granted) = oneshot::channel();
         let request = ticket.request();
         let wait = Wait { granted, ticket };
-        let wanted = Message::Wanted { request, launch: Box::new(launch), reply };
+        let wanted = Message::Wanted { request, launch: Box::new(launch), wish, reply };
         self.shared.inbox.send(wanted).await.map_err(|_| AcquireError::ShuttingDown)?;
         wait.lease().await
     }
@@ -121,13 +134,21 @@ impl Handle {
     ///
     /// # Errors
     /// See [`AcquireError`]; each is final for this request.
-    pub async fn reserve(&self, name: &str, bytes: u64) -> Result<Reservation, AcquireError> {
+    pub async fn reserve(
+        &self,
+        name: &str,
+        bytes: u64,
+        priority: Priority,
+    ) -> Result<Reservation, AcquireError> {
         let ticket = self.ticket(name)?;
         let (hold, revoked) = watch::channel(None);
         // Two reservations of one name have nothing in common.
         let model = fleet::Model { name: name.into(), version: ticket.request().0 };
-        let launch = Launch { model, start: Start::Reservation(hold), needed_bytes: bytes };
-        let lease = self.wanted(launch, ticket).await?;
+        let start = Start::Reservation(hold);
+        let residence = Residence::default();
+        let launch = Launch { model, start, needed_bytes: bytes, residence };
+        let wish = Wish { priority, keep_alive: Some(Duration::ZERO) };
+        let lease = self.wanted(launch, wish, ticket).await?;
         Ok(Reservation::new(lease, revoked, self.shared.inbox.clone()))
     }
 

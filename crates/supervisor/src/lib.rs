@@ -41,10 +41,10 @@ pub use engine::{Engine, GgufFile, ManagedCommand, Manner, Ready, Server, StopSi
 pub use error::{AcquireError, StopError};
 pub use foreign::served_models;
 pub use handle::{Handle, start};
-pub use lease::Lease;
+pub use lease::{Lease, Wish};
 pub use model::{Facts, HeaderFacts, Model, ModelSummary, Models, Need, Residence};
+pub use planner::fleet::{Pressure, Priority};
 pub use preflight::read_header;
-pub use pressure::Pressure;
 pub use report::{Metrics, ModelMetrics, Resident, ResidentState};
 pub use reservation::Reservation;
 pub use tool::{Input, Output, Serves, Tool, ToolError, ToolOutput};

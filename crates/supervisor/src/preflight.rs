@@ -17,7 +17,7 @@ use crate::{
     engine::{Engine, GgufFile, ManagedCommand, Manner, Upstream},
     error::AcquireError,
     limits::CONTEXT_TOKENS_DEFAULT,
-    model::{Facts, HeaderFacts, Model, ModelSummary, Need},
+    model::{Facts, HeaderFacts, Model, ModelSummary, Need, Residence},
     reservation::Hold,
 };
 
@@ -43,6 +43,8 @@ pub(crate) struct Launch {
     pub(crate) start: Start,
     /// Memory it needs by prediction.
     pub(crate) needed_bytes: u64,
+    /// How it is treated while it holds memory.
+    pub(crate) residence: Residence,
 }
 
 /// What is started for a model.
@@ -171,6 +173,7 @@ impl Preflight {
             },
             start,
             needed_bytes,
+            residence: model.residence.clone(),
         })
     }
 

@@ -13,7 +13,7 @@ mod macos;
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 mod other;
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 use linux::read;
@@ -21,6 +21,7 @@ use linux::read;
 use macos::read;
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 use other::read;
+use planner::fleet::Pressure;
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},
@@ -33,18 +34,6 @@ use crate::{
     },
     run_loop::Message,
 };
-
-/// How short of memory the machine is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Pressure {
-    /// There is enough.
-    #[default]
-    Calm,
-    /// Something waits for memory now and then.
-    Some,
-    /// Everything waits for memory; the machine is about to swap or already does.
-    Full,
-}
 
 /// What the system says at one moment; what it does not say is calm.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -130,16 +119,6 @@ impl Reading {
         } else {
             Pressure::Calm
         }
-    }
-}
-
-impl fmt::Display for Pressure {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Calm => "calm",
-            Self::Some => "some",
-            Self::Full => "full",
-        })
     }
 }
 

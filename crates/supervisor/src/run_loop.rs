@@ -6,9 +6,10 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     sync::Arc,
+    time::Duration,
 };
 
-use planner::fleet::{self, Event, Fleet, RequestId, When, WorkerId};
+use planner::fleet::{self, Event, Fleet, Policy, Pressure, RequestId, Terms, When, WorkerId};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -19,16 +20,16 @@ use crate::{
     config::Config,
     error::{AcquireError, StopError},
     execute::Running,
-    lease::Grant,
-    preflight::Launch,
-    pressure::{self, Pressure},
+    lease::{Grant, Wish},
+    preflight::{Launch, Start},
+    pressure,
     report::{Metrics, ModelMetrics, Resident},
 };
 
 /// What the run loop is told.
 pub(crate) enum Message {
     /// A request wants to use a model.
-    Wanted { request: RequestId, launch: Box<Launch>, reply: GrantReply },
+    Wanted { request: RequestId, launch: Box<Launch>, wish: Wish, reply: GrantReply },
     /// The operator wants a model stopped.
     Stop { name: String, reply: oneshot::Sender<Result<(), StopError>> },
     /// Someone wants to see who is resident.
@@ -79,6 +80,11 @@ pub(crate) struct RunLoop {
     pub(crate) inbox: mpsc::Sender<Message>,
     pub(crate) workers: BTreeMap<WorkerId, Running>,
     pub(crate) waiters: BTreeMap<RequestId, Waiter>,
+    /// How to start each model that was ever wanted: the fleet may bring one back for which nobody
+    /// waits. As many as the person has models.
+    pub(crate) launches: BTreeMap<fleet::Model, Launch>,
+    /// How long each model took to load the last time, from the start of its process.
+    load_times: BTreeMap<Arc<str>, Duration>,
     /// Counters; what is true now is filled in when someone asks.
     pub(crate) metrics: Metrics,
     /// What the workers that are gone had counted, by name of the model.
@@ -96,12 +102,19 @@ pub(crate) struct Waiter {
 
 impl RunLoop {
     fn new(config: Config, inbox: mpsc::Sender<Message>) -> Self {
-        let fleet = Fleet::new(config.budget_bytes, config.idle_unload);
+        let policy = Policy {
+            budget_bytes: config.budget_bytes,
+            idle_unload: config.idle_unload,
+            exclusive: config.exclusive_groups.iter().map(|group| group.as_str().into()).collect(),
+        };
+        let fleet = Fleet::new(policy);
         Self {
             config,
             inbox,
             workers: BTreeMap::new(),
             waiters: BTreeMap::new(),
+            launches: BTreeMap::new(),
+            load_times: BTreeMap::new(),
             metrics: Metrics::default(),
             totals: BTreeMap::new(),
             fleet,
@@ -112,7 +125,9 @@ impl RunLoop {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Wanted { request, launch, reply } => self.wanted(request, *launch, reply),
+            Message::Wanted { request, launch, wish, reply } => {
+                self.wanted(request, *launch, wish, reply);
+            }
             // Whoever asked may be gone, then nobody misses the answer.
             Message::Stop { name, reply } => _ = reply.send(self.stop(name)),
             Message::Residents { reply } => _ = reply.send(self.residents()),
@@ -128,15 +143,50 @@ impl RunLoop {
 
     /// The end of a request may overtake its beginning, because they come on two channels. Then
     /// nobody listens for the grant any more.
-    fn wanted(&mut self, request: RequestId, launch: Launch, reply: GrantReply) {
+    fn wanted(&mut self, request: RequestId, launch: Launch, wish: Wish, reply: GrantReply) {
         if reply.is_closed() {
             self.metrics.requests_abandoned += 1;
             return;
         }
         let model = launch.model.clone();
-        let bytes = launch.needed_bytes;
+        let terms = self.terms(&launch);
+        self.remember(&launch);
         self.waiters.insert(request, Waiter { launch, reply });
-        self.tell(Event::Wanted { request, model, bytes });
+        let Wish { priority, keep_alive } = wish;
+        self.tell(Event::Wanted { request, model, terms, priority, keep_alive });
+    }
+
+    /// How the fleet is to treat what would be started.
+    fn terms(&self, launch: &Launch) -> Terms {
+        let residence = &launch.residence;
+        let load_time = self.load_times.get(&launch.model.name).copied().unwrap_or_default();
+        let terms = Terms {
+            bytes: launch.needed_bytes,
+            group: residence.group.as_deref().map(Arc::from),
+            pinned: residence.pinned,
+            idle_unload: residence.idle_unload,
+            load_time,
+        };
+        match launch.start {
+            Start::Worker(_) | Start::Command(_) | Start::Reservation(_) => terms,
+            // Nothing is won by leaving it, and it is not one of those that exclude each other.
+            Start::Upstream(_) => {
+                Terms { group: None, pinned: true, idle_unload: Some(Duration::MAX), ..terms }
+            }
+        }
+    }
+
+    /// Keeps how to start a model anew when nobody waits for it; of each name, as it was wanted
+    /// last. A reservation is for the one who waits, and never started anew.
+    fn remember(&mut self, launch: &Launch) {
+        match launch.start {
+            Start::Worker(_) | Start::Command(_) | Start::Upstream(_) => {
+                let model = &launch.model;
+                self.launches.retain(|known, _| known.name != model.name || known == model);
+                self.launches.insert(model.clone(), launch.clone());
+            }
+            Start::Reservation(_) => {}
+        }
     }
 
     fn request_ended(&mut self, request: RequestId) {
@@ -160,8 +210,9 @@ impl RunLoop {
     }
 
     fn pressed(&mut self, level: Pressure) {
-        tracing::info!(%level, "the machine's own shortage of memory changed");
+        tracing::info!(?level, "the machine's own shortage of memory changed");
         self.metrics.pressure = level;
+        self.tell(Event::Pressure { level });
     }
 
     fn reported(&mut self, id: WorkerId, report: Report) {
@@ -173,6 +224,10 @@ impl RunLoop {
                 let load_ms = opened.loaded.as_ref().map(|loaded| loaded.load_ms);
                 tracing::info!(model = %running.launch.model.name, load_ms, "model loaded");
                 running.opened = Some(Arc::new(opened));
+                if running.launch.start.is_process() {
+                    let name = Arc::clone(&running.launch.model.name);
+                    self.load_times.insert(name, running.started.elapsed());
+                }
                 running.measured_bytes = measured_bytes;
                 let measured_bytes = measured_bytes.unwrap_or(0);
                 self.tell(Event::Ready { worker: id, measured_bytes });
@@ -206,7 +261,7 @@ impl RunLoop {
     }
 
     /// Tells the fleet and does what it decides.
-    fn tell(&mut self, event: Event) {
+    pub(crate) fn tell(&mut self, event: Event) {
         let mut actions = Vec::new();
         self.fleet.handle(self.now(), event, &mut actions);
         for action in actions {
@@ -289,6 +344,7 @@ fn count(requests: usize) -> u32 {
 pub(crate) fn refusal_name(reason: &fleet::Refusal) -> &'static str {
     match reason {
         fleet::Refusal::TooLarge { .. } => "too_large",
+        fleet::Refusal::Pins { .. } | fleet::Refusal::PinnedGroup { .. } => "pinned",
         fleet::Refusal::QueueFull { .. } => "queue_full",
         fleet::Refusal::WaitedTooLong { .. } => "waited_too_long",
         fleet::Refusal::LoadFailed { .. } => "load_failed",

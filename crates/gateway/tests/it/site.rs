@@ -1,6 +1,7 @@
 //! A gateway and its supervisor on a folder of their own.
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -86,6 +87,7 @@ pub(crate) fn hub(folder: &Path) -> Handle {
         guard: vec![env!("CARGO_BIN_EXE_gateway-fixture-guard").into()],
         logs_dir: folder.join("logs"),
         budget_bytes: 1 << 40,
+        exclusive_groups: BTreeSet::new(),
         idle_unload: Duration::MAX,
         sequences_max: 4,
         threads: None,

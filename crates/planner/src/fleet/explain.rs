@@ -1,17 +1,21 @@
-//! What would happen to a request now, and why, in bytes.
+//! What would happen to a request now, and why, in bytes: who would leave for it, at what cost, and
+//! why each of the others would not.
 
 use std::time::Duration;
 
 use super::{
-    Fleet, Phase,
-    plan::Room,
-    word::{Model, Refusal, When, WorkerId},
+    Fleet, Phase, Waiting,
+    habits::Departure,
+    plan::Outlook,
+    room::{Need, Room},
+    turn::turn_at,
+    word::{Model, Priority, Refusal, RequestId, Terms, When, WorkerId},
 };
 
 /// The answer to "what if someone wanted this model now".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// What it needs.
+    /// What it needs: the prediction, or more when it was seen to hold more.
     pub needed_bytes: u64,
     /// What all workers may hold.
     pub budget_bytes: u64,
@@ -19,6 +23,8 @@ pub struct Explanation {
     pub booked_bytes: u64,
     /// Who holds it, in the order of starting.
     pub holders: Vec<Holder>,
+    /// How its worker left last, if one did and nobody forgot.
+    pub departure: Option<Departure>,
     /// What would happen.
     pub verdict: Verdict,
 }
@@ -30,14 +36,44 @@ pub struct Holder {
     pub worker: WorkerId,
     /// Its model.
     pub model: Model,
-    /// What it holds.
+    /// What it counts for.
     pub bytes: u64,
+    /// What it was started with.
+    pub promised_bytes: u64,
+    /// The most it was seen to hold; zero before it was measured.
+    pub measured_bytes: u64,
     /// Requests that use it.
     pub leases: usize,
     /// How long nobody has used it; `None` while someone does or it is leaving.
     pub idle_for: Option<Duration>,
-    /// Whether it was told to leave.
-    pub leaving: bool,
+    /// When it will be stopped unless someone uses it; `None` when it will not.
+    pub unload_in: Option<Duration>,
+    /// What it is expected to cost to do without it: milliseconds of loading for each hour of its
+    /// absence. Those that may leave and cost least together leave first.
+    pub cost_ms_per_hour: u64,
+    /// What it is to the request in question.
+    pub standing: Standing,
+}
+
+/// What a worker is to a request for some model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It serves that model, or will.
+    Itself,
+    /// It was told to leave; its bytes count until its exit is seen.
+    Leaving,
+    /// It would be stopped: no other set of idle workers gives enough and costs less.
+    Chosen,
+    /// It would be stopped, because of its group only one model may be resident.
+    ChosenForGroup,
+    /// It is pinned, and never leaves for another.
+    Pinned,
+    /// It is in use.
+    InUse,
+    /// Others wait for it.
+    Wanted,
+    /// It is idle and could leave, but need not: there is room without, or others cost less.
+    Spared,
 }
 
 /// What would happen to a request.
@@ -53,75 +89,141 @@ pub enum Verdict {
     StartedAfterExits,
     /// These idle workers would be stopped, and then one started.
     StartedAfterStopping(Vec<WorkerId>),
+    /// These idle workers would be stopped after a moment, for which they are held for their own
+    /// users.
+    Held {
+        /// The workers.
+        victims: Vec<WorkerId>,
+        /// For how long at most.
+        ends_in: Duration,
+    },
+    /// It would wait for these workers, which load or have just loaded and will soon be idle; others
+    /// are idle now, but dearer to bring back.
+    Sparing {
+        /// The workers.
+        workers: Vec<WorkerId>,
+        /// For how long at most.
+        ends_in: Duration,
+    },
     /// It would wait until workers in use are idle.
     Blocked {
         /// Bytes that only workers in use could give back.
         missing_bytes: u64,
+        /// The workers.
+        workers: Vec<WorkerId>,
     },
+    /// It would wait behind this request, whose turn has come; without a number, behind some that
+    /// were promised what it needs.
+    Behind(Option<RequestId>),
     /// It would be refused.
     Refused(Refusal),
 }
 
 impl Fleet {
-    /// What would happen to a request for a model that needs so many bytes. Changes nothing.
+    /// Why a model is not loaded, and what would happen to a request for it under the terms that
+    /// came last; `None` when nobody has wanted it yet, or that was forgotten.
     #[must_use]
-    pub fn explain(&self, now: When, model: &Model, bytes: u64) -> Explanation {
+    pub fn explain(&self, now: When, model: &Model) -> Option<Explanation> {
+        Some(self.what_if(now, model, &self.habits.of(model)?.terms))
+    }
+
+    /// What would happen to an interactive request for a model under these terms. Changes nothing.
+    #[must_use]
+    pub fn what_if(&self, now: When, model: &Model, terms: &Terms) -> Explanation {
+        let need = self.need(model, terms);
+        let verdict = self.verdict(now, &need);
         Explanation {
-            needed_bytes: bytes,
-            budget_bytes: self.budget_bytes,
-            booked_bytes: self.booked_bytes(),
-            holders: self.holders(now),
-            verdict: self.verdict(now, model, bytes),
+            needed_bytes: need.bytes,
+            budget_bytes: self.ledger.budget_bytes(),
+            booked_bytes: self.ledger.booked_bytes(),
+            holders: self.holders(now, &need, &verdict),
+            departure: self.habits.of(model).and_then(|habit| habit.departure.clone()),
+            verdict,
         }
     }
 
-    fn verdict(&self, now: When, model: &Model, bytes: u64) -> Verdict {
-        if let Some(refusal) = self.refusal_at_arrival(now, model, bytes) {
+    fn verdict(&self, now: When, need: &Need) -> Verdict {
+        let priority = Priority::Interactive;
+        if let Some(refusal) = self.refusal_at_arrival(now, need, priority) {
             return Verdict::Refused(refusal);
         }
-        if let Some(id) = self.live(model) {
+        if let Some(id) = self.live(&need.model) {
             return if self.is_open(id) { Verdict::Served(id) } else { Verdict::Queued(id) };
         }
-        match self.room(bytes, self.pledged_bytes()) {
-            Room::Free => Verdict::Started,
-            Room::AfterExits => Verdict::StartedAfterExits,
-            Room::AfterStopping(victims) => Verdict::StartedAfterStopping(victims),
-            Room::Blocked { missing_bytes } => Verdict::Blocked { missing_bytes },
-        }
-    }
-
-    fn is_open(&self, id: WorkerId) -> bool {
-        let worker = &self.workers[&id];
-        let has_place = worker.leases.len() < super::limits::LEASES_PER_WORKER_MAX;
-        worker.phase == Phase::Ready && !worker.draining && has_place
-    }
-
-    /// What waits in front of a newcomer for memory: newcomers get what is left of it. A model
-    /// that is blocked counts too once it has starved, and then nothing is left.
-    fn pledged_bytes(&self) -> u64 {
-        let starving = self.workers.values().any(|worker| worker.draining);
-        let mut pledged: u64 = 0;
-        for wanted in self.wanted_models() {
-            let will_fit = match self.room(wanted.bytes, pledged) {
-                Room::Free | Room::AfterExits | Room::AfterStopping(_) => true,
-                Room::Blocked { .. } => starving,
-            };
-            if will_fit {
-                pledged = pledged.saturating_add(wanted.bytes);
-            }
-        }
-        pledged
-    }
-
-    fn holders(&self, now: When) -> Vec<Holder> {
-        let holder = |(id, worker): (&WorkerId, &super::Worker)| Holder {
-            worker: *id,
-            model: worker.model.clone(),
-            bytes: worker.booked_bytes(),
-            leases: worker.leases.len(),
-            idle_for: self.idle_since(*id).map(|since| now.since(since)),
-            leaving: worker.phase == Phase::Leaving,
+        let pledges = match self.pledges_before(now, &need.model, turn_at(now, priority)) {
+            Ok(pledges) => pledges,
+            Err(first) => return Verdict::Behind(Some(first)),
         };
-        self.workers.iter().map(holder).collect()
+        let newcomer = Waiting {
+            request: RequestId(u64::MAX),
+            model: need.model.clone(),
+            priority,
+            keep_alive: None,
+            since: now,
+            turn_at: turn_at(now, priority),
+        };
+        match self.outlook(now, &newcomer, need, &pledges) {
+            Outlook::Room(Room::Free) => Verdict::Started,
+            Outlook::Room(Room::AfterExits) => Verdict::StartedAfterExits,
+            Outlook::Room(Room::AfterStopping(victims)) => Verdict::StartedAfterStopping(victims),
+            Outlook::Held { victims, until } => {
+                Verdict::Held { victims, ends_in: until.since(now) }
+            }
+            Outlook::Sparing { workers, until } => {
+                Verdict::Sparing { workers, ends_in: until.since(now) }
+            }
+            Outlook::Room(Room::Blocked { missing_bytes, rivals }) => {
+                let workers = self.in_its_way(&need.model, rivals);
+                Verdict::Blocked { missing_bytes, workers }
+            }
+            Outlook::Room(Room::Behind) => Verdict::Behind(None),
+        }
+    }
+
+    fn holders(&self, now: When, need: &Need, verdict: &Verdict) -> Vec<Holder> {
+        let holder = |row: crate::ledger::Row| Holder {
+            worker: row.worker,
+            bytes: row.booked_bytes,
+            promised_bytes: row.entry.promised_bytes,
+            measured_bytes: row.entry.measured_bytes,
+            leases: self.leases(row.worker),
+            idle_for: self.idle_since(row.worker).map(|since| now.since(since)),
+            unload_in: self.unload_at(row.worker).map(|when| when.since(now)),
+            cost_ms_per_hour: self.cost(now, row.worker),
+            standing: self.standing(row.worker, need, verdict),
+            model: row.entry.model,
+        };
+        self.ledger.explain().into_iter().map(holder).collect()
+    }
+
+    fn standing(&self, id: WorkerId, need: &Need, verdict: &Verdict) -> Standing {
+        let worker = &self.workers[&id];
+        let victims: &[WorkerId] = match verdict {
+            Verdict::StartedAfterStopping(victims) | Verdict::Held { victims, .. } => victims,
+            Verdict::Served(_)
+            | Verdict::Queued(_)
+            | Verdict::Started
+            | Verdict::StartedAfterExits
+            | Verdict::Sparing { .. }
+            | Verdict::Blocked { .. }
+            | Verdict::Behind(_)
+            | Verdict::Refused(_) => &[],
+        };
+        if worker.phase == Phase::Leaving {
+            Standing::Leaving
+        } else if worker.model == need.model {
+            Standing::Itself
+        } else if victims.contains(&id) {
+            let rival = need.group.is_some() && self.group_of(id) == need.group;
+            if rival { Standing::ChosenForGroup } else { Standing::Chosen }
+        } else if self.is_pinned(id) {
+            Standing::Pinned
+        } else if !worker.leases.is_empty() {
+            Standing::InUse
+        } else if !self.is_idle(id) {
+            Standing::Wanted
+        } else {
+            Standing::Spared
+        }
     }
 }

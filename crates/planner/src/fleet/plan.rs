@@ -3,33 +3,41 @@
 //! Every question about memory is answered by [`Fleet::room`], which changes nothing, so that
 //! `explain` gives the same answer as the deed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Fleet, Phase, Waiting, Worker,
-    limits::{FAIR_WAIT, LEASES_PER_WORKER_MAX, WAIT_MAX},
+    limits::{LEASES_PER_WORKER_MAX, SPARING_WAIT, WAIT_MAX},
+    planted::{Bug, planted},
+    room::{Candidate, Need, Pledges, Room, cheapest},
     word::{Action, Model, Refusal, RequestId, StopReason, When, WorkerId},
 };
 
-/// Whether so many bytes can be had.
+/// What a request is up against.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Room {
-    /// They are free.
-    Free,
-    /// They will be, once the workers that are leaving are gone.
-    AfterExits,
-    /// They would be, if these idle workers left as well.
-    AfterStopping(Vec<WorkerId>),
-    /// This many are missing even if every idle worker left.
-    Blocked {
-        /// Bytes that only workers in use could give back.
-        missing_bytes: u64,
+pub(super) enum Outlook {
+    /// Whether its model can have what it needs now.
+    Room(Room),
+    /// These idle workers would leave for it, but are held for their own users until then.
+    Held {
+        /// The workers.
+        victims: Vec<WorkerId>,
+        /// The end of that.
+        until: When,
+    },
+    /// Idle workers could leave for it, but it is worth waiting for these, until then.
+    Sparing {
+        /// The workers; none where they have not started yet.
+        workers: Vec<WorkerId>,
+        /// The end of that.
+        until: When,
     },
 }
 
 impl Fleet {
-    /// When time alone will change something, and why. The end of [`FAIR_WAIT`] is not among
-    /// these: it changes what becomes of the next newcomer, and that one is an event.
+    /// When time alone will change something, and why. The turn of a request that workers in use
+    /// are in the way of is not among these: it changes what becomes of the next newcomer, and that
+    /// one is an event.
     #[must_use]
     pub fn next_deadline(&self) -> Option<(When, &'static str)> {
         let unloads = self.workers.keys().filter(|id| self.is_idle(**id));
@@ -38,12 +46,30 @@ impl Fleet {
         let patient = self.waiting.iter().filter(|waiting| !self.is_loading(&waiting.model));
         let refusals = patient
             .filter_map(|waiting| Some((waiting.since.checked_add(WAIT_MAX)?, "a wait ends")));
-        unloads.chain(refusals).min()
+        let others = [
+            (self.held_until, "a hot model was held for long enough"),
+            (self.next_relief_at(), "the machine is still short of memory"),
+            (self.warm_at(), "the warm model is brought back"),
+        ];
+        let others = others.into_iter().filter_map(|(when, why)| Some((when?, why)));
+        unloads.chain(refusals).chain(others).min()
     }
 
-    /// Refuses whoever waited as long as a request may. A load has its own end, so whoever waits
-    /// for one is spared.
-    pub(super) fn expire(&mut self, now: When, actions: &mut Vec<Action>) {
+    /// Refuses whoever waited as long as a request may, and whoever waits for what can never be
+    /// since terms, pins or the policy changed. A load has its own end, so whoever waits for one is
+    /// spared.
+    pub(super) fn refuse_hopeless(&mut self, now: When, actions: &mut Vec<Action>) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        for wanted in self.wanted_models() {
+            let need = self.need_of(&wanted.model);
+            let hopeless = need.and_then(|need| self.hopeless(&need));
+            let refusal = hopeless.or_else(|| self.breaker.cooling(now, &wanted.model));
+            if let Some(reason) = refusal {
+                self.refuse_waiting(|waiting| waiting.model == wanted.model, &reason, actions);
+            }
+        }
         let loading: BTreeSet<Model> = self
             .workers
             .values()
@@ -51,22 +77,21 @@ impl Fleet {
             .map(|worker| worker.model.clone())
             .collect();
         let expired = |waiting: &Waiting| {
-            now.since(waiting.since) >= WAIT_MAX && !loading.contains(&waiting.model)
+            let long = now.since(waiting.since) >= WAIT_MAX && !planted(Bug::WaitsForEver);
+            long && !loading.contains(&waiting.model)
         };
         self.refuse_waiting(expired, &Refusal::WaitedTooLong { limit: WAIT_MAX }, actions);
     }
 
     /// Makes room, starts what fits, and lets in whoever may go on.
     pub(super) fn plan(&mut self, now: When, actions: &mut Vec<Action>) {
-        self.relieve(actions);
+        self.relieve_budget(now, actions);
+        self.forget_displaced();
         let starving = self.start_wanted(now, actions);
-        let newcomers_from = match starving {
-            Some(request) => self.position(request),
-            None => {
-                self.workers.values_mut().for_each(|worker| worker.draining = false);
-                self.waiting.len()
-            }
-        };
+        let newcomers_from = starving.map_or(self.waiting.len(), |first| self.position(first));
+        if starving.is_none() {
+            self.workers.values_mut().for_each(|worker| worker.draining = false);
+        }
         let workers: Vec<WorkerId> = self.workers.keys().copied().collect();
         for id in workers {
             let queue_end = match self.workers[&id].draining {
@@ -75,15 +100,6 @@ impl Fleet {
             };
             self.grant_waiting(id, queue_end, actions);
         }
-    }
-
-    /// Stops workers that nobody used for the configured time.
-    pub(super) fn unload_idle(&mut self, now: When, actions: &mut Vec<Action>) {
-        let due = |id: &WorkerId| {
-            self.is_idle(*id) && self.unload_at(*id).is_some_and(|when| when <= now)
-        };
-        let due: Vec<WorkerId> = self.workers.keys().copied().filter(due).collect();
-        self.stop(&due, StopReason::Idle, actions);
     }
 
     /// Lets in those of the first `queue_end` who wait for this worker, as far as it has places.
@@ -100,50 +116,15 @@ impl Fleet {
         let queue_end = queue_end.min(self.waiting.len());
         let granted = self.waiting.extract_if(..queue_end, |waiting| {
             let may = waiting.model == worker.model && worker.leases.len() < LEASES_PER_WORKER_MAX;
-            may && worker.leases.insert(waiting.request)
+            may && worker.leases.insert(waiting.request, waiting.keep_alive).is_none()
         });
         for waiting in granted {
+            worker.used = true;
             actions.push(Action::Grant { request: waiting.request, worker: id });
         }
     }
 
-    /// Whether `bytes` can be had, beside `pledged_bytes` that earlier requests wait for.
-    pub(super) fn room(&self, bytes: u64, pledged_bytes: u64) -> Room {
-        let needed = bytes.saturating_add(pledged_bytes);
-        let fits_beside = |staying_bytes: u64| {
-            needed.checked_add(staying_bytes).is_some_and(|sum| sum <= self.budget_bytes)
-        };
-        let booked = self.booked_bytes();
-        let mut staying = booked - self.leaving_bytes();
-        if fits_beside(staying) {
-            let free = bytes.saturating_add(booked) <= self.budget_bytes;
-            return if free { Room::Free } else { Room::AfterExits };
-        }
-        let mut victims = Vec::new();
-        for id in self.idle_oldest_first() {
-            staying -= self.workers[&id].booked_bytes();
-            victims.push(id);
-            if fits_beside(staying) {
-                break;
-            }
-        }
-        if !fits_beside(staying) {
-            let over = needed.saturating_add(staying).saturating_sub(self.budget_bytes);
-            return Room::Blocked { missing_bytes: over };
-        }
-        // A large worker late in the row may have made an earlier, smaller one unnecessary. The
-        // most recently used are spared first.
-        for position in (0..victims.len()).rev() {
-            let with_it = staying + self.workers[&victims[position]].booked_bytes();
-            if fits_beside(with_it) {
-                staying = with_it;
-                victims.remove(position);
-            }
-        }
-        Room::AfterStopping(victims)
-    }
-
-    /// The oldest request of each model that has no worker, in the order of arrival.
+    /// The first request of each model that has no worker, in the order of their turns.
     pub(super) fn wanted_models(&self) -> Vec<Waiting> {
         let mut seen: BTreeSet<&Model> = BTreeSet::new();
         let mut wanted = Vec::new();
@@ -155,115 +136,189 @@ impl Fleet {
         wanted
     }
 
-    /// Whether nobody would miss this worker: nobody uses it, and nobody waits for it who may
-    /// still be let in.
-    pub(super) fn is_idle(&self, id: WorkerId) -> bool {
-        let worker = &self.workers[&id];
-        let wanted = || self.waiting.iter().any(|waiting| waiting.model == worker.model);
-        let unused = worker.phase != Phase::Leaving && worker.leases.is_empty();
-        unused && (worker.draining || !wanted())
+    /// What the request is up against that is the first of its model.
+    pub(super) fn outlook(
+        &self,
+        now: When,
+        wanted: &Waiting,
+        need: &Need,
+        pledges: &Pledges,
+    ) -> Outlook {
+        let room = self.room(now, need, pledges);
+        let Room::AfterStopping(victims) = room else { return Outlook::Room(room) };
+        if let Some(until) = self.held_until(now, wanted, &victims) {
+            return Outlook::Held { victims, until };
+        }
+        let last = wanted.turn_at.checked_add(SPARING_WAIT);
+        let until = [Some(wanted.turn_at), last].into_iter().flatten().find(|until| *until > now);
+        let workers = self.worth_waiting_for(now, wanted, need, pledges, &victims);
+        match workers.zip(until) {
+            Some((workers, until)) => Outlook::Sparing { workers, until },
+            None => Outlook::Room(Room::AfterStopping(victims)),
+        }
+    }
+
+    /// Until when these victims are held for their users although another waits, if they are: each
+    /// while it is hot, and for its share of the other's fair wait. One that nobody ever used is
+    /// not.
+    fn held_until(&self, now: When, wanted: &Waiting, victims: &[WorkerId]) -> Option<When> {
+        let held_until = |id: &WorkerId| {
+            let worker = &self.workers[id];
+            let habit = self.habits.of(&worker.model)?;
+            let held = worker.used && worker.phase == Phase::Ready;
+            let hot_for = habit.hot_for(self.ledger.worker_bytes(*id));
+            let cools_at = worker.idle_since.checked_add(hot_for)?;
+            let fair_wait = wanted.turn_at.since(wanted.since);
+            let share_ends_at = wanted.since.checked_add(habit.hold(fair_wait))?;
+            held.then_some(cools_at.min(share_ends_at))
+        };
+        let last = victims.iter().filter_map(held_until).max()?;
+        (last > now && !planted(Bug::HoldsNothing)).then_some(last)
+    }
+
+    pub(super) fn start(&mut self, now: When, need: &Need, actions: &mut Vec<Action>) {
+        self.assert_start(need);
+        let id = WorkerId(self.next_worker);
+        self.next_worker += 1;
+        let sponsor = self.waiting.iter().find(|waiting| waiting.model == need.model);
+        let worker = Worker {
+            model: need.model.clone(),
+            phase: Phase::Loading,
+            leases: BTreeMap::new(),
+            idle_since: now,
+            ready_at: None,
+            keep_alive: sponsor.and_then(|waiting| waiting.keep_alive),
+            used: false,
+            served: false,
+            draining: false,
+            trimmed: false,
+            displaced: self.displaced.remove(&need.model).unwrap_or_default(),
+        };
+        self.workers.insert(id, worker);
+        self.ledger.open(id, need.model.clone(), need.bytes);
+        actions.push(Action::Start { worker: id, model: need.model.clone() });
+    }
+
+    /// Starts what is wanted, in the order of turns, as far as there is room. Returns the request
+    /// whose turn has come while workers in use are in its way, if there is one.
+    fn start_wanted(&mut self, now: When, actions: &mut Vec<Action>) -> Option<RequestId> {
+        let mut pledges = Pledges::default();
+        self.held_until = None;
+        let wanted = self.wanted_models();
+        // Whoever others were drained for may have given up.
+        if wanted.iter().all(|wanted| now < wanted.turn_at) {
+            self.workers.values_mut().for_each(|worker| worker.draining = false);
+        }
+        for wanted in wanted {
+            let Some(need) = self.need_of(&wanted.model) else { continue };
+            let starves = now >= wanted.turn_at && !planted(Bug::NeverDrains);
+            match self.outlook(now, &wanted, &need, &pledges) {
+                Outlook::Room(Room::Free) => self.start(now, &need, actions),
+                Outlook::Room(Room::AfterExits) => pledges.add(&need),
+                Outlook::Room(Room::AfterStopping(victims)) => {
+                    self.contest(&victims);
+                    self.displace(now, &need.model, &victims, actions);
+                    self.start_or_pledge(now, &need, &mut pledges, actions);
+                }
+                Outlook::Held { victims, until } => {
+                    self.contest(&victims);
+                    self.look_again_at(until);
+                    pledges.hold(victims);
+                }
+                Outlook::Sparing { workers, until } => {
+                    self.look_again_at(until);
+                    if starves {
+                        self.drain(now, 0, &workers);
+                        return Some(wanted.request);
+                    }
+                }
+                Outlook::Room(Room::Blocked { missing_bytes, rivals }) if starves => {
+                    self.drain(now, missing_bytes, &rivals);
+                    return Some(wanted.request);
+                }
+                // Smaller models may still slip past, until its turn has come.
+                Outlook::Room(Room::Blocked { .. } | Room::Behind) => {}
+            }
+        }
+        None
+    }
+
+    fn look_again_at(&mut self, until: When) {
+        self.held_until = self.held_until.into_iter().chain([until]).min();
+    }
+
+    /// Once the others were told to leave, the place in a group is free, and the bytes may be too.
+    fn start_or_pledge(
+        &mut self,
+        now: When,
+        need: &Need,
+        pledges: &mut Pledges,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.room(now, need, pledges) == Room::Free {
+            self.start(now, need, actions);
+        } else {
+            pledges.add(need);
+        }
+    }
+
+    /// Remembers that somebody waits for the memory of these.
+    fn contest(&mut self, victims: &[WorkerId]) {
+        for id in victims {
+            self.habits.contest(&self.workers[id].model);
+        }
+    }
+
+    fn displace(
+        &mut self,
+        now: When,
+        model: &Model,
+        victims: &[WorkerId],
+        actions: &mut Vec<Action>,
+    ) {
+        let models = victims.iter().map(|id| self.workers[id].model.clone());
+        let models: Vec<Model> = models.collect();
+        self.displaced.entry(model.clone()).or_default().extend(models);
+        self.stop(now, victims, StopReason::Evicted, Some(model), actions);
+    }
+
+    /// Whoever waited for what left may have given up before its own start.
+    fn forget_displaced(&mut self) {
+        let Self { displaced, waiting, habits, .. } = self;
+        let gone = displaced
+            .extract_if(.., |model, _| !waiting.iter().any(|waiting| waiting.model == *model));
+        gone.flat_map(|(_, models)| models).for_each(|model| habits.settle(&model));
+    }
+
+    /// Closes workers to newcomers: the first of these, and others in use until those closed give
+    /// `missing_bytes`, the cheapest to bring back that are enough. One that was closed stays so, or
+    /// else each could be let off just before it is empty.
+    fn drain(&mut self, now: When, missing_bytes: u64, first: &[WorkerId]) {
+        let in_use = |id: &WorkerId| {
+            let worker = &self.workers[id];
+            let in_use = worker.phase == Phase::Ready && !worker.leases.is_empty();
+            in_use && !self.is_pinned(*id) && !first.contains(id)
+        };
+        let (draining, open): (Vec<WorkerId>, Vec<WorkerId>) =
+            self.workers.keys().filter(|id| in_use(id)).partition(|id| self.workers[id].draining);
+        let coming: u64 = draining.iter().map(|id| self.ledger.worker_bytes(*id)).sum();
+        let missing = missing_bytes.saturating_sub(coming);
+        let mut candidates: Vec<Candidate> =
+            open.iter().map(|id| self.candidate(now, *id)).collect();
+        let closing = cheapest(&mut candidates, missing).unwrap_or(open);
+        for id in closing.iter().chain(first) {
+            if let Some(worker) = self.workers.get_mut(id) {
+                worker.draining = true;
+            }
+        }
     }
 
     fn is_loading(&self, model: &Model) -> bool {
         self.live(model).is_some_and(|id| self.workers[&id].phase == Phase::Loading)
     }
 
-    fn leaving_bytes(&self) -> u64 {
-        let leaving = self.workers.values().filter(|worker| worker.phase == Phase::Leaving);
-        leaving.map(Worker::booked_bytes).sum()
-    }
-
-    fn idle_oldest_first(&self) -> Vec<WorkerId> {
-        let mut idle: Vec<WorkerId> =
-            self.workers.keys().copied().filter(|id| self.is_idle(*id)).collect();
-        idle.sort_by_key(|id| self.workers[id].idle_since);
-        idle
-    }
-
     fn position(&self, request: RequestId) -> usize {
         let position = self.waiting.iter().position(|waiting| waiting.request == request);
         position.unwrap_or(self.waiting.len())
-    }
-
-    fn stop(&mut self, ids: &[WorkerId], why: StopReason, actions: &mut Vec<Action>) {
-        for id in ids {
-            if let Some(worker) = self.workers.get_mut(id) {
-                assert!(worker.leases.is_empty(), "{id:?} is in use and must not be stopped");
-                worker.phase = Phase::Leaving;
-                actions.push(Action::Stop { worker: *id, why });
-            }
-        }
-    }
-
-    /// Workers that turned out larger than promised may exceed the budget together; then idle
-    /// ones leave until they do not.
-    fn relieve(&mut self, actions: &mut Vec<Action>) {
-        for id in self.idle_oldest_first() {
-            if self.booked_bytes() - self.leaving_bytes() <= self.budget_bytes {
-                return;
-            }
-            self.stop(&[id], StopReason::Evicted, actions);
-        }
-    }
-
-    /// Starts what is wanted, in the order of arrival, as far as there is room. Returns the
-    /// request that has waited too long for memory in use, if one has.
-    fn start_wanted(&mut self, now: When, actions: &mut Vec<Action>) -> Option<RequestId> {
-        let mut pledged_bytes: u64 = 0;
-        for wanted in self.wanted_models() {
-            match self.room(wanted.bytes, pledged_bytes) {
-                Room::Free => self.start(now, &wanted, actions),
-                Room::AfterExits => pledged_bytes = pledged_bytes.saturating_add(wanted.bytes),
-                Room::AfterStopping(victims) => {
-                    self.stop(&victims, StopReason::Evicted, actions);
-                    pledged_bytes = pledged_bytes.saturating_add(wanted.bytes);
-                }
-                // Smaller models may still slip past, until it has waited long enough.
-                Room::Blocked { .. } if now.since(wanted.since) < FAIR_WAIT => {}
-                Room::Blocked { missing_bytes } => {
-                    self.drain(missing_bytes);
-                    return Some(wanted.request);
-                }
-            }
-        }
-        None
-    }
-
-    fn start(&mut self, now: When, wanted: &Waiting, actions: &mut Vec<Action>) {
-        let id = WorkerId(self.next_worker);
-        self.next_worker += 1;
-        let worker = Worker {
-            model: wanted.model.clone(),
-            phase: Phase::Loading,
-            promised_bytes: wanted.bytes,
-            measured_bytes: 0,
-            leases: BTreeSet::new(),
-            idle_since: now,
-            draining: false,
-        };
-        self.workers.insert(id, worker);
-        actions.push(Action::Start { worker: id, model: wanted.model.clone() });
-    }
-
-    /// Closes workers in use to newcomers until those closed give `missing_bytes`: the smallest
-    /// that is enough, or else the largest and more. One that was closed stays so, or else each
-    /// could be let off just before it is empty.
-    fn drain(&mut self, missing_bytes: u64) {
-        let in_use =
-            |worker: &&mut Worker| worker.phase == Phase::Ready && !worker.leases.is_empty();
-        let draining = self.workers.values_mut().filter(in_use).filter(|worker| worker.draining);
-        let mut missing =
-            missing_bytes.saturating_sub(draining.map(|worker| worker.booked_bytes()).sum());
-        while missing > 0 {
-            let open = self.workers.values_mut().filter(in_use).filter(|worker| !worker.draining);
-            let best = open.min_by_key(|worker| {
-                let bytes = worker.booked_bytes();
-                let enough = bytes >= missing;
-                (!enough, if enough { bytes } else { u64::MAX - bytes })
-            });
-            let Some(worker) = best else { return };
-            worker.draining = true;
-            missing = missing.saturating_sub(worker.booked_bytes());
-        }
     }
 }

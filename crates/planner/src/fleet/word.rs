@@ -1,6 +1,6 @@
 //! The words of the fleet: what it is told and what it decides.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 /// A moment, as time since some start that the caller chose once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,17 +37,72 @@ pub struct Model {
     pub version: u64,
 }
 
+/// How a model is to be treated. Comes with each `Wanted`; the newest word counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// What a worker of it is predicted to hold.
+    pub bytes: u64,
+    /// Its group. Of a group that is exclusive, at most one model holds memory, beside workers that
+    /// are leaving.
+    pub group: Option<Arc<str>>,
+    /// Never stopped for another's sake, by idling or by pressure, also not on a failed load; only
+    /// by the operator or at shutdown.
+    pub pinned: bool,
+    /// How long its worker stays when nobody uses it. `None` takes the policy's; `Duration::MAX`
+    /// is for ever.
+    pub idle_unload: Option<Duration>,
+    /// How long loading it is expected to take.
+    pub load_time: Duration,
+}
+
+/// Who comes first when several wait for memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// A person waits for the answer.
+    Interactive,
+    /// Nobody waits for it just now.
+    Background,
+}
+
+/// What holds for all models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Bytes that all workers may hold together.
+    pub budget_bytes: u64,
+    /// A worker that was idle for this long is stopped; `Duration::MAX` keeps it.
+    pub idle_unload: Duration,
+    /// Groups of which at most one model may be resident.
+    pub exclusive: BTreeSet<Arc<str>>,
+}
+
+/// How short of memory the machine itself is, whatever the ledger says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pressure {
+    /// There is enough.
+    #[default]
+    Calm,
+    /// It begins to wait for memory: caches are to be given back.
+    Some,
+    /// It is about to swap: whoever is idle is to leave.
+    Full,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A request wants to use a model, which would need this many bytes.
+    /// A request wants to use a model.
     Wanted {
         /// Number of the request.
         request: RequestId,
         /// What it wants to use.
         model: Model,
-        /// What a worker for it would need.
-        bytes: u64,
+        /// How that model is to be treated from now on.
+        terms: Terms,
+        /// Who comes first.
+        priority: Priority,
+        /// How long the worker is to stay idle after this request, if the request says so. With
+        /// zero it leaves when its last lease ends.
+        keep_alive: Option<Duration>,
     },
     /// A request that waited does not wait any more.
     Abandoned {
@@ -85,6 +140,29 @@ pub enum Event {
         /// Its name, whatever the version.
         name: Arc<str>,
     },
+    /// The operator pins a model or lets it go, whatever its terms say; `None` takes that back.
+    PinAsked {
+        /// Its name, whatever the version.
+        name: Arc<str>,
+        /// The operator's word.
+        pinned: Option<bool>,
+    },
+    /// This model is to be there when nobody asked for another: it is started at once if no worker
+    /// in use must leave for it, and again whenever nothing was wanted for a while.
+    WarmChosen {
+        /// Which one; `None` lets all leave.
+        warm: Option<(Model, Terms)>,
+    },
+    /// The budget or the groups are others now. Nothing in use is stopped for it.
+    PolicyChanged {
+        /// What holds from now on.
+        policy: Policy,
+    },
+    /// The machine itself is short of memory, or no longer.
+    Pressure {
+        /// How short.
+        level: Pressure,
+    },
     /// Everything is to be stopped, and nothing started any more.
     ShutdownAsked,
     /// Time has passed.
@@ -115,6 +193,11 @@ pub enum Action {
         /// Which worker.
         worker: WorkerId,
     },
+    /// Ask a worker to give back what it can do without. Nothing is expected of it.
+    Trim {
+        /// Which worker.
+        worker: WorkerId,
+    },
     /// Refuse a request.
     Refuse {
         /// Number of the request.
@@ -131,6 +214,8 @@ pub enum StopReason {
     Idle,
     /// Another model needs its memory, and nobody uses it.
     Evicted,
+    /// The machine is short of memory, and nobody uses it.
+    Pressure,
     /// The operator wants it.
     Operator,
     /// Everything is to be stopped.
@@ -146,6 +231,22 @@ pub enum Refusal {
         needed_bytes: u64,
         /// What there is.
         budget_bytes: u64,
+    },
+    /// Pinned models leave no room for it, and they never leave.
+    Pins {
+        /// What it needs.
+        needed_bytes: u64,
+        /// What the pinned models hold.
+        pinned_bytes: u64,
+        /// What there is.
+        budget_bytes: u64,
+    },
+    /// A pinned model of the same exclusive group is resident, and it never leaves.
+    PinnedGroup {
+        /// The group.
+        group: Arc<str>,
+        /// The name of the pinned model.
+        holder: Arc<str>,
     },
     /// As many requests wait as may wait.
     QueueFull {
@@ -188,6 +289,7 @@ impl fmt::Display for StopReason {
         out.write_str(match self {
             Self::Idle => "nobody used it",
             Self::Evicted => "another model needs its memory",
+            Self::Pressure => "the machine is short of memory",
             Self::Operator => "the operator stopped it",
             Self::Shutdown => "the hub is shutting down",
         })

@@ -1,7 +1,12 @@
 //! The fleet against a simulated machine that keeps its own books and shares no arithmetic with
-//! it: random histories, and the stories that taught each rule.
+//! it: random histories, bugs on purpose, and the stories that taught each rule.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bugs;
+mod checks;
 mod histories;
+mod lies;
 mod machine;
+#[path = "../../benches/traces/random.rs"]
+mod random;
 mod stories;

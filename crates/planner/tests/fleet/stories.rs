@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use planner::fleet::{
-    Action, Refusal, RequestId, StopReason, Verdict,
+    Action, Refusal, RequestId, Standing, StopReason, Verdict,
     limits::{
         COOL_OFF, FAIR_WAIT, LEASES_PER_WORKER_MAX, LOAD_FAILURES_MAX, WAIT_MAX, WAITING_MAX,
     },
 };
 
-use crate::machine::{Fate, Machine, Nature, name};
+use crate::machine::{Fate, Machine, Nature, name, terms};
 
 const SECOND: Duration = Duration::from_secs(1);
 const FOR_EVER: Duration = Duration::MAX;
@@ -17,14 +17,16 @@ const IDLE_UNLOAD: Duration = Duration::from_secs(600);
 
 /// A machine with 100 bytes and models of these sizes.
 fn machine(sizes: &[u64]) -> Machine {
-    let nature = |bytes: &u64| Nature { promised_bytes: *bytes, real_bytes: *bytes };
-    Machine::new(100, IDLE_UNLOAD, &sizes.iter().map(nature).collect::<Vec<_>>())
+    let natures: Vec<Nature> = sizes.iter().map(|bytes| Nature::of(*bytes)).collect();
+    Machine::new(100, IDLE_UNLOAD, &natures)
 }
 
 fn refusals(machine: &Machine) -> Vec<(RequestId, Refusal)> {
     let refusal = |action: &Action| match action {
         Action::Refuse { request, reason } => Some((*request, reason.clone())),
-        Action::Start { .. } | Action::Stop { .. } | Action::Grant { .. } => None,
+        Action::Start { .. } | Action::Stop { .. } | Action::Grant { .. } | Action::Trim { .. } => {
+            None
+        }
     };
     machine.log.iter().filter_map(|(_, action)| refusal(action)).collect()
 }
@@ -37,7 +39,10 @@ fn stopped(machine: &Machine, reason: StopReason) -> Vec<String> {
         match action {
             Action::Start { worker, model } => drop(models.insert(*worker, model.name.to_string())),
             Action::Stop { worker, why } if *why == reason => stopped.push(models[worker].clone()),
-            Action::Stop { .. } | Action::Grant { .. } | Action::Refuse { .. } => {}
+            Action::Stop { .. }
+            | Action::Grant { .. }
+            | Action::Refuse { .. }
+            | Action::Trim { .. } => {}
         }
     }
     stopped
@@ -158,7 +163,8 @@ fn newcomers_are_let_in_again_when_the_one_that_starved_gave_up() {
     assert!(machine.waits(newcomer));
     machine.abandon(0);
     assert!(machine.is_using(newcomer));
-    let verdict = machine.fleet().explain(machine.now(), &name(0), 60).verdict;
+    let verdict =
+        machine.fleet().what_if(machine.when(), &name(0), &terms(&Nature::of(60))).verdict;
     assert!(matches!(verdict, Verdict::Served(_)), "{verdict:?}");
 }
 
@@ -182,16 +188,16 @@ fn a_stream_of_requests_for_a_loaded_model_cannot_starve_another() {
     machine.want(2, uses);
     machine.advance(SECOND * 4);
     let other = machine.want(1, uses);
-    let since = machine.now().0;
+    let since = machine.when().0;
     // A newcomer each second, each staying for three: the model is never idle by itself.
     while machine.waits(other) {
         machine.want(0, uses);
         let bystander = machine.want(2, uses);
         assert!(machine.is_using(bystander), "the small one is in nobody's way");
         machine.advance(SECOND);
-        assert!(machine.now().0 - since < FAIR_WAIT * 2, "it starves");
+        assert!(machine.when().0 - since < FAIR_WAIT * 2, "it starves");
     }
-    let waited = machine.now().0 - since;
+    let waited = machine.when().0 - since;
     let served = |action: &Action| matches!(action, Action::Grant { worker, .. } if worker.0 == 0);
     let last_grant = machine.log.iter().rev().find(|(_, action)| served(action)).unwrap().0;
     assert!(last_grant < since + FAIR_WAIT, "newcomers overtook it at {last_grant:?}");
@@ -289,11 +295,13 @@ fn a_model_that_keeps_failing_is_left_alone_for_a_while() {
     machine.advance(COOL_OFF);
     machine.want(0, SECOND);
     assert_eq!(machine.starts(), starts + 1);
-    // It fails once more, which is enough to be left alone again.
+    // It fails once more, which is enough to be left alone again, and for twice as long.
     machine.advance(SECOND * 3);
-    let refused = machine.want(0, SECOND);
-    assert!(!machine.waits(refused));
-    machine.advance(COOL_OFF);
+    for _ in 0..2 {
+        let refused = machine.want(0, SECOND);
+        assert!(!machine.waits(refused));
+        machine.advance(COOL_OFF);
+    }
     let served = machine.want(0, SECOND * 5);
     machine.advance(SECOND * 3);
     assert!(machine.is_using(served));
@@ -332,14 +340,17 @@ fn the_operator_s_stop_wins_over_users_and_waiters() {
 fn explaining_tells_what_would_happen_and_changes_nothing() {
     let mut machine = machine(&[60, 30, 50, 101, 45]);
     let verdict = |machine: &Machine, model: usize, bytes: u64| {
-        machine.fleet().explain(machine.now(), &name(model), bytes).verdict
+        machine.fleet().what_if(machine.when(), &name(model), &terms(&Nature::of(bytes))).verdict
     };
     assert_eq!(verdict(&machine, 0, 60), Verdict::Started);
     machine.want(0, SECOND * 10);
     let Verdict::Queued(first) = verdict(&machine, 0, 60) else { panic!("it is loading") };
     machine.advance(SECOND * 3);
     assert_eq!(verdict(&machine, 0, 60), Verdict::Served(first));
-    assert_eq!(verdict(&machine, 2, 50), Verdict::Blocked { missing_bytes: 10 });
+    assert_eq!(
+        verdict(&machine, 2, 50),
+        Verdict::Blocked { missing_bytes: 10, workers: vec![first] }
+    );
     machine.advance(SECOND * 20);
     assert_eq!(verdict(&machine, 2, 50), Verdict::StartedAfterStopping(vec![first]));
     assert_eq!(verdict(&machine, 1, 30), Verdict::Started);
@@ -350,8 +361,8 @@ fn explaining_tells_what_would_happen_and_changes_nothing() {
     assert_eq!(machine.starts(), starts);
     assert_eq!(verdict(&machine, 1, 30), Verdict::Started);
     assert_eq!(verdict(&machine, 4, 45), Verdict::StartedAfterExits);
-    let explanation = machine.fleet().explain(machine.now(), &name(1), 30);
+    let explanation = machine.fleet().what_if(machine.when(), &name(1), &terms(&Nature::of(30)));
     assert_eq!((explanation.booked_bytes, explanation.budget_bytes), (60, 100));
-    assert!(explanation.holders[0].leaving);
+    assert_eq!(explanation.holders[0].standing, Standing::Leaving);
     machine.settle();
 }

@@ -12,6 +12,8 @@
 mod answers;
 mod equality;
 mod gguf;
+#[cfg(unix)]
+mod guard;
 mod http;
 mod hub;
 mod input;

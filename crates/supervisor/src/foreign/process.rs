@@ -166,9 +166,10 @@ impl<'a> Life<'a> {
             StopReason::Shutdown => {
                 self.command.stop_grace.min(self.assignment.config.patience.stop_grace)
             }
-            StopReason::Idle | StopReason::Evicted | StopReason::Operator => {
-                self.command.stop_grace
-            }
+            StopReason::Idle
+            | StopReason::Evicted
+            | StopReason::Pressure
+            | StopReason::Operator => self.command.stop_grace,
         }
     }
 }

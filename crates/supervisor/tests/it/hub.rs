@@ -1,6 +1,7 @@
 //! A supervisor on a folder of its own, and what every test asks of it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -115,6 +116,7 @@ impl Hub {
             guard: vec![env!("CARGO_BIN_EXE_fixture-guard").into()],
             logs_dir: folder.path().join("logs"),
             budget_bytes: setup.budget_bytes,
+            exclusive_groups: BTreeSet::from(["main".to_owned()]),
             idle_unload: setup.idle_unload,
             sequences_max: 4,
             threads: None,

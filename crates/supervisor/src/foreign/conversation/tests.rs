@@ -401,6 +401,23 @@ async fn cancelling_drops_the_connection() {
 }
 
 #[tokio::test]
+async fn cancelling_drops_a_request_that_the_server_does_not_even_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("http://{}", listener.local_addr().unwrap());
+    let hub = Hub::of(&[Server { base_url, key: None }]);
+    // More than the buffers of two sockets hold.
+    let prompt_bytes = 32 << 20;
+    let mut answer = hub.generate(said(&"x".repeat(prompt_bytes))).await;
+    let (mut socket, _) = soon(listener.accept()).await.unwrap();
+    socket.read_u8().await.unwrap();
+    hub.send(Command::Cancel { request: answer.request }).await;
+    assert_eq!(answer.finished().await.1.reason, FinishReason::Cancelled);
+    let mut sent = Vec::new();
+    soon(socket.read_to_end(&mut sent)).await.ok();
+    assert!(sent.len() < prompt_bytes, "all of it was sent after the cancel");
+}
+
+#[tokio::test]
 async fn the_end_of_the_conversation_is_the_end_of_its_requests() {
     let mut fake = Fake::start().await;
     let hub = Hub::of(&[fake.server(None)]);
@@ -695,6 +712,22 @@ async fn servers_of_a_pool_are_looked_at_again_and_again() {
         next.answer(whole(status, "")).await;
     }
     other.abort();
+}
+
+#[tokio::test]
+async fn a_server_that_is_well_is_not_bothered_with_completions() {
+    let (mut first, mut second) = (Fake::start().await, Fake::start().await);
+    let waits = Waits { health: Duration::from_millis(1), ..waits() };
+    let servers = [first.server(None), second.server(None)];
+    let speaker = speaker(&servers, &Manner::default(), &Ready::Completion, waits);
+    speaker.voice.pool.members()[0].mark(Err("gone"));
+    let _hub = Hub::over(speaker);
+    for bytes in [whole("503 Loading", ""), good()] {
+        let asked = first.next().await;
+        assert_eq!(asked.body["max_tokens"], 1);
+        asked.answer(bytes).await;
+    }
+    assert!(second.was_left_alone());
 }
 
 #[tokio::test]
