@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use planner::fleet::Priority;
 use tokio::sync::oneshot;
 
 use self::{
@@ -173,7 +174,7 @@ pub async fn run(
     input: Bytes,
 ) -> Result<ToolOutput, ToolError> {
     let job = Job::prepare(Arc::clone(&tool), values, input).await?;
-    let memory = handle.reserve(&tool.name, tool.memory_bytes).await?;
+    let memory = handle.reserve(&tool.name, tool.memory_bytes, Priority::Interactive).await?;
     // The run has a task of its own, because it gives the memory back only after the end of its
     // process, however this future ends.
     let (_stays, gone) = oneshot::channel();
