@@ -36,6 +36,9 @@ const RUNTIME_THREADS: usize = 1;
 /// The worker's program.
 const WORKER_NAME: &str = "resident-llama";
 
+/// The first argument of this program when it is to guard a foreign one.
+pub(crate) const GUARD_WORD: &str = "guard";
+
 /// Serves until a signal.
 ///
 /// # Errors
@@ -166,7 +169,7 @@ fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
 /// This program itself, as the guard of foreign ones. Without it they are refused with the reason.
 fn guard() -> Vec<OsString> {
     let this = std::env::current_exe().map(PathBuf::into_os_string);
-    this.map_or_else(|_| Vec::new(), |this| vec![this, "guard".into()])
+    this.map_or_else(|_| Vec::new(), |this| vec![this, GUARD_WORD.into()])
 }
 
 impl supervisor::Models for Catalog {
