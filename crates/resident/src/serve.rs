@@ -155,6 +155,7 @@ fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
     supervisor::Config {
         worker,
         guard: guard(),
+        pressure: None,
         logs_dir: settings.logs_dir(),
         budget_bytes: settings.budget_bytes,
         exclusive_groups: BTreeSet::new(),
