@@ -36,6 +36,9 @@ const RUNTIME_THREADS: usize = 1;
 /// The worker's program.
 const WORKER_NAME: &str = "resident-llama";
 
+/// The first argument of this program when it is to guard a foreign one.
+pub(crate) const GUARD_WORD: &str = "guard";
+
 /// Serves until a signal.
 ///
 /// # Errors
@@ -156,6 +159,7 @@ fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
     supervisor::Config {
         worker,
         guard: guard(),
+        pressure: None,
         logs_dir: settings.logs_dir(),
         budget_bytes: settings.budget_bytes,
         exclusive_groups: BTreeSet::new(),
@@ -170,7 +174,7 @@ fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
 /// This program itself, as the guard of foreign ones. Without it they are refused with the reason.
 fn guard() -> Vec<OsString> {
     let this = std::env::current_exe().map(PathBuf::into_os_string);
-    this.map_or_else(|_| Vec::new(), |this| vec![this, "guard".into()])
+    this.map_or_else(|_| Vec::new(), |this| vec![this, GUARD_WORD.into()])
 }
 
 /// The worker's program: the one that was named, else the one beside this program.

@@ -4,6 +4,9 @@
 
 use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, time::Duration};
 
+use planner::fleet::Pressure;
+use tokio::sync::watch;
+
 use crate::limits;
 
 /// How to run workers and how much memory they may take together.
@@ -29,6 +32,8 @@ pub struct Config {
     /// Context of a model that has no setting of its own; `None` takes the smaller of its training
     /// context and [`limits::CONTEXT_TOKENS_DEFAULT`].
     pub context_tokens: Option<u32>,
+    /// Where the machine's own shortage of memory is told; `None` looks at the machine itself.
+    pub pressure: Option<watch::Receiver<Pressure>>,
     /// How long to wait for a worker at each step.
     pub patience: Patience,
 }
@@ -49,8 +54,6 @@ pub struct Patience {
     pub shutdown: Duration,
     /// How long what was found for a model's name is believed without another look at its file.
     pub lookup: Duration,
-    /// Between two looks at the machine's own shortage of memory.
-    pub pressure_look: Duration,
     /// Between two measurements of an engine's memory while it is in use.
     pub measure: Duration,
 }
@@ -65,7 +68,6 @@ impl Default for Patience {
             shutdown: limits::SHUTDOWN_WAIT_MAX,
             lookup: limits::LOOKUP_AGE_MAX,
             measure: limits::MEASURE_INTERVAL,
-            pressure_look: limits::PRESSURE_LOOK_INTERVAL,
         }
     }
 }

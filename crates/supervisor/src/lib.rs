@@ -1,5 +1,5 @@
-//! Child processes: starts, watches, measures and stops workers, and carries out what
-//! `planner::fleet` decides.
+//! Engines: starts, guards, watches, measures and stops the processes that serve models, talks to
+//! servers that run already, and carries out what `planner::fleet` decides.
 //!
 //! One task ([`start`]) owns the fleet; everything else talks to it through [`Handle`]. A caller
 //! acquires a [`Lease`] on a model, asks it for [`Answer`]s, and drops both; a dropped wait, lease

@@ -23,14 +23,14 @@ use macos::read;
 use other::read;
 use planner::fleet::Pressure;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
 };
 
 use crate::{
     limits::{
         PRESSURE_CALM_READINGS, PRESSURE_FULL_PERCENT, PRESSURE_HELD_FULL_SHARE,
-        PRESSURE_HELD_SOME_SHARE, PRESSURE_SOME_PERCENT,
+        PRESSURE_HELD_SOME_SHARE, PRESSURE_LOOK_INTERVAL, PRESSURE_SOME_PERCENT,
     },
     run_loop::Message,
 };
@@ -56,9 +56,21 @@ struct Judge {
     worst_since: Pressure,
 }
 
-/// Tells the run loop each change of the level, until nobody listens.
-pub(crate) async fn watch(interval: Duration, inbox: mpsc::Sender<Message>) {
-    follow(read, interval, inbox).await;
+/// Tells the run loop each change of the level, as it is told or seen, until nobody listens.
+pub(crate) async fn watch(told: Option<watch::Receiver<Pressure>>, inbox: mpsc::Sender<Message>) {
+    match told {
+        Some(told) => repeat(told, inbox).await,
+        None => follow(read, PRESSURE_LOOK_INTERVAL, inbox).await,
+    }
+}
+
+async fn repeat(mut told: watch::Receiver<Pressure>, inbox: mpsc::Sender<Message>) {
+    while told.changed().await.is_ok() {
+        let level = *told.borrow_and_update();
+        if inbox.send(Message::Pressure { level }).await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn follow(

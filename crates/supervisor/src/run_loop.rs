@@ -54,7 +54,7 @@ pub(crate) async fn run(
     mut messages: mpsc::Receiver<Message>,
     mut requests_ended: mpsc::Receiver<RequestId>,
 ) {
-    tokio::spawn(pressure::watch(config.patience.pressure_look, inbox.clone()));
+    tokio::spawn(pressure::watch(config.pressure.clone(), inbox.clone()));
     let mut state = RunLoop::new(config, inbox);
     while !state.is_done() {
         let deadline = state.deadline();

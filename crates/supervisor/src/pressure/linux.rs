@@ -97,7 +97,11 @@ mod tests {
         write("unit/inner", "memory.max", "1000\n");
         assert_eq!(share(), Some(0.3));
         write("unit", "memory.current", "900\n");
-        write("unit", "memory.stat", "anon 500\nfile_mapped 100\ninactive_file 150\nactive_file 100\n");
+        write(
+            "unit",
+            "memory.stat",
+            "anon 500\nfile_mapped 100\ninactive_file 150\nactive_file 100\n",
+        );
         write("unit", "memory.max", "2000\n");
         write("unit", "memory.high", "1000\n");
         assert_eq!(share(), Some(0.75));
