@@ -87,6 +87,8 @@ struct Worker {
     leases: BTreeMap<RequestId, Option<Duration>>,
     /// Since when nobody has used it, if nobody does; before its first use, since its start.
     idle_since: When,
+    /// When it had loaded, if it has.
+    ready_at: Option<When>,
     /// The word of the request that ended last; before that, of the one it was started for.
     keep_alive: Option<Duration>,
     /// Whether a request ever used it.
@@ -269,6 +271,7 @@ impl Fleet {
         }
         worker.phase = Phase::Ready;
         worker.idle_since = now;
+        worker.ready_at = Some(now);
         for displaced in std::mem::take(&mut worker.displaced) {
             self.habits.settle(&displaced);
         }

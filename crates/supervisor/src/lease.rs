@@ -1,13 +1,30 @@
 //! The right to use a loaded model, and the ticket that every request holds from its wait to its
 //! end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use planner::fleet::{RequestId, WorkerId};
+use planner::fleet::{Priority, RequestId, WorkerId};
 use tokio::sync::mpsc;
 use worker_protocol::{Command, Embed, Failure, FailureKind, Generate, Loaded};
 
 use crate::{answer::Answer, assignment::Opened, link::Link};
+
+/// How a model is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// Who comes first when several wait for memory.
+    pub priority: Priority,
+    /// How long the model is to stay idle after this request, instead of what holds for it; zero
+    /// lets it go with its last user.
+    pub keep_alive: Option<Duration>,
+}
+
+/// A person waits, and nothing special holds.
+impl Default for Wish {
+    fn default() -> Self {
+        Self { priority: Priority::Interactive, keep_alive: None }
+    }
+}
 
 /// The right to use a loaded model. While it or a clone or an [`Answer`] of it exists, the model
 /// is not unloaded, except by the operator's hand or at shutdown.

@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use planner::fleet::Pressure;
 use worker_protocol::Stats;
-
-use crate::pressure::Pressure;
 
 /// A model that holds memory.
 #[derive(Debug, Clone, PartialEq)]

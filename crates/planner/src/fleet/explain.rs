@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{
     Fleet, Phase, Waiting,
     habits::Departure,
+    plan::Outlook,
     room::{Need, Room},
     turn::turn_at,
     word::{Model, Priority, Refusal, RequestId, Terms, When, WorkerId},
@@ -96,6 +97,14 @@ pub enum Verdict {
         /// For how long at most.
         ends_in: Duration,
     },
+    /// It would wait for these workers, which load or have just loaded and will soon be idle; others
+    /// are idle now, but dearer to bring back.
+    Sparing {
+        /// The workers.
+        workers: Vec<WorkerId>,
+        /// For how long at most.
+        ends_in: Duration,
+    },
     /// It would wait until workers in use are idle.
     Blocked {
         /// Bytes that only workers in use could give back.
@@ -103,8 +112,8 @@ pub enum Verdict {
         /// The workers.
         workers: Vec<WorkerId>,
     },
-    /// It would wait behind this request, whose turn has come; or behind one of its own group, which
-    /// is `None`.
+    /// It would wait behind this request, whose turn has come; without a number, behind some that
+    /// were promised what it needs.
     Behind(Option<RequestId>),
     /// It would be refused.
     Refused(Refusal),
@@ -145,28 +154,29 @@ impl Fleet {
             Ok(pledges) => pledges,
             Err(first) => return Verdict::Behind(Some(first)),
         };
-        match self.room(now, need, &pledges) {
-            Room::Free => Verdict::Started,
-            Room::AfterExits => Verdict::StartedAfterExits,
-            Room::AfterStopping(victims) => {
-                let newcomer = Waiting {
-                    request: RequestId(u64::MAX),
-                    model: need.model.clone(),
-                    priority,
-                    keep_alive: None,
-                    since: now,
-                    turn_at: turn_at(now, priority),
-                };
-                match self.held_until(now, &newcomer, &victims) {
-                    Some(until) => Verdict::Held { victims, ends_in: until.since(now) },
-                    None => Verdict::StartedAfterStopping(victims),
-                }
+        let newcomer = Waiting {
+            request: RequestId(u64::MAX),
+            model: need.model.clone(),
+            priority,
+            keep_alive: None,
+            since: now,
+            turn_at: turn_at(now, priority),
+        };
+        match self.outlook(now, &newcomer, need, &pledges) {
+            Outlook::Room(Room::Free) => Verdict::Started,
+            Outlook::Room(Room::AfterExits) => Verdict::StartedAfterExits,
+            Outlook::Room(Room::AfterStopping(victims)) => Verdict::StartedAfterStopping(victims),
+            Outlook::Held { victims, until } => {
+                Verdict::Held { victims, ends_in: until.since(now) }
             }
-            Room::Blocked { missing_bytes, rivals } => {
+            Outlook::Sparing { workers, until } => {
+                Verdict::Sparing { workers, ends_in: until.since(now) }
+            }
+            Outlook::Room(Room::Blocked { missing_bytes, rivals }) => {
                 let workers = self.in_its_way(&need.model, rivals);
                 Verdict::Blocked { missing_bytes, workers }
             }
-            Room::Behind => Verdict::Behind(None),
+            Outlook::Room(Room::Behind) => Verdict::Behind(None),
         }
     }
 
@@ -194,6 +204,7 @@ impl Fleet {
             | Verdict::Queued(_)
             | Verdict::Started
             | Verdict::StartedAfterExits
+            | Verdict::Sparing { .. }
             | Verdict::Blocked { .. }
             | Verdict::Behind(_)
             | Verdict::Refused(_) => &[],

@@ -11,7 +11,7 @@
 //! request is a switch unless each model is kept for a few of them. So an idle model that is *hot*
 //! may be held while another waits: until it was silent for longer than usual, and for no longer than a
 //! share of the other's fair wait. The share is learned: it is all of it once the model was wanted
-//! while another waited for its memory, and is halved at each switch where it was not. One client
+//! while another waited for its memory, and a part less after each switch where it was not. One client
 //! that goes from model to model never asks for the one while it waits for the other, and is not
 //! held up.
 
@@ -112,7 +112,7 @@ impl Habits {
         let Some(habit) = self.models.get_mut(model) else { return };
         match habit.contested.take() {
             Some(true) => habit.hold_parts = HOLD_PARTS_MAX,
-            Some(false) => habit.hold_parts /= 2,
+            Some(false) => habit.hold_parts = habit.hold_parts.saturating_sub(1),
             None => {}
         }
     }

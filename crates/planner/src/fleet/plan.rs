@@ -7,11 +7,32 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Fleet, Phase, Waiting, Worker,
-    limits::{LEASES_PER_WORKER_MAX, WAIT_MAX},
+    limits::{LEASES_PER_WORKER_MAX, SPARING_WAIT, WAIT_MAX},
     planted::{Bug, planted},
-    room::{Need, Pledges, Room},
+    room::{Candidate, Need, Pledges, Room, cheapest},
     word::{Action, Model, Refusal, RequestId, StopReason, When, WorkerId},
 };
+
+/// What a request is up against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outlook {
+    /// Whether its model can have what it needs now.
+    Room(Room),
+    /// These idle workers would leave for it, but are held for their own users until then.
+    Held {
+        /// The workers.
+        victims: Vec<WorkerId>,
+        /// The end of that.
+        until: When,
+    },
+    /// Idle workers could leave for it, but it is worth waiting for these, until then.
+    Sparing {
+        /// The workers; none where they have not started yet.
+        workers: Vec<WorkerId>,
+        /// The end of that.
+        until: When,
+    },
+}
 
 impl Fleet {
     /// When time alone will change something, and why. The turn of a request that workers in use
@@ -115,21 +136,38 @@ impl Fleet {
         wanted
     }
 
-    /// Until when these victims are held for their users although another waits, if they are: each
-    /// while it is hot, and for its share of the other's fair wait. One that nobody ever used is
-    /// not.
-    pub(super) fn held_until(
+    /// What the request is up against that is the first of its model.
+    pub(super) fn outlook(
         &self,
         now: When,
         wanted: &Waiting,
-        victims: &[WorkerId],
-    ) -> Option<When> {
+        need: &Need,
+        pledges: &Pledges,
+    ) -> Outlook {
+        let room = self.room(now, need, pledges);
+        let Room::AfterStopping(victims) = room else { return Outlook::Room(room) };
+        if let Some(until) = self.held_until(now, wanted, &victims) {
+            return Outlook::Held { victims, until };
+        }
+        let last = wanted.turn_at.checked_add(SPARING_WAIT);
+        let until = [Some(wanted.turn_at), last].into_iter().flatten().find(|until| *until > now);
+        let workers = self.worth_waiting_for(now, wanted, need, pledges, &victims);
+        match workers.zip(until) {
+            Some((workers, until)) => Outlook::Sparing { workers, until },
+            None => Outlook::Room(Room::AfterStopping(victims)),
+        }
+    }
+
+    /// Until when these victims are held for their users although another waits, if they are: each
+    /// while it is hot, and for its share of the other's fair wait. One that nobody ever used is
+    /// not.
+    fn held_until(&self, now: When, wanted: &Waiting, victims: &[WorkerId]) -> Option<When> {
         let held_until = |id: &WorkerId| {
             let worker = &self.workers[id];
             let habit = self.habits.of(&worker.model)?;
-            let held = worker.used && worker.phase == Phase::Ready && !worker.draining;
-            let cools_at =
-                worker.idle_since.checked_add(habit.hot_for(self.ledger.worker_bytes(*id)))?;
+            let held = worker.used && worker.phase == Phase::Ready;
+            let hot_for = habit.hot_for(self.ledger.worker_bytes(*id));
+            let cools_at = worker.idle_since.checked_add(hot_for)?;
             let fair_wait = wanted.turn_at.since(wanted.since);
             let share_ends_at = wanted.since.checked_add(habit.hold(fair_wait))?;
             held.then_some(cools_at.min(share_ends_at))
@@ -148,6 +186,7 @@ impl Fleet {
             phase: Phase::Loading,
             leases: BTreeMap::new(),
             idle_since: now,
+            ready_at: None,
             keep_alive: sponsor.and_then(|waiting| waiting.keep_alive),
             used: false,
             served: false,
@@ -172,32 +211,40 @@ impl Fleet {
         }
         for wanted in wanted {
             let Some(need) = self.need_of(&wanted.model) else { continue };
-            match self.room(now, &need, &pledges) {
-                Room::Free => self.start(now, &need, actions),
-                Room::AfterExits => pledges.add(&need),
-                Room::AfterStopping(victims) => {
+            let starves = now >= wanted.turn_at && !planted(Bug::NeverDrains);
+            match self.outlook(now, &wanted, &need, &pledges) {
+                Outlook::Room(Room::Free) => self.start(now, &need, actions),
+                Outlook::Room(Room::AfterExits) => pledges.add(&need),
+                Outlook::Room(Room::AfterStopping(victims)) => {
                     self.contest(&victims);
-                    match self.held_until(now, &wanted, &victims) {
-                        Some(until) => {
-                            self.held_until = self.held_until.into_iter().chain([until]).min();
-                            pledges.hold(victims);
-                        }
-                        None => {
-                            self.displace(now, &need.model, &victims, actions);
-                            self.start_or_pledge(now, &need, &mut pledges, actions);
-                        }
+                    self.displace(now, &need.model, &victims, actions);
+                    self.start_or_pledge(now, &need, &mut pledges, actions);
+                }
+                Outlook::Held { victims, until } => {
+                    self.contest(&victims);
+                    self.look_again_at(until);
+                    pledges.hold(victims);
+                }
+                Outlook::Sparing { workers, until } => {
+                    self.look_again_at(until);
+                    if starves {
+                        self.drain(now, 0, &workers);
+                        return Some(wanted.request);
                     }
                 }
-                Room::Behind => {}
-                // Smaller models may still slip past, until its turn has come.
-                Room::Blocked { .. } if now < wanted.turn_at || planted(Bug::NeverDrains) => {}
-                Room::Blocked { missing_bytes, rivals } => {
-                    self.drain(missing_bytes, &rivals);
+                Outlook::Room(Room::Blocked { missing_bytes, rivals }) if starves => {
+                    self.drain(now, missing_bytes, &rivals);
                     return Some(wanted.request);
                 }
+                // Smaller models may still slip past, until its turn has come.
+                Outlook::Room(Room::Blocked { .. } | Room::Behind) => {}
             }
         }
         None
+    }
+
+    fn look_again_at(&mut self, until: When) {
+        self.held_until = self.held_until.into_iter().chain([until]).min();
     }
 
     /// Once the others were told to leave, the place in a group is free, and the bytes may be too.
@@ -243,36 +290,24 @@ impl Fleet {
         gone.flat_map(|(_, models)| models).for_each(|model| habits.settle(&model));
     }
 
-    /// Closes workers in use to newcomers: those that hold the place in an exclusive group, and
-    /// others until those closed give `missing_bytes`: the smallest that is enough, or else the
-    /// largest and more. One that was closed stays so, or else each could be let off just before
-    /// it is empty.
-    fn drain(&mut self, missing_bytes: u64, rivals: &[WorkerId]) {
-        let in_use = |worker: &Worker| worker.phase == Phase::Ready && !worker.leases.is_empty();
-        for id in rivals {
-            if let Some(rival) = self.workers.get_mut(id) {
-                rival.draining |= in_use(rival);
-            }
-        }
-        let candidates: Vec<WorkerId> = self.workers.keys().copied().collect();
-        let candidates = candidates
-            .into_iter()
-            .filter(|id| in_use(&self.workers[id]) && !self.is_pinned(*id) && !rivals.contains(id));
-        let (draining, mut open): (Vec<WorkerId>, Vec<WorkerId>) =
-            candidates.partition(|id| self.workers[id].draining);
+    /// Closes workers to newcomers: the first of these, and others in use until those closed give
+    /// `missing_bytes`, the cheapest to bring back that are enough. One that was closed stays so, or
+    /// else each could be let off just before it is empty.
+    fn drain(&mut self, now: When, missing_bytes: u64, first: &[WorkerId]) {
+        let in_use = |id: &WorkerId| {
+            let worker = &self.workers[id];
+            let in_use = worker.phase == Phase::Ready && !worker.leases.is_empty();
+            in_use && !self.is_pinned(*id) && !first.contains(id)
+        };
+        let (draining, open): (Vec<WorkerId>, Vec<WorkerId>) =
+            self.workers.keys().filter(|id| in_use(id)).partition(|id| self.workers[id].draining);
         let coming: u64 = draining.iter().map(|id| self.ledger.worker_bytes(*id)).sum();
-        let mut missing = missing_bytes.saturating_sub(coming);
-        while missing > 0 {
-            let best = open.iter().enumerate().min_by_key(|(_, id)| {
-                let bytes = self.ledger.worker_bytes(**id);
-                let enough = bytes >= missing;
-                (!enough, if enough { bytes } else { u64::MAX - bytes })
-            });
-            let Some(id) = best.map(|(place, _)| place).map(|place| open.remove(place)) else {
-                return;
-            };
-            missing = missing.saturating_sub(self.ledger.worker_bytes(id));
-            if let Some(worker) = self.workers.get_mut(&id) {
+        let missing = missing_bytes.saturating_sub(coming);
+        let mut candidates: Vec<Candidate> =
+            open.iter().map(|id| self.candidate(now, *id)).collect();
+        let closing = cheapest(&mut candidates, missing).unwrap_or(open);
+        for id in closing.iter().chain(first) {
+            if let Some(worker) = self.workers.get_mut(id) {
                 worker.draining = true;
             }
         }

@@ -5,8 +5,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
-    Fleet, Phase,
-    limits::VICTIMS_WEIGHED_MAX,
+    Fleet, Phase, Waiting,
+    limits::{VICTIMS_WEIGHED_MAX, WORTH_WAITING_FOR},
     planted::{Bug, planted},
     word::{Model, Refusal, Terms, When, WorkerId},
 };
@@ -23,8 +23,7 @@ pub(super) struct Need {
 /// What earlier requests were promised and nobody else may take.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pledges {
-    bytes: u64,
-    groups: BTreeSet<Arc<str>>,
+    needs: Vec<Need>,
     /// Idle workers that are held a little longer and then leave for an earlier request.
     held: BTreeSet<WorkerId>,
 }
@@ -38,7 +37,7 @@ pub(super) enum Room {
     AfterExits,
     /// It would be, if these idle workers left as well.
     AfterStopping(Vec<WorkerId>),
-    /// An earlier request was promised the place in its group.
+    /// An earlier request was promised the place in its group, or the workers that would leave.
     Behind,
     /// Only workers in use could make room.
     Blocked {
@@ -54,8 +53,11 @@ impl Pledges {
         if planted(Bug::ForgetsPledges) {
             return;
         }
-        self.bytes = self.bytes.saturating_add(need.bytes);
-        self.groups.extend(need.group.clone());
+        self.needs.push(need.clone());
+    }
+
+    fn bytes(&self) -> u64 {
+        self.needs.iter().fold(0, |sum, need| sum.saturating_add(need.bytes))
     }
 
     /// An earlier request waits until these idle workers were held for long enough.
@@ -97,7 +99,8 @@ impl Fleet {
 
     /// Whether a model can have what it needs, beside what earlier requests were promised.
     pub(super) fn room(&self, now: When, need: &Need, pledges: &Pledges) -> Room {
-        if need.group.as_ref().is_some_and(|group| pledges.groups.contains(group)) {
+        let shares_group = |other: &Need| need.group.is_some() && other.group == need.group;
+        if pledges.needs.iter().any(shares_group) {
             return Room::Behind;
         }
         let (rivals, others): (Vec<_>, Vec<_>) = self
@@ -106,13 +109,12 @@ impl Fleet {
         let rivals_bytes: u64 = rivals.iter().map(|id| self.ledger.worker_bytes(*id)).sum();
         let booked = self.ledger.booked_bytes();
         let staying = booked - self.leaving_bytes() - rivals_bytes;
-        let needed = need.bytes.saturating_add(pledges.bytes).saturating_add(staying);
+        let needed = need.bytes.saturating_add(pledges.bytes()).saturating_add(staying);
         let missing = needed.saturating_sub(self.ledger.budget_bytes());
-        let may_leave = |id: &WorkerId| self.may_leave(*id) && !pledges.held.contains(id);
-        let idle = others.iter().copied().filter(may_leave);
+        let idle = others.iter().copied().filter(|id| self.may_leave(*id));
         let mut idle: Vec<Candidate> = idle.map(|id| self.candidate(now, id)).collect();
         let busy_rivals: Vec<WorkerId> =
-            rivals.iter().copied().filter(|id| !may_leave(id)).collect();
+            rivals.iter().copied().filter(|id| !self.may_leave(*id)).collect();
         let Some(mut victims) = cheapest(&mut idle, missing) else {
             let idle_bytes: u64 = idle.iter().map(|idle| idle.bytes).sum();
             let missing_bytes = missing.saturating_sub(idle_bytes);
@@ -122,11 +124,70 @@ impl Fleet {
             return Room::Blocked { missing_bytes: 0, rivals: busy_rivals };
         }
         victims.extend(rivals);
+        if victims.iter().any(|id| pledges.held.contains(id)) {
+            return Room::Behind;
+        }
         if !victims.is_empty() {
             return Room::AfterStopping(victims);
         }
         let free = need.bytes.saturating_add(booked) <= self.ledger.budget_bytes();
         if free || planted(Bug::LeavingCountsAsGone) { Room::Free } else { Room::AfterExits }
+    }
+
+    /// Workers that it is worth waiting for instead of stopping these idle victims, if it is: such
+    /// that are much cheaper to bring back and will be idle at some time, those included that are
+    /// about to start for earlier requests and have no number yet. Once the turn of the request has
+    /// come, only such that have just loaded for others whose turn was before. When several wait for
+    /// the same cheap place, each would else throw out a dear model that nobody happens to use at
+    /// that moment.
+    pub(super) fn worth_waiting_for(
+        &self,
+        now: When,
+        wanted: &Waiting,
+        need: &Need,
+        pledges: &Pledges,
+        victims: &[WorkerId],
+    ) -> Option<Vec<WorkerId>> {
+        // One of the same group has to leave whatever else does.
+        let is_rival = |id: &WorkerId| need.group.is_some() && self.group_of(*id) == need.group;
+        if victims.iter().any(is_rival) {
+            return None;
+        }
+        let in_use = |id: &WorkerId| {
+            let is_new = self.workers[id].ready_at.is_none_or(|when| when >= wanted.since);
+            let in_time = is_new || now < wanted.turn_at;
+            in_time && !self.is_idle(*id) && !self.is_pinned(*id)
+        };
+        let in_use: Vec<WorkerId> = self.rivals_and_others(need).filter(in_use).collect();
+        let victims: Vec<Candidate> = victims.iter().map(|id| self.candidate(now, *id)).collect();
+        let others = in_use.iter().map(|id| self.candidate(now, *id));
+        let others: Vec<Candidate> = others.chain(self.about_to_start(now, pledges)).collect();
+        let bytes = |set: &[Candidate]| set.iter().map(|each| each.bytes).sum::<u64>();
+        let cost =
+            |set: &[Candidate]| set.iter().fold(0, |sum: u64, each| sum.saturating_add(each.cost));
+        let staying = self.ledger.booked_bytes() - self.leaving_bytes() - bytes(&victims);
+        let needed = need.bytes.saturating_add(pledges.bytes()).saturating_add(staying);
+        let spare = self.ledger.budget_bytes().saturating_sub(needed);
+        let mut all = [victims.clone(), others.clone()].concat();
+        let instead = cheapest(&mut all, bytes(&victims).saturating_sub(spare))?;
+        let instead = all.into_iter().filter(|each| instead.contains(&each.id));
+        let instead: Vec<Candidate> = instead.collect();
+        let worth = cost(&instead) < cost(&victims) / WORTH_WAITING_FOR;
+        worth.then(|| {
+            let is_one = |id: &WorkerId| instead.iter().any(|each| each.id == *id);
+            in_use.into_iter().filter(is_one).collect()
+        })
+    }
+
+    /// Those that earlier requests were promised, as if they had started. They get the last numbers.
+    fn about_to_start(&self, now: When, pledges: &Pledges) -> Vec<Candidate> {
+        let numbers = (0..=u64::MAX).rev().map(WorkerId);
+        let candidate = |(need, id): (&Need, WorkerId)| {
+            let habit = self.habits.of(&need.model)?;
+            let cost = habit.cost(need.bytes, Duration::ZERO);
+            Some(Candidate { id, bytes: need.bytes, cost, last_use: now })
+        };
+        pledges.needs.iter().zip(numbers).filter_map(candidate).collect()
     }
 
     /// What it is expected to cost to do without a worker, in milliseconds of loading for each hour.
@@ -172,7 +233,7 @@ impl Fleet {
         self.workers.iter().filter(move |(_, worker)| stay(worker)).map(|(id, _)| *id)
     }
 
-    fn candidate(&self, now: When, id: WorkerId) -> Candidate {
+    pub(super) fn candidate(&self, now: When, id: WorkerId) -> Candidate {
         Candidate {
             id,
             bytes: self.ledger.worker_bytes(id),
@@ -184,8 +245,8 @@ impl Fleet {
 
 /// An idle worker that could leave.
 #[derive(Debug, Clone, Copy)]
-struct Candidate {
-    id: WorkerId,
+pub(super) struct Candidate {
+    pub(super) id: WorkerId,
     bytes: u64,
     cost: u64,
     last_use: When,
@@ -193,7 +254,7 @@ struct Candidate {
 
 /// The set that gives `missing` bytes and costs least to do without; of equals the one that was used
 /// longer ago, then the one that gives back less. `None` if all together are not enough.
-fn cheapest(idle: &mut [Candidate], missing: u64) -> Option<Vec<WorkerId>> {
+pub(super) fn cheapest(idle: &mut [Candidate], missing: u64) -> Option<Vec<WorkerId>> {
     if missing == 0 {
         return Some(Vec::new());
     }

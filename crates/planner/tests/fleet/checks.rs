@@ -180,7 +180,7 @@ impl Machine {
     }
 
     /// The first time that a model is in somebody's way just after it was used, it stays for as long
-    /// as it takes to load, or until the other has waited for a quarter of its fair wait.
+    /// as it takes to load, or until the other has waited for half of its fair wait.
     fn check_hold(&self, id: WorkerId, before: &Before) {
         let process = &self.processes[&id];
         let known = &self.known[&process.model];
@@ -193,7 +193,7 @@ impl Machine {
         let is_cold = self.now - process.unused_since >= load_time;
         let waited = |request: &RequestId| {
             let request = &self.requests[request];
-            self.now - request.since >= fair_wait(request.want.priority) / 4
+            self.now - request.since >= fair_wait(request.want.priority) / 2
         };
         let was_wanted = unserved.iter().any(waited);
         assert!(is_cold || was_wanted, "{id:?} leaves at the first chance");

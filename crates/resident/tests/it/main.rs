@@ -12,6 +12,8 @@
 mod answers;
 mod equality;
 mod gguf;
+#[cfg(unix)]
+mod guard;
 mod http;
 mod hub;
 mod input;
@@ -25,3 +27,5 @@ mod process;
 mod promises;
 mod python;
 mod switching;
+#[cfg(unix)]
+mod tools;
