@@ -12,7 +12,8 @@
 //! just enough workers are drained, no other model is started, and newcomers queue behind it.
 //!
 //! Who leaves is the set of idle workers that is cheapest to bring back (`habits` has the formula),
-//! and one that is wanted by turns is held for a moment first. Pinned models never leave.
+//! and one that is wanted by turns, or is dear, is held or spared for a moment first (`outlook`). Pinned
+//! models never leave.
 //!
 //! Not here: processes and pipes (`supervisor`), what a model needs ([`crate::footprint`]).
 
@@ -23,6 +24,7 @@ mod habits;
 mod invariant;
 mod leave;
 pub mod limits;
+mod outlook;
 mod plan;
 pub mod planted;
 mod room;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{
     Fleet, Phase, Waiting,
     habits::Departure,
-    plan::Outlook,
+    outlook::Outlook,
     room::{Need, Room},
     turn::turn_at,
     word::{Model, Priority, Refusal, RequestId, Terms, When, WorkerId},

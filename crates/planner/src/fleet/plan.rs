@@ -1,38 +1,18 @@
 //! What follows from the state: who is let in, who is started, who must leave for that.
 //!
-//! Every question about memory is answered by [`Fleet::room`], which changes nothing, so that
+//! What each request is up against is answered by [`Fleet::outlook`], which changes nothing, so that
 //! `explain` gives the same answer as the deed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Fleet, Phase, Waiting, Worker,
-    limits::{LEASES_PER_WORKER_MAX, SPARING_WAIT, WAIT_MAX},
+    limits::{LEASES_PER_WORKER_MAX, WAIT_MAX},
+    outlook::Outlook,
     planted::{Bug, planted},
     room::{Candidate, Need, Pledges, Room, cheapest},
     word::{Action, Model, Refusal, RequestId, StopReason, When, WorkerId},
 };
-
-/// What a request is up against.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outlook {
-    /// Whether its model can have what it needs now.
-    Room(Room),
-    /// These idle workers would leave for it, but are held for their own users until then.
-    Held {
-        /// The workers.
-        victims: Vec<WorkerId>,
-        /// The end of that.
-        until: When,
-    },
-    /// Idle workers could leave for it, but it is worth waiting for these, until then.
-    Sparing {
-        /// The workers; none where they have not started yet.
-        workers: Vec<WorkerId>,
-        /// The end of that.
-        until: When,
-    },
-}
 
 impl Fleet {
     /// When time alone will change something, and why. The turn of a request that workers in use
@@ -134,46 +114,6 @@ impl Fleet {
             }
         }
         wanted
-    }
-
-    /// What the request is up against that is the first of its model.
-    pub(super) fn outlook(
-        &self,
-        now: When,
-        wanted: &Waiting,
-        need: &Need,
-        pledges: &Pledges,
-    ) -> Outlook {
-        let room = self.room(now, need, pledges);
-        let Room::AfterStopping(victims) = room else { return Outlook::Room(room) };
-        if let Some(until) = self.held_until(now, wanted, &victims) {
-            return Outlook::Held { victims, until };
-        }
-        let last = wanted.turn_at.checked_add(SPARING_WAIT);
-        let until = [Some(wanted.turn_at), last].into_iter().flatten().find(|until| *until > now);
-        let workers = self.worth_waiting_for(now, wanted, need, pledges, &victims);
-        match workers.zip(until) {
-            Some((workers, until)) => Outlook::Sparing { workers, until },
-            None => Outlook::Room(Room::AfterStopping(victims)),
-        }
-    }
-
-    /// Until when these victims are held for their users although another waits, if they are: each
-    /// while it is hot, and for its share of the other's fair wait. One that nobody ever used is
-    /// not.
-    fn held_until(&self, now: When, wanted: &Waiting, victims: &[WorkerId]) -> Option<When> {
-        let held_until = |id: &WorkerId| {
-            let worker = &self.workers[id];
-            let habit = self.habits.of(&worker.model)?;
-            let held = worker.used && worker.phase == Phase::Ready;
-            let hot_for = habit.hot_for(self.ledger.worker_bytes(*id));
-            let cools_at = worker.idle_since.checked_add(hot_for)?;
-            let fair_wait = wanted.turn_at.since(wanted.since);
-            let share_ends_at = wanted.since.checked_add(habit.hold(fair_wait))?;
-            held.then_some(cools_at.min(share_ends_at))
-        };
-        let last = victims.iter().filter_map(held_until).max()?;
-        (last > now && !planted(Bug::HoldsNothing)).then_some(last)
     }
 
     pub(super) fn start(&mut self, now: When, need: &Need, actions: &mut Vec<Action>) {

@@ -8,7 +8,7 @@ use super::{
         BACKGROUND_FAIR_WAIT, BACKGROUND_WAITING_MAX, FAIR_WAIT, LEASES_PER_WORKER_MAX, WAIT_MAX,
         WAITING_MAX,
     },
-    plan::Outlook,
+    outlook::Outlook,
     planted::{Bug, planted},
     room::{Need, Pledges, Room},
     word::{Model, Priority, Refusal, RequestId, When, WorkerId},
