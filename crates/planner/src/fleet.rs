@@ -73,8 +73,8 @@ pub struct Fleet {
     pressure: Pressure,
     /// When a worker was last seen to exit.
     last_exit: Option<When>,
-    /// When someone who waits for a hot model's memory will have waited enough for that.
-    held_until: Option<When>,
+    /// When someone who waits for memory will have waited enough for the sake of its present users.
+    look_again_at: Option<When>,
     breaker: Breaker,
     next_worker: u64,
     shutting_down: bool,
@@ -140,7 +140,7 @@ impl Fleet {
             returning: Vec::new(),
             pressure: Pressure::Calm,
             last_exit: None,
-            held_until: None,
+            look_again_at: None,
             breaker: Breaker::default(),
             next_worker: 0,
             shutting_down: false,

@@ -15,9 +15,7 @@ use super::{
 };
 
 impl Fleet {
-    /// When time alone will change something, and why. The turn of a request that workers in use
-    /// are in the way of is not among these: it changes what becomes of the next newcomer, and that
-    /// one is an event.
+    /// When time alone will change something, and why.
     #[must_use]
     pub fn next_deadline(&self) -> Option<(When, &'static str)> {
         let unloads = self.workers.keys().filter(|id| self.is_idle(**id));
@@ -27,7 +25,7 @@ impl Fleet {
         let refusals = patient
             .filter_map(|waiting| Some((waiting.since.checked_add(WAIT_MAX)?, "a wait ends")));
         let others = [
-            (self.held_until, "a hot model was held for long enough"),
+            (self.look_again_at, "somebody has waited for others for long enough"),
             (self.next_relief_at(), "the machine is still short of memory"),
             (self.warm_at(), "the warm model is brought back"),
         ];
@@ -143,7 +141,7 @@ impl Fleet {
     /// whose turn has come while workers in use are in its way, if there is one.
     fn start_wanted(&mut self, now: When, actions: &mut Vec<Action>) -> Option<RequestId> {
         let mut pledges = Pledges::default();
-        self.held_until = None;
+        self.look_again_at = None;
         let wanted = self.wanted_models();
         // Whoever others were drained for may have given up.
         if wanted.iter().all(|wanted| now < wanted.turn_at) {
@@ -177,6 +175,9 @@ impl Fleet {
                     return Some(wanted.request);
                 }
                 // Smaller models may still slip past, until its turn has come.
+                Outlook::Room(Room::Blocked { .. }) if now < wanted.turn_at => {
+                    self.look_again_at(wanted.turn_at);
+                }
                 Outlook::Room(Room::Blocked { .. } | Room::Behind) => {}
             }
         }
@@ -184,7 +185,7 @@ impl Fleet {
     }
 
     fn look_again_at(&mut self, until: When) {
-        self.held_until = self.held_until.into_iter().chain([until]).min();
+        self.look_again_at = self.look_again_at.into_iter().chain([until]).min();
     }
 
     /// Once the others were told to leave, the place in a group is free, and the bytes may be too.
@@ -230,9 +231,9 @@ impl Fleet {
         gone.flat_map(|(_, models)| models).for_each(|model| habits.settle(&model));
     }
 
-    /// Closes workers to newcomers: the first of these, and others in use until those closed give
-    /// `missing_bytes`, the cheapest to bring back that are enough. One that was closed stays so, or
-    /// else each could be let off just before it is empty.
+    /// Closes workers to newcomers: these first, then all that are idle, since even they are not
+    /// enough, and others in use until those closed give `missing_bytes`, the cheapest to bring back.
+    /// One that was closed stays so, or else each could be let off just before it is empty.
     fn drain(&mut self, now: When, missing_bytes: u64, first: &[WorkerId]) {
         let in_use = |id: &WorkerId| {
             let worker = &self.workers[id];
@@ -246,7 +247,9 @@ impl Fleet {
         let mut candidates: Vec<Candidate> =
             open.iter().map(|id| self.candidate(now, *id)).collect();
         let closing = cheapest(&mut candidates, missing).unwrap_or(open);
-        for id in closing.iter().chain(first) {
+        let idle = self.workers.keys().copied().filter(|id| self.may_leave(*id));
+        let idle: Vec<WorkerId> = idle.filter(|_| missing_bytes > 0).collect();
+        for id in closing.iter().chain(first).chain(&idle) {
             if let Some(worker) = self.workers.get_mut(id) {
                 worker.draining = true;
             }
