@@ -178,8 +178,11 @@ impl Fleet {
         self.refuse_hopeless(now, actions);
         self.unload_idle(now, actions);
         self.plan(now, actions);
-        // A pinned model that has just been started may have made the wait of others hopeless.
-        self.refuse_hopeless(now, actions);
+        // A pinned model that has just been started may have made the wait of others hopeless, and
+        // whoever had to wait for their sake may go on then.
+        while self.refuse_hopeless(now, actions) {
+            self.plan(now, actions);
+        }
         self.relieve_machine(now, actions);
         self.start_unasked(now, actions);
         self.assert_invariants();

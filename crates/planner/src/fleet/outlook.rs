@@ -117,7 +117,7 @@ impl Fleet {
         let instead = all.into_iter().filter(|each| instead.contains(&each.id));
         let instead: Vec<Candidate> = instead.collect();
         let worth = cost(&instead) < cost(&victims) / WORTH_WAITING_FOR;
-        worth.then(|| {
+        (worth && !planted(Bug::SparesNothing)).then(|| {
             let is_one = |id: &WorkerId| instead.iter().any(|each| each.id == *id);
             in_use.into_iter().filter(is_one).collect()
         })

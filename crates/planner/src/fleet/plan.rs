@@ -35,10 +35,11 @@ impl Fleet {
 
     /// Refuses whoever waited as long as a request may, and whoever waits for what can never be
     /// since terms, pins or the policy changed. A load has its own end, so whoever waits for one is
-    /// spared.
-    pub(super) fn refuse_hopeless(&mut self, now: When, actions: &mut Vec<Action>) {
-        if self.waiting.is_empty() {
-            return;
+    /// spared. Says whether that was anyone.
+    pub(super) fn refuse_hopeless(&mut self, now: When, actions: &mut Vec<Action>) -> bool {
+        let waiting = self.waiting.len();
+        if waiting == 0 {
+            return false;
         }
         for wanted in self.wanted_models() {
             let need = self.need_of(&wanted.model);
@@ -59,6 +60,7 @@ impl Fleet {
             long && !loading.contains(&waiting.model)
         };
         self.refuse_waiting(expired, &Refusal::WaitedTooLong { limit: WAIT_MAX }, actions);
+        self.waiting.len() < waiting
     }
 
     /// Makes room, starts what fits, and lets in whoever may go on.

@@ -16,7 +16,10 @@ mod trace;
 
 use std::time::Duration;
 
-use planner::fleet::limits::{FAIR_WAIT, SPARING_WAIT};
+use planner::fleet::{
+    limits::{FAIR_WAIT, SPARING_WAIT},
+    planted::{Bug, plant},
+};
 
 use race::{Contender, EXIT, run};
 use trace::{Family, Shape, Trace, Visit};
@@ -34,6 +37,22 @@ fn switching_costs_little_more_than_the_least() {
     }
     let hard = rows.iter().filter(|row| row.times_optimum(&row.lru) > 2.0).count();
     assert!(hard >= 3, "only {hard} families are hard for LRU");
+}
+
+/// The traces notice when a rule is missing that the simulated machine cannot judge.
+#[test]
+fn without_its_rules_switching_costs_more() {
+    for bug in [Bug::HoldsNothing, Bug::SparesNothing, Bug::IgnoresCosts] {
+        plant(Some(bug));
+        let worst = Family::ALL.map(|family| {
+            let row = table::row(family);
+            row.times_optimum(&row.fleet)
+        });
+        plant(None);
+        let worst = worst.into_iter().fold(0.0, f64::max);
+        println!("{bug:?}: {worst:.2} of the optimum");
+        assert!(worst > 1.25, "{bug:?} costs nothing: {worst:.2} of the optimum");
+    }
 }
 
 #[test]
