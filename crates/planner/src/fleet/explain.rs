@@ -142,7 +142,6 @@ impl Fleet {
     }
 
     fn verdict(&self, now: When, model: &Model, terms: &Terms) -> Verdict {
-        // No caller comes that far.
         let request = RequestId(u64::MAX);
         let wanted = Event::Wanted {
             request,
