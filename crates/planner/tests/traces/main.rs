@@ -1,6 +1,7 @@
 //! What the fleet's policy is worth on traces made from seeds: switching costs little more than the
 //! least anyone could do who knew the future, and nobody waits past the bound.
 
+mod exactness;
 #[path = "../../benches/traces/optimum.rs"]
 mod optimum;
 #[path = "../../benches/traces/plain.rs"]
