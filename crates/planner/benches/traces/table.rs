@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Traces of each family.
-pub(crate) const SEEDS: u64 = 12;
+pub(crate) const SEEDS: u64 = 40;
 
 /// One family of traces, all seeds together.
 pub(crate) struct Row {
