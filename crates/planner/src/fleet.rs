@@ -12,7 +12,8 @@
 //! just enough workers are drained, no other model is started, and newcomers queue behind it.
 //!
 //! Who leaves is the set of idle workers that is cheapest to bring back (`habits` has the formula),
-//! and one that is wanted by turns is held for a moment first. Pinned models never leave.
+//! and one that is wanted by turns, or is dear, is held or spared for a moment first (`outlook`). Pinned
+//! models never leave.
 //!
 //! Not here: processes and pipes (`supervisor`), what a model needs ([`crate::footprint`]).
 
@@ -23,6 +24,7 @@ mod habits;
 mod invariant;
 mod leave;
 pub mod limits;
+mod outlook;
 mod plan;
 pub mod planted;
 mod room;
@@ -71,8 +73,8 @@ pub struct Fleet {
     pressure: Pressure,
     /// When a worker was last seen to exit.
     last_exit: Option<When>,
-    /// When someone who waits for a hot model's memory will have waited enough for that.
-    held_until: Option<When>,
+    /// When someone who waits for memory will have waited enough for the sake of its present users.
+    look_again_at: Option<When>,
     breaker: Breaker,
     next_worker: u64,
     shutting_down: bool,
@@ -138,7 +140,7 @@ impl Fleet {
             returning: Vec::new(),
             pressure: Pressure::Calm,
             last_exit: None,
-            held_until: None,
+            look_again_at: None,
             breaker: Breaker::default(),
             next_worker: 0,
             shutting_down: false,
@@ -176,8 +178,11 @@ impl Fleet {
         self.refuse_hopeless(now, actions);
         self.unload_idle(now, actions);
         self.plan(now, actions);
-        // A pinned model that has just been started may have made the wait of others hopeless.
-        self.refuse_hopeless(now, actions);
+        // A pinned model that has just been started may have made the wait of others hopeless, and
+        // whoever had to wait for their sake may go on then.
+        while self.refuse_hopeless(now, actions) {
+            self.plan(now, actions);
+        }
         self.relieve_machine(now, actions);
         self.start_unasked(now, actions);
         self.assert_invariants();

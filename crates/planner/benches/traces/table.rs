@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Traces of each family.
-pub(crate) const SEEDS: u64 = 12;
+pub(crate) const SEEDS: u64 = 40;
 
 /// One family of traces, all seeds together.
 pub(crate) struct Row {
@@ -74,6 +74,8 @@ impl fmt::Display for Row {
 }
 
 /// What the columns are.
-pub(crate) const HEADING: &str = "\
-                        optimum  fleet                 LRU                   FIFO
-family         visits  load, s   times  mean, longest  times  mean, longest  times  mean, longest wait, s";
+pub(crate) const HEADING: &str = concat!(
+    "                        optimum  fleet                 LRU                   FIFO\n",
+    "family         visits  load, s  times  mean, longest  times  mean, longest",
+    "  times  mean, longest wait, s",
+);

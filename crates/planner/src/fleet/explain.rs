@@ -4,12 +4,11 @@
 use std::time::Duration;
 
 use super::{
-    Fleet, Phase, Waiting,
-    habits::Departure,
-    plan::Outlook,
-    room::{Need, Room},
-    turn::turn_at,
-    word::{Model, Priority, Refusal, RequestId, Terms, When, WorkerId},
+    Fleet, Phase,
+    habits::{Cause, Departure},
+    room::Need,
+    turn::{Turn, WaitingFor},
+    word::{Action, Event, Model, Priority, Refusal, RequestId, Terms, When, WorkerId},
 };
 
 /// The answer to "what if someone wanted this model now".
@@ -112,9 +111,8 @@ pub enum Verdict {
         /// The workers.
         workers: Vec<WorkerId>,
     },
-    /// It would wait behind this request, whose turn has come; without a number, behind some that
-    /// were promised what it needs.
-    Behind(Option<RequestId>),
+    /// It would wait behind this earlier request of another model.
+    Behind(RequestId),
     /// It would be refused.
     Refused(Refusal),
 }
@@ -127,11 +125,12 @@ impl Fleet {
         Some(self.what_if(now, model, &self.habits.of(model)?.terms))
     }
 
-    /// What would happen to an interactive request for a model under these terms. Changes nothing.
+    /// What would happen to an interactive request for a model under these terms. Changes nothing: it
+    /// is tried on a copy.
     #[must_use]
     pub fn what_if(&self, now: When, model: &Model, terms: &Terms) -> Explanation {
         let need = self.need(model, terms);
-        let verdict = self.verdict(now, &need);
+        let verdict = self.verdict(now, model, terms);
         Explanation {
             needed_bytes: need.bytes,
             budget_bytes: self.ledger.budget_bytes(),
@@ -142,42 +141,56 @@ impl Fleet {
         }
     }
 
-    fn verdict(&self, now: When, need: &Need) -> Verdict {
-        let priority = Priority::Interactive;
-        if let Some(refusal) = self.refusal_at_arrival(now, need, priority) {
-            return Verdict::Refused(refusal);
-        }
-        if let Some(id) = self.live(&need.model) {
-            return if self.is_open(id) { Verdict::Served(id) } else { Verdict::Queued(id) };
-        }
-        let pledges = match self.pledges_before(now, &need.model, turn_at(now, priority)) {
-            Ok(pledges) => pledges,
-            Err(first) => return Verdict::Behind(Some(first)),
-        };
-        let newcomer = Waiting {
-            request: RequestId(u64::MAX),
-            model: need.model.clone(),
-            priority,
+    fn verdict(&self, now: When, model: &Model, terms: &Terms) -> Verdict {
+        let request = RequestId(u64::MAX);
+        let wanted = Event::Wanted {
+            request,
+            model: model.clone(),
+            terms: terms.clone(),
+            priority: Priority::Interactive,
             keep_alive: None,
-            since: now,
-            turn_at: turn_at(now, priority),
         };
-        match self.outlook(now, &newcomer, need, &pledges) {
-            Outlook::Room(Room::Free) => Verdict::Started,
-            Outlook::Room(Room::AfterExits) => Verdict::StartedAfterExits,
-            Outlook::Room(Room::AfterStopping(victims)) => Verdict::StartedAfterStopping(victims),
-            Outlook::Held { victims, until } => {
-                Verdict::Held { victims, ends_in: until.since(now) }
+        let mut tried = self.clone();
+        let mut actions = Vec::new();
+        tried.handle(now, wanted, &mut actions);
+        let mut victims = Vec::new();
+        let mut is_started = false;
+        for action in actions {
+            match action {
+                Action::Grant { request: granted, worker } if granted == request => {
+                    return Verdict::Served(worker);
+                }
+                Action::Refuse { request: refused, reason } if refused == request => {
+                    return Verdict::Refused(reason);
+                }
+                Action::Start { model: started, .. } => is_started |= started == *model,
+                Action::Stop { worker, .. } if tried.left_for(worker, model) => {
+                    victims.push(worker);
+                }
+                Action::Stop { .. }
+                | Action::Grant { .. }
+                | Action::Refuse { .. }
+                | Action::Trim { .. } => {}
             }
-            Outlook::Sparing { workers, until } => {
-                Verdict::Sparing { workers, ends_in: until.since(now) }
-            }
-            Outlook::Room(Room::Blocked { missing_bytes, rivals }) => {
-                let workers = self.in_its_way(&need.model, rivals);
-                Verdict::Blocked { missing_bytes, workers }
-            }
-            Outlook::Room(Room::Behind) => Verdict::Behind(None),
         }
+        if !victims.is_empty() {
+            return Verdict::StartedAfterStopping(victims);
+        }
+        if is_started {
+            return Verdict::Started;
+        }
+        match tried.turn_of(now, request) {
+            Some(Turn::Waiting(wait)) => Verdict::of_wait(wait.waiting_for),
+            Some(Turn::Using(worker)) => Verdict::Served(worker),
+            None => unreachable!("{request:?} was neither answered nor waits"),
+        }
+    }
+
+    /// Whether this worker was last told to leave for the sake of this model.
+    fn left_for(&self, id: WorkerId, model: &Model) -> bool {
+        let habit = self.workers.get(&id).and_then(|worker| self.habits.of(&worker.model));
+        let cause = habit.and_then(|habit| habit.departure.as_ref()).map(|left| &left.cause);
+        matches!(cause, Some(Cause::Stopped { for_model: Some(other), .. }) if other == model)
     }
 
     fn holders(&self, now: When, need: &Need, verdict: &Verdict) -> Vec<Holder> {
@@ -224,6 +237,23 @@ impl Fleet {
             Standing::Wanted
         } else {
             Standing::Spared
+        }
+    }
+}
+
+impl Verdict {
+    fn of_wait(waiting_for: WaitingFor) -> Self {
+        match waiting_for {
+            WaitingFor::Load(worker)
+            | WaitingFor::Place(worker)
+            | WaitingFor::Drained { worker, .. } => Self::Queued(worker),
+            WaitingFor::Exits(_) => Self::StartedAfterExits,
+            WaitingFor::Held { victims, ends_in } => Self::Held { victims, ends_in },
+            WaitingFor::Sparing { workers, ends_in } => Self::Sparing { workers, ends_in },
+            WaitingFor::InUse { missing_bytes, workers } => {
+                Self::Blocked { missing_bytes, workers }
+            }
+            WaitingFor::Behind(request) => Self::Behind(request),
         }
     }
 }

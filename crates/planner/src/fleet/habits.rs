@@ -22,6 +22,7 @@ use super::{
         HOLD_PARTS_FIRST, HOLD_PARTS_MAX, LOAD_BYTES_PER_S, REMEMBERED_MODELS_MAX, SILENCE_MAX,
         SILENCE_MIN, USUAL_SILENCE_FIRST, USUAL_SILENCES,
     },
+    planted::{Bug, planted},
     word::{Model, StopReason, Terms, When},
 };
 
@@ -155,6 +156,9 @@ impl Habit {
     /// many bytes and has been silent for so long.
     pub(super) fn cost(&self, bytes: u64, silence: Duration) -> u64 {
         const HOUR_MS: u128 = 3_600_000;
+        if planted(Bug::IgnoresCosts) {
+            return 1;
+        }
         let usual = self.usual_silence.unwrap_or(USUAL_SILENCE_FIRST);
         let expected = (usual + silence).max(SILENCE_MIN);
         let cost = self.load_time(bytes).as_millis() * HOUR_MS / expected.as_millis();

@@ -1,43 +1,21 @@
 //! What follows from the state: who is let in, who is started, who must leave for that.
 //!
-//! Every question about memory is answered by [`Fleet::room`], which changes nothing, so that
+//! What each request is up against is answered by [`Fleet::outlook`], which changes nothing, so that
 //! `explain` gives the same answer as the deed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Fleet, Phase, Waiting, Worker,
-    limits::{LEASES_PER_WORKER_MAX, SPARING_WAIT, WAIT_MAX},
+    limits::{LEASES_PER_WORKER_MAX, WAIT_MAX},
+    outlook::Outlook,
     planted::{Bug, planted},
     room::{Candidate, Need, Pledges, Room, cheapest},
     word::{Action, Model, Refusal, RequestId, StopReason, When, WorkerId},
 };
 
-/// What a request is up against.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outlook {
-    /// Whether its model can have what it needs now.
-    Room(Room),
-    /// These idle workers would leave for it, but are held for their own users until then.
-    Held {
-        /// The workers.
-        victims: Vec<WorkerId>,
-        /// The end of that.
-        until: When,
-    },
-    /// Idle workers could leave for it, but it is worth waiting for these, until then.
-    Sparing {
-        /// The workers; none where they have not started yet.
-        workers: Vec<WorkerId>,
-        /// The end of that.
-        until: When,
-    },
-}
-
 impl Fleet {
-    /// When time alone will change something, and why. The turn of a request that workers in use
-    /// are in the way of is not among these: it changes what becomes of the next newcomer, and that
-    /// one is an event.
+    /// When time alone will change something, and why.
     #[must_use]
     pub fn next_deadline(&self) -> Option<(When, &'static str)> {
         let unloads = self.workers.keys().filter(|id| self.is_idle(**id));
@@ -47,7 +25,7 @@ impl Fleet {
         let refusals = patient
             .filter_map(|waiting| Some((waiting.since.checked_add(WAIT_MAX)?, "a wait ends")));
         let others = [
-            (self.held_until, "a hot model was held for long enough"),
+            (self.look_again_at, "somebody has waited for others for long enough"),
             (self.next_relief_at(), "the machine is still short of memory"),
             (self.warm_at(), "the warm model is brought back"),
         ];
@@ -57,10 +35,11 @@ impl Fleet {
 
     /// Refuses whoever waited as long as a request may, and whoever waits for what can never be
     /// since terms, pins or the policy changed. A load has its own end, so whoever waits for one is
-    /// spared.
-    pub(super) fn refuse_hopeless(&mut self, now: When, actions: &mut Vec<Action>) {
-        if self.waiting.is_empty() {
-            return;
+    /// spared. Says whether that was anyone.
+    pub(super) fn refuse_hopeless(&mut self, now: When, actions: &mut Vec<Action>) -> bool {
+        let waiting = self.waiting.len();
+        if waiting == 0 {
+            return false;
         }
         for wanted in self.wanted_models() {
             let need = self.need_of(&wanted.model);
@@ -81,6 +60,7 @@ impl Fleet {
             long && !loading.contains(&waiting.model)
         };
         self.refuse_waiting(expired, &Refusal::WaitedTooLong { limit: WAIT_MAX }, actions);
+        self.waiting.len() < waiting
     }
 
     /// Makes room, starts what fits, and lets in whoever may go on.
@@ -136,46 +116,6 @@ impl Fleet {
         wanted
     }
 
-    /// What the request is up against that is the first of its model.
-    pub(super) fn outlook(
-        &self,
-        now: When,
-        wanted: &Waiting,
-        need: &Need,
-        pledges: &Pledges,
-    ) -> Outlook {
-        let room = self.room(now, need, pledges);
-        let Room::AfterStopping(victims) = room else { return Outlook::Room(room) };
-        if let Some(until) = self.held_until(now, wanted, &victims) {
-            return Outlook::Held { victims, until };
-        }
-        let last = wanted.turn_at.checked_add(SPARING_WAIT);
-        let until = [Some(wanted.turn_at), last].into_iter().flatten().find(|until| *until > now);
-        let workers = self.worth_waiting_for(now, wanted, need, pledges, &victims);
-        match workers.zip(until) {
-            Some((workers, until)) => Outlook::Sparing { workers, until },
-            None => Outlook::Room(Room::AfterStopping(victims)),
-        }
-    }
-
-    /// Until when these victims are held for their users although another waits, if they are: each
-    /// while it is hot, and for its share of the other's fair wait. One that nobody ever used is
-    /// not.
-    fn held_until(&self, now: When, wanted: &Waiting, victims: &[WorkerId]) -> Option<When> {
-        let held_until = |id: &WorkerId| {
-            let worker = &self.workers[id];
-            let habit = self.habits.of(&worker.model)?;
-            let held = worker.used && worker.phase == Phase::Ready;
-            let hot_for = habit.hot_for(self.ledger.worker_bytes(*id));
-            let cools_at = worker.idle_since.checked_add(hot_for)?;
-            let fair_wait = wanted.turn_at.since(wanted.since);
-            let share_ends_at = wanted.since.checked_add(habit.hold(fair_wait))?;
-            held.then_some(cools_at.min(share_ends_at))
-        };
-        let last = victims.iter().filter_map(held_until).max()?;
-        (last > now && !planted(Bug::HoldsNothing)).then_some(last)
-    }
-
     pub(super) fn start(&mut self, now: When, need: &Need, actions: &mut Vec<Action>) {
         self.assert_start(need);
         let id = WorkerId(self.next_worker);
@@ -203,7 +143,7 @@ impl Fleet {
     /// whose turn has come while workers in use are in its way, if there is one.
     fn start_wanted(&mut self, now: When, actions: &mut Vec<Action>) -> Option<RequestId> {
         let mut pledges = Pledges::default();
-        self.held_until = None;
+        self.look_again_at = None;
         let wanted = self.wanted_models();
         // Whoever others were drained for may have given up.
         if wanted.iter().all(|wanted| now < wanted.turn_at) {
@@ -237,6 +177,9 @@ impl Fleet {
                     return Some(wanted.request);
                 }
                 // Smaller models may still slip past, until its turn has come.
+                Outlook::Room(Room::Blocked { .. }) if now < wanted.turn_at => {
+                    self.look_again_at(wanted.turn_at);
+                }
                 Outlook::Room(Room::Blocked { .. } | Room::Behind) => {}
             }
         }
@@ -244,7 +187,7 @@ impl Fleet {
     }
 
     fn look_again_at(&mut self, until: When) {
-        self.held_until = self.held_until.into_iter().chain([until]).min();
+        self.look_again_at = self.look_again_at.into_iter().chain([until]).min();
     }
 
     /// Once the others were told to leave, the place in a group is free, and the bytes may be too.
@@ -290,9 +233,9 @@ impl Fleet {
         gone.flat_map(|(_, models)| models).for_each(|model| habits.settle(&model));
     }
 
-    /// Closes workers to newcomers: the first of these, and others in use until those closed give
-    /// `missing_bytes`, the cheapest to bring back that are enough. One that was closed stays so, or
-    /// else each could be let off just before it is empty.
+    /// Closes workers to newcomers: these first, then all that are idle, since even they are not
+    /// enough, and others in use until those closed give `missing_bytes`, the cheapest to bring back.
+    /// One that was closed stays so, or else each could be let off just before it is empty.
     fn drain(&mut self, now: When, missing_bytes: u64, first: &[WorkerId]) {
         let in_use = |id: &WorkerId| {
             let worker = &self.workers[id];
@@ -306,7 +249,9 @@ impl Fleet {
         let mut candidates: Vec<Candidate> =
             open.iter().map(|id| self.candidate(now, *id)).collect();
         let closing = cheapest(&mut candidates, missing).unwrap_or(open);
-        for id in closing.iter().chain(first) {
+        let idle = self.workers.keys().copied().filter(|id| self.may_leave(*id));
+        let idle: Vec<WorkerId> = idle.filter(|_| missing_bytes > 0).collect();
+        for id in closing.iter().chain(first).chain(&idle) {
             if let Some(worker) = self.workers.get_mut(id) {
                 worker.draining = true;
             }

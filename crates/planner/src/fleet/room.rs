@@ -5,8 +5,8 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{
-    Fleet, Phase, Waiting,
-    limits::{VICTIMS_WEIGHED_MAX, WORTH_WAITING_FOR},
+    Fleet, Phase,
+    limits::VICTIMS_WEIGHED_MAX,
     planted::{Bug, planted},
     word::{Model, Refusal, Terms, When, WorkerId},
 };
@@ -23,7 +23,7 @@ pub(super) struct Need {
 /// What earlier requests were promised and nobody else may take.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pledges {
-    needs: Vec<Need>,
+    pub(super) needs: Vec<Need>,
     /// Idle workers that are held a little longer and then leave for an earlier request.
     held: BTreeSet<WorkerId>,
 }
@@ -56,7 +56,7 @@ impl Pledges {
         self.needs.push(need.clone());
     }
 
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.needs.iter().fold(0, |sum, need| sum.saturating_add(need.bytes))
     }
 
@@ -134,62 +134,6 @@ impl Fleet {
         if free || planted(Bug::LeavingCountsAsGone) { Room::Free } else { Room::AfterExits }
     }
 
-    /// Workers that it is worth waiting for instead of stopping these idle victims, if it is: such
-    /// that are much cheaper to bring back and will be idle at some time, those included that are
-    /// about to start for earlier requests and have no number yet. Once the turn of the request has
-    /// come, only such that have just loaded for others whose turn was before. When several wait for
-    /// the same cheap place, each would else throw out a dear model that nobody happens to use at
-    /// that moment.
-    pub(super) fn worth_waiting_for(
-        &self,
-        now: When,
-        wanted: &Waiting,
-        need: &Need,
-        pledges: &Pledges,
-        victims: &[WorkerId],
-    ) -> Option<Vec<WorkerId>> {
-        // One of the same group has to leave whatever else does.
-        let is_rival = |id: &WorkerId| need.group.is_some() && self.group_of(*id) == need.group;
-        if victims.iter().any(is_rival) {
-            return None;
-        }
-        let in_use = |id: &WorkerId| {
-            let is_new = self.workers[id].ready_at.is_none_or(|when| when >= wanted.since);
-            let in_time = is_new || now < wanted.turn_at;
-            in_time && !self.is_idle(*id) && !self.is_pinned(*id)
-        };
-        let in_use: Vec<WorkerId> = self.rivals_and_others(need).filter(in_use).collect();
-        let victims: Vec<Candidate> = victims.iter().map(|id| self.candidate(now, *id)).collect();
-        let others = in_use.iter().map(|id| self.candidate(now, *id));
-        let others: Vec<Candidate> = others.chain(self.about_to_start(now, pledges)).collect();
-        let bytes = |set: &[Candidate]| set.iter().map(|each| each.bytes).sum::<u64>();
-        let cost =
-            |set: &[Candidate]| set.iter().fold(0, |sum: u64, each| sum.saturating_add(each.cost));
-        let staying = self.ledger.booked_bytes() - self.leaving_bytes() - bytes(&victims);
-        let needed = need.bytes.saturating_add(pledges.bytes()).saturating_add(staying);
-        let spare = self.ledger.budget_bytes().saturating_sub(needed);
-        let mut all = [victims.clone(), others.clone()].concat();
-        let instead = cheapest(&mut all, bytes(&victims).saturating_sub(spare))?;
-        let instead = all.into_iter().filter(|each| instead.contains(&each.id));
-        let instead: Vec<Candidate> = instead.collect();
-        let worth = cost(&instead) < cost(&victims) / WORTH_WAITING_FOR;
-        worth.then(|| {
-            let is_one = |id: &WorkerId| instead.iter().any(|each| each.id == *id);
-            in_use.into_iter().filter(is_one).collect()
-        })
-    }
-
-    /// Those that earlier requests were promised, as if they had started. They get the last numbers.
-    fn about_to_start(&self, now: When, pledges: &Pledges) -> Vec<Candidate> {
-        let numbers = (0..=u64::MAX).rev().map(WorkerId);
-        let candidate = |(need, id): (&Need, WorkerId)| {
-            let habit = self.habits.of(&need.model)?;
-            let cost = habit.cost(need.bytes, Duration::ZERO);
-            Some(Candidate { id, bytes: need.bytes, cost, last_use: now })
-        };
-        pledges.needs.iter().zip(numbers).filter_map(candidate).collect()
-    }
-
     /// What it is expected to cost to do without a worker, in milliseconds of loading for each hour.
     pub(super) fn cost(&self, now: When, id: WorkerId) -> u64 {
         let worker = &self.workers[&id];
@@ -227,7 +171,7 @@ impl Fleet {
     }
 
     /// Workers of other models that are not leaving.
-    fn rivals_and_others(&self, need: &Need) -> impl Iterator<Item = WorkerId> {
+    pub(super) fn rivals_and_others(&self, need: &Need) -> impl Iterator<Item = WorkerId> {
         let stay =
             |worker: &super::Worker| worker.phase != Phase::Leaving && worker.model != need.model;
         self.workers.iter().filter(move |(_, worker)| stay(worker)).map(|(id, _)| *id)
@@ -247,9 +191,9 @@ impl Fleet {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
     pub(super) id: WorkerId,
-    bytes: u64,
-    cost: u64,
-    last_use: When,
+    pub(super) bytes: u64,
+    pub(super) cost: u64,
+    pub(super) last_use: When,
 }
 
 /// The set that gives `missing` bytes and costs least to do without; of equals the one that was used

@@ -4,14 +4,11 @@ use std::time::Duration;
 
 use super::{
     Fleet, Phase, Waiting,
-    limits::{
-        BACKGROUND_FAIR_WAIT, BACKGROUND_WAITING_MAX, FAIR_WAIT, LEASES_PER_WORKER_MAX, WAIT_MAX,
-        WAITING_MAX,
-    },
-    plan::Outlook,
+    limits::{BACKGROUND_FAIR_WAIT, BACKGROUND_WAITING_MAX, FAIR_WAIT, WAIT_MAX, WAITING_MAX},
+    outlook::Outlook,
     planted::{Bug, planted},
     room::{Need, Pledges, Room},
-    word::{Model, Priority, Refusal, RequestId, When, WorkerId},
+    word::{Event, Model, Priority, Refusal, RequestId, When, WorkerId},
 };
 
 /// Where a request stands that was not refused and has not ended.
@@ -106,6 +103,13 @@ impl Fleet {
     /// Where a request stands and what it waits for; `None` when it was answered and has ended.
     #[must_use]
     pub fn explain_request(&self, now: When, request: RequestId) -> Option<Turn> {
+        // How things stand once the fleet has looked at the clock.
+        let mut present = self.clone();
+        present.handle(now, Event::Tick, &mut Vec::new());
+        present.turn_of(now, request)
+    }
+
+    pub(super) fn turn_of(&self, now: When, request: RequestId) -> Option<Turn> {
         let mut workers = self.workers.iter();
         if let Some((id, _)) = workers.find(|(_, worker)| worker.leases.contains_key(&request)) {
             return Some(Turn::Using(*id));
@@ -148,7 +152,7 @@ impl Fleet {
 
     /// What those were promised who wait before a request for this model with this turn. Of one
     /// whose turn has come while workers in use are in its way, all later ones are behind.
-    pub(super) fn pledges_before(
+    fn pledges_before(
         &self,
         now: When,
         model: &Model,
@@ -175,15 +179,8 @@ impl Fleet {
         Ok(pledges)
     }
 
-    /// Whether this worker lets in whoever wants it now.
-    pub(super) fn is_open(&self, id: WorkerId) -> bool {
-        let worker = &self.workers[&id];
-        let has_place = worker.leases.len() < LEASES_PER_WORKER_MAX;
-        worker.phase == Phase::Ready && !worker.draining && has_place
-    }
-
     /// Workers in use that could give back the memory a model needs.
-    pub(super) fn in_its_way(&self, model: &Model, rivals: Vec<WorkerId>) -> Vec<WorkerId> {
+    fn in_its_way(&self, model: &Model, rivals: Vec<WorkerId>) -> Vec<WorkerId> {
         if !rivals.is_empty() {
             return rivals;
         }

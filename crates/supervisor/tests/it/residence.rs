@@ -25,6 +25,19 @@ async fn an_idle_model_makes_room_for_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_left_for_a_load_that_failed_comes_back_unasked() {
+    let setup = Setup { budget_bytes: ROOM_FOR_ONE, ..Setup::default() };
+    let hub = Hub::new(&["one", "load-fails"], setup);
+    drop(hub.acquire("one").await.unwrap());
+    let failed = hub.acquire("load-fails").await;
+    assert!(matches!(failed, Err(AcquireError::LoadFailed { .. })), "{failed:?}");
+    hub.until("one", is_ready).await;
+    let metrics = hub.handle.metrics().await;
+    assert_eq!((metrics.workers_started, metrics.loads_failed), (3, 1));
+    hub.goes_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_in_use_is_waited_for() {
     let hub = Hub::new(&["one", "two"], Setup { budget_bytes: ROOM_FOR_ONE, ..Setup::default() });
     let lease = hub.acquire("one").await.unwrap();
