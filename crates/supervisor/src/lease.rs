@@ -4,10 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use planner::fleet::{Priority, RequestId, WorkerId};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use worker_protocol::{Command, Embed, Failure, FailureKind, Generate, Loaded};
 
-use crate::{answer::Answer, assignment::Opened, link::Link};
+use crate::{answer::Answer, assignment::Opened, limits::LOST_WAIT_MAX, link::Link};
 
 /// How a model is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,9 +104,11 @@ impl Lease {
         )
     }
 
-    /// Whether the worker ended by itself.
-    pub(crate) fn has_died(&self) -> bool {
-        self.link().closed().is_some_and(|closed| closed.unasked)
+    /// Whether the worker ended by itself. One that is about to end is waited for, since until then
+    /// the next request would be sent to it too.
+    pub(crate) async fn has_died(&self) -> bool {
+        let end = timeout(LOST_WAIT_MAX, self.link().end()).await;
+        end.ok().flatten().is_some_and(|closed| closed.unasked)
     }
 }
 

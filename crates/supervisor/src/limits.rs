@@ -107,6 +107,10 @@ pub const STOP_GRACE_MAX: Duration = Duration::from_secs(3);
 /// For all workers to be gone at shutdown; longer than [`STOP_GRACE_MAX`] and a kill.
 pub const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(8);
 
+/// For a worker that takes nothing more to be gone; longer than [`STOP_GRACE_MAX`] and
+/// [`DRAIN_WAIT_MAX`] together.
+pub const LOST_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// After a worker's exit, for what it wrote before to come out of its pipes. A process that
 /// inherited them may hold them open for ever.
 pub const DRAIN_WAIT_MAX: Duration = Duration::from_millis(500);
