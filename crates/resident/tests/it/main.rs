@@ -11,6 +11,8 @@
 
 mod answers;
 mod equality;
+#[cfg(unix)]
+mod foreign;
 mod gguf;
 #[cfg(unix)]
 mod guard;

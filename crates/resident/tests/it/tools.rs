@@ -1,8 +1,7 @@
 //! One-shot tools of a configuration file: asked by the official OpenAI client for Python (the checks
 //! are in `tools_client.py`), and gone with the hub.
 
-use std::fs::{self, File, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -40,20 +39,10 @@ content_type = "image/png"
 memory = "10MB"
 "#;
 
-/// A hub with this configuration file.
-fn hub(folder: &Path, config: &str) -> Hub {
-    let file = folder.join("config.toml");
-    fs::write(&file, config).unwrap();
-    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
-    Hub::start_with(|command| {
-        command.arg("--config").arg(file);
-    })
-}
-
 #[test]
 fn the_openai_client_is_content_with_tools() {
     let folder = tempfile::tempdir().unwrap();
-    let hub = hub(folder.path(), TOOLS);
+    let hub = Hub::configured(folder.path(), TOOLS);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tools_client.py");
     let base_url = format!("http://{}/v1", hub.address);
     let client = Command::new(python::clients()).arg(script).arg(base_url).output().unwrap();
@@ -78,7 +67,7 @@ fn a_killed_hub_leaves_nothing_of_a_tool() {
     let config = json!({ "tools": { "stay": {
         "command": ["sh", "-c", script, "sh", told.to_str().unwrap()], "memory": "10MB",
     } } });
-    let mut hub = hub(folder.path(), &toml::to_string(&config).unwrap());
+    let mut hub = Hub::configured(folder.path(), &toml::to_string(&config).unwrap());
     let address = hub.address;
     let asking =
         std::thread::spawn(move || Request::post("/api/tools/stay", &json!({})).send(address));
