@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use planner::fleet::{self, Explanation, Priority, RequestId, Terms, Turn};
+use planner::fleet::{self, Explanation, Priority, RequestId, Terms};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
@@ -27,7 +27,7 @@ use crate::{
     limits::{HAPPENINGS_WAITING_MAX, INBOX_MESSAGES_MAX, REQUESTS_MAX, WORKER_START_TIME},
     model::{Model, ModelSummary, Models, Residence},
     preflight::{Launch, Preflight, Start},
-    report::{Metrics, Resident},
+    report::{Metrics, Requests, Resident},
     reservation::Reservation,
     run_loop::{self, Message},
 };
@@ -212,9 +212,8 @@ impl Handle {
         explanation.ok_or(AcquireError::ShuttingDown)
     }
 
-    /// The requests that wait or hold a model, in the order of their arrival, and what each waits
-    /// for.
-    pub async fn turns(&self) -> Vec<(RequestId, Turn)> {
+    /// The requests that wait or use a model, and what each waits for. Empty once the hub is down.
+    pub async fn requests(&self) -> Requests {
         self.ask(|reply| Message::Turns { reply }).await.unwrap_or_default()
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use planner::fleet::{
-    self, Event, Explanation, Fleet, Policy, RequestId, Terms, Turn, When, WorkerId,
+    self, Event, Explanation, Fleet, Policy, RequestId, Terms, When, WorkerId,
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -27,7 +27,7 @@ use crate::{
     lease::Grant,
     preflight::{Launch, Start},
     pressure::{self, Pressure},
-    report::{Metrics, ModelMetrics, Resident},
+    report::{Metrics, ModelMetrics, Requests, Resident},
 };
 
 /// What the run loop is told.
@@ -41,7 +41,7 @@ pub(crate) enum Message {
     /// Someone wants to know what would happen to a request for a model.
     Explain { model: fleet::Model, terms: Terms, reply: oneshot::Sender<Explanation> },
     /// Someone wants to see who waits for what.
-    Turns { reply: oneshot::Sender<Vec<(RequestId, Turn)>> },
+    Turns { reply: oneshot::Sender<Requests> },
     /// The operator wants a model stopped.
     Stop { name: String, reply: oneshot::Sender<Result<(), StopError>> },
     /// Someone wants to see who is resident.
@@ -201,11 +201,12 @@ impl RunLoop {
         self.tell(Event::WarmChosen { warm });
     }
 
-    fn turns(&self) -> Vec<(RequestId, Turn)> {
-        let now = self.now();
-        let turn =
-            |request: &RequestId| Some((*request, self.fleet.explain_request(now, *request)?));
-        self.waiters.keys().filter_map(turn).collect()
+    fn turns(&self) -> Requests {
+        let workers = self.workers.iter();
+        Requests {
+            turns: self.fleet.turns(self.now()),
+            workers: workers.map(|(id, running)| (*id, running.launch.model.clone())).collect(),
+        }
     }
 
     fn request_ended(&mut self, request: RequestId) {
@@ -334,6 +335,7 @@ impl RunLoop {
                 engine: running.launch.start.kind(),
                 path: running.launch.start.path().cloned(),
                 state: running.state(),
+                pinned: self.fleet.pinned(*id),
                 booked_bytes: self.fleet.worker_booked_bytes(*id),
                 measured_bytes: running.measured_bytes,
                 pid: running.pid,

@@ -50,6 +50,10 @@ pub(super) enum Room {
 }
 
 impl Pledges {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(super) fn add(&mut self, need: &Need) {
         if planted(Bug::ForgetsPledges) {
             return;
