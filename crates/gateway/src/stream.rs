@@ -192,3 +192,25 @@ fn framed(payloads: &mut Vec<String>) -> Bytes {
 fn failed(error: &Error) -> Bytes {
     format!("data: {}\n\n{DONE}", error.to_json()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_falls_behind_is_told_how_far() {
+        let (sender, receiver) = broadcast::channel(2);
+        for entries in 1..=5 {
+            sender.send(Arc::new(Happening::Lost { entries })).unwrap();
+        }
+        drop(sender);
+        let response = happenings(receiver);
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let lost = |entries: u64| format!("data: {{\"lost\":{{\"entries\":{entries}}}}}\n\n");
+        let expected = format!(": ping\n{}{}{}", lost(3), lost(4), lost(5));
+        assert_eq!(body, expected.as_bytes(), "three were lost, the last two were kept");
+    }
+}

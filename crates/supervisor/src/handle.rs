@@ -50,7 +50,7 @@ pub fn start(config: Config, models: Arc<dyn Models>) -> (Handle, JoinHandle<()>
         shutdown_wait_max: config.patience.shutdown,
         looked_up: Mutex::default(),
         lookup_age_max: config.patience.lookup,
-        happenings: happenings.clone(),
+        happenings: happenings.downgrade(),
     };
     let task = tokio::spawn(run_loop::run(config, inbox, messages, requests_ended, happenings));
     (Handle { shared: Arc::new(shared) }, task)
@@ -75,7 +75,8 @@ struct Shared {
     /// What was found for each name, and when.
     looked_up: Mutex<BTreeMap<String, (Instant, Launch)>>,
     lookup_age_max: Duration,
-    happenings: broadcast::Sender<Arc<Happening>>,
+    /// Weak, so that whoever looks on sees the end of the hub.
+    happenings: broadcast::WeakSender<Arc<Happening>>,
 }
 
 /// What a request wishes beside the model.
@@ -217,10 +218,15 @@ impl Handle {
         self.ask(|reply| Message::Turns { reply }).await.unwrap_or_default()
     }
 
-    /// What the fleet is told and decides, from now on. Whoever falls behind loses the oldest.
+    /// What the fleet is told and decides, from now on until the hub is down. Whoever falls behind
+    /// loses the oldest.
     #[must_use]
     pub fn happenings(&self) -> broadcast::Receiver<Arc<Happening>> {
-        self.shared.happenings.subscribe()
+        match self.shared.happenings.upgrade() {
+            Some(happenings) => happenings.subscribe(),
+            // The hub is down; of this channel nobody hears anything but its end.
+            None => broadcast::channel(1).1,
+        }
     }
 
     async fn wanted(
