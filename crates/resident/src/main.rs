@@ -10,14 +10,17 @@ mod cli;
 mod client;
 mod config;
 mod duration;
+mod explain;
 mod exit;
 mod hardware;
 mod limits;
 mod ls;
 mod models;
 mod offer;
+mod pin;
 mod plan;
 mod ps;
+mod replay;
 mod run;
 mod serve;
 mod show;
@@ -27,6 +30,7 @@ mod stop_signal;
 mod table;
 mod terminal;
 mod token;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -44,6 +48,11 @@ fn main() -> ExitCode {
         Command::Show(arguments) => show::show(arguments),
         Command::Ps(arguments) => ps::ps(arguments),
         Command::Stop(arguments) => stop::stop(arguments),
+        Command::Warm(arguments) => warm::warm(arguments),
+        Command::Pin(arguments) => pin::pin(arguments, true),
+        Command::Unpin(arguments) => pin::pin(arguments, false),
+        Command::Explain(arguments) => explain::explain(arguments),
+        Command::Replay(arguments) => replay::replay(arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Bench(bench) => bench::run(bench),
         Command::Guard(guard) => return supervisor::guard::run(guard.arguments.clone()).into(),
