@@ -1,14 +1,20 @@
-//! The control routes, for programs of the same person: what is resident, what could be, stop it.
+//! The control routes, for programs of the same person: what is resident, what could be and why it
+//! is not; load it, stop it, pin it.
 //!
 //! The shapes are public, because the command line reads what is written here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use dialect::Error;
 use serde::{Deserialize, Serialize};
+use supervisor::fleet::{Explanation, Turn, WorkerId};
 use supervisor::{Facts, Handle, ModelSummary, Resident, ResidentState, StopError};
 
 use crate::answer;
+use crate::limits::KEEP_ALIVE_SECONDS_MAX;
 
 /// `GET /resident/v1/ps`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +40,8 @@ pub struct ResidentRow {
     pub state: String,
     /// While loading, the share that is loaded, from 0 to 1.
     pub loaded_fraction: Option<f32>,
+    /// Whether it never leaves for another.
+    pub pinned: bool,
     /// Bytes it holds by the ledger.
     pub booked_bytes: u64,
     /// Bytes it was last seen to use.
@@ -108,6 +116,82 @@ pub struct Stop {
     pub model: String,
 }
 
+/// Body of `POST /resident/v1/warm`. The answer comes when the model is loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Warm {
+    /// Name of the model to load.
+    pub model: String,
+    /// How long it stays unused; its own setting when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_alive: Option<KeepAlive>,
+}
+
+/// A span of time in a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KeepAlive {
+    /// Seconds.
+    Seconds(u64),
+    /// For example `90s`, `10m`, `1h` or `never`.
+    Text(String),
+}
+
+/// Body of `POST /resident/v1/pin`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// Name of the model.
+    pub model: String,
+    /// The operator's word on whether it ever leaves for another; null takes it back, so that the
+    /// configuration counts.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub pinned: Option<bool>,
+}
+
+/// Body of `POST /resident/v1/what-if`: a model that nobody has configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WhatIf {
+    /// What to call it.
+    pub name: String,
+    /// What it would need.
+    pub bytes: u64,
+    /// Its group, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+}
+
+/// `GET /resident/v1/explain?model=NAME`, and what `POST /resident/v1/what-if` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// Name of the model in question.
+    pub model: String,
+    /// Why it is not loaded, and what would happen if it were wanted now.
+    #[serde(flatten)]
+    pub explanation: Explanation,
+}
+
+/// `GET /resident/v1/requests`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    /// Requests that wait or use a model, in the order of their arrival.
+    pub requests: Vec<RequestRow>,
+    /// Name of the model of each worker.
+    pub workers: BTreeMap<WorkerId, String>,
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRow {
+    /// Its number since the start of the hub.
+    pub request: u64,
+    /// What it wants or uses.
+    pub model: String,
+    /// Where it stands.
+    pub turn: Turn,
+}
+
 pub(crate) async fn residents(hub: &Handle) -> Result<Response, Error> {
     let residents = hub.residents().await.into_iter().map(resident_row).collect();
     let metrics = hub.metrics().await;
@@ -125,13 +209,99 @@ pub(crate) async fn models(hub: &Handle) -> Result<Response, Error> {
 
 pub(crate) async fn stop(hub: &Handle, body: Body) -> Result<Response, Error> {
     let body = answer::read_body(body).await?;
-    let stop: Stop = serde_json::from_slice(&body).map_err(|error| {
-        Error::invalid(format!("the body must be {{\"model\": NAME}}: {error}"))
-    })?;
+    let stop: Stop = parse(&body, r#"{"model": NAME}"#)?;
     match hub.stop(&stop.model).await {
         Ok(()) => Ok(answer::json(r#"{"stopped":true}"#.to_owned())),
         Err(error @ StopError::NotRunning { .. }) => Err(Error::new(404, error.to_string())),
         Err(error @ StopError::ShuttingDown) => Err(Error::new(503, error.to_string())),
+    }
+}
+
+pub(crate) async fn warm(hub: &Handle, body: Body) -> Result<Response, Error> {
+    let body = answer::read_body(body).await?;
+    let warm: Warm = parse(&body, r#"{"model": NAME, "keep_alive": "10m" or seconds}"#)?;
+    let keep_alive = warm.keep_alive.as_ref().map(KeepAlive::span).transpose()?;
+    let loaded = hub.warm(&warm.model, keep_alive).await;
+    loaded.map_err(|error| answer::refusal(&error))?;
+    Ok(answer::json(r#"{"loaded":true}"#.to_owned()))
+}
+
+pub(crate) async fn pin(hub: &Handle, body: Body) -> Result<Response, Error> {
+    let body = answer::read_body(body).await?;
+    let pin: Pin = parse(&body, r#"{"model": NAME, "pinned": true, false or null}"#)?;
+    let told = hub.pin(&pin.model, pin.pinned).await;
+    told.map_err(|error| answer::refusal(&error))?;
+    answer::serialized(&pin)
+}
+
+pub(crate) async fn explain(hub: &Handle, query: Option<&str>) -> Result<Response, Error> {
+    let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let model = pairs.find(|(key, _)| key == "model").map(|(_, model)| model.into_owned());
+    let model = model.ok_or_else(|| {
+        Error::invalid("say which model, as in /resident/v1/explain?model=NAME").at("model")
+    })?;
+    let explanation = hub.explain(&model).await.map_err(|error| answer::refusal(&error))?;
+    answer::serialized(&Explained { model, explanation })
+}
+
+pub(crate) async fn what_if(hub: &Handle, body: Body) -> Result<Response, Error> {
+    let body = answer::read_body(body).await?;
+    let asked: WhatIf = parse(&body, r#"{"name": NAME, "bytes": N, "group": GROUP}"#)?;
+    let explanation = hub.what_if(&asked.name, asked.bytes, asked.group.as_deref()).await;
+    let explanation = explanation.map_err(|error| answer::refusal(&error))?;
+    answer::serialized(&Explained { model: asked.name, explanation })
+}
+
+pub(crate) async fn requests(hub: &Handle) -> Result<Response, Error> {
+    answer::serialized(&Requests::from(hub.requests().await))
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], shape: &str) -> Result<T, Error> {
+    serde_json::from_slice(body)
+        .map_err(|error| Error::invalid(format!("the body must be {shape}: {error}")))
+}
+
+impl KeepAlive {
+    /// The span; "never" is the longest there is.
+    fn span(&self) -> Result<Duration, Error> {
+        let seconds = match self {
+            Self::Seconds(seconds) => Some(*seconds),
+            Self::Text(text) if text == "never" => return Ok(Duration::MAX),
+            Self::Text(text) => [("s", 1), ("m", 60), ("h", 3600)].iter().find_map(|(unit, s)| {
+                text.strip_suffix(unit)?.trim_end().parse::<u64>().ok()?.checked_mul(*s)
+            }),
+        };
+        match seconds {
+            Some(seconds) if seconds <= KEEP_ALIVE_SECONDS_MAX => Ok(Duration::from_secs(seconds)),
+            Some(_) | None => Err(Error::invalid(format!(
+                "keep_alive must be seconds, or for example \"90s\", \"10m\", \"1h\" or \"never\", \
+                 and at most {KEEP_ALIVE_SECONDS_MAX} s"
+            ))
+            .at("keep_alive")),
+        }
+    }
+}
+
+impl From<supervisor::Requests> for Requests {
+    fn from(requests: supervisor::Requests) -> Self {
+        let name = |worker: &WorkerId| requests.workers.get(worker).map(|model| &model.name);
+        let row = |(request, turn): &(supervisor::fleet::RequestId, Turn)| {
+            let model = match turn {
+                Turn::Using(worker) => name(worker),
+                Turn::Waiting(wait) => Some(&wait.model.name),
+            };
+            // The supervisor names every worker that somebody uses.
+            let model = model.map_or_else(String::new, ToString::to_string);
+            RequestRow { request: request.0, model, turn: turn.clone() }
+        };
+        Self {
+            requests: requests.turns.iter().map(row).collect(),
+            workers: requests
+                .workers
+                .iter()
+                .map(|(id, model)| (*id, model.name.to_string()))
+                .collect(),
+        }
     }
 }
 
@@ -147,6 +317,7 @@ fn resident_row(resident: Resident) -> ResidentRow {
         engine: resident.engine.to_owned(),
         path: resident.path.map(|path| path.display().to_string()),
         state: state.to_owned(),
+        pinned: resident.pinned,
         loaded_fraction,
         booked_bytes: resident.booked_bytes,
         measured_bytes: resident.measured_bytes,

@@ -50,5 +50,8 @@ pub const STREAM_CHUNKS_MAX: usize = 16;
 /// slow takes something now and then; a laptop may sleep for some minutes.
 pub const CLIENT_WAIT_MAX: Duration = Duration::from_secs(600);
 
+/// Seconds that a keep-alive may say; what is longer is "never" in effect, and is said so.
+pub const KEEP_ALIVE_SECONDS_MAX: u64 = 366 * 24 * 3600;
+
 /// Time for open answers to end when the hub stops.
 pub const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(5);

@@ -20,7 +20,7 @@ use supervisor::Handle;
 use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::tools::{self, Tools};
-use crate::{Config, answer, control};
+use crate::{Config, answer, control, stream};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,12 @@ enum Endpoint {
     ControlResidents,
     ControlModels,
     ControlStop,
+    ControlWarm,
+    ControlPin,
+    ControlExplain,
+    ControlWhatIf,
+    ControlRequests,
+    ControlEvents,
 }
 
 /// One row of the table. A path that ends in `/` is the beginning of a name.
@@ -99,6 +105,12 @@ const ROUTES: &[Route] = &[
     get("/resident/v1/ps", Policy::Control, Endpoint::ControlResidents),
     get("/resident/v1/models", Policy::Control, Endpoint::ControlModels),
     post("/resident/v1/stop", Policy::Control, Endpoint::ControlStop),
+    post("/resident/v1/warm", Policy::Control, Endpoint::ControlWarm),
+    post("/resident/v1/pin", Policy::Control, Endpoint::ControlPin),
+    get("/resident/v1/explain", Policy::Control, Endpoint::ControlExplain),
+    post("/resident/v1/what-if", Policy::Control, Endpoint::ControlWhatIf),
+    get("/resident/v1/requests", Policy::Control, Endpoint::ControlRequests),
+    get("/resident/v1/events", Policy::Control, Endpoint::ControlEvents),
 ];
 
 /// Everything a request may need.
@@ -196,6 +208,12 @@ async fn serve(
         Endpoint::ControlResidents => control::residents(&site.hub).await,
         Endpoint::ControlModels => control::models(&site.hub).await,
         Endpoint::ControlStop => control::stop(&site.hub, body).await,
+        Endpoint::ControlWarm => control::warm(&site.hub, body).await,
+        Endpoint::ControlPin => control::pin(&site.hub, body).await,
+        Endpoint::ControlExplain => control::explain(&site.hub, parts.uri.query()).await,
+        Endpoint::ControlWhatIf => control::what_if(&site.hub, body).await,
+        Endpoint::ControlRequests => control::requests(&site.hub).await,
+        Endpoint::ControlEvents => Ok(stream::happenings(site.hub.happenings())),
     };
     outcome.unwrap_or_else(|error| answer::refuse(&error))
 }
@@ -266,6 +284,12 @@ mod tests {
                 "GET /resident/v1/ps Control",
                 "GET /resident/v1/models Control",
                 "POST /resident/v1/stop Control",
+                "POST /resident/v1/warm Control",
+                "POST /resident/v1/pin Control",
+                "GET /resident/v1/explain Control",
+                "POST /resident/v1/what-if Control",
+                "GET /resident/v1/requests Control",
+                "GET /resident/v1/events Control",
             ]
         );
     }

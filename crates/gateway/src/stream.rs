@@ -3,7 +3,8 @@
 //! A task per stream takes events, encodes them and hands chunks to the connection. It ends when
 //! the client goes away, and its answers are cancelled with it. Until the first chunk is there the
 //! status is open, so that a refusal is a real status and not an event; after some time the stream
-//! begins anyway, and comments keep it alive.
+//! begins anyway, and comments keep it alive. What the fleet decides streams in the same way, until
+//! its reader leaves.
 
 use std::sync::Arc;
 
@@ -14,6 +15,8 @@ use bytes::Bytes;
 use dialect::Error;
 use dialect::openai::{chat, completion};
 use futures_util::stream::unfold;
+use supervisor::Happening;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 use worker_protocol::Event;
@@ -81,13 +84,37 @@ pub(crate) async fn respond(
         Ok(None) => return Err(Error::new(500, "the answer broke off before it began")),
         Err(_) => PING,
     };
-    let mut response = Response::new(body(first, chunks));
+    Ok(server_sent(body(first, chunks)))
+}
+
+/// What the fleet is told and decides from now on, one event each. A reader that falls behind is
+/// told how many it missed, in place of them.
+pub(crate) fn happenings(happenings: broadcast::Receiver<Arc<Happening>>) -> Response {
+    let stream = unfold((true, happenings), |(first, mut happenings)| async move {
+        // The head leaves with the first chunk, so there is one at once.
+        if first {
+            return Some((Ok::<_, std::convert::Infallible>(PING), (false, happenings)));
+        }
+        let happening = match timeout(KEEP_ALIVE_INTERVAL, happenings.recv()).await {
+            Ok(Ok(happening)) => happening,
+            Ok(Err(RecvError::Lagged(entries))) => Arc::new(Happening::Lost { entries }),
+            Ok(Err(RecvError::Closed)) => return None,
+            Err(_) => return Some((Ok(PING), (false, happenings))),
+        };
+        let payload = serde_json::to_string(&*happening).ok()?;
+        Some((Ok(framed(&mut vec![payload])), (false, happenings)))
+    });
+    server_sent(Body::from_stream(stream))
+}
+
+fn server_sent(body: Body) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // Asks nginx and its kin not to gather the stream.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    Ok(response)
+    response
 }
 
 /// The chunks as a body, with a comment whenever they are silent for long.
@@ -164,4 +191,26 @@ fn framed(payloads: &mut Vec<String>) -> Bytes {
 /// An error that came after the status was sent, as the last event.
 fn failed(error: &Error) -> Bytes {
     format!("data: {}\n\n{DONE}", error.to_json()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_falls_behind_is_told_how_far() {
+        let (sender, receiver) = broadcast::channel(2);
+        for entries in 1..=5 {
+            sender.send(Arc::new(Happening::Lost { entries })).unwrap();
+        }
+        drop(sender);
+        let response = happenings(receiver);
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/event-stream");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let lost = |entries: u64| format!("data: {{\"lost\":{{\"entries\":{entries}}}}}\n\n");
+        let expected = format!(": ping\n{}{}{}", lost(3), lost(4), lost(5));
+        assert_eq!(body, expected.as_bytes(), "three were lost, the last two were kept");
+    }
 }

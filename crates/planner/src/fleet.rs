@@ -226,6 +226,12 @@ impl Fleet {
         idle.then_some(worker.idle_since)
     }
 
+    /// Whether a worker never leaves for another, by the operator's word or else by its terms.
+    #[must_use]
+    pub fn pinned(&self, worker: WorkerId) -> bool {
+        self.workers.contains_key(&worker) && self.is_pinned(worker)
+    }
+
     /// Requests that wait, of all models.
     #[must_use]
     pub fn waiting(&self) -> usize {

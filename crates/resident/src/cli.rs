@@ -38,6 +38,16 @@ pub(crate) enum Command {
     Ps(Ps),
     /// Take a model out of memory
     Stop(Stop),
+    /// Load a model before anybody asks it
+    Warm(Warm),
+    /// Never let a model leave for another, until the hub ends or it is unpinned
+    Pin(Pin),
+    /// Let a pinned model leave for others again
+    Unpin(Pin),
+    /// Say why a model is not in memory, what would happen if it were asked now, or what a request waits for
+    Explain(Explain),
+    /// Tell what the hub was told and decided, and decide it once more
+    Replay(Replay),
     /// Say what fits this machine, how well and how fast, before anything is downloaded
     Plan(Box<plan::Plan>),
     /// Measure a model through the hub, beside a plain loop over llama.cpp
@@ -171,6 +181,52 @@ pub(crate) struct Ps {
 pub(crate) struct Stop {
     /// Name of the model
     pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// `resident warm`
+#[derive(Debug, Args)]
+pub(crate) struct Warm {
+    /// Name of the model
+    pub(crate) model: String,
+    /// How long it stays unused, as 90s, 10m, 1h or never [default: its own time]
+    #[arg(long, value_name = "TIME", value_parser = idle_unload)]
+    pub(crate) keep_alive: Option<IdleUnload>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// `resident pin`, `resident unpin`
+#[derive(Debug, Args)]
+pub(crate) struct Pin {
+    /// Name of the model
+    pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// `resident explain`
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// Name of a model, or number of a request that `resident ps` lists
+    #[arg(value_name = "MODEL|REQUEST")]
+    pub(crate) subject: String,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// `resident replay`
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// A journal [default: the newest in the data folder]
+    pub(crate) file: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) place: Place,
 }

@@ -6,8 +6,12 @@
 
 pub(crate) mod sse;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
+use gateway::control::{Explained, Warm};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -23,7 +27,8 @@ use crate::{
     config::Settings,
     exit::{self, Code},
     limits::{
-        CONNECT_WAIT_MAX, CONTROL_WAIT_MAX, PROOF_WAIT_MAX, REPLY_BYTES_MAX, STREAM_SILENCE_MAX,
+        CONNECT_WAIT_MAX, CONTROL_WAIT_MAX, LOAD_WAIT_MAX, PROOF_WAIT_MAX, REPLY_BYTES_MAX,
+        STREAM_SILENCE_MAX,
     },
     token,
 };
@@ -144,7 +149,7 @@ impl Client {
     /// [`Error`].
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         let request = request(self.address, Method::GET, path, Some(&self.token), Bytes::new());
-        self.parse(self.whole(request).await?)
+        self.parse(self.whole(request, CONTROL_WAIT_MAX).await?)
     }
 
     /// A control request that changes something.
@@ -158,7 +163,27 @@ impl Client {
     ) -> Result<T, Error> {
         let body = serde_json::to_vec(body).map_err(|error| self.broken(error))?;
         let request = request(self.address, Method::POST, path, Some(&self.token), body.into());
-        self.parse(self.whole(request).await?)
+        self.parse(self.whole(request, CONTROL_WAIT_MAX).await?)
+    }
+
+    /// What would happen to a request for a model now.
+    ///
+    /// # Errors
+    /// [`Error`]; an unknown model is refused.
+    pub(crate) async fn explain(&self, model: &str) -> Result<Explained, Error> {
+        let model: String = form_urlencoded::byte_serialize(model.as_bytes()).collect();
+        self.get(&format!("/resident/v1/explain?model={model}")).await
+    }
+
+    /// Loads a model, and returns when it is loaded.
+    ///
+    /// # Errors
+    /// [`Error`]; a load that failed is refused in words.
+    pub(crate) async fn warm(&self, warm: &Warm) -> Result<(), Error> {
+        let body = serde_json::to_vec(warm).map_err(|error| self.broken(error))?;
+        let path = "/resident/v1/warm";
+        let request = request(self.address, Method::POST, path, Some(&self.token), body.into());
+        self.whole(request, LOAD_WAIT_MAX).await.map(drop)
     }
 
     /// Starts an answer that streams.
@@ -185,15 +210,19 @@ impl Client {
         })
     }
 
-    async fn whole(&self, request: Request<Full<Bytes>>) -> Result<Bytes, Error> {
+    async fn whole(
+        &self,
+        request: Request<Full<Bytes>>,
+        wait_max: Duration,
+    ) -> Result<Bytes, Error> {
         let exchange = async {
             let response = send(self.address, request).await?;
             let status = response.status();
             let body = read(self.address, response).await?;
             if status.is_success() { Ok(body) } else { Err(refused(status, &body)) }
         };
-        let late = |_| self.broken(format_args!("no answer in {} s", CONTROL_WAIT_MAX.as_secs()));
-        timeout(CONTROL_WAIT_MAX, exchange).await.map_err(late)?
+        let late = |_| self.broken(format_args!("no answer in {} s", wait_max.as_secs()));
+        timeout(wait_max, exchange).await.map_err(late)?
     }
 
     fn parse<T: DeserializeOwned>(&self, body: Bytes) -> Result<T, Error> {

@@ -25,6 +25,13 @@ pub(crate) const PROOF_WAIT_MAX: Duration = Duration::from_secs(5);
 /// For the answer to a control request, which nothing slow stands behind.
 pub(crate) const CONTROL_WAIT_MAX: Duration = Duration::from_secs(20);
 
+/// Requests that wait which `resident ps` lists; more than fit a screen beside the models help nobody.
+pub(crate) const WAITING_LISTED_MAX: usize = 16;
+
+/// For a model that is to be loaded: it may wait ten minutes for memory and then load as long from a
+/// slow disk. The hub has ends of its own before that.
+pub(crate) const LOAD_WAIT_MAX: Duration = Duration::from_secs(1_800);
+
 /// Silence on a stream after which it counts as broken. The hub sends a comment every 15 s while it
 /// has nothing else to say.
 pub(crate) const STREAM_SILENCE_MAX: Duration = Duration::from_secs(60);

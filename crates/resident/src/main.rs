@@ -11,13 +11,16 @@ mod client;
 mod config;
 mod duration;
 mod exit;
+mod explain;
 mod hardware;
 mod limits;
 mod ls;
 mod models;
 mod offer;
+mod pin;
 mod plan;
 mod ps;
+mod replay;
 mod run;
 mod serve;
 mod show;
@@ -27,6 +30,7 @@ mod stop_signal;
 mod table;
 mod terminal;
 mod token;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -49,6 +53,11 @@ fn main() -> ExitCode {
         Command::Show(arguments) => show::show(arguments),
         Command::Ps(arguments) => ps::ps(arguments),
         Command::Stop(arguments) => stop::stop(arguments),
+        Command::Warm(arguments) => warm::warm(arguments),
+        Command::Pin(arguments) => pin::pin(arguments, true),
+        Command::Unpin(arguments) => pin::pin(arguments, false),
+        Command::Explain(arguments) => explain::explain(arguments),
+        Command::Replay(arguments) => replay::replay(arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Bench(bench) => bench::run(bench),
     };

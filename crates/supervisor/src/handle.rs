@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use planner::fleet::{self, Explanation, Priority, RequestId, Terms, Turn};
+use planner::fleet::{self, Explanation, Priority, RequestId, Terms};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
@@ -27,7 +27,7 @@ use crate::{
     limits::{HAPPENINGS_WAITING_MAX, INBOX_MESSAGES_MAX, REQUESTS_MAX},
     model::{Model, ModelSummary, Models, Residence},
     preflight::{Launch, Preflight, Start},
-    report::{Metrics, Resident},
+    report::{Metrics, Requests, Resident},
     reservation::Reservation,
     run_loop::{self, Message},
 };
@@ -50,7 +50,7 @@ pub fn start(config: Config, models: Arc<dyn Models>) -> (Handle, JoinHandle<()>
         shutdown_wait_max: config.patience.shutdown,
         looked_up: Mutex::default(),
         lookup_age_max: config.patience.lookup,
-        happenings: happenings.clone(),
+        happenings: happenings.downgrade(),
     };
     let task = tokio::spawn(run_loop::run(config, inbox, messages, requests_ended, happenings));
     (Handle { shared: Arc::new(shared) }, task)
@@ -75,7 +75,8 @@ struct Shared {
     /// What was found for each name, and when.
     looked_up: Mutex<BTreeMap<String, (Instant, Launch)>>,
     lookup_age_max: Duration,
-    happenings: broadcast::Sender<Arc<Happening>>,
+    /// Weak, so that whoever looks on sees the end of the hub.
+    happenings: broadcast::WeakSender<Arc<Happening>>,
 }
 
 /// A request that waits. Dropped in this order, so that whoever sees the ticket's end also sees
@@ -189,16 +190,20 @@ impl Handle {
         explanation.ok_or(AcquireError::ShuttingDown)
     }
 
-    /// The requests that wait or hold a model, in the order of their arrival, and what each waits
-    /// for.
-    pub async fn turns(&self) -> Vec<(RequestId, Turn)> {
+    /// The requests that wait or use a model, and what each waits for. Empty once the hub is down.
+    pub async fn requests(&self) -> Requests {
         self.ask(|reply| Message::Turns { reply }).await.unwrap_or_default()
     }
 
-    /// What the fleet is told and decides, from now on. Whoever falls behind loses the oldest.
+    /// What the fleet is told and decides, from now on until the hub is down. Whoever falls behind
+    /// loses the oldest.
     #[must_use]
     pub fn happenings(&self) -> broadcast::Receiver<Arc<Happening>> {
-        self.shared.happenings.subscribe()
+        match self.shared.happenings.upgrade() {
+            Some(happenings) => happenings.subscribe(),
+            // The hub is down; of this channel nobody hears anything but its end.
+            None => broadcast::channel(1).1,
+        }
     }
 
     async fn wanted(

@@ -46,9 +46,11 @@ pub use handle::{Handle, start};
 pub use happening::Happening;
 pub use lease::{Lease, Wish};
 pub use model::{Facts, HeaderFacts, Model, ModelSummary, Models, Need, Residence};
+/// The words in which the fleet explains itself.
+pub use planner::fleet;
 pub use planner::fleet::{Pressure, Priority};
 pub use planner::footprint::Place;
 pub use preflight::read_header;
-pub use report::{Metrics, ModelMetrics, Resident, ResidentState};
+pub use report::{Metrics, ModelMetrics, Requests, Resident, ResidentState};
 pub use reservation::Reservation;
 pub use tool::{Input, Output, Serves, Tool, ToolError, ToolOutput};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use planner::fleet::Pressure;
+use planner::fleet::{Model, Pressure, RequestId, Turn, WorkerId};
 use worker_protocol::Stats;
 
 /// A model that holds memory.
@@ -16,6 +16,8 @@ pub struct Resident {
     pub path: Option<PathBuf>,
     /// Where its worker is in its life.
     pub state: ResidentState,
+    /// Whether it never leaves for another.
+    pub pinned: bool,
     /// Bytes that the ledger counts for it: the larger of promise and measurement.
     pub booked_bytes: u64,
     /// Bytes that the process was last seen to hold.
@@ -34,6 +36,15 @@ pub struct Resident {
     pub idle_for: Option<Duration>,
     /// When it will be stopped unless someone uses it; `None` when it will not.
     pub unload_in: Option<Duration>,
+}
+
+/// The requests that wait or use a model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Where each stands, in the order of arrival.
+    pub turns: Vec<(RequestId, Turn)>,
+    /// The model of each worker that they may speak of.
+    pub workers: BTreeMap<WorkerId, Model>,
 }
 
 /// Where a worker is in its life.

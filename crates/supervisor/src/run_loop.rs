@@ -10,7 +10,7 @@ use std::{
 };
 
 use planner::fleet::{
-    self, Event, Explanation, Fleet, Policy, Pressure, RequestId, Terms, Turn, When, WorkerId,
+    self, Event, Explanation, Fleet, Policy, Pressure, RequestId, Terms, When, WorkerId,
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -27,7 +27,7 @@ use crate::{
     lease::{Grant, Wish},
     preflight::{Launch, Start},
     pressure,
-    report::{Metrics, ModelMetrics, Resident},
+    report::{Metrics, ModelMetrics, Requests, Resident},
 };
 
 /// What the run loop is told.
@@ -43,7 +43,7 @@ pub(crate) enum Message {
     /// The same for a model that is in no configuration.
     WhatIf { model: fleet::Model, terms: Terms, reply: oneshot::Sender<Explanation> },
     /// Someone wants to see who waits for what.
-    Turns { reply: oneshot::Sender<Vec<(RequestId, Turn)>> },
+    Turns { reply: oneshot::Sender<Requests> },
     /// The operator wants a model stopped.
     Stop { name: String, reply: oneshot::Sender<Result<(), StopError>> },
     /// Someone wants to see who is resident.
@@ -221,11 +221,12 @@ impl RunLoop {
         self.tell(Event::WarmChosen { warm });
     }
 
-    fn turns(&self) -> Vec<(RequestId, Turn)> {
-        let now = self.now();
-        let turn =
-            |request: &RequestId| Some((*request, self.fleet.explain_request(now, *request)?));
-        self.waiters.keys().filter_map(turn).collect()
+    fn turns(&self) -> Requests {
+        let workers = self.workers.iter();
+        Requests {
+            turns: self.fleet.turns(self.now()),
+            workers: workers.map(|(id, running)| (*id, running.launch.model.clone())).collect(),
+        }
     }
 
     /// Keeps how to start a model anew when nobody waits for it; of each name, as it was wanted
@@ -365,6 +366,7 @@ impl RunLoop {
                 engine: running.launch.start.kind(),
                 path: running.launch.start.path().cloned(),
                 state: running.state(),
+                pinned: self.fleet.pinned(*id),
                 booked_bytes: self.fleet.worker_booked_bytes(*id),
                 measured_bytes: running.measured_bytes,
                 pid: running.pid,

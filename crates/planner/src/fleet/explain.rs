@@ -1,25 +1,35 @@
 //! What would happen to a request now, and why, in bytes: who would leave for it, at what cost, and
 //! why each of the others would not.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     Fleet, Phase,
     habits::{Cause, Departure},
     room::Need,
-    turn::{Turn, WaitingFor},
-    word::{Action, Event, Model, Priority, Refusal, RequestId, Terms, When, WorkerId},
+    turn::{Turn, WaitingFor, turn_at},
+    word::{Action, Event, Model, Pressure, Priority, Refusal, RequestId, Terms, When, WorkerId},
 };
 
 /// The answer to "what if someone wanted this model now".
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
+    /// When it was true.
+    pub at: When,
+    /// The model's group, if that is exclusive.
+    pub group: Option<Arc<str>>,
     /// What it needs: the prediction, or more when it was seen to hold more.
     pub needed_bytes: u64,
     /// What all workers may hold.
     pub budget_bytes: u64,
     /// What they hold.
     pub booked_bytes: u64,
+    /// What those were promised who wait and come before; it is held by nobody yet.
+    pub pledged_bytes: u64,
+    /// How short of memory the machine itself is, whatever is booked.
+    pub pressure: Pressure,
     /// Who holds it, in the order of starting.
     pub holders: Vec<Holder>,
     /// How its worker left last, if one did and nobody forgot.
@@ -29,7 +39,7 @@ pub struct Explanation {
 }
 
 /// A worker that holds memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// Which worker.
     pub worker: WorkerId,
@@ -55,7 +65,7 @@ pub struct Holder {
 }
 
 /// What a worker is to a request for some model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Standing {
     /// It serves that model, or will.
     Itself,
@@ -76,7 +86,7 @@ pub enum Standing {
 }
 
 /// What would happen to a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// Served at once by this worker.
     Served(WorkerId),
@@ -131,12 +141,17 @@ impl Fleet {
     pub fn what_if(&self, now: When, model: &Model, terms: &Terms) -> Explanation {
         let need = self.need(model, terms);
         let verdict = self.verdict(now, model, terms);
+        let pledges = self.pledges_before(now, model, turn_at(now, Priority::Interactive));
         Explanation {
+            at: now,
             needed_bytes: need.bytes,
             budget_bytes: self.ledger.budget_bytes(),
             booked_bytes: self.ledger.booked_bytes(),
+            pledged_bytes: pledges.map_or(0, |pledges| pledges.bytes()),
+            pressure: self.pressure,
             holders: self.holders(now, &need, &verdict),
             departure: self.habits.of(model).and_then(|habit| habit.departure.clone()),
+            group: need.group,
             verdict,
         }
     }

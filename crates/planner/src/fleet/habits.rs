@@ -17,6 +17,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     limits::{
         HOLD_PARTS_FIRST, HOLD_PARTS_MAX, LOAD_BYTES_PER_S, REMEMBERED_MODELS_MAX, SILENCE_MAX,
@@ -49,7 +51,7 @@ pub(super) struct Habit {
 }
 
 /// How a worker left.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Departure {
     /// When that was decided, or seen.
     pub when: When,
@@ -58,7 +60,7 @@ pub struct Departure {
 }
 
 /// Why a worker left.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// It was told to.
     Stopped {

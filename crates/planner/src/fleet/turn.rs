@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Fleet, Phase, Waiting,
     limits::{BACKGROUND_FAIR_WAIT, BACKGROUND_WAITING_MAX, FAIR_WAIT, WAIT_MAX, WAITING_MAX},
@@ -12,7 +14,7 @@ use super::{
 };
 
 /// Where a request stands that was not refused and has not ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Turn {
     /// It uses this worker.
     Using(WorkerId),
@@ -21,7 +23,7 @@ pub enum Turn {
 }
 
 /// Where a request stands that waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
     /// What it wants to use.
     pub model: Model,
@@ -40,7 +42,7 @@ pub struct Wait {
 }
 
 /// What has to happen before a request is served.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WaitingFor {
     /// This worker loads its model.
     Load(WorkerId),
@@ -100,6 +102,17 @@ fn waiting_max(priority: Priority) -> usize {
 }
 
 impl Fleet {
+    /// All requests that were not refused and have not ended, in the order of their numbers.
+    #[must_use]
+    pub fn turns(&self, now: When) -> Vec<(RequestId, Turn)> {
+        let using = self.workers.values().flat_map(|worker| worker.leases.keys().copied());
+        let waiting = self.waiting.iter().map(|waiting| waiting.request);
+        let mut requests: Vec<RequestId> = using.chain(waiting).collect();
+        requests.sort_unstable();
+        let turn = |request| Some((request, self.explain_request(now, request)?));
+        requests.into_iter().filter_map(turn).collect()
+    }
+
     /// Where a request stands and what it waits for; `None` when it was answered and has ended.
     #[must_use]
     pub fn explain_request(&self, now: When, request: RequestId) -> Option<Turn> {
@@ -152,7 +165,7 @@ impl Fleet {
 
     /// What those were promised who wait before a request for this model with this turn. Of one
     /// whose turn has come while workers in use are in its way, all later ones are behind.
-    fn pledges_before(
+    pub(super) fn pledges_before(
         &self,
         now: When,
         model: &Model,
