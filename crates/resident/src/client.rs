@@ -27,7 +27,8 @@ use crate::{
     config::Settings,
     exit::{self, Code},
     limits::{
-        CONNECT_WAIT_MAX, CONTROL_WAIT_MAX, LOAD_WAIT_MAX, PROOF_WAIT_MAX, REPLY_BYTES_MAX, STREAM_SILENCE_MAX,
+        CONNECT_WAIT_MAX, CONTROL_WAIT_MAX, LOAD_WAIT_MAX, PROOF_WAIT_MAX, REPLY_BYTES_MAX,
+        STREAM_SILENCE_MAX,
     },
     token,
 };

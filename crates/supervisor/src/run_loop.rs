@@ -8,9 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use planner::fleet::{
-    self, Event, Explanation, Fleet, Policy, RequestId, Terms, When, WorkerId,
-};
+use planner::fleet::{self, Event, Explanation, Fleet, Policy, RequestId, Terms, When, WorkerId};
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
     time::Instant,

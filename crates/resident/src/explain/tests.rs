@@ -150,7 +150,9 @@ fn model(name: &str) -> Model {
 #[test]
 fn it_fits() {
     let mut stage = Stage::new(&[("small", 3), ("chat", 5)]);
-    stage.shows("chat", expect![[r#"
+    stage.shows(
+        "chat",
+        expect![[r#"
         chat is not loaded: nobody has asked this hub for it yet.
         If it were asked for now: it would be loaded at once: there is room.
 
@@ -158,10 +160,13 @@ fn it_fits() {
           in memory             0        0 B
         + chat         5368709120    5.0 GiB
         = together     5368709120    5.0 GiB
-          budget      12884901888   12.0 GiB"#]]);
+          budget      12884901888   12.0 GiB"#]],
+    );
     stage.idle("small");
     stage.wait(20);
-    stage.shows("chat", expect![[r#"
+    stage.shows(
+        "chat",
+        expect![[r#"
         chat is not loaded: nobody has asked this hub for it yet.
         If it were asked for now: it would be loaded at once: there is room.
 
@@ -172,7 +177,8 @@ fn it_fits() {
           in memory    3221225472    3.0 GiB
         + chat         5368709120    5.0 GiB
         = together     8589934592    8.0 GiB
-          budget      12884901888   12.0 GiB"#]]);
+          budget      12884901888   12.0 GiB"#]],
+    );
 }
 
 #[test]
@@ -180,33 +186,42 @@ fn it_is_loading_and_served() {
     let mut stage = Stage::new(&[("chat", 5)]);
     let request = stage.want("chat");
     stage.wait(3);
-    stage.shows("chat", expect![[r#"
+    stage.shows(
+        "chat",
+        expect![[r#"
         chat is loaded only in part: it is loading.
         If it were asked for now: it would be served when it is loaded, which has begun.
 
         IN MEMORY        BYTES             WHAT IT WOULD DO
-        chat        5368709120   5.0 GiB   answer"#]]);
+        chat        5368709120   5.0 GiB   answer"#]],
+    );
     stage.shows_request(request, expect![[r#"
         Request 0 has waited 3s for chat, as number 1 of 1 who wait.
         It waits until chat is loaded.
         Its turn comes in 12s at the latest; until then requests for models that are loaded may overtake it.
         It is not refused while its model loads; a load that fails answers it."#]]);
     stage.ready("chat");
-    stage.shows("chat", expect![[r#"
+    stage.shows(
+        "chat",
+        expect![[r#"
         chat is loaded, in use by 1 request.
         If it were asked for now: it would be served at once.
 
         IN MEMORY        BYTES             WHAT IT WOULD DO
-        chat        5368709120   5.0 GiB   answer"#]]);
+        chat        5368709120   5.0 GiB   answer"#]],
+    );
     stage.shows_request(request, expect!["Request 0 uses chat now."]);
     stage.tell(Event::Released { request });
     stage.wait(70);
-    stage.shows("chat", expect![[r#"
+    stage.shows(
+        "chat",
+        expect![[r#"
         chat is loaded, idle for 1m 10s, and unloads in 8m 50s.
         If it were asked for now: it would be served at once.
 
         IN MEMORY        BYTES             WHAT IT WOULD DO
-        chat        5368709120   5.0 GiB   answer"#]]);
+        chat        5368709120   5.0 GiB   answer"#]],
+    );
 }
 
 #[test]
@@ -297,11 +312,14 @@ fn what_is_in_use_stays() {
         Its turn comes in 11s at the latest; until then requests for models that are loaded may overtake it.
         If nothing comes of it, it is refused in 9m 56s."#]]);
     stage.wait(20);
-    stage.shows_request(waits, expect![[r#"
+    stage.shows_request(
+        waits,
+        expect![[r#"
         Request 3 has waited 24s for coder, as number 1 of 1 who wait.
         It waits until chat is done, because 2.0 GiB more are needed than idle models could give.
         Its turn has come: nobody of another model overtakes it any more.
-        If nothing comes of it, it is refused in 9m 36s."#]]);
+        If nothing comes of it, it is refused in 9m 36s."#]],
+    );
 }
 
 #[test]
@@ -310,22 +328,28 @@ fn whose_turn_has_come_is_first() {
     stage.used("chat");
     let first = stage.want("coder");
     stage.wait(20);
-    stage.shows("deep", expect![[r#"
+    stage.shows(
+        "deep",
+        expect![[r#"
         deep is not loaded: nobody has asked this hub for it yet.
         If it were asked for now: it would wait behind request 1 for coder, whose turn has come.
 
         IN MEMORY        BYTES             WHAT IT WOULD DO
-        chat        5368709120   5.0 GiB   stay: it is in use by 1 request"#]]);
+        chat        5368709120   5.0 GiB   stay: it is in use by 1 request"#]],
+    );
     let second = stage.want("deep");
     stage.wait(1);
-    stage.shows_request(first, expect![[r#"
+    stage.shows_request(
+        first,
+        expect![[r#"
         Request 1 has waited 21s for coder, as number 1 of 2 who wait.
         It waits until chat is done, because 2.0 GiB more are needed than idle models could give.
         Its turn has come: nobody of another model overtakes it any more.
-        If nothing comes of it, it is refused in 9m 39s."#]]);
+        If nothing comes of it, it is refused in 9m 39s."#]],
+    );
     stage.shows_request(second, expect![[r#"
         Request 2 has waited 1s for deep, as number 2 of 2 who wait.
-        It waits until request 1 was served, which came first.
+        It waits until request 1 is served, which came first.
         Its turn comes in 14s at the latest; until then requests for models that are loaded may overtake it.
         If nothing comes of it, it is refused in 9m 59s."#]]);
     stage.shows("chat", expect![[r#"
@@ -337,7 +361,7 @@ fn whose_turn_has_come_is_first() {
     let newcomer = stage.want("chat");
     stage.shows_request(newcomer, expect![[r#"
         Request 3 has waited 0s for chat, as number 3 of 3 who wait.
-        It waits until request 1 was served, for which chat takes nobody in.
+        It waits until request 1 is served, for which chat takes nobody in.
         Its turn comes in 15s at the latest; until then requests for models that are loaded may overtake it.
         If nothing comes of it, it is refused in 10m 0s."#]]);
 }
@@ -428,7 +452,7 @@ fn another_is_leaving() {
     stage.wait(1);
     stage.shows("chat", expect![[r#"
         chat is not loaded: it left 1s ago, because coder needed its memory.
-        If it were asked for now: it would wait until others are done: 2.0 GiB would still be missing if every idle model left, and what is in use is never stopped for another.
+        If it were asked for now: it would wait until those are served who wait already: 9.0 GiB are promised to them, and beside that 2.0 GiB would be missing.
 
         IN MEMORY        BYTES             WHAT IT WOULD DO
         chat        5368709120   5.0 GiB   leave: it was told to, and counts until its exit is seen
@@ -522,7 +546,9 @@ fn it_left_for_other_reasons() {
     stage.wait(600);
     stage.gone("chat", "it ended");
     stage.wait(3_600);
-    stage.shows("chat", expect![[r#"
+    stage.shows(
+        "chat",
+        expect![[r#"
         chat is not loaded: it left 1h 0m ago, because nobody had used it for its time.
         If it were asked for now: it would be loaded at once: there is room.
 
@@ -530,10 +556,13 @@ fn it_left_for_other_reasons() {
           in memory             0        0 B
         + chat         5368709120    5.0 GiB
         = together     5368709120    5.0 GiB
-          budget      12884901888   12.0 GiB"#]]);
+          budget      12884901888   12.0 GiB"#]],
+    );
     stage.idle("chat");
     stage.gone("chat", "killed by signal 9\n");
-    stage.shows("chat", expect![[r#"
+    stage.shows(
+        "chat",
+        expect![[r#"
         chat is not loaded: it left 0s ago, because it ended by itself: killed by signal 9.
         If it were asked for now: it would be loaded at once: there is room.
 
@@ -541,7 +570,8 @@ fn it_left_for_other_reasons() {
           in memory             0        0 B
         + chat         5368709120    5.0 GiB
         = together     5368709120    5.0 GiB
-          budget      12884901888   12.0 GiB"#]]);
+          budget      12884901888   12.0 GiB"#]],
+    );
 }
 
 #[test]
@@ -550,8 +580,7 @@ fn the_sums_add_up_to_the_byte() {
     stage.idle("chat");
     stage.idle("small");
     stage.wait(300);
-    let explanation =
-        stage.fleet.what_if(When(stage.now), &model("coder"), &stage.sizes["coder"]);
+    let explanation = stage.fleet.what_if(When(stage.now), &model("coder"), &stage.sizes["coder"]);
     let open = stage.requests();
     let explained = Explained { model: "coder".to_owned(), explanation };
     let lines = of_model(&explained, &open, Paint::plain());

@@ -68,12 +68,11 @@ pub(super) fn held(holder: &Holder) -> String {
 /// What a model in memory would do for the one that is asked for, and why.
 pub(super) fn standing(explanation: &Explanation, holder: &Holder) -> String {
     let price = hourly(holder.cost_ms_per_hour);
-    let idle = holder.idle_for.map_or_else(String::new, |idle| format!(" (idle for {})", ago(idle)));
+    let idle =
+        holder.idle_for.map_or_else(String::new, |idle| format!(" (idle for {})", ago(idle)));
     match holder.standing {
         Standing::Itself => "answer".to_owned(),
-        Standing::Leaving => {
-            "leave: it was told to, and counts until its exit is seen".to_owned()
-        }
+        Standing::Leaving => "leave: it was told to, and counts until its exit is seen".to_owned(),
         Standing::Chosen => format!("leave{idle}: to be without it costs least, {price}"),
         Standing::ChosenForGroup => {
             let group = explanation.group.as_deref().unwrap_or_default();
@@ -119,9 +118,8 @@ fn spared(explanation: &Explanation, holder: &Holder) -> String {
 
 /// Bytes that idle models have to give, beside those that leave anyway.
 fn missing_bytes(explanation: &Explanation) -> u64 {
-    let anyway = |holder: &&Holder| {
-        matches!(holder.standing, Standing::Leaving | Standing::ChosenForGroup)
-    };
+    let anyway =
+        |holder: &&Holder| matches!(holder.standing, Standing::Leaving | Standing::ChosenForGroup);
     let anyway = explanation.holders.iter().filter(anyway);
     let anyway_bytes: u64 = anyway.map(|holder| holder.bytes).sum();
     let wanted = explanation.booked_bytes + explanation.pledged_bytes + explanation.needed_bytes;

@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use planner::fleet::{
-    Action, Event, Model, Policy, Pressure, RequestId, Terms, When, WorkerId,
-};
+use planner::fleet::{Action, Event, Model, Policy, Pressure, RequestId, Terms, When, WorkerId};
 use supervisor::Happening;
 
 use crate::{duration, explain::words, size, terminal};
@@ -62,7 +60,9 @@ impl Story {
             Event::Measured { worker, bytes } => {
                 format!("{} holds {}", self.worker(*worker), size::format(*bytes))
             }
-            Event::Exited { worker, reason } => format!("{} is gone ({reason})", self.worker(*worker)),
+            Event::Exited { worker, reason } => {
+                format!("{} is gone ({reason})", self.worker(*worker))
+            }
             Event::Released { request } => format!("{} is done", self.request(*request)),
             Event::StopAsked { name } => format!("the operator stops {name}"),
             Event::PinAsked { name, pinned } => match pinned {
@@ -102,9 +102,7 @@ impl Story {
                 format!("load {}", model.name)
             }
             Action::Stop { worker, why } => format!("stop {}, because {why}", self.worker(*worker)),
-            Action::Grant { request, worker } => {
-                format!("{} gets {}", self.request(*request), self.worker(*worker))
-            }
+            Action::Grant { request, worker: _ } => format!("let in {}", self.request(*request)),
             Action::Trim { worker } => {
                 format!("ask {} for what it can do without", self.worker(*worker))
             }
