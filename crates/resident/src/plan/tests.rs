@@ -95,8 +95,8 @@ fn a_model_larger_than_the_card_is_divided() {
     check(
         &split,
         &expect![[r#"
-              with llama.cpp's --n-gpu-layers 31: fits, writes 4.5 t/s (an estimate: the output and 30 of 64 layers on the card, 10.2 GiB; the first 34 in RAM, 11.0 GiB)
-        "#]],
+          with llama.cpp's --n-gpu-layers 31: fits, writes 4.5 t/s (an estimate: the output and 30 of 64 layers on the card, 10.2 GiB; the first 34 in RAM, 11.0 GiB)
+    "#]],
     );
 }
 
