@@ -109,13 +109,13 @@ pub(crate) fn if_wanted(explained: &Explained, open: &Requests, paint: Paint) ->
 fn present(explanation: &Explanation) -> String {
     let itself = |holder: &&Holder| holder.standing == Standing::Itself;
     if let Some(holder) = explanation.holders.iter().find(itself) {
-        let loads = matches!(explanation.verdict, Verdict::Queued(_)) && holder.leases == 0;
         let unloads = match (holder.unload_in, holder.idle_for) {
             (Some(left), Some(idle)) => {
                 format!(", idle for {}, and unloads in {}", ago(idle), until(left))
             }
             (None, Some(idle)) => format!(", idle for {}, and stays", ago(idle)),
-            (_, None) if loads => " only in part: it is loading".to_owned(),
+            // Nobody uses it and it is not idle either.
+            (_, None) if holder.leases == 0 => " only in part: it is loading".to_owned(),
             (_, None) => format!(", in use by {}", requests(holder.leases)),
         };
         return format!("is loaded{unloads}.");
@@ -211,6 +211,14 @@ fn blocked(explanation: &Explanation, missing_bytes: u64, workers: &[WorkerId]) 
         Some(format!("{} ({})", holder.model.name, held(holder)))
     };
     let in_use = names(workers.iter().filter_map(holder));
+    if workers.is_empty() && explanation.pledged_bytes > 0 {
+        return format!(
+            "it would wait until those are served who wait already: {} are promised to them, and \
+             beside that {} would be missing.",
+            size::format(explanation.pledged_bytes),
+            size::format(missing_bytes)
+        );
+    }
     let place = match &explanation.group {
         Some(group) if missing_bytes == 0 => format!(
             "of the group '{group}' only one model is in memory at a time, and what is in use is \
@@ -345,10 +353,7 @@ pub(crate) fn waits_for(wait: &Wait, open: &Requests) -> String {
         WaitingFor::Load(_) => format!("{} is loaded", wait.model.name),
         WaitingFor::Place(_) => format!("a place at {} is free", wait.model.name),
         WaitingFor::Drained { behind, .. } => {
-            format!(
-                "request {} was served, for which {} takes nobody in",
-                behind.0, wait.model.name
-            )
+            format!("request {} is served, for which {} takes nobody in", behind.0, wait.model.name)
         }
         WaitingFor::Exits(workers) if workers.is_empty() => "there is room".to_owned(),
         WaitingFor::Exits(workers) => {
@@ -380,8 +385,6 @@ pub(crate) fn waits_for(wait: &Wait, open: &Requests) -> String {
             verb(workers.len(), "is", "are"),
             size::format(*missing_bytes)
         ),
-        WaitingFor::Behind(request) => {
-            format!("request {} was served, which came first", request.0)
-        }
+        WaitingFor::Behind(request) => format!("request {} is served, which came first", request.0),
     }
 }

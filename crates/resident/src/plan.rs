@@ -18,6 +18,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod together;
+mod what_if;
 
 use clap::Parser as _;
 use planner::{catalogue, footprint::CacheType};

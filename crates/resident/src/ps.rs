@@ -228,7 +228,7 @@ mod tests {
         };
         expect![[r#"
             request 9 waits 5s for big: until small is done, because 1.0 GiB more are needed than idle models could give
-            request 4 waits 5s for big: until request 9 was served, which came first"#]].assert_eq(&waiting(&requests).join("\n"));
+            request 4 waits 5s for big: until request 9 is served, which came first"#]].assert_eq(&waiting(&requests).join("\n"));
         let many =
             (0..=WAITING_LISTED_MAX).map(|n| row(n as u64, wait(n, WaitingFor::Load(small))));
         requests.requests = many.collect();

@@ -176,11 +176,11 @@ mod tests {
         expect![[r#"
                   0.000 s  a hub of version 0.0.0 began, 1700000000 s after 1970, with 8.0 GiB for models
                   0.000 s  request 0 wants small (3.0 GiB): load small
-                  2.000 s  small is loaded and holds 3.0 GiB: request 0 (small) gets small
+                  2.000 s  small is loaded and holds 3.0 GiB: let in request 0 (small)
                   5.000 s  request 0 (small) is done: nothing to do
                  90.000 s  request 1 wants big (6.0 GiB): stop small, because another model needs its memory
                  91.000 s  small is gone (it ended): load big
-                 97.000 s  big is loaded and holds 6.0 GiB: request 1 (big) gets big
+                 97.000 s  big is loaded and holds 6.0 GiB: let in request 1 (big)
                  98.000 s  big holds 7.0 GiB: nothing to do
                  99.000 s  request 2 wants huge (9.0 GiB): refuse request 2 (huge): It needs 9.0 GiB, and all models together may take 8.0 GiB: 1.0 GiB too much even alone. Take a smaller quantization or a shorter context, or raise the budget.
                 100.000 s  the machine begins to be short of memory: ask big for what it can do without

@@ -349,7 +349,7 @@ fn whose_turn_has_come_is_first() {
     );
     stage.shows_request(second, expect![[r#"
         Request 2 has waited 1s for deep, as number 2 of 2 who wait.
-        It waits until request 1 was served, which came first.
+        It waits until request 1 is served, which came first.
         Its turn comes in 14s at the latest; until then requests for models that are loaded may overtake it.
         If nothing comes of it, it is refused in 9m 59s."#]]);
     stage.shows("chat", expect![[r#"
@@ -361,7 +361,7 @@ fn whose_turn_has_come_is_first() {
     let newcomer = stage.want("chat");
     stage.shows_request(newcomer, expect![[r#"
         Request 3 has waited 0s for chat, as number 3 of 3 who wait.
-        It waits until request 1 was served, for which chat takes nobody in.
+        It waits until request 1 is served, for which chat takes nobody in.
         Its turn comes in 15s at the latest; until then requests for models that are loaded may overtake it.
         If nothing comes of it, it is refused in 10m 0s."#]]);
 }
@@ -452,7 +452,7 @@ fn another_is_leaving() {
     stage.wait(1);
     stage.shows("chat", expect![[r#"
         chat is not loaded: it left 1s ago, because coder needed its memory.
-        If it were asked for now: it would wait until others are done: 2.0 GiB would still be missing if every idle model left, and what is in use is never stopped for another.
+        If it were asked for now: it would wait until those are served who wait already: 9.0 GiB are promised to them, and beside that 2.0 GiB would be missing.
 
         IN MEMORY        BYTES             WHAT IT WOULD DO
         chat        5368709120   5.0 GiB   leave: it was told to, and counts until its exit is seen

@@ -26,6 +26,7 @@ Examples:
   resident plan --machine m4-16gb                 the same for a Mac mini with 16 GB
   resident plan qwen3-30b-a3b --context 32768     which quantization to take, and why
   resident plan qwen3-8b --with bge-m3            what can be in memory together
+  resident plan qwen3-8b --what-if                who would leave for it now, on the hub that runs
   resident plan --config config.toml              whether a configuration can keep its promises";
 
 /// `resident plan`
@@ -65,6 +66,9 @@ pub(crate) struct Plan {
     /// Ask the worker too how llama.cpp lays the model out; needs a .gguf file
     #[arg(long, requires = "model", conflicts_with_all = ["with", "config"])]
     pub(crate) measure: bool,
+    /// Ask the hub that runs what would happen if the model were wanted now
+    #[arg(long, requires = "model", conflicts_with_all = ["with", "config"])]
+    pub(crate) what_if: bool,
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,

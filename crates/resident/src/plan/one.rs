@@ -17,6 +17,7 @@ use super::{
     measure::{self, Measured},
     row::{ItemRow, Question, Row},
     subject::{Subject, What},
+    what_if::WhatIf,
 };
 use crate::{
     config::Settings,
@@ -45,6 +46,8 @@ pub(crate) struct Document {
     split: Option<SplitRow>,
     popular_errors: Vec<Claim>,
     measured: Option<Measured>,
+    /// What the hub that runs says, if it was asked.
+    what_if: Option<WhatIf>,
     quantizations: Vec<Row>,
     notes: Vec<String>,
 }
@@ -76,7 +79,7 @@ struct SplitRow {
 /// Prints the plan.
 ///
 /// # Errors
-/// When the worker was to be asked and cannot be.
+/// When the worker or the hub was to be asked and cannot be.
 pub(crate) fn print(
     arguments: &Plan,
     question: &Question,
@@ -87,6 +90,10 @@ pub(crate) fn print(
     if arguments.measure {
         document.measured = Some(measure::ask(question, subject, &document.choice, settings)?);
         document.notes.extend(measure::note(&question.host));
+    }
+    if arguments.what_if {
+        let choice = &document.choice;
+        document.what_if = Some(WhatIf::ask(arguments, &subject.name, choice, settings)?);
     }
     form::print(&document, arguments, question)
 }
@@ -140,6 +147,7 @@ impl Document {
                 .map_or_else(Vec::new, |header| folklore::claims(header, &choice)),
             notes: notes(question, header, &choice),
             measured: None,
+            what_if: None,
             quantizations: rows,
             choice,
         }
@@ -233,6 +241,10 @@ impl Answer for Document {
         if let Some(measured) = &self.measured {
             lines.push(String::new());
             lines.extend(measured.lines(row, paint));
+        }
+        if let Some(what_if) = &self.what_if {
+            lines.push(String::new());
+            lines.extend(what_if.lines(paint));
         }
         if explain {
             lines.push(String::new());

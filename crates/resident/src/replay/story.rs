@@ -102,9 +102,7 @@ impl Story {
                 format!("load {}", model.name)
             }
             Action::Stop { worker, why } => format!("stop {}, because {why}", self.worker(*worker)),
-            Action::Grant { request, worker } => {
-                format!("{} gets {}", self.request(*request), self.worker(*worker))
-            }
+            Action::Grant { request, worker: _ } => format!("let in {}", self.request(*request)),
             Action::Trim { worker } => {
                 format!("ask {} for what it can do without", self.worker(*worker))
             }
