@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
-use planner::footprint::Place;
+use planner::{footprint::Place, roles::Roles};
 
 use crate::limits;
 
@@ -35,6 +35,11 @@ pub struct Config {
     pub context_tokens: Option<u32>,
     /// Where workers put a model's layers on this machine, so that memory is predicted for there.
     pub place: Place,
+    /// Names that requests may use instead of models.
+    pub roles: Roles,
+    /// Whether a resident model may stand in for one of a role that would have to be loaded, where
+    /// the role does not say.
+    pub prefer_resident: bool,
     /// How long to wait for a worker at each step.
     pub patience: Patience,
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use planner::fleet::{
-    self, Event, Explanation, Fleet, Policy, RequestId, Terms, Turn, When, WorkerId,
+    self, Event, Explanation, Fleet, Policy, RequestId, Terms, Turn, Verdict, When, WorkerId,
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -40,6 +40,8 @@ pub(crate) enum Message {
     Pin { launch: Box<Launch>, pinned: Option<bool> },
     /// Someone wants to know what would happen to a request for a model.
     Explain { model: fleet::Model, terms: Terms, reply: oneshot::Sender<Explanation> },
+    /// Someone wants to know in short what would happen to requests for these models.
+    Verdicts { asked: Vec<(fleet::Model, Terms)>, reply: oneshot::Sender<Vec<Verdict>> },
     /// Someone wants to see who waits for what.
     Turns { reply: oneshot::Sender<Vec<(RequestId, Turn)>> },
     /// The operator wants a model stopped.
@@ -154,6 +156,11 @@ impl RunLoop {
             }
             Message::Explain { model, terms, reply } => {
                 _ = reply.send(self.fleet.what_if(self.now(), &model, &terms));
+            }
+            Message::Verdicts { asked, reply } => {
+                let now = self.now();
+                let verdict = |(model, terms)| self.fleet.what_if(now, &model, &terms).verdict;
+                _ = reply.send(asked.into_iter().map(verdict).collect());
             }
             Message::Turns { reply } => _ = reply.send(self.turns()),
             // Whoever asked may be gone, then nobody misses the answer.

@@ -93,6 +93,8 @@ pub(crate) fn hub(folder: &Path) -> Handle {
         threads: None,
         context_tokens: None,
         place: supervisor::Place::Processor,
+        roles: Default::default(),
+        prefer_resident: true,
         patience: Patience::default(),
     };
     supervisor::start(config, Arc::new(One(folder.join("m.gguf")))).0

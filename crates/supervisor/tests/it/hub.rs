@@ -10,7 +10,7 @@ use std::{
 
 use supervisor::{
     AcquireError, Answer, Config, Engine, GgufFile, Handle, Lease, Model, Models, Patience, Place,
-    Residence, Resident, ResidentState, start,
+    Residence, Resident, ResidentState, Roles, start,
 };
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -38,6 +38,7 @@ pub(crate) struct Setup {
     pub(crate) program: &'static str,
     /// Models beside those that have a file.
     pub(crate) foreign: Vec<Model>,
+    pub(crate) roles: Roles,
 }
 
 impl Default for Setup {
@@ -49,6 +50,7 @@ impl Default for Setup {
             patience: Patience { lookup: Duration::ZERO, ..Patience::default() },
             program: "fixture-worker",
             foreign: Vec::new(),
+            roles: Roles::default(),
         }
     }
 }
@@ -123,6 +125,8 @@ impl Hub {
             threads: None,
             context_tokens: None,
             place: Place::Processor,
+            roles: setup.roles,
+            prefer_resident: true,
             patience: setup.patience,
         };
         let (handle, task) =
