@@ -7,6 +7,7 @@
 
 mod client;
 mod limits;
+mod roles;
 mod routes;
 mod rules;
 mod site;
