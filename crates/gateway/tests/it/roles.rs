@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use supervisor::{ResidentState, Roles};
 
 use crate::client::{Ask, DEADLINE, time_flies, within};
-use crate::site::{BUDGET_BYTES, Site, WEIGHTS_BYTES};
+use crate::site::{BUDGET_BYTES, Site, WEIGHTS_BYTES, config};
 
 /// One role of this name.
-fn role(name: &str, models: &[&str]) -> Roles {
+pub(crate) fn role(name: &str, models: &[&str]) -> Roles {
     let candidates = models.iter().map(|model| Candidate::new(*model)).collect();
     let role = Role { candidates, prefer_resident: None };
     check(BTreeMap::from([(name.to_owned(), role)]), models).unwrap()
@@ -19,7 +19,7 @@ fn role(name: &str, models: &[&str]) -> Roles {
 /// A site whose role `daily` has these models in this order.
 async fn site(models: &[(&str, u32)]) -> Site {
     let names: Vec<&str> = models.iter().map(|(name, _)| *name).collect();
-    Site::with_models(models, role("daily", &names), BUDGET_BYTES).await
+    Site::with_models(config(), models, role("daily", &names), BUDGET_BYTES).await
 }
 
 fn ask(model: &str, prompt: &str, more: Value) -> Ask {
@@ -189,7 +189,7 @@ async fn a_stream_says_who_comes_before_it() {
     // One of the two fits at a time.
     let models = [("one", 2048), ("other", 2048)];
     let budget = WEIGHTS_BYTES * 3 / 2;
-    let site = Site::with_models(&models, role("daily", &["one"]), budget).await;
+    let site = Site::with_models(config(), &models, role("daily", &["one"]), budget).await;
     let mut first = ask("one", "endless", json!({ "stream": true })).open(site.address).await;
     first.piece().await.unwrap();
     let address = site.address;

@@ -45,7 +45,12 @@ impl Site {
     }
 
     /// Models of these names, each with a file of its own, a context and so many bytes of weights.
-    pub(crate) async fn with_models(models: &[(&str, u32)], roles: Roles, budget: u64) -> Self {
+    pub(crate) async fn with_models(
+        config: Config,
+        models: &[(&str, u32)],
+        roles: Roles,
+        budget_bytes: u64,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut files = Vec::new();
         for (name, context_tokens) in models {
@@ -53,10 +58,9 @@ impl Site {
             gguf::write(&path, WEIGHTS_BYTES);
             files.push(model(name, &path, Some(*context_tokens)));
         }
-        let config =
-            supervisor::Config { roles, budget_bytes: budget, ..supervision(folder.path()) };
-        let hub = supervisor::start(config, Arc::new(Several(files))).0;
-        Self::serving(self::config(), hub, folder).await
+        let supervision = supervisor::Config { roles, budget_bytes, ..supervision(folder.path()) };
+        let hub = supervisor::start(supervision, Arc::new(Several(files))).0;
+        Self::serving(config, hub, folder).await
     }
 
     async fn serving(config: Config, hub: Handle, folder: TempDir) -> Self {

@@ -68,6 +68,12 @@ impl Handle {
         names
     }
 
+    /// Whom a role ends at, in order; empty when it is none or picks by request.
+    #[must_use]
+    pub fn candidates<'a>(&'a self, role: &'a str) -> Vec<&'a str> {
+        self.shared.roles.models(role)
+    }
+
     /// As [`Self::acquire_as`], but `name` may be a role too: then the first of its models that can
     /// take the request serves it. `watch` shows meanwhile what is waited for.
     ///
