@@ -38,7 +38,7 @@ use crate::{
 mod progress;
 mod role;
 
-use role::Known;
+use role::Look;
 
 pub use progress::{Progress, Stage, Watch};
 pub use role::{Purpose, Served};
@@ -92,8 +92,8 @@ struct Shared {
     /// Names to use instead of models.
     roles: Roles,
     prefer_resident: bool,
-    /// What was found for each role, and when.
-    roles_looked_up: Mutex<BTreeMap<String, (Instant, Arc<Vec<Known>>)>>,
+    /// What was found for each role.
+    roles_looked_up: Mutex<BTreeMap<String, Look>>,
     happenings: broadcast::Sender<Arc<Happening>>,
 }
 

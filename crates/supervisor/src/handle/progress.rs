@@ -13,7 +13,14 @@ use crate::report::ResidentState;
 /// Shows what a request waits for while it waits; clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Watch {
-    wait: Arc<Mutex<Option<(Arc<str>, RequestId)>>>,
+    wait: Arc<Mutex<Option<Wait>>>,
+}
+
+/// Who waits for which model.
+#[derive(Debug, Clone)]
+struct Wait {
+    model: Arc<str>,
+    request: RequestId,
 }
 
 /// What a request waits for.
@@ -52,7 +59,7 @@ impl fmt::Display for Progress {
 impl Handle {
     /// What the watched request waits for now; `None` when it waits for no model.
     pub async fn progress(&self, watch: &Watch) -> Option<Progress> {
-        let (model, request) = watch.now()?;
+        let Wait { model, request } = watch.now()?;
         let turns = self.turns().await;
         let (_, turn) = turns.into_iter().find(|(other, _)| *other == request)?;
         let stage = match turn {
@@ -99,15 +106,15 @@ pub(super) struct Watched<'a>(&'a Watch);
 
 impl Watch {
     pub(super) fn waits(&self, model: &Arc<str>, request: RequestId) -> Watched<'_> {
-        self.show(Some((Arc::clone(model), request)));
+        self.show(Some(Wait { model: Arc::clone(model), request }));
         Watched(self)
     }
 
-    fn show(&self, wait: Option<(Arc<str>, RequestId)>) {
+    fn show(&self, wait: Option<Wait>) {
         *self.wait.lock().unwrap_or_else(PoisonError::into_inner) = wait;
     }
 
-    fn now(&self) -> Option<(Arc<str>, RequestId)> {
+    fn now(&self) -> Option<Wait> {
         self.wait.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -47,13 +47,20 @@ pub struct Served {
 
 /// What does not change about a role's model from one request to the next.
 #[derive(Debug)]
-pub(super) struct Known {
+struct Known {
     name: String,
     state: State,
     /// Whether it takes conversations.
     chats: bool,
     /// What the fleet is asked about it; none when it cannot be used.
     terms: Option<(fleet::Model, Terms)>,
+}
+
+/// What was found for a role, and when.
+#[derive(Debug)]
+pub(super) struct Look {
+    when: Instant,
+    known: Arc<Vec<Known>>,
 }
 
 impl Handle {
@@ -220,14 +227,14 @@ impl Shared {
 
     fn fresh_role(&self, role: &str) -> Option<Arc<Vec<Known>>> {
         let looked_up = self.roles_looked_up.lock().unwrap_or_else(PoisonError::into_inner);
-        let (when, known) = looked_up.get(role)?;
-        (when.elapsed() < self.lookup_age_max).then(|| Arc::clone(known))
+        let look = looked_up.get(role)?;
+        (look.when.elapsed() < self.lookup_age_max).then(|| Arc::clone(&look.known))
     }
 
     /// As many as there are roles.
     fn keep_role(&self, role: String, known: Arc<Vec<Known>>) {
         let mut looked_up = self.roles_looked_up.lock().unwrap_or_else(PoisonError::into_inner);
-        looked_up.insert(role, (Instant::now(), known));
+        looked_up.insert(role, Look { when: Instant::now(), known });
     }
 }
 
@@ -416,4 +423,55 @@ fn length(prompt: &Prompt) -> Tokens {
     let thought = chat.messages.iter().filter_map(|message| message.reasoning.as_deref());
     let thought = thought.map(Tokens::of_text).fold(0, |sum, tokens| sum + tokens.at_most);
     sum.and(Tokens { at_least: 0, at_most: thought })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use worker_protocol::{Chat, Message, Role, ToolCall};
+
+    use super::*;
+
+    fn chat(messages: Vec<Message>, tools: Vec<serde_json::Value>) -> Generate {
+        Generate::new(Prompt::Chat(Chat { messages, tools, ..Chat::default() }))
+    }
+
+    #[test]
+    fn everything_that_a_template_writes_counts() {
+        let text = "word ".repeat(1000);
+        let plain = length(&chat(vec![Message::text(Role::User, "hi")], Vec::new()).prompt);
+        let call =
+            ToolCall { id: "1".into(), name: "write".into(), arguments: json!({ "text": text }) };
+        let called =
+            Message { content: None, tool_calls: vec![call], ..Message::text(Role::Assistant, "") };
+        let tool = json!({ "type": "function", "function": { "description": text } });
+        for generate in [
+            chat(vec![Message::text(Role::User, text.as_str())], Vec::new()),
+            chat(vec![called], Vec::new()),
+            chat(vec![Message::text(Role::User, "hi")], vec![tool]),
+        ] {
+            let length = length(&generate.prompt);
+            assert!(length.at_least > plain.at_least + 300, "{length:?}");
+            assert!(length.at_most > plain.at_most + 1000, "{length:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_thought_may_count_and_need_not() {
+        let reasoning = Some("word ".repeat(1000));
+        let message = Message { reasoning, ..Message::text(Role::Assistant, "hi") };
+        let length = length(&chat(vec![message], Vec::new()).prompt);
+        assert!(length.at_least < 10 && length.at_most > 1000, "{length:?}");
+    }
+
+    #[test]
+    fn of_several_prompts_the_longest_counts_and_choices_count_once() {
+        let prompts = ["x".to_owned(), "word ".repeat(1000), "y".to_owned()];
+        let generates: Vec<Generate> = prompts
+            .iter()
+            .flat_map(|text| std::iter::repeat_n(Generate::new(Prompt::Text(text.clone())), 3))
+            .collect();
+        let ask = Purpose::Generate(&generates).ask();
+        assert_eq!(ask.prompt_tokens, Tokens::of_text(&prompts[1]));
+    }
 }
