@@ -16,5 +16,7 @@ mod error;
 pub mod limits;
 pub mod openai;
 mod read;
+mod wish;
 
 pub use error::Error;
+pub use wish::Wish;

@@ -67,7 +67,7 @@ fn chat() {
     check_all("chat", 30, |fixture, out| match chat::decode(&fixture.bytes()) {
         Err(error) => refused(&error, out),
         Ok(request) => {
-            let chat::Request { model, generates, stream, include_usage } = &request;
+            let chat::Request { model, generates, stream, include_usage, .. } = &request;
             writeln!(out, "model {model}, stream {stream}, include_usage {include_usage}").unwrap();
             show_generates(generates, out);
             let mut encoder = chat::StreamEncoder::new(&request, ID, CREATED_UNIX_S, model);

@@ -17,7 +17,9 @@ use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
-use supervisor::{AcquireError, Answer, Handle, Lease, ModelSummary};
+use supervisor::{
+    AcquireError, Answer, Handle, ModelSummary, Priority, Purpose, Served, Watch, Wish,
+};
 use worker_protocol::{Event, Generate};
 
 use crate::limits::{BODY_BYTES_MAX, BODY_WAIT_MAX, DRAIN_BYTES_MAX, DRAIN_WAIT_MAX};
@@ -29,45 +31,61 @@ use crate::stream;
 pub(crate) async fn chat(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = chat::decode(&read_body(body).await?)?;
     let (id, created) = (new_id(), now_unix_s());
+    let wish = wish(request.wish);
     if request.stream {
         let encoder = chat::StreamEncoder::new(&request, &id, created, &request.model);
-        let job = Job { model: request.model, generates: request.generates };
-        return stream::respond(Arc::clone(site), job, Box::new(encoder)).await;
+        let tells_progress = request.include_progress;
+        let job = Job { model: request.model, generates: request.generates, wish };
+        let encoder = Box::new(encoder);
+        return stream::respond(Arc::clone(site), job, encoder, tells_progress).await;
     }
     let mut encoder = chat::WholeEncoder::new(&request, &id, created, &request.model);
-    let job = Job { model: request.model, generates: request.generates };
-    collect(site, job, |choice, event| encoder.event(choice, event)).await?;
+    let job = Job { model: request.model, generates: request.generates, wish };
+    let (choices, model) = job.begin(&site.hub, None).await?;
+    if let Some(model) = model {
+        encoder.served_by(&model);
+    }
+    collect(site, choices, |choice, event| encoder.event(choice, event)).await;
     Ok(json(encoder.finish()?))
 }
 
 pub(crate) async fn completions(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = completion::decode(&read_body(body).await?)?;
     let (id, created) = (new_id(), now_unix_s());
+    let wish = wish(request.wish);
     if request.stream {
         let encoder = completion::StreamEncoder::new(&request, &id, created, &request.model);
-        let job = Job { model: request.model, generates: request.generates };
-        return stream::respond(Arc::clone(site), job, Box::new(encoder)).await;
+        let job = Job { model: request.model, generates: request.generates, wish };
+        return stream::respond(Arc::clone(site), job, Box::new(encoder), false).await;
     }
     let mut encoder = completion::WholeEncoder::new(&request, &id, created, &request.model);
-    let job = Job { model: request.model, generates: request.generates };
-    collect(site, job, |choice, event| encoder.event(choice, event)).await?;
+    let job = Job { model: request.model, generates: request.generates, wish };
+    let (choices, model) = job.begin(&site.hub, None).await?;
+    if let Some(model) = model {
+        encoder.served_by(&model);
+    }
+    collect(site, choices, |choice, event| encoder.event(choice, event)).await;
     Ok(json(encoder.finish()?))
 }
 
 pub(crate) async fn embeddings(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = embedding::decode(&read_body(body).await?)?;
     let mut encoder = embedding::WholeEncoder::new(&request, &request.model);
-    let begin = async || -> Result<Answer, Error> {
-        let lease = acquire(&site.hub, &request.model).await?;
-        Ok(lease.embed(request.embed.clone()))
+    let begin = async |model: &str| {
+        let purpose = Purpose::Embed(&request.embed);
+        let served = site.hub.serve(model, purpose, wish(request.wish), None).await;
+        let Served { lease, model } = served.map_err(|error| refusal(&error))?;
+        Ok::<_, Error>((lease.embed(request.embed.clone()), model))
     };
-    let mut answer = begin().await?;
+    let (mut answer, served_by) = begin(&request.model).await?;
     let mut event = answer.next().await;
+    let model = served_by.as_deref().unwrap_or(&request.model);
     // As with text: what came just when its worker had died is put to the next one.
     if matches!(event, Some(Event::Failed(_))) && answer.is_lost().await {
-        answer = begin().await?;
+        (answer, _) = begin(model).await?;
         event = answer.next().await;
     }
+    encoder.served_by(model);
     while let Some(now) = event {
         count(site, &now);
         encoder.event(&now);
@@ -78,21 +96,45 @@ pub(crate) async fn embeddings(site: &Arc<Site>, body: Body) -> Result<Response,
 
 /// What a generating request asks of the hub: one answer for each choice.
 pub(crate) struct Job {
+    /// A model, or a role.
     pub(crate) model: String,
     pub(crate) generates: Vec<Generate>,
+    pub(crate) wish: Wish,
 }
 
 impl Job {
-    /// Gets the model and begins the answers.
-    pub(crate) async fn begin(self, hub: &Handle) -> Result<Choices, Error> {
-        let answers = self.answers(hub).await?;
-        Ok(Choices { answers, first: 0, again: Some((self, hub.clone())) })
+    /// Gets the model and begins the answers. With them comes the model's name, if a role was asked
+    /// for. `watch` shows meanwhile what is waited for.
+    pub(crate) async fn begin(
+        mut self,
+        hub: &Handle,
+        watch: Option<&Watch>,
+    ) -> Result<(Choices, Option<String>), Error> {
+        let (answers, model) = self.answers(hub, watch).await?;
+        if let Some(model) = &model {
+            // Who began an answer also goes on with it.
+            self.model.clone_from(model);
+        }
+        Ok((Choices { answers, first: 0, again: Some((self, hub.clone())) }, model))
     }
 
-    async fn answers(&self, hub: &Handle) -> Result<Vec<Option<Answer>>, Error> {
-        let lease = acquire(hub, &self.model).await?;
-        Ok(self.generates.iter().map(|generate| Some(lease.generate(generate.clone()))).collect())
+    async fn answers(
+        &self,
+        hub: &Handle,
+        watch: Option<&Watch>,
+    ) -> Result<(Vec<Option<Answer>>, Option<String>), Error> {
+        let purpose = Purpose::Generate(&self.generates);
+        let served = hub.serve(&self.model, purpose, self.wish, watch).await;
+        let Served { lease, model } = served.map_err(|error| refusal(&error))?;
+        let answer = |generate: &Generate| Some(lease.generate(generate.clone()));
+        Ok((self.generates.iter().map(answer).collect(), model))
     }
+}
+
+/// What a client wishes, as the hub is told.
+fn wish(wish: dialect::Wish) -> Wish {
+    let priority = if wish.background { Priority::Background } else { Priority::Interactive };
+    Wish { priority, keep_alive: wish.keep_alive }
 }
 
 /// Events of all choices in the order in which they come. Dropping it cancels what still runs.
@@ -116,8 +158,8 @@ impl Choices {
             && matches!(event, Event::Failed(_))
             && self.is_lost(choice).await
         {
-            match job.answers(&hub).await {
-                Ok(answers) => {
+            match job.answers(&hub, None).await {
+                Ok((answers, _)) => {
                     self.answers = answers;
                     return self.next_event().await;
                 }
@@ -162,12 +204,7 @@ impl Choices {
 
 /// Feeds a whole answer's events to its encoder. The first failure ends it: there is nothing to
 /// tell then but the failure, so the other choices are cancelled.
-async fn collect(
-    site: &Arc<Site>,
-    job: Job,
-    mut take: impl FnMut(u32, &Event),
-) -> Result<(), Error> {
-    let mut choices = job.begin(&site.hub).await?;
+async fn collect(site: &Arc<Site>, mut choices: Choices, mut take: impl FnMut(u32, &Event)) {
     while let Some((choice, event)) = choices.next().await {
         count(site, &event);
         take(choice, &event);
@@ -175,7 +212,6 @@ async fn collect(
             break;
         }
     }
-    Ok(())
 }
 
 /// Adds an ended answer to the metrics.
@@ -183,10 +219,6 @@ pub(crate) fn count(site: &Site, event: &Event) {
     if let Event::Finished(finished) = event {
         site.metrics.usage(&finished.usage);
     }
-}
-
-pub(crate) async fn acquire(hub: &Handle, model: &str) -> Result<Lease, Error> {
-    hub.acquire(model).await.map_err(|error| refusal(&error))
 }
 
 /// Why there is no room, as the client hears it.
@@ -205,6 +237,15 @@ pub(crate) fn refusal(error: &AcquireError) -> Error {
         AcquireError::LoadFailed { .. } => Error::new(500, message).code("model_load_failed"),
         AcquireError::Overloaded { .. } => Error::new(503, message).code("overloaded"),
         AcquireError::Stopped { .. } => Error::new(503, message).code("model_stopped"),
+        AcquireError::NobodyServes { last, is_too_long, retry_after, .. } => match last {
+            // The last one's failure says best what kind of trouble it is.
+            Some(last) => Error { message, ..refusal(last) },
+            None if *is_too_long => {
+                Error::new(400, message).at("model").code("context_length_exceeded")
+            }
+            None if retry_after.is_some() => Error::new(503, message).code("model_load_failed"),
+            None => Error::new(400, message).at("model").code("no_suitable_model"),
+        },
         AcquireError::ShuttingDown => Error::new(503, message).code("shutting_down"),
     }
 }
@@ -213,7 +254,8 @@ pub(crate) fn refusal(error: &AcquireError) -> Error {
 
 pub(crate) async fn models(site: &Site) -> Result<Response, Error> {
     let models = list_models(&site.hub).await;
-    let rows: Vec<model::Model> = models.iter().map(model_row).collect();
+    let roles = site.hub.roles().into_iter().map(role_row);
+    let rows: Vec<model::Model> = models.iter().map(model_row).chain(roles).collect();
     Ok(json(model::list(&rows)))
 }
 
@@ -221,6 +263,9 @@ pub(crate) async fn model(site: &Site, name: &str) -> Result<Response, Error> {
     let name = percent_decode_str(name).decode_utf8_lossy();
     let models = list_models(&site.hub).await;
     let Some(found) = models.iter().find(|model| model.name == name) else {
+        if let Some(role) = site.hub.roles().into_iter().find(|role| *role == name) {
+            return Ok(json(model::one(&role_row(role))));
+        }
         let message = format!("no model is named '{name}'; GET /v1/models lists them");
         return Err(Error::new(404, message).at("model").code("model_not_found"));
     };
@@ -231,6 +276,11 @@ fn model_row(model: &ModelSummary) -> model::Model {
     // What a foreign engine serves has no date, and clients expect a number.
     let created_unix_s = model.engine.file().map_or(0, |file| file.modified_unix_s);
     model::Model { id: model.name.clone(), created_unix_s }
+}
+
+/// Clients that offer the list to a person offer roles with it. They have no date either.
+fn role_row(role: &str) -> model::Model {
+    model::Model { id: role.to_owned(), created_unix_s: 0 }
 }
 
 /// Reading headers touches the disk, so it leaves the thread that serves connections.

@@ -42,6 +42,10 @@ pub const FIRST_EVENT_WAIT_MAX: Duration = Duration::from_secs(10);
 /// after 60 s or even 30 s.
 pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
+/// Time between two lines about a model that is being loaded, for readers who want them: as often as
+/// a person looks.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Chunks between the task that makes a stream and the connection that sends it. The reader's own
 /// pace is kept by the credit of its answer; this only smooths.
 pub const STREAM_CHUNKS_MAX: usize = 16;

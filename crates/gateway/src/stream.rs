@@ -15,15 +15,16 @@ use bytes::Bytes;
 use dialect::Error;
 use dialect::openai::{chat, completion};
 use futures_util::stream::unfold;
-use supervisor::Happening;
+use supervisor::{Handle, Happening, Watch};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
-use worker_protocol::Event;
+use worker_protocol::{Event, Piece};
 
-use crate::answer::{Job, count};
+use crate::answer::{Choices, Job, count};
 use crate::limits::{
-    CLIENT_WAIT_MAX, FIRST_EVENT_WAIT_MAX, KEEP_ALIVE_INTERVAL, STREAM_CHUNKS_MAX,
+    CLIENT_WAIT_MAX, FIRST_EVENT_WAIT_MAX, KEEP_ALIVE_INTERVAL, PROGRESS_INTERVAL,
+    STREAM_CHUNKS_MAX,
 };
 use crate::routes::Site;
 
@@ -39,6 +40,8 @@ pub(crate) trait Encode: Send {
     fn event(&mut self, choice: u32, event: &Event, payloads: &mut Vec<String>);
     /// Payloads after the last event.
     fn finish(&mut self, payloads: &mut Vec<String>);
+    /// The model that serves, where a role was asked for.
+    fn served_by(&mut self, model: &str);
 }
 
 impl Encode for chat::StreamEncoder {
@@ -48,6 +51,10 @@ impl Encode for chat::StreamEncoder {
 
     fn finish(&mut self, payloads: &mut Vec<String>) {
         self.finish(payloads);
+    }
+
+    fn served_by(&mut self, model: &str) {
+        self.served_by(model);
     }
 }
 
@@ -59,6 +66,10 @@ impl Encode for completion::StreamEncoder {
     fn finish(&mut self, payloads: &mut Vec<String>) {
         self.finish(payloads);
     }
+
+    fn served_by(&mut self, model: &str) {
+        self.served_by(model);
+    }
 }
 
 /// What the task hands to the connection; an error only before any chunk.
@@ -69,22 +80,25 @@ pub(crate) async fn respond(
     site: Arc<Site>,
     job: Job,
     encoder: Box<dyn Encode>,
+    tells_progress: bool,
 ) -> Result<Response, Error> {
     let (sender, mut chunks) = channel(STREAM_CHUNKS_MAX);
+    let wait = Wait { hub: site.hub.clone(), watch: Watch::default() };
+    let production = Production { site, encoder, wait: wait.clone(), tells_progress, sender };
     tokio::spawn(async move {
-        let gone = sender.clone();
+        let gone = production.sender.clone();
         tokio::select! {
             () = gone.closed() => {}
-            () = produce(&site, job, encoder, sender) => {}
+            () = production.run(job) => {}
         }
     });
     let first = match timeout(FIRST_EVENT_WAIT_MAX, chunks.recv()).await {
         Ok(Some(Ok(chunk))) => chunk,
         Ok(Some(Err(error))) => return Err(error),
         Ok(None) => return Err(Error::new(500, "the answer broke off before it began")),
-        Err(_) => PING,
+        Err(_) => wait.comment().await,
     };
-    Ok(server_sent(body(first, chunks)))
+    Ok(server_sent(body(first, chunks, wait)))
 }
 
 /// What the fleet is told and decides from now on, one event each. A reader that falls behind is
@@ -118,56 +132,125 @@ fn server_sent(body: Body) -> Response {
 }
 
 /// The chunks as a body, with a comment whenever they are silent for long.
-fn body(first: Bytes, chunks: Receiver<Chunk>) -> Body {
-    let stream = unfold((Some(first), chunks), |(first, mut chunks)| async move {
+fn body(first: Bytes, chunks: Receiver<Chunk>, wait: Wait) -> Body {
+    let stream = unfold((Some(first), chunks, wait), |(first, mut chunks, wait)| async move {
         if let Some(first) = first {
-            return Some((Ok::<_, std::convert::Infallible>(first), (None, chunks)));
+            return Some((Ok::<_, std::convert::Infallible>(first), (None, chunks, wait)));
         }
         let chunk = match timeout(KEEP_ALIVE_INTERVAL, chunks.recv()).await {
             Ok(Some(Ok(chunk))) => chunk,
             Ok(Some(Err(error))) => failed(&error),
             Ok(None) => return None,
-            Err(_) => PING,
+            Err(_) => wait.comment().await,
         };
-        Some((Ok(chunk), (None, chunks)))
+        Some((Ok(chunk), (None, chunks, wait)))
     });
     Body::from_stream(stream)
 }
 
-/// Runs the job and encodes its events until the end or until nobody takes them.
-async fn produce(site: &Site, job: Job, mut encoder: Box<dyn Encode>, sender: Sender<Chunk>) {
-    let mut choices = match job.begin(&site.hub).await {
-        Ok(choices) => choices,
-        Err(error) => {
-            // Nobody is left to tell when the client is gone.
-            let _ = sender.send(Err(error)).await;
-            return;
+/// What a stream waits for before its answer begins.
+#[derive(Clone)]
+struct Wait {
+    hub: Handle,
+    watch: Watch,
+}
+
+impl Wait {
+    /// What is going on, in one line.
+    async fn news(&self) -> Option<String> {
+        let progress = self.hub.progress(&self.watch).await?;
+        // A line break would end the comment, and a name may have one.
+        Some(progress.to_string().replace(char::is_control, " "))
+    }
+
+    async fn comment(&self) -> Bytes {
+        self.news().await.map_or(PING, |news| format!(": {news}\n").into())
+    }
+}
+
+/// The task that makes a stream.
+struct Production {
+    site: Arc<Site>,
+    encoder: Box<dyn Encode>,
+    wait: Wait,
+    /// Whether the reader wants to be told as reasoning what is waited for.
+    tells_progress: bool,
+    sender: Sender<Chunk>,
+}
+
+impl Production {
+    /// Runs the job and encodes its events until the end or until nobody takes them.
+    async fn run(mut self, job: Job) {
+        let mut payloads = Vec::new();
+        let mut begun = false;
+        let mut choices = match self.begin(job, &mut begun).await {
+            Ok((choices, model)) => {
+                if let Some(model) = model {
+                    self.encoder.served_by(&model);
+                }
+                choices
+            }
+            Err(error) => {
+                // Nobody is left to tell when the client is gone.
+                let _ = self.sender.send(Err(error)).await;
+                return;
+            }
+        };
+        while let Some((choice, event)) = choices.next().await {
+            count(&self.site, &event);
+            if let (Event::Failed(failure), false) = (&event, begun) {
+                let _ = self.sender.send(Err(Error::from(failure))).await;
+                return;
+            }
+            self.encoder.event(choice, &event, &mut payloads);
+            if matches!(event, Event::Failed(_)) {
+                // The failure ends the whole stream, so what other choices run is cancelled.
+                break;
+            }
+            if payloads.is_empty() {
+                continue;
+            }
+            begun = true;
+            if !hand_over(&self.sender, framed(&mut payloads)).await {
+                return;
+            }
         }
-    };
-    let mut payloads = Vec::new();
-    let mut begun = false;
-    while let Some((choice, event)) = choices.next().await {
-        count(site, &event);
-        if let (Event::Failed(failure), false) = (&event, begun) {
-            let _ = sender.send(Err(Error::from(failure))).await;
-            return;
+        self.encoder.finish(&mut payloads);
+        let last = [&framed(&mut payloads), DONE.as_bytes()].concat();
+        hand_over(&self.sender, last.into()).await;
+    }
+
+    /// Begins the answers, and tells meanwhile what is waited for if the reader wants that.
+    async fn begin(
+        &mut self,
+        job: Job,
+        begun: &mut bool,
+    ) -> Result<(Choices, Option<String>), Error> {
+        let wait = self.wait.clone();
+        let beginning = job.begin(&wait.hub, Some(&wait.watch));
+        if !self.tells_progress {
+            return beginning.await;
         }
-        encoder.event(choice, &event, &mut payloads);
-        if matches!(event, Event::Failed(_)) {
-            // The failure ends the whole stream, so what other choices run is cancelled.
-            break;
-        }
-        if payloads.is_empty() {
-            continue;
-        }
-        begun = true;
-        if !hand_over(&sender, framed(&mut payloads)).await {
-            return;
+        tokio::pin!(beginning);
+        let mut told = None;
+        loop {
+            if let Ok(outcome) = timeout(PROGRESS_INTERVAL, &mut beginning).await {
+                return outcome;
+            }
+            let news = wait.news().await;
+            if news.is_none() || news == told {
+                continue;
+            }
+            let line = format!("{}\n", news.as_deref().unwrap_or_default());
+            let piece = Piece { text: line, logprobs: Vec::new() };
+            let mut payloads = Vec::new();
+            self.encoder.event(0, &Event::Reasoning(piece), &mut payloads);
+            *begun = true;
+            // Whoever takes nothing for very long ends with the answer itself.
+            hand_over(&self.sender, framed(&mut payloads)).await;
+            told = news;
         }
     }
-    encoder.finish(&mut payloads);
-    let last = [&framed(&mut payloads), DONE.as_bytes()].concat();
-    hand_over(&sender, last.into()).await;
 }
 
 /// Whether the connection took the chunk. A client that takes nothing for very long has gone in

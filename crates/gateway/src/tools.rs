@@ -17,7 +17,7 @@ use dialect::openai::{image, speech, transcription};
 use futures_util::stream;
 use multer::{Multipart, parse_boundary};
 use percent_encoding::percent_decode_str;
-use supervisor::{Input, Serves, Tool, ToolError, ToolOutput, tool};
+use supervisor::{Handle, Input, Serves, Tool, ToolError, ToolOutput, tool};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::answer;
@@ -53,8 +53,9 @@ impl Tools {
         })
     }
 
-    /// The tool of this name; or the first that does this, when none or just that is named.
-    fn find(&self, serves: Serves, name: Option<&str>) -> Result<Arc<Tool>, Error> {
+    /// The tool of this name, or of a role the first that does this; or the first of all, when none
+    /// or just that is named.
+    fn find(&self, hub: &Handle, serves: Serves, name: Option<&str>) -> Result<Arc<Tool>, Error> {
         let does = role(serves);
         let able = || self.tools.iter().filter(|tool| tool.serves == serves);
         let Some(first) = able().next() else {
@@ -64,7 +65,8 @@ impl Tools {
             return Err(Error::new(404, message).at("model").code("model_not_found"));
         };
         let Some(name) = name else { return Ok(Arc::clone(first)) };
-        if let Some(named) = able().find(|tool| tool.name == name) {
+        let mut wanted = std::iter::once(name).chain(hub.candidates(name));
+        if let Some(named) = wanted.find_map(|name| able().find(|tool| tool.name == name)) {
             return Ok(Arc::clone(named));
         }
         if name == does {
@@ -93,7 +95,7 @@ fn role(serves: Serves) -> &'static str {
 pub(crate) async fn speech(site: &Site, body: Body) -> Result<Response, Error> {
     let _place = site.tools.place()?;
     let request = speech::decode(&answer::read_body(body).await?)?;
-    let tool = site.tools.find(Serves::Speak, request.model.as_deref())?;
+    let tool = site.tools.find(&site.hub, Serves::Speak, request.model.as_deref())?;
     let follows_format = tool.places().contains("format");
     let kind = speech::content_type(request.format, &tool.content_type, follows_format)?;
     let mut values = Values::new();
@@ -122,7 +124,7 @@ pub(crate) async fn transcriptions(
     let _place = site.tools.place()?;
     let body = answer::read_up_to(UPLOAD_BYTES_MAX, body).await?;
     let request = transcription::decode(form(headers, body).await?)?;
-    let tool = site.tools.find(Serves::Listen, request.model.as_deref())?;
+    let tool = site.tools.find(&site.hub, Serves::Listen, request.model.as_deref())?;
     let mut values = Values::new();
     put(&mut values, "language", request.language);
     put(&mut values, "prompt", request.prompt);
@@ -144,7 +146,7 @@ pub(crate) async fn transcriptions(
 pub(crate) async fn images(site: &Site, body: Body) -> Result<Response, Error> {
     let _place = site.tools.place()?;
     let request = image::decode(&answer::read_body(body).await?)?;
-    let tool = site.tools.find(Serves::Draw, request.model.as_deref())?;
+    let tool = site.tools.find(&site.hub, Serves::Draw, request.model.as_deref())?;
     let mut values = Values::new();
     put(&mut values, "prompt", Some(&request.prompt));
     if let Some(size) = request.size {

@@ -178,6 +178,8 @@ fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
         context_tokens: settings.context_tokens,
         // As `resident plan` sees this machine; how much memory it has makes no difference.
         place: hardware::this(config::memory_bytes().unwrap_or_default()).place(),
+        roles: settings.served.roles.clone(),
+        prefer_resident: settings.served.prefer_resident,
         patience: supervisor::Patience::default(),
     }
 }

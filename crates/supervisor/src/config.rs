@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, time::Duration};
 
-use planner::{fleet::Pressure, footprint::Place};
+use planner::{fleet::Pressure, footprint::Place, roles::Roles};
 use tokio::sync::watch;
 
 use crate::limits;
@@ -38,6 +38,11 @@ pub struct Config {
     pub place: Place,
     /// Where the machine's own shortage of memory is told; `None` looks at the machine itself.
     pub pressure: Option<watch::Receiver<Pressure>>,
+    /// Names that requests may use instead of models.
+    pub roles: Roles,
+    /// Whether a resident model may stand in for one of a role that would have to be loaded, where
+    /// the role does not say.
+    pub prefer_resident: bool,
     /// How long to wait for a worker at each step.
     pub patience: Patience,
 }

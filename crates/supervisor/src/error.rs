@@ -61,6 +61,24 @@ pub enum AcquireError {
         /// The model.
         name: String,
     },
+    /// A role was asked for, and none of its models could take the request.
+    #[error(
+        "no model of the role '{role}' can serve this request: {}; ask for a model by its name, or \
+         add one to the role",
+        all_of(reasons)
+    )]
+    NobodyServes {
+        /// The role.
+        role: String,
+        /// Why each of its models could not: those that were tried, then the others.
+        reasons: Vec<String>,
+        /// Why the last one could not that was tried.
+        last: Option<Box<AcquireError>>,
+        /// Whether each one's context is too short, and nothing else is wrong.
+        is_too_long: bool,
+        /// When one can be tried again, if it is only a matter of waiting.
+        retry_after: Option<Duration>,
+    },
     /// The hub is going down.
     #[error("the hub is shutting down")]
     ShuttingDown,
@@ -82,6 +100,10 @@ pub enum StopError {
 
 fn nearest_hint(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |name| format!("; did you mean '{name}'?"))
+}
+
+fn all_of(reasons: &[String]) -> String {
+    if reasons.is_empty() { "there is none that does this".to_owned() } else { reasons.join("; ") }
 }
 
 fn retry_hint(retry_after: Option<Duration>) -> String {

@@ -13,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use planner::fleet::{self, Explanation, Priority, RequestId, Terms};
+use planner::{
+    fleet::{self, Explanation, Priority, RequestId, Terms},
+    roles::Roles,
+};
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
@@ -31,6 +34,14 @@ use crate::{
     reservation::Reservation,
     run_loop::{self, Message},
 };
+
+mod progress;
+mod role;
+
+use role::Look;
+
+pub use progress::{Progress, Stage, Watch};
+pub use role::{Purpose, Served};
 
 /// Starts the supervisor's task on the current tokio runtime (time and IO enabled). It ends after
 /// [`Handle::shutdown`]; aborting it stops all workers.
@@ -50,6 +61,9 @@ pub fn start(config: Config, models: Arc<dyn Models>) -> (Handle, JoinHandle<()>
         shutdown_wait_max: config.patience.shutdown,
         looked_up: Mutex::default(),
         lookup_age_max: config.patience.lookup,
+        roles: config.roles.clone(),
+        prefer_resident: config.prefer_resident,
+        roles_looked_up: Mutex::default(),
         happenings: happenings.downgrade(),
     };
     let task = tokio::spawn(run_loop::run(config, inbox, messages, requests_ended, happenings));
@@ -75,6 +89,11 @@ struct Shared {
     /// What was found for each name, and when.
     looked_up: Mutex<BTreeMap<String, (Instant, Launch)>>,
     lookup_age_max: Duration,
+    /// Names to use instead of models.
+    roles: Roles,
+    prefer_resident: bool,
+    /// What was found for each role.
+    roles_looked_up: Mutex<BTreeMap<String, Look>>,
     /// Weak, so that whoever looks on sees the end of the hub.
     happenings: broadcast::WeakSender<Arc<Happening>>,
 }

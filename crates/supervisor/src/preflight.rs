@@ -304,6 +304,8 @@ mod tests {
             context_tokens: None,
             place,
             guard: Vec::new(),
+            roles: Default::default(),
+            prefer_resident: true,
             patience: Patience::default(),
         })
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use planner::fleet::{
-    self, Event, Explanation, Fleet, Policy, Pressure, RequestId, Terms, When, WorkerId,
+    self, Event, Explanation, Fleet, Policy, Pressure, RequestId, Terms, Verdict, When, WorkerId,
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -42,6 +42,8 @@ pub(crate) enum Message {
     Explain { launch: Box<Launch>, reply: oneshot::Sender<Explanation> },
     /// The same for a model that is in no configuration.
     WhatIf { model: fleet::Model, terms: Terms, reply: oneshot::Sender<Explanation> },
+    /// Someone wants to know in short what would happen to requests for these models.
+    Verdicts { asked: Vec<Launch>, reply: oneshot::Sender<Vec<Verdict>> },
     /// Someone wants to see who waits for what.
     Turns { reply: oneshot::Sender<Requests> },
     /// The operator wants a model stopped.
@@ -163,6 +165,13 @@ impl RunLoop {
             }
             Message::WhatIf { model, terms, reply } => {
                 _ = reply.send(self.fleet.what_if(self.now(), &model, &terms));
+            }
+            Message::Verdicts { asked, reply } => {
+                let now = self.now();
+                let verdict = |launch: Launch| {
+                    self.fleet.what_if(now, &launch.model, &self.terms(&launch)).verdict
+                };
+                _ = reply.send(asked.into_iter().map(verdict).collect());
             }
             Message::Turns { reply } => _ = reply.send(self.turns()),
             // Whoever asked may be gone, then nobody misses the answer.

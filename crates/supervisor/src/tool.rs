@@ -208,6 +208,7 @@ fn refused(error: AcquireError) -> ToolError {
         | AcquireError::LoadFailed { .. }
         | AcquireError::Overloaded { .. }
         | AcquireError::Stopped { .. }
+        | AcquireError::NobodyServes { .. }
         | AcquireError::ShuttingDown => error.into(),
     }
 }

@@ -16,9 +16,12 @@ use worker_protocol::{Chat, Generate, Prompt};
 pub use stream::StreamEncoder;
 pub use whole::WholeEncoder;
 
-use super::{request, sampling};
+use super::{
+    request::{self, Streaming},
+    sampling,
+};
 use crate::{
-    Error,
+    Error, Wish,
     limits::{DOCUMENTS_MAX, LOGPROBS_MAX},
     read::{self, Object, Path},
 };
@@ -34,6 +37,10 @@ pub struct Request {
     pub stream: bool,
     /// Whether the stream ends with a chunk that holds the usage.
     pub include_usage: bool,
+    /// Whether the stream tells as reasoning how far the model is loaded.
+    pub include_progress: bool,
+    /// What it wishes beside the answer.
+    pub wish: Wish,
 }
 
 /// Reads the body of a request.
@@ -43,7 +50,8 @@ pub struct Request {
 pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let mut fields = Object::new(&Path::Root, read::body(body)?)?;
     let model = request::model(&mut fields)?;
-    let (stream, include_usage) = request::streaming(&mut fields)?;
+    let Streaming { stream, include_usage, include_progress } = request::streaming(&mut fields)?;
+    let wish = Wish::decode(&mut fields)?;
     let choices = request::choices(&mut fields)?;
     refuse_formats(&mut fields)?;
     let generate = Generate {
@@ -55,7 +63,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
         prompt: Prompt::Chat(chat(&mut fields)?),
     };
     let generates = request::multiply(vec![generate], choices, body.len())?;
-    Ok(Request { model, generates, stream, include_usage })
+    Ok(Request { model, generates, stream, include_usage, include_progress, wish })
 }
 
 fn chat(fields: &mut Object<'_>) -> Result<Chat, Error> {

@@ -15,9 +15,12 @@ use worker_protocol::{Generate, Prompt};
 pub use stream::StreamEncoder;
 pub use whole::WholeEncoder;
 
-use super::{request, sampling};
+use super::{
+    request::{self, Streaming},
+    sampling,
+};
 use crate::{
-    Error,
+    Error, Wish,
     limits::{CHOICES_MAX, COMPLETION_TOKENS_DEFAULT, LOGPROBS_MAX},
     read::{self, Object, Path},
 };
@@ -37,6 +40,8 @@ pub struct Request {
     pub stream: bool,
     /// Whether the stream ends with a chunk that holds the usage.
     pub include_usage: bool,
+    /// What it wishes beside the answer.
+    pub wish: Wish,
 }
 
 impl Request {
@@ -56,7 +61,9 @@ impl Request {
 pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let mut fields = Object::new(&Path::Root, read::body(body)?)?;
     let model = request::model(&mut fields)?;
-    let (stream, include_usage) = request::streaming(&mut fields)?;
+    // Raw text has no place for anything but the text.
+    let Streaming { stream, include_usage, include_progress: _ } = request::streaming(&mut fields)?;
+    let wish = Wish::decode(&mut fields)?;
     let choices_per_prompt = request::choices(&mut fields)?;
     let echo = fields.bool("echo")?.unwrap_or(false);
     let logprobs = fields.integer("logprobs", 0..=LOGPROBS_MAX.into())?;
@@ -77,7 +84,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let generates =
         prompts.into_iter().map(|prompt| Generate { prompt, ..template.clone() }).collect();
     let generates = request::multiply(generates, choices_per_prompt, body.len())?;
-    Ok(Request { model, generates, choices_per_prompt, echo, stream, include_usage })
+    Ok(Request { model, generates, choices_per_prompt, echo, stream, include_usage, wish })
 }
 
 fn refuse_unsupported(fields: &mut Object<'_>, choices: u32) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use worker_protocol::{Embed, EmbedInput, Event};
 
 use super::{model::to_json, request};
 use crate::{
-    Error,
+    Error, Wish,
     limits::{DIMENSIONS_MAX, EMBED_INPUTS_MAX},
     read::{self, Object, Path},
 };
@@ -22,6 +22,8 @@ pub struct Request {
     pub encoding_format: EncodingFormat,
     /// Cut vectors to this width and make them length 1 again; `None` leaves them whole.
     pub dimensions: Option<u32>,
+    /// What it wishes beside the answer.
+    pub wish: Wish,
 }
 
 /// How vectors are written.
@@ -44,6 +46,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
         model: request::model(&mut fields)?,
         encoding_format: encoding_format(&mut fields)?,
         dimensions: dimensions.and_then(|width| u32::try_from(width).ok()),
+        wish: Wish::decode(&mut fields)?,
         embed: Embed { inputs: inputs(&mut fields)? },
     })
 }
@@ -101,6 +104,11 @@ impl WholeEncoder {
             ended: false,
             failure: None,
         }
+    }
+
+    /// The model that serves, where another name was asked for.
+    pub fn served_by(&mut self, model: &str) {
+        model.clone_into(&mut self.model);
     }
 
     /// Takes in one event.

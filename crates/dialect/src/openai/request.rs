@@ -47,15 +47,26 @@ pub(super) fn word(fields: &mut Object<'_>, key: &str) -> Result<Option<String>,
     Ok(Some(text))
 }
 
-/// Whether to stream, and whether the stream ends with the usage.
-pub(super) fn streaming(fields: &mut Object<'_>) -> Result<(bool, bool), Error> {
+/// Whether to stream, and what the stream holds beside the text.
+pub(super) struct Streaming {
+    pub(super) stream: bool,
+    /// It ends with the usage.
+    pub(super) include_usage: bool,
+    /// It says what is going on while the model is not there yet.
+    pub(super) include_progress: bool,
+}
+
+/// How to stream, if at all.
+pub(super) fn streaming(fields: &mut Object<'_>) -> Result<Streaming, Error> {
     let stream = fields.bool("stream")?.unwrap_or(false);
     let path = fields.path("stream_options");
-    let include_usage = match fields.take("stream_options") {
-        None => false,
-        Some(options) => Object::new(&path, options)?.bool("include_usage")?.unwrap_or(false),
-    };
-    Ok((stream, stream && include_usage))
+    let (mut include_usage, mut include_progress) = (false, false);
+    if let Some(options) = fields.take("stream_options") {
+        let mut options = Object::new(&path, options)?;
+        include_usage = stream && options.bool("include_usage")?.unwrap_or(false);
+        include_progress = stream && options.bool("include_progress")?.unwrap_or(false);
+    }
+    Ok(Streaming { stream, include_usage, include_progress })
 }
 
 /// Choices per prompt.

@@ -8,6 +8,7 @@
 mod client;
 mod control;
 mod limits;
+mod roles;
 mod routes;
 mod rules;
 mod site;

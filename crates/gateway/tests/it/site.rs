@@ -4,13 +4,13 @@ use std::{
     collections::BTreeSet,
     fs,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use gateway::{Config, bind};
-use supervisor::{Engine, GgufFile, Handle, Model, Models, Patience, Pressure, Residence};
+use supervisor::{Engine, GgufFile, Handle, Model, Models, Patience, Pressure, Residence, Roles};
 use tempfile::TempDir;
 use tokio::{
     sync::{oneshot, watch},
@@ -20,6 +20,12 @@ use tokio::{
 use crate::client::{DEADLINE, within};
 use crate::gguf;
 
+/// More than anything here takes.
+pub(crate) const BUDGET_BYTES: u64 = 1 << 40;
+
+/// Weights of a model; the fixture itself holds a few MB.
+pub(crate) const WEIGHTS_BYTES: u64 = 50_000_000;
+
 pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// One model `m`, served by fixtures, behind a gateway on a port of the system's choice.
@@ -28,7 +34,7 @@ pub(crate) struct Site {
     pub(crate) hub: Handle,
     stop: oneshot::Sender<()>,
     server: JoinHandle<()>,
-    _folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 impl Site {
@@ -39,13 +45,36 @@ impl Site {
     pub(crate) async fn with(config: Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let hub = hub(folder.path());
+        Self::serving(config, hub, folder).await
+    }
+
+    /// Models of these names, each with a file of its own, a context and so many bytes of weights.
+    pub(crate) async fn with_models(
+        config: Config,
+        models: &[(&str, u32)],
+        roles: Roles,
+        budget_bytes: u64,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = Vec::new();
+        for (name, context_tokens) in models {
+            let path = folder.path().join(format!("{name}.gguf"));
+            gguf::write(&path, WEIGHTS_BYTES);
+            files.push(model(name, &path, Some(*context_tokens)));
+        }
+        let supervision = supervisor::Config { roles, budget_bytes, ..supervision(folder.path()) };
+        let hub = supervisor::start(supervision, Arc::new(Several(files))).0;
+        Self::serving(config, hub, folder).await
+    }
+
+    async fn serving(config: Config, hub: Handle, folder: TempDir) -> Self {
         let server = bind(config, hub.clone()).await.unwrap();
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
-        Self { address, hub, stop, server, _folder: folder }
+        Self { address, hub, stop, server, folder }
     }
 
     /// Waits until so many requests hold the model.
@@ -84,14 +113,20 @@ pub(crate) fn config() -> Config {
 
 /// A supervisor with the one model.
 pub(crate) fn hub(folder: &Path) -> Handle {
-    gguf::write(&folder.join("m.gguf"), 50_000_000);
-    let config = supervisor::Config {
+    gguf::write(&folder.join("m.gguf"), WEIGHTS_BYTES);
+    let path = folder.join("m.gguf");
+    let models = vec![model("m", &path, None), model("m 二", &path, None)];
+    supervisor::start(supervision(folder), Arc::new(Several(models))).0
+}
+
+fn supervision(folder: &Path) -> supervisor::Config {
+    supervisor::Config {
         worker: env!("CARGO_BIN_EXE_gateway-fixture-worker").into(),
         guard: vec![env!("CARGO_BIN_EXE_gateway-fixture-guard").into()],
         // Never told: the machine's real state would make tests depend on it.
         pressure: Some(watch::channel(Pressure::Calm).1),
         logs_dir: folder.join("logs"),
-        budget_bytes: 1 << 40,
+        budget_bytes: BUDGET_BYTES,
         exclusive_groups: BTreeSet::new(),
         journal: None,
         idle_unload: Duration::MAX,
@@ -99,27 +134,30 @@ pub(crate) fn hub(folder: &Path) -> Handle {
         threads: None,
         context_tokens: None,
         place: supervisor::Place::Processor,
+        roles: Default::default(),
+        prefer_resident: true,
         patience: Patience::default(),
-    };
-    supervisor::start(config, Arc::new(One(folder.join("m.gguf")))).0
+    }
 }
 
-struct One(PathBuf);
+fn model(name: &str, path: &Path, context_tokens: Option<u32>) -> Model {
+    Model {
+        name: name.to_owned(),
+        engine: Engine::Worker(GgufFile {
+            path: path.to_owned(),
+            file_bytes: fs::metadata(path).unwrap().len(),
+            modified_unix_s: 1_700_000_000,
+            context_tokens,
+        }),
+        residence: Residence::default(),
+    }
+}
 
-impl Models for One {
+struct Several(Vec<Model>);
+
+impl Models for Several {
     fn list(&self) -> Vec<Model> {
-        let file_bytes = fs::metadata(&self.0).unwrap().len();
-        let named = |name: &str| Model {
-            name: name.to_owned(),
-            engine: Engine::Worker(GgufFile {
-                path: self.0.clone(),
-                file_bytes,
-                modified_unix_s: 1_700_000_000,
-                context_tokens: None,
-            }),
-            residence: Residence::default(),
-        };
-        vec![named("m"), named("m 二")]
+        self.0.clone()
     }
 
     fn find(&self, name: &str) -> Option<Model> {

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 use supervisor::{Input, Output, Serves, Tool};
 
 use crate::client::{Answer, Ask, DEADLINE, within};
-use crate::site::{Site, config};
+use crate::roles::role;
+use crate::site::{BUDGET_BYTES, Site, config};
 
 fn tool(name: &str, serves: Serves, content_type: &str, argv: &[&str]) -> Tool {
     let defaults = [
@@ -129,6 +130,22 @@ async fn a_speaker_gets_the_text_and_the_values_it_has_places_for() {
     assert_eq!(error["param"], "voice");
     let error = said(speech(json!({ "model": "tts-1" }))).await.error(404);
     assert!(error["message"].as_str().unwrap().contains("first, second"), "{error}");
+    site.ends().await;
+}
+
+#[tokio::test]
+async fn a_role_of_speakers_is_asked_like_one() {
+    let tools = vec![
+        echo("first", Serves::Speak, "audio/wav", &["first"]),
+        echo("second", Serves::Speak, "audio/wav", &["second"]),
+        echo("other", Serves::Tool, "text/plain", &["other"]),
+    ];
+    let roles = role("speak", &["other", "second", "first"]);
+    let site = Site::with_models(Config { tools, ..config() }, &[], roles, BUDGET_BYTES).await;
+    for (model, said) in [("speak", "Hello.|second"), ("first", "Hello.|first")] {
+        let answer = speech(json!({ "model": model })).send(site.address).await;
+        assert_eq!(ok(&answer, "audio/wav"), said);
+    }
     site.ends().await;
 }
 

@@ -160,10 +160,17 @@ fn choose(
     if prefer_resident {
         choice.put_resident_first(states);
     }
-    for (place, verdict) in &judged {
-        if let Verdict::MayFit { limit } = *verdict
-            && !choice.tries_model(place.model)
-        {
+    let mut perhaps: Vec<(&Place<'_>, u32)> = judged
+        .iter()
+        .filter_map(|(place, verdict)| match verdict {
+            Verdict::MayFit { limit } => Some((*place, *limit)),
+            Verdict::Fits | Verdict::Cannot(_) => None,
+        })
+        .collect();
+    // Whom the longest context belongs to takes what any of them takes.
+    perhaps.sort_by_key(|(_, limit)| std::cmp::Reverse(*limit));
+    for (place, limit) in perhaps {
+        if !choice.tries_model(place.model) {
             let at_most = ask.prompt_tokens.at_most;
             choice.tries.push(place.tried(Why::PerhapsTooLong { at_most, limit }));
         }

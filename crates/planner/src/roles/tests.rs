@@ -1,5 +1,6 @@
 //! Stories of a person's roles, and random roles against rules that share no code with them.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -99,6 +100,15 @@ fn a_guess_moves_a_model_back_but_never_leaves_it_out() {
     let short = Ask { answer_tokens_max: Some(8), ..guess };
     let choice = roles.choose("daily", &short, &states(), false).unwrap();
     assert_eq!(tried(&choice)[0].0, "apple", "the answer needs no more than it may have");
+}
+
+#[test]
+fn of_those_that_perhaps_take_it_the_longest_context_comes_first() {
+    let roles = checked(&[("daily", &["apple", "small"])]);
+    let guess = Ask::generate(Tokens { at_least: 900, at_most: 40_000 });
+    let choice = roles.choose("daily", &guess, &states(), false).unwrap();
+    let names: Vec<&str> = tried(&choice).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["small", "apple"], "what is too long for one is not tried on a shorter one");
 }
 
 #[test]
@@ -385,6 +395,12 @@ fn ways<'a>(roles: &'a BTreeMap<String, Role>, role: &str) -> Vec<Vec<&'a Candid
     ways
 }
 
+/// Tokens that a model takes on this way, as far as that is known.
+fn limit(state: &State, way: &[&Candidate]) -> Option<u64> {
+    let limits = way.iter().map(|candidate| candidate.context_tokens_max);
+    limits.chain([state.context_tokens]).flatten().min().map(u64::from)
+}
+
 /// Whether a model may be tried on this way, and whether that is sure.
 fn may(ask: &Ask, state: Option<&State>, way: &[&Candidate]) -> Option<bool> {
     let state = state?;
@@ -393,8 +409,7 @@ fn may(ask: &Ask, state: Option<&State>, way: &[&Candidate]) -> Option<bool> {
         && (!ask.images || state.images && way.iter().all(|candidate| candidate.images))
         && (!ask.tools || state.tools && way.iter().all(|candidate| candidate.tools))
         && (!ask.json_schema || state.json_schema);
-    let limits = way.iter().map(|candidate| candidate.context_tokens_max);
-    let limit = limits.chain([state.context_tokens]).flatten().min().map(u64::from);
+    let limit = limit(state, way);
     let answer = if ask.kind == Kind::Generate {
         u64::from(ask.answer_tokens_max.unwrap_or(9999).min(ANSWER_TOKENS_MIN))
     } else {
@@ -428,12 +443,18 @@ proptest! {
             prop_assert_eq!(answered.len(), named.len(), "each once");
             prop_assert_eq!(&answered.iter().cloned().collect::<BTreeSet<_>>(), &named);
 
-            // In order: those that surely take it, then those that perhaps do.
+            // In order: those that surely take it, then those that perhaps do, the longest
+            // context first.
             let mut expected: Vec<String> = Vec::new();
             for sure in [true, false] {
-                for way in &ways {
-                    let name = model(way);
-                    if may(&ask, states.get(&name), way) == Some(sure) && !expected.contains(&name) {
+                let of_state = |way: &&Vec<&Candidate>| states.get(&model(way));
+                let mut able: Vec<&Vec<&Candidate>> =
+                    ways.iter().filter(|way| may(&ask, of_state(way), way) == Some(sure)).collect();
+                if !sure {
+                    able.sort_by_key(|way| Reverse(of_state(way).and_then(|state| limit(state, way))));
+                }
+                for name in able.into_iter().map(|way| model(way)) {
+                    if !expected.contains(&name) {
                         expected.push(name);
                     }
                 }

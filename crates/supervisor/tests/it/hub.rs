@@ -10,7 +10,7 @@ use std::{
 
 use supervisor::{
     AcquireError, Answer, Config, Engine, GgufFile, Handle, Lease, Model, Models, Patience, Place,
-    Pressure, Residence, Resident, ResidentState, start,
+    Pressure, Residence, Resident, ResidentState, Roles, start,
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
@@ -40,6 +40,7 @@ pub(crate) struct Setup {
     pub(crate) program: &'static str,
     /// Models beside those that have a file.
     pub(crate) foreign: Vec<Model>,
+    pub(crate) roles: Roles,
 }
 
 impl Default for Setup {
@@ -51,6 +52,7 @@ impl Default for Setup {
             patience: Patience { lookup: Duration::ZERO, ..Patience::default() },
             program: "fixture-worker",
             foreign: Vec::new(),
+            roles: Roles::default(),
         }
     }
 }
@@ -127,6 +129,8 @@ impl Hub {
             threads: None,
             context_tokens: None,
             place: Place::Processor,
+            roles: setup.roles,
+            prefer_resident: true,
             patience: setup.patience,
         };
         let (handle, task) =

@@ -10,6 +10,7 @@ mod hub;
 mod misbehaviour;
 mod reservations;
 mod residence;
+mod roles;
 mod streams;
 #[cfg(unix)]
 mod tools;

@@ -49,6 +49,11 @@ impl StreamEncoder {
         }
     }
 
+    /// The model that serves, where another name was asked for.
+    pub fn served_by(&mut self, model: &str) {
+        model.clone_into(&mut self.model);
+    }
+
     /// Adds the payloads for one event of one choice.
     pub fn event(&mut self, choice: u32, event: &Event, out: &mut Vec<String>) {
         match event {

@@ -50,6 +50,11 @@ impl WholeEncoder {
         }
     }
 
+    /// The model that serves, where another name was asked for.
+    pub fn served_by(&mut self, model: &str) {
+        model.clone_into(&mut self.model);
+    }
+
     /// Takes in one event of one choice.
     pub fn event(&mut self, choice: u32, event: &Event) {
         let Some(collected) = self.choices.get_mut(choice as usize) else { return };

@@ -1,0 +1,475 @@
+//! Roles in use: what is known now about the models of a role, and the way along them until one
+//! takes the request.
+//!
+//! Not here: who is tried in which order (`planner::roles`), and whether a model may be loaded (the
+//! fleet).
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
+
+use planner::{
+    fleet::{Refusal, Verdict},
+    roles::{self, AUTO, Ask, Choice, Kind, Reason, Standing, State, Tokens},
+};
+use worker_protocol::{Embed, EmbedInput, Generate, Prompt};
+
+use super::{Handle, Shared, Watch, Wish};
+use crate::{
+    bytes::readable,
+    engine::Engine,
+    error::AcquireError,
+    lease::Lease,
+    model::{Model, ModelSummary},
+    preflight::Launch,
+    run_loop::Message,
+};
+
+/// What a request is about, as far as the choice of a model depends on it.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose<'a> {
+    /// Text: one for each choice.
+    Generate(&'a [Generate]),
+    /// Vectors.
+    Embed(&'a Embed),
+}
+
+/// The right to use a model, and which one that is.
+#[derive(Debug)]
+pub struct Served {
+    /// The right to use it.
+    pub lease: Lease,
+    /// The model's name, where a role was asked for.
+    pub model: Option<String>,
+}
+
+/// What does not change about a role's model from one request to the next.
+#[derive(Debug)]
+struct Known {
+    name: String,
+    state: State,
+    /// Whether it takes conversations.
+    chats: bool,
+    /// What would be started for it, which the fleet is asked about; none when it cannot be used.
+    launch: Option<Launch>,
+}
+
+/// What was found for a role, and when.
+#[derive(Debug)]
+pub(super) struct Look {
+    when: Instant,
+    known: Arc<Vec<Known>>,
+}
+
+impl Handle {
+    /// The names that people may use instead of models: the configured roles, and the built-in one
+    /// when there are any.
+    #[must_use]
+    pub fn roles(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.shared.roles.iter().map(|(name, _)| name).collect();
+        if !names.is_empty() && !names.contains(&AUTO) {
+            names.push(AUTO);
+        }
+        names
+    }
+
+    /// Whom a role ends at, in order; empty when it is none or picks by request.
+    #[must_use]
+    pub fn candidates<'a>(&'a self, role: &'a str) -> Vec<&'a str> {
+        self.shared.roles.models(role)
+    }
+
+    /// As [`Self::acquire_as`], but `name` may be a role too: then the first of its models that can
+    /// take the request serves it. `watch` shows meanwhile what is waited for.
+    ///
+    /// # Errors
+    /// See [`AcquireError`]; of a role, [`AcquireError::NobodyServes`] says why each could not.
+    pub async fn serve(
+        &self,
+        name: &str,
+        purpose: Purpose<'_>,
+        wish: Wish,
+        watch: Option<&Watch>,
+    ) -> Result<Served, AcquireError> {
+        // Whoever asks for a model that was used a moment ago pays nothing for roles.
+        let launch = match self.shared.fresh_lookup(name) {
+            Some(launch) => launch,
+            None if self.shared.roles.has(name) => match self.known(name).await? {
+                Some(known) => return self.serve_role(name, &known, purpose, wish, watch).await,
+                None => self.launch(name).await?,
+            },
+            None => self.launch(name).await?,
+        };
+        let lease = self.watched(launch, wish, watch).await?;
+        Ok(Served { lease, model: None })
+    }
+
+    async fn serve_role(
+        &self,
+        role: &str,
+        known: &[Known],
+        purpose: Purpose<'_>,
+        wish: Wish,
+        watch: Option<&Watch>,
+    ) -> Result<Served, AcquireError> {
+        let choice = self.choose(role, known, purpose).await?;
+        let mut reasons = Vec::new();
+        let mut last = None;
+        for tried in &choice.tries {
+            let lease = async {
+                let launch = self.launch(&tried.model).await?;
+                self.watched(launch, wish, watch).await
+            };
+            match lease.await {
+                Ok(lease) => {
+                    tracing::debug!(role, model = tried.model, why = %tried.why, "role chosen");
+                    return Ok(Served { lease, model: Some(tried.model.clone()) });
+                }
+                Err(error) if is_of_the_model(&error) => {
+                    tracing::info!(role, model = tried.model, %error, "on to the next of the role");
+                    reasons.push(error.to_string());
+                    last = Some(Box::new(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(nobody(role, &choice, reasons, last))
+    }
+
+    async fn watched(
+        &self,
+        launch: Launch,
+        wish: Wish,
+        watch: Option<&Watch>,
+    ) -> Result<Lease, AcquireError> {
+        let ticket = self.ticket(&launch.model.name)?;
+        let _watched = watch.map(|watch| watch.waits(&launch.model.name, ticket.request()));
+        self.wanted(launch, wish, ticket).await
+    }
+
+    async fn choose(
+        &self,
+        role: &str,
+        known: &[Known],
+        purpose: Purpose<'_>,
+    ) -> Result<Choice, AcquireError> {
+        let asked: Vec<Launch> = known.iter().filter_map(|known| known.launch.clone()).collect();
+        let verdicts = self.ask(|reply| Message::Verdicts { asked, reply }).await;
+        let mut verdicts = verdicts.ok_or(AcquireError::ShuttingDown)?.into_iter();
+        let is_chat = purpose.is_chat();
+        let mut states = BTreeMap::new();
+        for known in known {
+            let mut state = known.state.clone();
+            if known.launch.is_some()
+                && let Some(verdict) = verdicts.next()
+            {
+                state.standing = standing(verdict);
+            }
+            if is_chat && !known.chats && state.kinds.contains(&Kind::Generate) {
+                let why = "it takes no conversations, only plain text".to_owned();
+                state.standing = Standing::Unusable { why };
+            }
+            states.insert(known.name.clone(), state);
+        }
+        let roles = &self.shared.roles;
+        let choice = roles.choose(role, &purpose.ask(), &states, self.shared.prefer_resident);
+        Ok(choice.unwrap_or_default())
+    }
+
+    /// What is known about a role's models; `None` when the name is a model's after all. It touches
+    /// the disk, so that what was found a moment ago still holds.
+    async fn known(&self, role: &str) -> Result<Option<Arc<Vec<Known>>>, AcquireError> {
+        if let Some(known) = self.shared.fresh_role(role) {
+            return Ok(Some(known));
+        }
+        let shared = Arc::clone(&self.shared);
+        let role = role.to_owned();
+        let looked_up = tokio::task::spawn_blocking(move || {
+            if shared.models.find(&role).is_some() {
+                return None;
+            }
+            let known = Arc::new(shared.look_at_role(&role));
+            shared.keep_role(role, Arc::clone(&known));
+            Some(known)
+        });
+        // The runtime cancels a blocking task only when it goes down.
+        looked_up.await.map_err(|_| AcquireError::ShuttingDown)
+    }
+}
+
+impl Shared {
+    fn look_at_role(&self, role: &str) -> Vec<Known> {
+        let find = |name| self.models.find(name);
+        let models: Vec<Model> = match self.roles.models(role) {
+            // The built-in role knows all models, and those of pools whose lists are not known.
+            named if named.is_empty() => {
+                let mut models = self.models.list();
+                let named = self.roles.iter().flat_map(|(role, _)| self.roles.models(role));
+                for name in named {
+                    if !models.iter().any(|model| model.name == name) {
+                        models.extend(find(name));
+                    }
+                }
+                models
+            }
+            named => named.into_iter().filter_map(find).collect(),
+        };
+        let known = |model: &Model| {
+            known(&self.preflight.summary(model), self.preflight.launch(model).ok())
+        };
+        models.iter().map(known).collect()
+    }
+
+    fn fresh_role(&self, role: &str) -> Option<Arc<Vec<Known>>> {
+        let looked_up = self.roles_looked_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let look = looked_up.get(role)?;
+        (look.when.elapsed() < self.lookup_age_max).then(|| Arc::clone(&look.known))
+    }
+
+    /// As many as there are roles.
+    fn keep_role(&self, role: String, known: Arc<Vec<Known>>) {
+        let mut looked_up = self.roles_looked_up.lock().unwrap_or_else(PoisonError::into_inner);
+        looked_up.insert(role, Look { when: Instant::now(), known });
+    }
+}
+
+/// Whether another model may do better. What is said of the whole hub, or by the operator, holds for
+/// all of a role's models; and who waited long for one is not made to wait again for the next.
+fn is_of_the_model(error: &AcquireError) -> bool {
+    match error {
+        AcquireError::UnknownModel { .. }
+        | AcquireError::Unusable { .. }
+        | AcquireError::TooLarge { .. }
+        | AcquireError::LoadFailed { .. } => true,
+        AcquireError::Overloaded { .. }
+        | AcquireError::Stopped { .. }
+        | AcquireError::NobodyServes { .. }
+        | AcquireError::ShuttingDown => false,
+    }
+}
+
+fn nobody(
+    role: &str,
+    choice: &Choice,
+    mut reasons: Vec<String>,
+    last: Option<Box<AcquireError>>,
+) -> AcquireError {
+    let is_too_long = |left: &roles::LeftOut| matches!(left.reason, Reason::TooLong { .. });
+    let only_too_long = choice.tries.is_empty() && choice.left_out.iter().all(is_too_long);
+    let left_out = choice.left_out.iter();
+    reasons.extend(left_out.map(|left| format!("model '{}': {}", left.model, left.reason)));
+    AcquireError::NobodyServes {
+        role: role.to_owned(),
+        is_too_long: only_too_long && !reasons.is_empty(),
+        reasons,
+        last,
+        retry_after: choice.retry_in(),
+    }
+}
+
+fn known(summary: &ModelSummary, launch: Option<Launch>) -> Known {
+    let name = summary.name.clone();
+    let facts = match &summary.facts {
+        Ok(facts) => facts,
+        Err(why) => {
+            let state = State {
+                kinds: Vec::new(),
+                context_tokens: None,
+                tools: false,
+                images: false,
+                json_schema: false,
+                size_bytes: None,
+                standing: Standing::Unusable { why: why.clone() },
+            };
+            return Known { name, state, chats: false, launch: None };
+        }
+    };
+    // Our worker's models do one of the two; a foreign engine may do both.
+    let manner = summary.engine.manner();
+    let embeds = manner.map_or(!facts.generates, |manner| manner.embeddings);
+    let kinds = [(facts.generates, Kind::Generate), (embeds, Kind::Embed)];
+    let state = State {
+        kinds: kinds.into_iter().filter(|(does, _)| *does).map(|(_, kind)| kind).collect(),
+        context_tokens: facts.context_tokens,
+        tools: manner.map_or(facts.chats, |manner| manner.tools),
+        images: manner.is_some_and(|manner| manner.images),
+        json_schema: manner.is_some_and(|manner| manner.json_schema),
+        size_bytes: match &summary.engine {
+            Engine::Worker(file) => Some(file.file_bytes),
+            Engine::Command(command) => Some(command.memory_bytes),
+            Engine::Upstream(_) => None,
+        },
+        standing: Standing::Loadable,
+    };
+    Known { name, state, chats: facts.chats, launch }
+}
+
+/// What the fleet would do with a request, as a role must know it.
+fn standing(verdict: Verdict) -> Standing {
+    match verdict {
+        // What is being loaded need not be loaded again.
+        Verdict::Served(_) | Verdict::Queued(_) => Standing::Resident,
+        Verdict::Started
+        | Verdict::StartedAfterExits
+        | Verdict::StartedAfterStopping(_)
+        | Verdict::Held { .. }
+        | Verdict::Sparing { .. }
+        | Verdict::Blocked { .. }
+        | Verdict::Behind(_) => Standing::Loadable,
+        Verdict::Refused(refusal) => refused(refusal),
+    }
+}
+
+fn refused(refusal: Refusal) -> Standing {
+    match refusal {
+        Refusal::CoolingOff { retry_in, .. } => Standing::CoolingOff { retry_in },
+        Refusal::TooLarge { needed_bytes, budget_bytes } => Standing::Unusable {
+            why: format!(
+                "it needs {} of memory, and all models together may take {}",
+                readable(needed_bytes),
+                readable(budget_bytes)
+            ),
+        },
+        Refusal::Pins { needed_bytes, pinned_bytes, budget_bytes } => Standing::Unusable {
+            why: format!(
+                "it needs {}, but pinned models hold {} of {}",
+                readable(needed_bytes),
+                readable(pinned_bytes),
+                readable(budget_bytes)
+            ),
+        },
+        Refusal::PinnedGroup { group, holder } => {
+            Standing::Unusable { why: format!("'{holder}' of its group '{group}' is pinned") }
+        }
+        // These are said of the moment or the hub; whoever tries it hears them.
+        Refusal::QueueFull { .. }
+        | Refusal::WaitedTooLong { .. }
+        | Refusal::LoadFailed { .. }
+        | Refusal::Stopped
+        | Refusal::ShuttingDown => Standing::Loadable,
+    }
+}
+
+impl Purpose<'_> {
+    fn is_chat(self) -> bool {
+        match self {
+            Self::Generate(generates) => {
+                generates.iter().any(|generate| matches!(generate.prompt, Prompt::Chat(_)))
+            }
+            Self::Embed(_) => false,
+        }
+    }
+
+    /// What is asked for. The canonical request knows neither images nor schemas, which are refused
+    /// where it is read.
+    fn ask(self) -> Ask {
+        match self {
+            Self::Embed(embed) => {
+                // Each input is computed by itself.
+                let lengths = embed.inputs.iter().map(|input| match input {
+                    EmbedInput::Text(text) => Tokens::of_text(text),
+                    EmbedInput::Tokens(tokens) => Tokens::exactly(tokens.len() as u64),
+                });
+                Ask { kind: Kind::Embed, ..Ask::generate(longest(lengths)) }
+            }
+            Self::Generate(generates) => {
+                // Choices of one prompt follow each other, and it is measured once.
+                let mut prompts: Vec<&Prompt> =
+                    generates.iter().map(|generate| &generate.prompt).collect();
+                prompts.dedup();
+                let has_tools = |prompt: &&Prompt| match prompt {
+                    Prompt::Chat(chat) => !chat.tools.is_empty(),
+                    Prompt::Text(_) | Prompt::Tokens(_) => false,
+                };
+                Ask {
+                    tools: prompts.iter().any(has_tools),
+                    answer_tokens_max: generates.first().and_then(|generate| generate.tokens_max),
+                    ..Ask::generate(longest(prompts.into_iter().map(length)))
+                }
+            }
+        }
+    }
+}
+
+fn longest(lengths: impl Iterator<Item = Tokens>) -> Tokens {
+    lengths.fold(Tokens::default(), |longest, length| Tokens {
+        at_least: longest.at_least.max(length.at_least),
+        at_most: longest.at_most.max(length.at_most),
+    })
+}
+
+fn length(prompt: &Prompt) -> Tokens {
+    let chat = match prompt {
+        Prompt::Text(text) => return Tokens::of_text(text),
+        Prompt::Tokens(tokens) => return Tokens::exactly(tokens.len() as u64),
+        Prompt::Chat(chat) => chat,
+    };
+    let mut sum = Tokens::default().in_messages(chat.messages.len() as u64);
+    for message in &chat.messages {
+        sum = sum.and(Tokens::of_text(message.content.as_deref().unwrap_or_default()));
+        for call in &message.tool_calls {
+            let arguments = Tokens::of_text(&call.arguments.to_string());
+            sum = sum.and(Tokens::of_text(&call.name)).and(arguments);
+        }
+    }
+    for value in chat.tools.iter().chain(&chat.documents) {
+        sum = sum.and(Tokens::of_text(&value.to_string()));
+    }
+    // Templates leave out what was thought in earlier turns, so it may count and need not.
+    let thought = chat.messages.iter().filter_map(|message| message.reasoning.as_deref());
+    let thought = thought.map(Tokens::of_text).fold(0, |sum, tokens| sum + tokens.at_most);
+    sum.and(Tokens { at_least: 0, at_most: thought })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use worker_protocol::{Chat, Message, Role, ToolCall};
+
+    use super::*;
+
+    fn chat(messages: Vec<Message>, tools: Vec<serde_json::Value>) -> Generate {
+        Generate::new(Prompt::Chat(Chat { messages, tools, ..Chat::default() }))
+    }
+
+    #[test]
+    fn everything_that_a_template_writes_counts() {
+        let text = "word ".repeat(1000);
+        let plain = length(&chat(vec![Message::text(Role::User, "hi")], Vec::new()).prompt);
+        let call =
+            ToolCall { id: "1".into(), name: "write".into(), arguments: json!({ "text": text }) };
+        let called =
+            Message { content: None, tool_calls: vec![call], ..Message::text(Role::Assistant, "") };
+        let tool = json!({ "type": "function", "function": { "description": text } });
+        for generate in [
+            chat(vec![Message::text(Role::User, text.as_str())], Vec::new()),
+            chat(vec![called], Vec::new()),
+            chat(vec![Message::text(Role::User, "hi")], vec![tool]),
+        ] {
+            let length = length(&generate.prompt);
+            assert!(length.at_least > plain.at_least + 300, "{length:?}");
+            assert!(length.at_most > plain.at_most + 1000, "{length:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_thought_may_count_and_need_not() {
+        let reasoning = Some("word ".repeat(1000));
+        let message = Message { reasoning, ..Message::text(Role::Assistant, "hi") };
+        let length = length(&chat(vec![message], Vec::new()).prompt);
+        assert!(length.at_least < 10 && length.at_most > 1000, "{length:?}");
+    }
+
+    #[test]
+    fn of_several_prompts_the_longest_counts_and_choices_count_once() {
+        let prompts = ["x".to_owned(), "word ".repeat(1000), "y".to_owned()];
+        let generates: Vec<Generate> = prompts
+            .iter()
+            .flat_map(|text| std::iter::repeat_n(Generate::new(Prompt::Text(text.clone())), 3))
+            .collect();
+        let ask = Purpose::Generate(&generates).ask();
+        assert_eq!(ask.prompt_tokens, Tokens::of_text(&prompts[1]));
+    }
+}
