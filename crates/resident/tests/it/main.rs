@@ -11,6 +11,7 @@
 
 mod answers;
 mod equality;
+mod explain;
 mod gguf;
 mod http;
 mod hub;
