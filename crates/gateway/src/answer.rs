@@ -64,7 +64,7 @@ pub(crate) async fn embeddings(site: &Arc<Site>, body: Body) -> Result<Response,
     let mut answer = begin().await?;
     let mut event = answer.next().await;
     // As with text: what came just when its worker had died is put to the next one.
-    if answer.is_lost() {
+    if matches!(event, Some(Event::Failed(_))) && answer.is_lost().await {
         answer = begin().await?;
         event = answer.next().await;
     }
@@ -112,10 +112,9 @@ impl Choices {
     pub(crate) async fn next(&mut self) -> Option<(u32, Event)> {
         let (choice, event) = self.next_event().await?;
         let again = self.again.take();
-        let lost = || self.answers.iter().flatten().any(Answer::is_lost);
         if let Some((job, hub)) = again
             && matches!(event, Event::Failed(_))
-            && lost()
+            && self.is_lost(choice).await
         {
             match job.answers(&hub).await {
                 Ok(answers) => {
@@ -126,6 +125,15 @@ impl Choices {
             }
         }
         Some((choice, event))
+    }
+
+    /// Whether this choice's worker died before anything of it came back.
+    async fn is_lost(&self, choice: u32) -> bool {
+        let answer = usize::try_from(choice).ok().and_then(|choice| self.answers.get(choice));
+        match answer {
+            Some(Some(answer)) => answer.is_lost().await,
+            Some(None) | None => false,
+        }
     }
 
     async fn next_event(&mut self) -> Option<(u32, Event)> {

@@ -228,6 +228,7 @@ fn failure(error: &ToolError) -> Error {
         ToolError::BadRequest { place, .. } => {
             Error::invalid(message).at(place).code("invalid_value")
         }
+        ToolError::TooLarge { .. } => Error::invalid(message).code("tool_too_large"),
         ToolError::NotAdmitted(refused) => answer::refusal(refused),
         ToolError::Failed { .. } => Error::new(500, message).code("tool_failed"),
         ToolError::TimedOut { .. } => Error::new(504, message).code("tool_timed_out"),

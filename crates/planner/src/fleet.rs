@@ -12,7 +12,8 @@
 //! just enough workers are drained, no other model is started, and newcomers queue behind it.
 //!
 //! Who leaves is the set of idle workers that is cheapest to bring back (`habits` has the formula),
-//! and one that is wanted by turns is held for a moment first. Pinned models never leave.
+//! and one that is wanted by turns, or is dear, is held or spared for a moment first (`outlook`). Pinned
+//! models never leave.
 //!
 //! Not here: processes and pipes (`supervisor`), what a model needs ([`crate::footprint`]).
 
@@ -23,6 +24,7 @@ mod habits;
 mod invariant;
 mod leave;
 pub mod limits;
+mod outlook;
 mod plan;
 pub mod planted;
 mod room;
@@ -71,8 +73,8 @@ pub struct Fleet {
     pressure: Pressure,
     /// When a worker was last seen to exit.
     last_exit: Option<When>,
-    /// When someone who waits for a hot model's memory will have waited enough for that.
-    held_until: Option<When>,
+    /// When someone who waits for memory will have waited enough for the sake of its present users.
+    look_again_at: Option<When>,
     breaker: Breaker,
     next_worker: u64,
     shutting_down: bool,
@@ -87,6 +89,8 @@ struct Worker {
     leases: BTreeMap<RequestId, Option<Duration>>,
     /// Since when nobody has used it, if nobody does; before its first use, since its start.
     idle_since: When,
+    /// When it had loaded, if it has.
+    ready_at: Option<When>,
     /// The word of the request that ended last; before that, of the one it was started for.
     keep_alive: Option<Duration>,
     /// Whether a request ever used it.
@@ -136,7 +140,7 @@ impl Fleet {
             returning: Vec::new(),
             pressure: Pressure::Calm,
             last_exit: None,
-            held_until: None,
+            look_again_at: None,
             breaker: Breaker::default(),
             next_worker: 0,
             shutting_down: false,
@@ -174,8 +178,11 @@ impl Fleet {
         self.refuse_hopeless(now, actions);
         self.unload_idle(now, actions);
         self.plan(now, actions);
-        // A pinned model that has just been started may have made the wait of others hopeless.
-        self.refuse_hopeless(now, actions);
+        // A pinned model that has just been started may have made the wait of others hopeless, and
+        // whoever had to wait for their sake may go on then.
+        while self.refuse_hopeless(now, actions) {
+            self.plan(now, actions);
+        }
         self.relieve_machine(now, actions);
         self.start_unasked(now, actions);
         self.assert_invariants();
@@ -275,6 +282,7 @@ impl Fleet {
         }
         worker.phase = Phase::Ready;
         worker.idle_since = now;
+        worker.ready_at = Some(now);
         for displaced in std::mem::take(&mut worker.displaced) {
             self.habits.settle(&displaced);
         }

@@ -4,7 +4,7 @@
 //! configuration file and the defaults. Every flag of the hub has a `RESIDENT_*` variable; a flag
 //! wins over the variable, the variable over the file, the file over the default.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 
@@ -52,9 +52,6 @@ pub(crate) enum Command {
     Plan(Box<plan::Plan>),
     /// Measure a model through the hub, beside a plain loop over llama.cpp
     Bench(Box<bench::Bench>),
-    /// Stand between the hub and a foreign program; the hub starts this by itself
-    #[command(hide = true)]
-    Guard(Guard),
 }
 
 /// Where the hub and its files are.
@@ -232,14 +229,6 @@ pub(crate) struct Replay {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) place: Place,
-}
-
-/// `resident guard`
-#[derive(Debug, Args)]
-pub(crate) struct Guard {
-    /// What `supervisor::guard` understands
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) arguments: Vec<OsString>,
 }
 
 #[cfg(test)]

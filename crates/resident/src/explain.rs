@@ -168,21 +168,23 @@ fn outcome(explained: &Explained, open: &Requests) -> String {
             verb(victims.len(), "is", "are"),
             verb(victims.len(), "its", "their")
         ),
+        Verdict::Sparing { workers, ends_in } => format!(
+            "it would wait until {} {} idle, for {} at most: whatever is idle now takes longer to bring \
+             back.",
+            called(workers),
+            verb(workers.len(), "is", "are"),
+            until(*ends_in)
+        ),
         Verdict::Blocked { missing_bytes, workers } => {
             blocked(explanation, *missing_bytes, workers)
         }
-        Verdict::Behind(Some(request)) => {
+        Verdict::Behind(request) => {
             let whose = match row(open, request.0) {
                 Some(row) => format!("request {} for {}", request.0, row.model),
                 None => format!("request {}", request.0),
             };
             format!("it would wait behind {whose}, whose turn has come.")
         }
-        Verdict::Behind(None) => format!(
-            "it would wait behind an earlier request for another model of the group '{}', of which \
-             only one is in memory at a time.",
-            explanation.group.as_deref().unwrap_or_default()
-        ),
         Verdict::Refused(refusal) => {
             format!("it would be refused. {}", words::refusal(refusal))
         }
@@ -276,6 +278,8 @@ fn sum(explained: &Explained) -> Option<Table> {
         | Verdict::StartedAfterExits
         | Verdict::StartedAfterStopping(_)
         | Verdict::Held { .. } => false,
+        // What is idle would be enough, and is spared.
+        Verdict::Sparing { .. } => return None,
         Verdict::Blocked { .. } => true,
     };
     let mut table =
@@ -363,6 +367,12 @@ pub(crate) fn waits_for(wait: &Wait, open: &Requests) -> String {
             until(*ends_in),
             verb(victims.len(), "it is", "they are"),
             verb(victims.len(), "its", "their")
+        ),
+        WaitingFor::Sparing { workers, ends_in } => format!(
+            "{} {} idle, for {} at most: whatever is idle now takes longer to bring back",
+            called(workers),
+            verb(workers.len(), "is", "are"),
+            until(*ends_in)
         ),
         WaitingFor::InUse { workers, .. } if workers.is_empty() => "others are done".to_owned(),
         WaitingFor::InUse { missing_bytes: 0, workers } => {

@@ -39,6 +39,11 @@ use cli::Command;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    // No subcommand: only the hub starts it, and what follows is not for a person to write.
+    if arguments.next().is_some_and(|word| word == serve::GUARD_WORD) {
+        return supervisor::guard::run(arguments).into();
+    }
     let cli = cli::Cli::parse();
     listen_to_logs();
     let done = match &cli.command {
@@ -55,7 +60,6 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => replay::replay(arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Bench(bench) => bench::run(bench),
-        Command::Guard(guard) => return supervisor::guard::run(guard.arguments.clone()).into(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

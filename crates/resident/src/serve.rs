@@ -36,6 +36,9 @@ const RUNTIME_THREADS: usize = 1;
 /// The worker's program.
 const WORKER_NAME: &str = "resident-llama";
 
+/// The first argument of this program when it is to guard a foreign one.
+pub(crate) const GUARD_WORD: &str = "guard";
+
 /// Serves until a signal.
 ///
 /// # Errors
@@ -93,7 +96,7 @@ impl Hub {
             hosts: settings.hosts.clone(),
             origins: settings.origins.clone(),
             control_token: token.clone(),
-            tools: settings.served.tools.values().cloned().collect(),
+            tools: settings.served.tools_in_order(),
         };
         let server = gateway::bind(gateway, supervisor.clone()).await.map_err(refused)?;
         load_at_start(&supervisor, loaded, settings.served.warm_model());
@@ -158,9 +161,16 @@ fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
     supervisor::Config {
         worker,
         guard: guard(),
+        pressure: None,
         logs_dir: settings.logs_dir(),
         budget_bytes: settings.budget_bytes,
-        exclusive: settings.served.groups.exclusive().into_iter().map(Arc::from).collect(),
+        exclusive_groups: settings
+            .served
+            .groups
+            .exclusive()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
         journal: Some(settings.journals_dir()),
         idle_unload: settings.idle_unload.unwrap_or(Duration::MAX),
         sequences_max: settings.parallel,
@@ -193,7 +203,7 @@ fn load_at_start(supervisor: &supervisor::Handle, pinned: Vec<String>, warm: Opt
 /// This program itself, as the guard of foreign ones. Without it they are refused with the reason.
 fn guard() -> Vec<OsString> {
     let this = std::env::current_exe().map(PathBuf::into_os_string);
-    this.map_or_else(|_| Vec::new(), |this| vec![this, "guard".into()])
+    this.map_or_else(|_| Vec::new(), |this| vec![this, GUARD_WORD.into()])
 }
 
 /// The worker's program: the one that was named, else the one beside this program.

@@ -83,9 +83,8 @@ impl Answer {
     /// Whether the worker died before anything of the answer came back, so that the same request
     /// may be put to another worker: nobody saw a part of it, and the worker had not even begun its
     /// prompt, which it would have said.
-    #[must_use]
-    pub fn is_lost(&self) -> bool {
-        !self.heard && self.lease.has_died()
+    pub async fn is_lost(&self) -> bool {
+        !self.heard && self.lease.has_died().await
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Not here: reading it from a file or choosing defaults for a machine (`resident`).
 
-use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, time::Duration};
 
-use planner::footprint::Place;
+use planner::{fleet::Pressure, footprint::Place};
+use tokio::sync::watch;
 
 use crate::limits;
 
@@ -20,8 +21,8 @@ pub struct Config {
     pub logs_dir: PathBuf,
     /// Memory that all workers may take together.
     pub budget_bytes: u64,
-    /// Groups of which at most one model is resident.
-    pub exclusive: BTreeSet<Arc<str>>,
+    /// Groups of which at most one model holds memory at a time.
+    pub exclusive_groups: BTreeSet<String>,
     /// The folder in which each run's happenings are written down; `None` writes nothing.
     pub journal: Option<PathBuf>,
     /// A worker that nobody asked for this long is stopped; `Duration::MAX` keeps it.
@@ -35,6 +36,8 @@ pub struct Config {
     pub context_tokens: Option<u32>,
     /// Where workers put a model's layers on this machine, so that memory is predicted for there.
     pub place: Place,
+    /// Where the machine's own shortage of memory is told; `None` looks at the machine itself.
+    pub pressure: Option<watch::Receiver<Pressure>>,
     /// How long to wait for a worker at each step.
     pub patience: Patience,
 }
@@ -55,8 +58,6 @@ pub struct Patience {
     pub shutdown: Duration,
     /// How long what was found for a model's name is believed without another look at its file.
     pub lookup: Duration,
-    /// Between two looks at the machine's own shortage of memory.
-    pub pressure_look: Duration,
     /// Between two measurements of an engine's memory while it is in use.
     pub measure: Duration,
 }
@@ -71,7 +72,6 @@ impl Default for Patience {
             shutdown: limits::SHUTDOWN_WAIT_MAX,
             lookup: limits::LOOKUP_AGE_MAX,
             measure: limits::MEASURE_INTERVAL,
-            pressure_look: limits::PRESSURE_LOOK_INTERVAL,
         }
     }
 }

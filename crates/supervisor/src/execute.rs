@@ -1,8 +1,8 @@
 //! Carries out what the fleet decided. Nothing here decides, and nothing here waits.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
-use planner::fleet::{Action, Model, Refusal, RequestId, StopReason, WorkerId};
+use planner::fleet::{Action, Event, Model, Refusal, RequestId, StopReason, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use worker_protocol::Stats;
 
@@ -32,6 +32,7 @@ pub(crate) struct Running {
     pub(crate) stopping: Option<StopReason>,
     link: Arc<Link>,
     stop: Option<oneshot::Sender<StopReason>>,
+    pub(crate) started: Instant,
     /// The share of the model that is loaded.
     fraction: watch::Receiver<f32>,
 }
@@ -51,11 +52,12 @@ impl RunLoop {
     }
 
     fn start(&mut self, worker: WorkerId, model: &Model) {
-        // The fleet starts only what somebody waits for, or wanted at some time.
-        let waiter = || self.waiters.values().find(|waiter| waiter.launch.model == *model);
-        let launch = self.launches.get(model).or_else(|| Some(&waiter()?.launch)).cloned();
-        let Some(launch) = launch else {
-            unreachable!("{model:?} is started although nobody ever wanted it");
+        let mut waiters = self.waiters.values().map(|waiter| &waiter.launch);
+        let waited_for = waiters.find(|launch| launch.model == *model);
+        // The fleet may bring back what nobody waits for.
+        let Some(launch) = waited_for.or_else(|| self.launches.get(model)).cloned() else {
+            let reason = "its file or its settings are others now".to_owned();
+            return self.tell(Event::Exited { worker, reason });
         };
         let engine = launch.start.kind();
         tracing::info!(model = %model.name, engine, needed_bytes = launch.needed_bytes, "starting");
@@ -97,6 +99,7 @@ impl RunLoop {
             link,
             stop: Some(stop),
             fraction: fraction_seen,
+            started: Instant::now(),
         };
         self.metrics.workers_started += u64::from(running.launch.start.is_process());
         self.workers.insert(worker, running);

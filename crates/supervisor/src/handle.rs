@@ -23,8 +23,8 @@ use crate::{
     config::Config,
     error::{AcquireError, StopError},
     happening::Happening,
-    lease::{Grant, Lease, Ticket},
-    limits::{HAPPENINGS_WAITING_MAX, INBOX_MESSAGES_MAX, REQUESTS_MAX, WORKER_START_TIME},
+    lease::{Grant, Lease, Ticket, Wish},
+    limits::{HAPPENINGS_WAITING_MAX, INBOX_MESSAGES_MAX, REQUESTS_MAX},
     model::{Model, ModelSummary, Models, Residence},
     preflight::{Launch, Preflight, Start},
     report::{Metrics, Requests, Resident},
@@ -79,21 +79,6 @@ struct Shared {
     happenings: broadcast::WeakSender<Arc<Happening>>,
 }
 
-/// What a request wishes beside the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wish {
-    /// Who comes first when several wait for memory.
-    pub priority: Priority,
-    /// How long the model is to stay unused after this request; `None` leaves that to its settings.
-    pub keep_alive: Option<Duration>,
-}
-
-impl Default for Wish {
-    fn default() -> Self {
-        Self { priority: Priority::Interactive, keep_alive: None }
-    }
-}
-
 /// A request that waits. Dropped in this order, so that whoever sees the ticket's end also sees
 /// that nobody listens for the grant any more.
 struct Wait {
@@ -122,14 +107,14 @@ impl Handle {
     /// # Errors
     /// See [`AcquireError`]; each is final for this request.
     pub async fn acquire(&self, model: &str) -> Result<Lease, AcquireError> {
-        self.acquire_as(model, Wish::default()).await
+        self.acquire_with(model, Wish::default()).await
     }
 
-    /// As [`Self::acquire`], with what the request wishes beside the model.
+    /// The same, with a word on how urgent it is and how long the model is to stay afterwards.
     ///
     /// # Errors
     /// See [`AcquireError`]; each is final for this request.
-    pub async fn acquire_as(&self, model: &str, wish: Wish) -> Result<Lease, AcquireError> {
+    pub async fn acquire_with(&self, model: &str, wish: Wish) -> Result<Lease, AcquireError> {
         let launch = self.launch(model).await?;
         self.wanted(launch, wish, self.ticket(model)?).await
     }
@@ -144,7 +129,7 @@ impl Handle {
         keep_alive: Option<Duration>,
     ) -> Result<(), AcquireError> {
         let wish = Wish { priority: Priority::Background, keep_alive };
-        self.acquire_as(model, wish).await.map(drop)
+        self.acquire_with(model, wish).await.map(drop)
     }
 
     /// From now on this model is loaded whenever nobody wants another for a while; `None` ends that.
@@ -176,9 +161,9 @@ impl Handle {
     /// # Errors
     /// When the model cannot be used at all.
     pub async fn explain(&self, model: &str) -> Result<Explanation, AcquireError> {
-        let launch = self.launch(model).await?;
-        let terms = launch.terms();
-        self.explanation(launch.model, terms).await
+        let launch = Box::new(self.launch(model).await?);
+        let explanation = self.ask(|reply| Message::Explain { launch, reply }).await;
+        explanation.ok_or(AcquireError::ShuttingDown)
     }
 
     /// What would happen to a request for a model that nobody has configured, which would need so
@@ -199,17 +184,9 @@ impl Handle {
             group: group.map(Arc::from),
             pinned: false,
             idle_unload: None,
-            load_time: WORKER_START_TIME,
+            load_time: Duration::ZERO,
         };
-        self.explanation(model, terms).await
-    }
-
-    async fn explanation(
-        &self,
-        model: fleet::Model,
-        terms: Terms,
-    ) -> Result<Explanation, AcquireError> {
-        let explanation = self.ask(|reply| Message::Explain { model, terms, reply }).await;
+        let explanation = self.ask(|reply| Message::WhatIf { model, terms, reply }).await;
         explanation.ok_or(AcquireError::ShuttingDown)
     }
 
@@ -249,19 +226,20 @@ impl Handle {
     ///
     /// # Errors
     /// See [`AcquireError`]; each is final for this request.
-    pub async fn reserve(&self, name: &str, bytes: u64) -> Result<Reservation, AcquireError> {
+    pub async fn reserve(
+        &self,
+        name: &str,
+        bytes: u64,
+        priority: Priority,
+    ) -> Result<Reservation, AcquireError> {
         let ticket = self.ticket(name)?;
         let (hold, revoked) = watch::channel(None);
         // Two reservations of one name have nothing in common.
         let model = fleet::Model { name: name.into(), version: ticket.request().0 };
-        let launch = Launch {
-            model,
-            start: Start::Reservation(hold),
-            needed_bytes: bytes,
-            residence: Residence::default(),
-        };
-        // Nothing of it is worth keeping for the next run.
-        let wish = Wish { keep_alive: Some(Duration::ZERO), ..Wish::default() };
+        let start = Start::Reservation(hold);
+        let residence = Residence::default();
+        let launch = Launch { model, start, needed_bytes: bytes, residence };
+        let wish = Wish { priority, keep_alive: Some(Duration::ZERO) };
         let lease = self.wanted(launch, wish, ticket).await?;
         Ok(Reservation::new(lease, revoked, self.shared.inbox.clone()))
     }

@@ -1,13 +1,30 @@
 //! The right to use a loaded model, and the ticket that every request holds from its wait to its
 //! end.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use planner::fleet::{RequestId, WorkerId};
-use tokio::sync::mpsc;
+use planner::fleet::{Priority, RequestId, WorkerId};
+use tokio::{sync::mpsc, time::timeout};
 use worker_protocol::{Command, Embed, Failure, FailureKind, Generate, Loaded};
 
-use crate::{answer::Answer, assignment::Opened, link::Link};
+use crate::{answer::Answer, assignment::Opened, limits::LOST_WAIT_MAX, link::Link};
+
+/// How a model is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// Who comes first when several wait for memory.
+    pub priority: Priority,
+    /// How long the model is to stay idle after this request, instead of what holds for it; zero
+    /// lets it go with its last user.
+    pub keep_alive: Option<Duration>,
+}
+
+/// A person waits, and nothing special holds.
+impl Default for Wish {
+    fn default() -> Self {
+        Self { priority: Priority::Interactive, keep_alive: None }
+    }
+}
 
 /// The right to use a loaded model. While it or a clone or an [`Answer`] of it exists, the model
 /// is not unloaded, except by the operator's hand or at shutdown.
@@ -87,9 +104,11 @@ impl Lease {
         )
     }
 
-    /// Whether the worker ended by itself.
-    pub(crate) fn has_died(&self) -> bool {
-        self.link().closed().is_some_and(|closed| closed.unasked)
+    /// Whether the worker ended by itself. One that is about to end is waited for, since until then
+    /// the next request would be sent to it too.
+    pub(crate) async fn has_died(&self) -> bool {
+        let end = timeout(LOST_WAIT_MAX, self.link().end()).await;
+        end.ok().flatten().is_some_and(|closed| closed.unasked)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Child processes: starts, watches, measures and stops workers, and carries out what
-//! `planner::fleet` decides.
+//! Engines: starts, guards, watches, measures and stops the processes that serve models, talks to
+//! servers that run already, and carries out what `planner::fleet` decides.
 //!
 //! One task ([`start`]) owns the fleet; everything else talks to it through [`Handle`]. A caller
 //! acquires a [`Lease`] on a model, asks it for [`Answer`]s, and drops both; a dropped wait, lease
@@ -42,15 +42,15 @@ pub use config::{Config, Patience};
 pub use engine::{Engine, GgufFile, ManagedCommand, Manner, Ready, Server, StopSignal, Upstream};
 pub use error::{AcquireError, StopError};
 pub use foreign::served_models;
-pub use handle::{Handle, Wish, start};
+pub use handle::{Handle, start};
 pub use happening::Happening;
-pub use lease::Lease;
+pub use lease::{Lease, Wish};
 pub use model::{Facts, HeaderFacts, Model, ModelSummary, Models, Need, Residence};
 /// The words in which the fleet explains itself.
 pub use planner::fleet;
+pub use planner::fleet::{Pressure, Priority};
 pub use planner::footprint::Place;
 pub use preflight::read_header;
-pub use pressure::Pressure;
 pub use report::{Metrics, ModelMetrics, Requests, Resident, ResidentState};
 pub use reservation::Reservation;
 pub use tool::{Input, Output, Serves, Tool, ToolError, ToolOutput};

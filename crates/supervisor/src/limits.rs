@@ -107,13 +107,9 @@ pub const STOP_GRACE_MAX: Duration = Duration::from_secs(3);
 /// For all workers to be gone at shutdown; longer than [`STOP_GRACE_MAX`] and a kill.
 pub const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(8);
 
-/// What starting our worker takes beside reading its file: a process, a greeting, a context. Measured
-/// on two shared cores; it only weighs who leaves first, until nothing depends on its exactness.
-pub const WORKER_START_TIME: Duration = Duration::from_millis(150);
-
-/// What starting a foreign program takes beside reading its files: most are Python, which imports for
-/// seconds.
-pub const COMMAND_START_TIME: Duration = Duration::from_secs(5);
+/// For a worker that takes nothing more to be gone; longer than [`STOP_GRACE_MAX`] and
+/// [`DRAIN_WAIT_MAX`] together.
+pub const LOST_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// After a worker's exit, for what it wrote before to come out of its pipes. A process that
 /// inherited them may hold them open for ever.

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use worker_protocol::{Event, Failure, RequestId};
 
 use crate::limits::EVENTS_WAITING_MAX;
@@ -22,6 +22,8 @@ pub(crate) struct Link {
     frames: mpsc::Sender<Vec<u8>>,
     requests_begun: AtomicU64,
     line: Mutex<Line>,
+    /// Told when the line ends.
+    ended: Notify,
 }
 
 /// Who waits for events; after the worker's end, why nobody does.
@@ -56,6 +58,7 @@ impl Link {
             frames,
             requests_begun: AtomicU64::new(0),
             line: Mutex::new(Line::Open(BTreeMap::new())),
+            ended: Notify::new(),
         }
     }
 
@@ -117,6 +120,21 @@ impl Link {
         match &*line {
             Line::Open(_) => *line = Line::Closed(closed),
             Line::Closed(_) => {}
+        }
+        self.ended.notify_waiters();
+    }
+
+    /// How the line ended; waits for the end when its worker takes nothing more, and `None` while it
+    /// does.
+    pub(crate) async fn end(&self) -> Option<Closed> {
+        let ended = self.ended.notified();
+        match self.closed() {
+            Some(closed) => Some(closed),
+            None if self.frames.is_closed() => {
+                ended.await;
+                self.closed()
+            }
+            None => None,
         }
     }
 

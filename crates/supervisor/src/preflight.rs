@@ -9,20 +9,15 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-use planner::{
-    fleet::{self, Terms},
-    footprint::Place,
-    gguf,
-};
+use planner::{fleet, footprint::Place, gguf};
 
 use crate::{
     config::Config,
     engine::{Engine, GgufFile, ManagedCommand, Manner, Upstream},
     error::AcquireError,
-    limits::{COMMAND_START_TIME, CONTEXT_TOKENS_DEFAULT, WORKER_START_TIME},
+    limits::CONTEXT_TOKENS_DEFAULT,
     model::{Facts, HeaderFacts, Model, ModelSummary, Need, Residence},
     reservation::Hold,
 };
@@ -50,32 +45,8 @@ pub(crate) struct Launch {
     pub(crate) start: Start,
     /// Memory it needs by prediction.
     pub(crate) needed_bytes: u64,
-    /// How it is treated once it is resident.
+    /// How it is treated while it holds memory.
     pub(crate) residence: Residence,
-}
-
-impl Launch {
-    /// What the fleet is told of it.
-    pub(crate) fn terms(&self) -> Terms {
-        Terms {
-            bytes: self.needed_bytes,
-            group: self.residence.group.as_deref().map(Arc::from),
-            pinned: self.residence.pinned,
-            // A server that runs already takes no memory here that leaving would give back.
-            idle_unload: match self.start {
-                Start::Upstream(_) => Some(Duration::MAX),
-                Start::Worker(_) | Start::Command(_) | Start::Reservation(_) => {
-                    self.residence.idle_unload
-                }
-            },
-            // The fleet takes as much as its bytes cost, which is more.
-            load_time: match self.start {
-                Start::Worker(_) => WORKER_START_TIME,
-                Start::Command(_) => COMMAND_START_TIME,
-                Start::Upstream(_) | Start::Reservation(_) => Duration::ZERO,
-            },
-        }
-    }
 }
 
 /// What is started for a model.
@@ -324,7 +295,8 @@ mod tests {
             worker: PathBuf::new(),
             logs_dir: PathBuf::new(),
             budget_bytes: 0,
-            exclusive: Default::default(),
+            exclusive_groups: Default::default(),
+            pressure: None,
             journal: None,
             idle_unload: Duration::MAX,
             sequences_max: 8,

@@ -13,7 +13,7 @@ mod macos;
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 mod other;
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 #[cfg(target_os = "linux")]
 use linux::read;
@@ -21,30 +21,19 @@ use linux::read;
 use macos::read;
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 use other::read;
+use planner::fleet::Pressure;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
 };
 
 use crate::{
     limits::{
         PRESSURE_CALM_READINGS, PRESSURE_FULL_PERCENT, PRESSURE_HELD_FULL_SHARE,
-        PRESSURE_HELD_SOME_SHARE, PRESSURE_SOME_PERCENT,
+        PRESSURE_HELD_SOME_SHARE, PRESSURE_LOOK_INTERVAL, PRESSURE_SOME_PERCENT,
     },
     run_loop::Message,
 };
-
-/// How short of memory the machine is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Pressure {
-    /// There is enough.
-    #[default]
-    Calm,
-    /// Something waits for memory now and then.
-    Some,
-    /// Everything waits for memory; the machine is about to swap or already does.
-    Full,
-}
 
 /// What the system says at one moment; what it does not say is calm.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -67,9 +56,21 @@ struct Judge {
     worst_since: Pressure,
 }
 
-/// Tells the run loop each change of the level, until nobody listens.
-pub(crate) async fn watch(interval: Duration, inbox: mpsc::Sender<Message>) {
-    follow(read, interval, inbox).await;
+/// Tells the run loop each change of the level, as it is told or seen, until nobody listens.
+pub(crate) async fn watch(told: Option<watch::Receiver<Pressure>>, inbox: mpsc::Sender<Message>) {
+    match told {
+        Some(told) => repeat(told, inbox).await,
+        None => follow(read, PRESSURE_LOOK_INTERVAL, inbox).await,
+    }
+}
+
+async fn repeat(mut told: watch::Receiver<Pressure>, inbox: mpsc::Sender<Message>) {
+    while told.changed().await.is_ok() {
+        let level = *told.borrow_and_update();
+        if inbox.send(Message::Pressure { level }).await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn follow(
@@ -130,16 +131,6 @@ impl Reading {
         } else {
             Pressure::Calm
         }
-    }
-}
-
-impl fmt::Display for Pressure {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::Calm => "calm",
-            Self::Some => "some",
-            Self::Full => "full",
-        })
     }
 }
 

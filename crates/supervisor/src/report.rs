@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use planner::fleet::{Model, RequestId, Turn, WorkerId};
+use planner::fleet::{Model, Pressure, RequestId, Turn, WorkerId};
 use worker_protocol::Stats;
-
-use crate::pressure::Pressure;
 
 /// A model that holds memory.
 #[derive(Debug, Clone, PartialEq)]

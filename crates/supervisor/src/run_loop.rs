@@ -6,9 +6,12 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     sync::Arc,
+    time::Duration,
 };
 
-use planner::fleet::{self, Event, Explanation, Fleet, Policy, RequestId, Terms, When, WorkerId};
+use planner::fleet::{
+    self, Event, Explanation, Fleet, Policy, Pressure, RequestId, Terms, When, WorkerId,
+};
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
     time::Instant,
@@ -19,12 +22,11 @@ use crate::{
     config::Config,
     error::{AcquireError, StopError},
     execute::Running,
-    handle::Wish,
     happening::Happening,
     journal::Journal,
-    lease::Grant,
+    lease::{Grant, Wish},
     preflight::{Launch, Start},
-    pressure::{self, Pressure},
+    pressure,
     report::{Metrics, ModelMetrics, Requests, Resident},
 };
 
@@ -37,7 +39,9 @@ pub(crate) enum Message {
     /// The operator's word on whether a model may leave for others.
     Pin { launch: Box<Launch>, pinned: Option<bool> },
     /// Someone wants to know what would happen to a request for a model.
-    Explain { model: fleet::Model, terms: Terms, reply: oneshot::Sender<Explanation> },
+    Explain { launch: Box<Launch>, reply: oneshot::Sender<Explanation> },
+    /// The same for a model that is in no configuration.
+    WhatIf { model: fleet::Model, terms: Terms, reply: oneshot::Sender<Explanation> },
     /// Someone wants to see who waits for what.
     Turns { reply: oneshot::Sender<Requests> },
     /// The operator wants a model stopped.
@@ -65,7 +69,7 @@ pub(crate) async fn run(
     mut requests_ended: mpsc::Receiver<RequestId>,
     happenings: broadcast::Sender<Arc<Happening>>,
 ) {
-    tokio::spawn(pressure::watch(config.patience.pressure_look, inbox.clone()));
+    tokio::spawn(pressure::watch(config.pressure.clone(), inbox.clone()));
     let mut state = RunLoop::new(config, inbox, happenings);
     while !state.is_done() {
         let deadline = state.deadline();
@@ -92,8 +96,10 @@ pub(crate) struct RunLoop {
     pub(crate) workers: BTreeMap<WorkerId, Running>,
     pub(crate) waiters: BTreeMap<RequestId, Waiter>,
     /// How to start each model that was ever wanted: the fleet may bring one back for which nobody
-    /// waits. As many as the versions of the person's files.
+    /// waits. As many as the person has models.
     pub(crate) launches: BTreeMap<fleet::Model, Launch>,
+    /// How long each model took to load the last time, from the start of its process.
+    load_times: BTreeMap<Arc<str>, Duration>,
     /// Counters; what is true now is filled in when someone asks.
     pub(crate) metrics: Metrics,
     /// What the workers that are gone had counted, by name of the model.
@@ -120,7 +126,7 @@ impl RunLoop {
         let policy = Policy {
             budget_bytes: config.budget_bytes,
             idle_unload: config.idle_unload,
-            exclusive: config.exclusive.clone(),
+            exclusive: config.exclusive_groups.iter().map(|group| group.as_str().into()).collect(),
         };
         let journal = config.journal.as_deref().and_then(|path| Journal::begin(path, &policy));
         let fleet = Fleet::new(policy);
@@ -130,6 +136,7 @@ impl RunLoop {
             workers: BTreeMap::new(),
             waiters: BTreeMap::new(),
             launches: BTreeMap::new(),
+            load_times: BTreeMap::new(),
             metrics: Metrics::default(),
             totals: BTreeMap::new(),
             fleet,
@@ -150,7 +157,11 @@ impl RunLoop {
                 let name = Arc::clone(&launch.model.name);
                 self.tell(Event::PinAsked { name, pinned });
             }
-            Message::Explain { model, terms, reply } => {
+            Message::Explain { launch, reply } => {
+                let terms = self.terms(&launch);
+                _ = reply.send(self.fleet.what_if(self.now(), &launch.model, &terms));
+            }
+            Message::WhatIf { model, terms, reply } => {
                 _ = reply.send(self.fleet.what_if(self.now(), &model, &terms));
             }
             Message::Turns { reply } => _ = reply.send(self.turns()),
@@ -174,19 +185,30 @@ impl RunLoop {
             self.metrics.requests_abandoned += 1;
             return;
         }
-        let (model, terms) = (launch.model.clone(), launch.terms());
+        let model = launch.model.clone();
+        let terms = self.terms(&launch);
         self.remember(&launch);
         self.waiters.insert(request, Waiter { launch, reply });
         let Wish { priority, keep_alive } = wish;
         self.tell(Event::Wanted { request, model, terms, priority, keep_alive });
     }
 
-    /// The fleet may bring a model back that nobody waits for. A tool's memory is never brought back.
-    fn remember(&mut self, launch: &Launch) {
+    /// How the fleet is to treat what would be started.
+    fn terms(&self, launch: &Launch) -> Terms {
+        let residence = &launch.residence;
+        let load_time = self.load_times.get(&launch.model.name).copied().unwrap_or_default();
+        let terms = Terms {
+            bytes: launch.needed_bytes,
+            group: residence.group.as_deref().map(Arc::from),
+            pinned: residence.pinned,
+            idle_unload: residence.idle_unload,
+            load_time,
+        };
         match launch.start {
-            Start::Reservation(_) => {}
-            Start::Worker(_) | Start::Command(_) | Start::Upstream(_) => {
-                self.launches.insert(launch.model.clone(), launch.clone());
+            Start::Worker(_) | Start::Command(_) | Start::Reservation(_) => terms,
+            // Nothing is won by leaving it, and it is not one of those that exclude each other.
+            Start::Upstream(_) => {
+                Terms { group: None, pinned: true, idle_unload: Some(Duration::MAX), ..terms }
             }
         }
     }
@@ -194,7 +216,7 @@ impl RunLoop {
     fn keep_warm(&mut self, launch: Option<Launch>) {
         let warm = launch.map(|launch| {
             self.remember(&launch);
-            (launch.model.clone(), launch.terms())
+            (launch.model.clone(), self.terms(&launch))
         });
         self.tell(Event::WarmChosen { warm });
     }
@@ -204,6 +226,19 @@ impl RunLoop {
         Requests {
             turns: self.fleet.turns(self.now()),
             workers: workers.map(|(id, running)| (*id, running.launch.model.clone())).collect(),
+        }
+    }
+
+    /// Keeps how to start a model anew when nobody waits for it; of each name, as it was wanted
+    /// last. A reservation is for the one who waits, and never started anew.
+    fn remember(&mut self, launch: &Launch) {
+        match launch.start {
+            Start::Worker(_) | Start::Command(_) | Start::Upstream(_) => {
+                let model = &launch.model;
+                self.launches.retain(|known, _| known.name != model.name || known == model);
+                self.launches.insert(model.clone(), launch.clone());
+            }
+            Start::Reservation(_) => {}
         }
     }
 
@@ -228,15 +263,9 @@ impl RunLoop {
     }
 
     fn pressed(&mut self, level: Pressure) {
-        tracing::info!(%level, "the machine's own shortage of memory changed");
+        tracing::info!(?level, "the machine's own shortage of memory changed");
         self.metrics.pressure = level;
-        self.tell(Event::Pressure {
-            level: match level {
-                Pressure::Calm => fleet::Pressure::Calm,
-                Pressure::Some => fleet::Pressure::Some,
-                Pressure::Full => fleet::Pressure::Full,
-            },
-        });
+        self.tell(Event::Pressure { level });
     }
 
     fn reported(&mut self, id: WorkerId, report: Report) {
@@ -248,6 +277,10 @@ impl RunLoop {
                 let load_ms = opened.loaded.as_ref().map(|loaded| loaded.load_ms);
                 tracing::info!(model = %running.launch.model.name, load_ms, "model loaded");
                 running.opened = Some(Arc::new(opened));
+                if running.launch.start.is_process() {
+                    let name = Arc::clone(&running.launch.model.name);
+                    self.load_times.insert(name, running.started.elapsed());
+                }
                 running.measured_bytes = measured_bytes;
                 let measured_bytes = measured_bytes.unwrap_or(0);
                 self.tell(Event::Ready { worker: id, measured_bytes });
@@ -281,7 +314,7 @@ impl RunLoop {
     }
 
     /// Tells the fleet and does what it decides.
-    fn tell(&mut self, event: Event) {
+    pub(crate) fn tell(&mut self, event: Event) {
         let now = self.now();
         let mut actions = Vec::new();
         self.fleet.handle(now, event.clone(), &mut actions);

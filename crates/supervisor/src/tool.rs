@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use planner::fleet::Priority;
 use tokio::sync::oneshot;
 
 use self::{
@@ -125,7 +126,21 @@ pub enum ToolError {
         /// The problem and the way out.
         message: String,
     },
-    /// There is no room for it.
+    /// It would not fit even if nothing else were there.
+    #[error(
+        "tool '{name}' is declared to need {} of memory, but everything together may take {}; \
+         correct its memory, or raise the budget",
+        readable(*.needed_bytes), readable(*.budget_bytes)
+    )]
+    TooLarge {
+        /// The tool.
+        name: String,
+        /// What it needs.
+        needed_bytes: u64,
+        /// What all models and tools may take.
+        budget_bytes: u64,
+    },
+    /// There is no room for it now.
     #[error(transparent)]
     NotAdmitted(#[from] AcquireError),
     /// It ended without success, or could not be started.
@@ -173,12 +188,28 @@ pub async fn run(
     input: Bytes,
 ) -> Result<ToolOutput, ToolError> {
     let job = Job::prepare(Arc::clone(&tool), values, input).await?;
-    let memory = handle.reserve(&tool.name, tool.memory_bytes).await?;
+    let memory = handle.reserve(&tool.name, tool.memory_bytes, Priority::Interactive).await;
+    let memory = memory.map_err(refused)?;
     // The run has a task of its own, because it gives the memory back only after the end of its
     // process, however this future ends.
     let (_stays, gone) = oneshot::channel();
     let run = tokio::spawn(job.run(handle.clone(), memory, gone));
     run.await.unwrap_or_else(|error| Err(tool.failed(format!("its run broke off: {error}"))))
+}
+
+/// Advice for models is none for tools.
+fn refused(error: AcquireError) -> ToolError {
+    match error {
+        AcquireError::TooLarge { name, needed_bytes, budget_bytes } => {
+            ToolError::TooLarge { name, needed_bytes, budget_bytes }
+        }
+        AcquireError::UnknownModel { .. }
+        | AcquireError::Unusable { .. }
+        | AcquireError::LoadFailed { .. }
+        | AcquireError::Overloaded { .. }
+        | AcquireError::Stopped { .. }
+        | AcquireError::ShuttingDown => error.into(),
+    }
 }
 
 /// Names of the files of a run, which no request can set.

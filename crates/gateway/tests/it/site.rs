@@ -1,6 +1,7 @@
 //! A gateway and its supervisor on a folder of their own.
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -9,9 +10,12 @@ use std::{
 };
 
 use gateway::{Config, bind};
-use supervisor::{Engine, GgufFile, Handle, Model, Models, Patience, Residence};
+use supervisor::{Engine, GgufFile, Handle, Model, Models, Patience, Pressure, Residence};
 use tempfile::TempDir;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 
 use crate::client::{DEADLINE, within};
 use crate::gguf;
@@ -84,9 +88,11 @@ pub(crate) fn hub(folder: &Path) -> Handle {
     let config = supervisor::Config {
         worker: env!("CARGO_BIN_EXE_gateway-fixture-worker").into(),
         guard: vec![env!("CARGO_BIN_EXE_gateway-fixture-guard").into()],
+        // Never told: the machine's real state would make tests depend on it.
+        pressure: Some(watch::channel(Pressure::Calm).1),
         logs_dir: folder.join("logs"),
         budget_bytes: 1 << 40,
-        exclusive: Default::default(),
+        exclusive_groups: BTreeSet::new(),
         journal: None,
         idle_unload: Duration::MAX,
         sequences_max: 4,

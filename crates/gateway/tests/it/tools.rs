@@ -285,7 +285,7 @@ async fn each_way_to_fail_has_its_status() {
     for (name, status, code) in [
         ("bad", 500, "tool_failed"),
         ("slow", 504, "tool_timed_out"),
-        ("greedy", 400, "model_too_large"),
+        ("greedy", 400, "tool_too_large"),
         ("loud", 500, "tool_output_too_large"),
     ] {
         let ask = by_name(&format!("/api/tools/{name}"), "");

@@ -16,11 +16,6 @@ impl Random {
         self.next() % end
     }
 
-    /// Whether this is the one time in `times`.
-    pub(crate) fn one_in(&mut self, times: u64) -> bool {
-        self.below(times) == 0
-    }
-
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -6,11 +6,11 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Fleet, Phase, Waiting,
-    habits::Departure,
-    room::{Need, Room},
-    turn::turn_at,
-    word::{Model, Pressure, Priority, Refusal, RequestId, Terms, When, WorkerId},
+    Fleet, Phase,
+    habits::{Cause, Departure},
+    room::Need,
+    turn::{Turn, WaitingFor, turn_at},
+    word::{Action, Event, Model, Pressure, Priority, Refusal, RequestId, Terms, When, WorkerId},
 };
 
 /// The answer to "what if someone wanted this model now".
@@ -106,6 +106,14 @@ pub enum Verdict {
         /// For how long at most.
         ends_in: Duration,
     },
+    /// It would wait for these workers, which load or have just loaded and will soon be idle; others
+    /// are idle now, but dearer to bring back.
+    Sparing {
+        /// The workers.
+        workers: Vec<WorkerId>,
+        /// For how long at most.
+        ends_in: Duration,
+    },
     /// It would wait until workers in use are idle.
     Blocked {
         /// Bytes that only workers in use could give back.
@@ -113,9 +121,8 @@ pub enum Verdict {
         /// The workers.
         workers: Vec<WorkerId>,
     },
-    /// It would wait behind this request, whose turn has come; or behind one of its own group, which
-    /// is `None`.
-    Behind(Option<RequestId>),
+    /// It would wait behind this earlier request of another model.
+    Behind(RequestId),
     /// It would be refused.
     Refused(Refusal),
 }
@@ -128,11 +135,12 @@ impl Fleet {
         Some(self.what_if(now, model, &self.habits.of(model)?.terms))
     }
 
-    /// What would happen to an interactive request for a model under these terms. Changes nothing.
+    /// What would happen to an interactive request for a model under these terms. Changes nothing: it
+    /// is tried on a copy.
     #[must_use]
     pub fn what_if(&self, now: When, model: &Model, terms: &Terms) -> Explanation {
         let need = self.need(model, terms);
-        let verdict = self.verdict(now, &need);
+        let verdict = self.verdict(now, model, terms);
         let pledges = self.pledges_before(now, model, turn_at(now, Priority::Interactive));
         Explanation {
             at: now,
@@ -148,41 +156,56 @@ impl Fleet {
         }
     }
 
-    fn verdict(&self, now: When, need: &Need) -> Verdict {
-        let priority = Priority::Interactive;
-        if let Some(refusal) = self.refusal_at_arrival(now, need, priority) {
-            return Verdict::Refused(refusal);
-        }
-        if let Some(id) = self.live(&need.model) {
-            return if self.is_open(id) { Verdict::Served(id) } else { Verdict::Queued(id) };
-        }
-        let pledges = match self.pledges_before(now, &need.model, turn_at(now, priority)) {
-            Ok(pledges) => pledges,
-            Err(first) => return Verdict::Behind(Some(first)),
+    fn verdict(&self, now: When, model: &Model, terms: &Terms) -> Verdict {
+        let request = RequestId(u64::MAX);
+        let wanted = Event::Wanted {
+            request,
+            model: model.clone(),
+            terms: terms.clone(),
+            priority: Priority::Interactive,
+            keep_alive: None,
         };
-        match self.room(now, need, &pledges) {
-            Room::Free => Verdict::Started,
-            Room::AfterExits => Verdict::StartedAfterExits,
-            Room::AfterStopping(victims) => {
-                let newcomer = Waiting {
-                    request: RequestId(u64::MAX),
-                    model: need.model.clone(),
-                    priority,
-                    keep_alive: None,
-                    since: now,
-                    turn_at: turn_at(now, priority),
-                };
-                match self.held_until(now, &newcomer, &victims) {
-                    Some(until) => Verdict::Held { victims, ends_in: until.since(now) },
-                    None => Verdict::StartedAfterStopping(victims),
+        let mut tried = self.clone();
+        let mut actions = Vec::new();
+        tried.handle(now, wanted, &mut actions);
+        let mut victims = Vec::new();
+        let mut is_started = false;
+        for action in actions {
+            match action {
+                Action::Grant { request: granted, worker } if granted == request => {
+                    return Verdict::Served(worker);
                 }
+                Action::Refuse { request: refused, reason } if refused == request => {
+                    return Verdict::Refused(reason);
+                }
+                Action::Start { model: started, .. } => is_started |= started == *model,
+                Action::Stop { worker, .. } if tried.left_for(worker, model) => {
+                    victims.push(worker);
+                }
+                Action::Stop { .. }
+                | Action::Grant { .. }
+                | Action::Refuse { .. }
+                | Action::Trim { .. } => {}
             }
-            Room::Blocked { missing_bytes, rivals } => {
-                let workers = self.in_its_way(&need.model, rivals);
-                Verdict::Blocked { missing_bytes, workers }
-            }
-            Room::Behind => Verdict::Behind(None),
         }
+        if !victims.is_empty() {
+            return Verdict::StartedAfterStopping(victims);
+        }
+        if is_started {
+            return Verdict::Started;
+        }
+        match tried.turn_of(now, request) {
+            Some(Turn::Waiting(wait)) => Verdict::of_wait(wait.waiting_for),
+            Some(Turn::Using(worker)) => Verdict::Served(worker),
+            None => unreachable!("{request:?} was neither answered nor waits"),
+        }
+    }
+
+    /// Whether this worker was last told to leave for the sake of this model.
+    fn left_for(&self, id: WorkerId, model: &Model) -> bool {
+        let habit = self.workers.get(&id).and_then(|worker| self.habits.of(&worker.model));
+        let cause = habit.and_then(|habit| habit.departure.as_ref()).map(|left| &left.cause);
+        matches!(cause, Some(Cause::Stopped { for_model: Some(other), .. }) if other == model)
     }
 
     fn holders(&self, now: When, need: &Need, verdict: &Verdict) -> Vec<Holder> {
@@ -209,6 +232,7 @@ impl Fleet {
             | Verdict::Queued(_)
             | Verdict::Started
             | Verdict::StartedAfterExits
+            | Verdict::Sparing { .. }
             | Verdict::Blocked { .. }
             | Verdict::Behind(_)
             | Verdict::Refused(_) => &[],
@@ -228,6 +252,23 @@ impl Fleet {
             Standing::Wanted
         } else {
             Standing::Spared
+        }
+    }
+}
+
+impl Verdict {
+    fn of_wait(waiting_for: WaitingFor) -> Self {
+        match waiting_for {
+            WaitingFor::Load(worker)
+            | WaitingFor::Place(worker)
+            | WaitingFor::Drained { worker, .. } => Self::Queued(worker),
+            WaitingFor::Exits(_) => Self::StartedAfterExits,
+            WaitingFor::Held { victims, ends_in } => Self::Held { victims, ends_in },
+            WaitingFor::Sparing { workers, ends_in } => Self::Sparing { workers, ends_in },
+            WaitingFor::InUse { missing_bytes, workers } => {
+                Self::Blocked { missing_bytes, workers }
+            }
+            WaitingFor::Behind(request) => Self::Behind(request),
         }
     }
 }

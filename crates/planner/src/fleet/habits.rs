@@ -11,7 +11,7 @@
 //! request is a switch unless each model is kept for a few of them. So an idle model that is *hot*
 //! may be held while another waits: until it was silent for longer than usual, and for no longer than a
 //! share of the other's fair wait. The share is learned: it is all of it once the model was wanted
-//! while another waited for its memory, and is halved at each switch where it was not. One client
+//! while another waited for its memory, and a part less after each switch where it was not. One client
 //! that goes from model to model never asks for the one while it waits for the other, and is not
 //! held up.
 
@@ -24,6 +24,7 @@ use super::{
         HOLD_PARTS_FIRST, HOLD_PARTS_MAX, LOAD_BYTES_PER_S, REMEMBERED_MODELS_MAX, SILENCE_MAX,
         SILENCE_MIN, USUAL_SILENCE_FIRST, USUAL_SILENCES,
     },
+    planted::{Bug, planted},
     word::{Model, StopReason, Terms, When},
 };
 
@@ -114,7 +115,7 @@ impl Habits {
         let Some(habit) = self.models.get_mut(model) else { return };
         match habit.contested.take() {
             Some(true) => habit.hold_parts = HOLD_PARTS_MAX,
-            Some(false) => habit.hold_parts /= 2,
+            Some(false) => habit.hold_parts = habit.hold_parts.saturating_sub(1),
             None => {}
         }
     }
@@ -157,6 +158,9 @@ impl Habit {
     /// many bytes and has been silent for so long.
     pub(super) fn cost(&self, bytes: u64, silence: Duration) -> u64 {
         const HOUR_MS: u128 = 3_600_000;
+        if planted(Bug::IgnoresCosts) {
+            return 1;
+        }
         let usual = self.usual_silence.unwrap_or(USUAL_SILENCE_FIRST);
         let expected = (usual + silence).max(SILENCE_MIN);
         let cost = self.load_time(bytes).as_millis() * HOUR_MS / expected.as_millis();

@@ -106,7 +106,9 @@ impl Fleet {
         let worker = &self.workers[&id];
         let wanted = || self.waiting.iter().any(|waiting| waiting.model == worker.model);
         let unused = worker.phase != Phase::Leaving && worker.leases.is_empty();
-        unused && (worker.draining || !wanted())
+        // Whoever waits for a load is let in, whatever comes next.
+        let closed = worker.draining && worker.phase == Phase::Ready;
+        unused && (closed || !wanted())
     }
 
     /// Tells workers to leave, for a model that needs their room if there is one.

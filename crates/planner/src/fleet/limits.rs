@@ -27,13 +27,22 @@ pub const FAIR_WAIT: Duration = Duration::from_secs(15);
 pub const BACKGROUND_FAIR_WAIT: Duration = Duration::from_secs(120);
 
 /// An idle model that others asked for while its memory was wanted may be held for all of
-/// [`FAIR_WAIT`]; after each switch where nobody did, for half as long as before, and soon not at
-/// all. These are the parts that it is counted in.
+/// [`FAIR_WAIT`]; after each switch where nobody did, for a part less, and soon not at all. So many
+/// parts it is counted in.
 pub const HOLD_PARTS_MAX: u32 = 4;
 
-/// What a model may be held for before anything is known of it: a quarter of [`FAIR_WAIT`] costs one
-/// person a moment once, and saves two clients who alternate their first reload.
-pub const HOLD_PARTS_FIRST: u32 = 1;
+/// What a model may be held for before anything is known of it: half of [`FAIR_WAIT`], twice at most
+/// for one person who goes from model to model, saves two clients who take turns a reload each.
+pub const HOLD_PARTS_FIRST: u32 = 2;
+
+/// How long a request whose turn has come may wait for a worker that has just loaded, instead of an
+/// idle one that is dear to bring back. Loads and first answers mostly end within it; a longer answer
+/// must not cost the one who waits more than another turn.
+pub const SPARING_WAIT: Duration = Duration::from_secs(15);
+
+/// How many times dearer the idle one must be for that: somebody waits meanwhile, so it must be
+/// clearly worth it.
+pub const WORTH_WAITING_FOR: u64 = 2;
 
 /// A model counts as hot until it was silent for this many times its usual silence. Of requests
 /// that come at random moments one in seven comes later than twice the mean.

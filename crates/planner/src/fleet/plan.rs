@@ -1,6 +1,6 @@
 //! What follows from the state: who is let in, who is started, who must leave for that.
 //!
-//! Every question about memory is answered by [`Fleet::room`], which changes nothing, so that
+//! What each request is up against is answered by [`Fleet::outlook`], which changes nothing, so that
 //! `explain` gives the same answer as the deed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,15 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Fleet, Phase, Waiting, Worker,
     limits::{LEASES_PER_WORKER_MAX, WAIT_MAX},
+    outlook::Outlook,
     planted::{Bug, planted},
-    room::{Need, Pledges, Room},
+    room::{Candidate, Need, Pledges, Room, cheapest},
     word::{Action, Model, Refusal, RequestId, StopReason, When, WorkerId},
 };
 
 impl Fleet {
-    /// When time alone will change something, and why. The turn of a request that workers in use
-    /// are in the way of is not among these: it changes what becomes of the next newcomer, and that
-    /// one is an event.
+    /// When time alone will change something, and why.
     #[must_use]
     pub fn next_deadline(&self) -> Option<(When, &'static str)> {
         let unloads = self.workers.keys().filter(|id| self.is_idle(**id));
@@ -26,7 +25,7 @@ impl Fleet {
         let refusals = patient
             .filter_map(|waiting| Some((waiting.since.checked_add(WAIT_MAX)?, "a wait ends")));
         let others = [
-            (self.held_until, "a hot model was held for long enough"),
+            (self.look_again_at, "somebody has waited for others for long enough"),
             (self.next_relief_at(), "the machine is still short of memory"),
             (self.warm_at(), "the warm model is brought back"),
         ];
@@ -36,10 +35,11 @@ impl Fleet {
 
     /// Refuses whoever waited as long as a request may, and whoever waits for what can never be
     /// since terms, pins or the policy changed. A load has its own end, so whoever waits for one is
-    /// spared.
-    pub(super) fn refuse_hopeless(&mut self, now: When, actions: &mut Vec<Action>) {
-        if self.waiting.is_empty() {
-            return;
+    /// spared. Says whether that was anyone.
+    pub(super) fn refuse_hopeless(&mut self, now: When, actions: &mut Vec<Action>) -> bool {
+        let waiting = self.waiting.len();
+        if waiting == 0 {
+            return false;
         }
         for wanted in self.wanted_models() {
             let need = self.need_of(&wanted.model);
@@ -60,6 +60,7 @@ impl Fleet {
             long && !loading.contains(&waiting.model)
         };
         self.refuse_waiting(expired, &Refusal::WaitedTooLong { limit: WAIT_MAX }, actions);
+        self.waiting.len() < waiting
     }
 
     /// Makes room, starts what fits, and lets in whoever may go on.
@@ -115,29 +116,6 @@ impl Fleet {
         wanted
     }
 
-    /// Until when these victims are held for their users although another waits, if they are: each
-    /// while it is hot, and for its share of the other's fair wait. One that nobody ever used is
-    /// not.
-    pub(super) fn held_until(
-        &self,
-        now: When,
-        wanted: &Waiting,
-        victims: &[WorkerId],
-    ) -> Option<When> {
-        let held_until = |id: &WorkerId| {
-            let worker = &self.workers[id];
-            let habit = self.habits.of(&worker.model)?;
-            let held = worker.used && worker.phase == Phase::Ready && !worker.draining;
-            let cools_at =
-                worker.idle_since.checked_add(habit.hot_for(self.ledger.worker_bytes(*id)))?;
-            let fair_wait = wanted.turn_at.since(wanted.since);
-            let share_ends_at = wanted.since.checked_add(habit.hold(fair_wait))?;
-            held.then_some(cools_at.min(share_ends_at))
-        };
-        let last = victims.iter().filter_map(held_until).max()?;
-        (last > now && !planted(Bug::HoldsNothing)).then_some(last)
-    }
-
     pub(super) fn start(&mut self, now: When, need: &Need, actions: &mut Vec<Action>) {
         self.assert_start(need);
         let id = WorkerId(self.next_worker);
@@ -148,6 +126,7 @@ impl Fleet {
             phase: Phase::Loading,
             leases: BTreeMap::new(),
             idle_since: now,
+            ready_at: None,
             keep_alive: sponsor.and_then(|waiting| waiting.keep_alive),
             used: false,
             served: false,
@@ -164,7 +143,7 @@ impl Fleet {
     /// whose turn has come while workers in use are in its way, if there is one.
     fn start_wanted(&mut self, now: When, actions: &mut Vec<Action>) -> Option<RequestId> {
         let mut pledges = Pledges::default();
-        self.held_until = None;
+        self.look_again_at = None;
         let wanted = self.wanted_models();
         // Whoever others were drained for may have given up.
         if wanted.iter().all(|wanted| now < wanted.turn_at) {
@@ -172,32 +151,43 @@ impl Fleet {
         }
         for wanted in wanted {
             let Some(need) = self.need_of(&wanted.model) else { continue };
-            match self.room(now, &need, &pledges) {
-                Room::Free => self.start(now, &need, actions),
-                Room::AfterExits => pledges.add(&need),
-                Room::AfterStopping(victims) => {
+            let starves = now >= wanted.turn_at && !planted(Bug::NeverDrains);
+            match self.outlook(now, &wanted, &need, &pledges) {
+                Outlook::Room(Room::Free) => self.start(now, &need, actions),
+                Outlook::Room(Room::AfterExits) => pledges.add(&need),
+                Outlook::Room(Room::AfterStopping(victims)) => {
                     self.contest(&victims);
-                    match self.held_until(now, &wanted, &victims) {
-                        Some(until) => {
-                            self.held_until = self.held_until.into_iter().chain([until]).min();
-                            pledges.hold(victims);
-                        }
-                        None => {
-                            self.displace(now, &need.model, &victims, actions);
-                            self.start_or_pledge(now, &need, &mut pledges, actions);
-                        }
+                    self.displace(now, &need.model, &victims, actions);
+                    self.start_or_pledge(now, &need, &mut pledges, actions);
+                }
+                Outlook::Held { victims, until } => {
+                    self.contest(&victims);
+                    self.look_again_at(until);
+                    pledges.hold(victims);
+                }
+                Outlook::Sparing { workers, until } => {
+                    self.look_again_at(until);
+                    if starves {
+                        self.drain(now, 0, &workers);
+                        return Some(wanted.request);
                     }
                 }
-                Room::Behind => {}
-                // Smaller models may still slip past, until its turn has come.
-                Room::Blocked { .. } if now < wanted.turn_at || planted(Bug::NeverDrains) => {}
-                Room::Blocked { missing_bytes, rivals } => {
-                    self.drain(missing_bytes, &rivals);
+                Outlook::Room(Room::Blocked { missing_bytes, rivals }) if starves => {
+                    self.drain(now, missing_bytes, &rivals);
                     return Some(wanted.request);
                 }
+                // Smaller models may still slip past, until its turn has come.
+                Outlook::Room(Room::Blocked { .. }) if now < wanted.turn_at => {
+                    self.look_again_at(wanted.turn_at);
+                }
+                Outlook::Room(Room::Blocked { .. } | Room::Behind) => {}
             }
         }
         None
+    }
+
+    fn look_again_at(&mut self, until: When) {
+        self.look_again_at = self.look_again_at.into_iter().chain([until]).min();
     }
 
     /// Once the others were told to leave, the place in a group is free, and the bytes may be too.
@@ -243,36 +233,26 @@ impl Fleet {
         gone.flat_map(|(_, models)| models).for_each(|model| habits.settle(&model));
     }
 
-    /// Closes workers in use to newcomers: those that hold the place in an exclusive group, and
-    /// others until those closed give `missing_bytes`: the smallest that is enough, or else the
-    /// largest and more. One that was closed stays so, or else each could be let off just before
-    /// it is empty.
-    fn drain(&mut self, missing_bytes: u64, rivals: &[WorkerId]) {
-        let in_use = |worker: &Worker| worker.phase == Phase::Ready && !worker.leases.is_empty();
-        for id in rivals {
-            if let Some(rival) = self.workers.get_mut(id) {
-                rival.draining |= in_use(rival);
-            }
-        }
-        let candidates: Vec<WorkerId> = self.workers.keys().copied().collect();
-        let candidates = candidates
-            .into_iter()
-            .filter(|id| in_use(&self.workers[id]) && !self.is_pinned(*id) && !rivals.contains(id));
-        let (draining, mut open): (Vec<WorkerId>, Vec<WorkerId>) =
-            candidates.partition(|id| self.workers[id].draining);
+    /// Closes workers to newcomers: these first, then all that are idle, since even they are not
+    /// enough, and others in use until those closed give `missing_bytes`, the cheapest to bring back.
+    /// One that was closed stays so, or else each could be let off just before it is empty.
+    fn drain(&mut self, now: When, missing_bytes: u64, first: &[WorkerId]) {
+        let in_use = |id: &WorkerId| {
+            let worker = &self.workers[id];
+            let in_use = worker.phase == Phase::Ready && !worker.leases.is_empty();
+            in_use && !self.is_pinned(*id) && !first.contains(id)
+        };
+        let (draining, open): (Vec<WorkerId>, Vec<WorkerId>) =
+            self.workers.keys().filter(|id| in_use(id)).partition(|id| self.workers[id].draining);
         let coming: u64 = draining.iter().map(|id| self.ledger.worker_bytes(*id)).sum();
-        let mut missing = missing_bytes.saturating_sub(coming);
-        while missing > 0 {
-            let best = open.iter().enumerate().min_by_key(|(_, id)| {
-                let bytes = self.ledger.worker_bytes(**id);
-                let enough = bytes >= missing;
-                (!enough, if enough { bytes } else { u64::MAX - bytes })
-            });
-            let Some(id) = best.map(|(place, _)| place).map(|place| open.remove(place)) else {
-                return;
-            };
-            missing = missing.saturating_sub(self.ledger.worker_bytes(id));
-            if let Some(worker) = self.workers.get_mut(&id) {
+        let missing = missing_bytes.saturating_sub(coming);
+        let mut candidates: Vec<Candidate> =
+            open.iter().map(|id| self.candidate(now, *id)).collect();
+        let closing = cheapest(&mut candidates, missing).unwrap_or(open);
+        let idle = self.workers.keys().copied().filter(|id| self.may_leave(*id));
+        let idle: Vec<WorkerId> = idle.filter(|_| missing_bytes > 0).collect();
+        for id in closing.iter().chain(first).chain(&idle) {
+            if let Some(worker) = self.workers.get_mut(id) {
                 worker.draining = true;
             }
         }

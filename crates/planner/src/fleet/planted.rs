@@ -22,6 +22,10 @@ pub enum Bug {
     BackgroundFirst,
     /// A model that is in use by turns is evicted at the first chance.
     HoldsNothing,
+    /// A dear model that is idle is evicted though a cheap one will soon be.
+    SparesNothing,
+    /// All models count as equally dear.
+    IgnoresCosts,
     /// What was evicted for a load that failed stays away.
     BringsNothingBack,
     /// A failed load leaves those who waited for it in the queue.

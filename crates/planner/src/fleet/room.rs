@@ -23,8 +23,7 @@ pub(super) struct Need {
 /// What earlier requests were promised and nobody else may take.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pledges {
-    bytes: u64,
-    groups: BTreeSet<Arc<str>>,
+    pub(super) needs: Vec<Need>,
     /// Idle workers that are held a little longer and then leave for an earlier request.
     held: BTreeSet<WorkerId>,
 }
@@ -38,7 +37,7 @@ pub(super) enum Room {
     AfterExits,
     /// It would be, if these idle workers left as well.
     AfterStopping(Vec<WorkerId>),
-    /// An earlier request was promised the place in its group.
+    /// An earlier request was promised the place in its group, or the workers that would leave.
     Behind,
     /// Only workers in use could make room.
     Blocked {
@@ -50,16 +49,15 @@ pub(super) enum Room {
 }
 
 impl Pledges {
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
     pub(super) fn add(&mut self, need: &Need) {
         if planted(Bug::ForgetsPledges) {
             return;
         }
-        self.bytes = self.bytes.saturating_add(need.bytes);
-        self.groups.extend(need.group.clone());
+        self.needs.push(need.clone());
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.needs.iter().fold(0, |sum, need| sum.saturating_add(need.bytes))
     }
 
     /// An earlier request waits until these idle workers were held for long enough.
@@ -101,7 +99,8 @@ impl Fleet {
 
     /// Whether a model can have what it needs, beside what earlier requests were promised.
     pub(super) fn room(&self, now: When, need: &Need, pledges: &Pledges) -> Room {
-        if need.group.as_ref().is_some_and(|group| pledges.groups.contains(group)) {
+        let shares_group = |other: &Need| need.group.is_some() && other.group == need.group;
+        if pledges.needs.iter().any(shares_group) {
             return Room::Behind;
         }
         let (rivals, others): (Vec<_>, Vec<_>) = self
@@ -110,13 +109,12 @@ impl Fleet {
         let rivals_bytes: u64 = rivals.iter().map(|id| self.ledger.worker_bytes(*id)).sum();
         let booked = self.ledger.booked_bytes();
         let staying = booked - self.leaving_bytes() - rivals_bytes;
-        let needed = need.bytes.saturating_add(pledges.bytes).saturating_add(staying);
+        let needed = need.bytes.saturating_add(pledges.bytes()).saturating_add(staying);
         let missing = needed.saturating_sub(self.ledger.budget_bytes());
-        let may_leave = |id: &WorkerId| self.may_leave(*id) && !pledges.held.contains(id);
-        let idle = others.iter().copied().filter(may_leave);
+        let idle = others.iter().copied().filter(|id| self.may_leave(*id));
         let mut idle: Vec<Candidate> = idle.map(|id| self.candidate(now, id)).collect();
         let busy_rivals: Vec<WorkerId> =
-            rivals.iter().copied().filter(|id| !may_leave(id)).collect();
+            rivals.iter().copied().filter(|id| !self.may_leave(*id)).collect();
         let Some(mut victims) = cheapest(&mut idle, missing) else {
             let idle_bytes: u64 = idle.iter().map(|idle| idle.bytes).sum();
             let missing_bytes = missing.saturating_sub(idle_bytes);
@@ -126,6 +124,9 @@ impl Fleet {
             return Room::Blocked { missing_bytes: 0, rivals: busy_rivals };
         }
         victims.extend(rivals);
+        if victims.iter().any(|id| pledges.held.contains(id)) {
+            return Room::Behind;
+        }
         if !victims.is_empty() {
             return Room::AfterStopping(victims);
         }
@@ -170,13 +171,13 @@ impl Fleet {
     }
 
     /// Workers of other models that are not leaving.
-    fn rivals_and_others(&self, need: &Need) -> impl Iterator<Item = WorkerId> {
+    pub(super) fn rivals_and_others(&self, need: &Need) -> impl Iterator<Item = WorkerId> {
         let stay =
             |worker: &super::Worker| worker.phase != Phase::Leaving && worker.model != need.model;
         self.workers.iter().filter(move |(_, worker)| stay(worker)).map(|(id, _)| *id)
     }
 
-    fn candidate(&self, now: When, id: WorkerId) -> Candidate {
+    pub(super) fn candidate(&self, now: When, id: WorkerId) -> Candidate {
         Candidate {
             id,
             bytes: self.ledger.worker_bytes(id),
@@ -188,16 +189,16 @@ impl Fleet {
 
 /// An idle worker that could leave.
 #[derive(Debug, Clone, Copy)]
-struct Candidate {
-    id: WorkerId,
-    bytes: u64,
-    cost: u64,
-    last_use: When,
+pub(super) struct Candidate {
+    pub(super) id: WorkerId,
+    pub(super) bytes: u64,
+    pub(super) cost: u64,
+    pub(super) last_use: When,
 }
 
 /// The set that gives `missing` bytes and costs least to do without; of equals the one that was used
 /// longer ago, then the one that gives back less. `None` if all together are not enough.
-fn cheapest(idle: &mut [Candidate], missing: u64) -> Option<Vec<WorkerId>> {
+pub(super) fn cheapest(idle: &mut [Candidate], missing: u64) -> Option<Vec<WorkerId>> {
     if missing == 0 {
         return Some(Vec::new());
     }

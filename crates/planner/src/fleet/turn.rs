@@ -6,13 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Fleet, Phase, Waiting,
-    limits::{
-        BACKGROUND_FAIR_WAIT, BACKGROUND_WAITING_MAX, FAIR_WAIT, LEASES_PER_WORKER_MAX, WAIT_MAX,
-        WAITING_MAX,
-    },
+    limits::{BACKGROUND_FAIR_WAIT, BACKGROUND_WAITING_MAX, FAIR_WAIT, WAIT_MAX, WAITING_MAX},
+    outlook::Outlook,
     planted::{Bug, planted},
     room::{Need, Pledges, Room},
-    word::{Model, Priority, Refusal, RequestId, When, WorkerId},
+    word::{Event, Model, Priority, Refusal, RequestId, When, WorkerId},
 };
 
 /// Where a request stands that was not refused and has not ended.
@@ -66,6 +64,14 @@ pub enum WaitingFor {
         /// For how long at most.
         ends_in: Duration,
     },
+    /// These workers have just loaded or are about to have, and will soon be idle; others are idle
+    /// now, but dearer to bring back.
+    Sparing {
+        /// The workers.
+        workers: Vec<WorkerId>,
+        /// For how long at most.
+        ends_in: Duration,
+    },
     /// Workers in use hold the memory, or the place in its group.
     InUse {
         /// Bytes that only they could give back.
@@ -110,6 +116,13 @@ impl Fleet {
     /// Where a request stands and what it waits for; `None` when it was answered and has ended.
     #[must_use]
     pub fn explain_request(&self, now: When, request: RequestId) -> Option<Turn> {
+        // How things stand once the fleet has looked at the clock.
+        let mut present = self.clone();
+        present.handle(now, Event::Tick, &mut Vec::new());
+        present.turn_of(now, request)
+    }
+
+    pub(super) fn turn_of(&self, now: When, request: RequestId) -> Option<Turn> {
         let mut workers = self.workers.iter();
         if let Some((id, _)) = workers.find(|(_, worker)| worker.leases.contains_key(&request)) {
             return Some(Turn::Using(*id));
@@ -164,29 +177,23 @@ impl Fleet {
                 break;
             }
             let Some(need) = self.need_of(&wanted.model) else { continue };
-            match self.room(now, &need, &pledges) {
-                Room::Blocked { .. } if now >= wanted.turn_at => return Err(wanted.request),
-                Room::AfterStopping(victims)
-                    if self.held_until(now, &wanted, &victims).is_some() =>
-                {
-                    pledges.hold(victims);
+            let its_turn = now >= wanted.turn_at;
+            match self.outlook(now, &wanted, &need, &pledges) {
+                Outlook::Room(Room::Blocked { .. }) | Outlook::Sparing { .. } if its_turn => {
+                    return Err(wanted.request);
                 }
-                Room::Free | Room::AfterExits | Room::AfterStopping(_) => pledges.add(&need),
-                Room::Blocked { .. } | Room::Behind => {}
+                Outlook::Held { victims, .. } => pledges.hold(victims),
+                Outlook::Room(Room::Free | Room::AfterExits | Room::AfterStopping(_)) => {
+                    pledges.add(&need);
+                }
+                Outlook::Room(Room::Blocked { .. } | Room::Behind) | Outlook::Sparing { .. } => {}
             }
         }
         Ok(pledges)
     }
 
-    /// Whether this worker lets in whoever wants it now.
-    pub(super) fn is_open(&self, id: WorkerId) -> bool {
-        let worker = &self.workers[&id];
-        let has_place = worker.leases.len() < LEASES_PER_WORKER_MAX;
-        worker.phase == Phase::Ready && !worker.draining && has_place
-    }
-
     /// Workers in use that could give back the memory a model needs.
-    pub(super) fn in_its_way(&self, model: &Model, rivals: Vec<WorkerId>) -> Vec<WorkerId> {
+    fn in_its_way(&self, model: &Model, rivals: Vec<WorkerId>) -> Vec<WorkerId> {
         if !rivals.is_empty() {
             return rivals;
         }
@@ -214,24 +221,25 @@ impl Fleet {
             Ok(pledges) => pledges,
             Err(first) => return Some(WaitingFor::Behind(first)),
         };
-        Some(match self.room(now, &need, &pledges) {
-            // A free place is taken at once, so it is only seen free by one who waits for exits.
-            Room::Free | Room::AfterExits => WaitingFor::Exits(self.leaving()),
-            Room::AfterStopping(victims) => {
-                let until = self.held_until(now, waiting, &victims).unwrap_or(now);
+        Some(match self.outlook(now, waiting, &need, &pledges) {
+            // What is free is taken at once, so it is only seen free by one who waits for exits.
+            Outlook::Room(Room::Free | Room::AfterExits | Room::AfterStopping(_)) => {
+                WaitingFor::Exits(self.leaving())
+            }
+            Outlook::Held { victims, until } => {
                 WaitingFor::Held { victims, ends_in: until.since(now) }
             }
-            Room::Blocked { missing_bytes, rivals } => {
+            Outlook::Sparing { workers, until } => {
+                WaitingFor::Sparing { workers, ends_in: until.since(now) }
+            }
+            Outlook::Room(Room::Blocked { missing_bytes, rivals }) => {
                 let workers = self.in_its_way(&waiting.model, rivals);
                 WaitingFor::InUse { missing_bytes, workers }
             }
-            Room::Behind => {
-                let rival = |other: &&Waiting| {
-                    let group = self.need_of(&other.model).and_then(|need| need.group);
-                    other.model != waiting.model && group == need.group
-                };
-                let first = self.waiting[..place].iter().find(rival);
-                WaitingFor::Behind(first.map_or(waiting.request, |first| first.request))
+            Outlook::Room(Room::Behind) => {
+                let mut earlier = self.waiting[..place].iter();
+                let other = earlier.find(|other| other.model != waiting.model);
+                WaitingFor::Behind(other.map_or(waiting.request, |other| other.request))
             }
         })
     }

@@ -75,15 +75,18 @@ impl Fleet {
         let comes_back = !self.returning.is_empty();
         self.bring_back(now, actions);
         let free = calm && !contested && !comes_back;
+        let is_there = self.warm.as_ref().is_some_and(|warm| self.live(&warm.model).is_some());
+        if is_there && let Some(warm) = &mut self.warm {
+            warm.put_off(now);
+        }
         let due = self.warm_at().is_some_and(|when| when <= now)
             || self.warm.as_ref().is_some_and(|warm| warm.overdue && !warm.stopped);
         if due && let Some(mut warm) = self.warm.take() {
             warm.overdue = true;
-            match self.live(&warm.model) {
-                Some(_) => warm.overdue = false,
-                None if free => self.start_warm(now, &mut warm, actions),
-                None if warm.at_once => warm.put_off(warm.at),
-                None => {}
+            if free {
+                self.start_warm(now, &mut warm, actions);
+            } else if warm.at_once {
+                warm.missed(now);
             }
             self.warm = Some(warm);
         }
@@ -132,13 +135,19 @@ impl Fleet {
                 self.stop(now, &victims, StopReason::Evicted, model, actions);
             }
             // What is in use now may be wanted again, so it is not waited for.
-            Room::Behind | Room::Blocked { .. } if warm.at_once => warm.put_off(warm.at),
+            Room::Behind | Room::Blocked { .. } if warm.at_once => warm.missed(now),
             Room::AfterExits | Room::Behind | Room::Blocked { .. } => {}
         }
     }
 }
 
 impl Warm {
+    /// It could not be started when it was chosen, and waits until the machine was idle since then.
+    fn missed(&mut self, now: When) {
+        self.put_off(self.at);
+        self.overdue = self.at <= now;
+    }
+
     /// It was last disturbed then.
     fn put_off(&mut self, disturbed: When) {
         self.at = disturbed.checked_add(WARM_AFTER_IDLE).unwrap_or(self.at);

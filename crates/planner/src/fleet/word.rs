@@ -21,7 +21,8 @@ impl When {
     }
 }
 
-/// Names one request, from `Wanted` to `Released`. The caller never uses a number twice.
+/// Names one request, from `Wanted` to `Released`. The caller never uses a number twice, nor the last
+/// one, which stands for a request that is only asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 

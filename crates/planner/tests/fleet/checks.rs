@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use planner::fleet::{
-    Action, Model, Pressure, Priority, Refusal, RequestId, StopReason, WorkerId,
+    Action, Model, Pressure, Priority, Refusal, RequestId, StopReason, Turn, Verdict, WorkerId,
     limits::{BACKGROUND_WAITING_MAX, LEASES_PER_WORKER_MAX, WAIT_MAX, WAITING_MAX},
 };
 
@@ -57,6 +57,55 @@ impl Machine {
         for (_, known) in self.known.iter_mut().filter(|(model, _)| !waits(**model)) {
             known.made_room.clear();
         }
+    }
+
+    /// What was foretold of a request is what became of it.
+    pub(crate) fn check_foretold(
+        &self,
+        request: RequestId,
+        foretold: &Verdict,
+        done_before: usize,
+    ) {
+        let done: Vec<&Action> = self.log[done_before..].iter().map(|(_, action)| action).collect();
+        let model = self.requests[&request].want.model;
+        let starts = |action: &&&Action| matches!(action, Action::Start { model: started, .. } if number(started) == model);
+        let started = done.iter().any(|action| starts(&action));
+        let as_foretold = match foretold {
+            Verdict::Served(worker) => done.contains(&&Action::Grant { request, worker: *worker }),
+            Verdict::Refused(reason) => {
+                done.contains(&&Action::Refuse { request, reason: reason.clone() })
+            }
+            Verdict::Started => started,
+            Verdict::StartedAfterStopping(victims) => victims.iter().all(|worker| {
+                done.contains(&&Action::Stop { worker: *worker, why: StopReason::Evicted })
+            }),
+            Verdict::Queued(_)
+            | Verdict::StartedAfterExits
+            | Verdict::Held { .. }
+            | Verdict::Sparing { .. }
+            | Verdict::Blocked { .. }
+            | Verdict::Behind(_) => self.waits(request) && !started,
+        };
+        assert!(as_foretold, "{foretold:?} was foretold of {request:?}, but then came {done:?}");
+    }
+
+    /// Where the fleet says that a request stands is where it stands.
+    pub(crate) fn check_told(&self, request: RequestId) {
+        let turn = self.fleet().explain_request(self.when(), request);
+        let stands = match (&turn, self.requests[&request].state) {
+            (Some(Turn::Using(told)), RequestState::Using(worker)) => *told == worker,
+            (Some(Turn::Waiting(wait)), RequestState::Waiting) => {
+                let waited = self.now - self.requests[&request].since;
+                let before = |other: &&RequestId| {
+                    (self.turn(**other), **other) < (self.turn(request), request)
+                };
+                let place = self.waiting.iter().filter(before).count() + 1;
+                wait.waited == waited && wait.place == place
+            }
+            (None, RequestState::Over) => true,
+            (Some(_) | None, _) => false,
+        };
+        assert!(stands, "{request:?} is told {turn:?}");
     }
 
     fn before(&self) -> Before {
@@ -180,7 +229,7 @@ impl Machine {
     }
 
     /// The first time that a model is in somebody's way just after it was used, it stays for as long
-    /// as it takes to load, or until the other has waited for a quarter of its fair wait.
+    /// as it takes to load, or until the other has waited for half of its fair wait.
     fn check_hold(&self, id: WorkerId, before: &Before) {
         let process = &self.processes[&id];
         let known = &self.known[&process.model];
@@ -193,7 +242,7 @@ impl Machine {
         let is_cold = self.now - process.unused_since >= load_time;
         let waited = |request: &RequestId| {
             let request = &self.requests[request];
-            self.now - request.since >= fair_wait(request.want.priority) / 4
+            self.now - request.since >= fair_wait(request.want.priority) / 2
         };
         let was_wanted = unserved.iter().any(waited);
         assert!(is_cold || was_wanted, "{id:?} leaves at the first chance");

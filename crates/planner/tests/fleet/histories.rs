@@ -112,7 +112,7 @@ impl History {
         let mut random =
             Random::new(seed.wrapping_mul(Kind::ALL.len() as u64).wrapping_add(kind as u64));
         let streams = kind == Kind::Streaming;
-        let has_endless = random.one_in(16) && !streams;
+        let has_endless = one_in(16, &mut random) && !streams;
         let natures = (0..kind.models()).map(|_| nature(kind, &mut random)).collect();
         let fates = (0..random.below(40)).map(|_| fate(kind, &mut random)).collect();
         let count = random.below(if streams { STREAMS_MAX } else { STEPS_MAX });
@@ -124,11 +124,11 @@ impl History {
         Self {
             kind,
             natures,
-            exclusive: if random.one_in(2) { vec!['a'] } else { Vec::new() },
+            exclusive: if one_in(2, &mut random) { vec!['a'] } else { Vec::new() },
             idle_unload: Duration::from_secs(1 + random.below(120)),
             fates,
             steps,
-            goes_down: random.one_in(4),
+            goes_down: one_in(4, &mut random),
             has_endless,
         }
     }
@@ -240,16 +240,21 @@ impl std::fmt::Display for History {
     }
 }
 
+/// Whether this is the one time in `times`.
+fn one_in(times: u64, random: &mut Random) -> bool {
+    random.below(times) == 0
+}
+
 fn nature(kind: Kind, random: &mut Random) -> Nature {
-    let promised_bytes_max = if random.one_in(8) { 110 } else { 60 };
+    let promised_bytes_max = if one_in(8, random) { 110 } else { 60 };
     let promised_bytes = 1 + random.below(promised_bytes_max);
     let growth = if kind == Kind::Growing { random.below(30) } else { 0 };
     let pins = if kind == Kind::Meddling { 6 } else { 40 };
     Nature {
         real_bytes: promised_bytes + growth,
-        group: random.one_in(3).then_some('a'),
-        pinned: random.one_in(pins),
-        idle_unload: random.one_in(4).then(|| Duration::from_secs(random.below(60))),
+        group: one_in(3, random).then_some('a'),
+        pinned: one_in(pins, random),
+        idle_unload: one_in(4, random).then(|| Duration::from_secs(random.below(60))),
         load_time: Duration::from_secs(random.below(LOAD_S_MAX)),
         promised_bytes,
     }
@@ -270,7 +275,7 @@ fn streamed_step(random: &mut Random) -> Step {
         0 | 1 => {
             let uses_for = Duration::from_secs(random.below(STREAMED_USE_S_MAX + 1));
             let priority =
-                if random.one_in(8) { Priority::Background } else { Priority::Interactive };
+                if one_in(8, random) { Priority::Background } else { Priority::Interactive };
             Step::Want(Want { model, uses_for, priority, keep_alive: None })
         }
         2 => Step::Stream { model, seconds: random.below(180) },
@@ -284,7 +289,7 @@ fn step(has_endless: bool, kind: Kind, random: &mut Random) -> Step {
     match random.below(if meddles { 24 } else { 16 }) {
         0..=5 => Step::Want(want(model, has_endless, random)),
         6..=11 => {
-            let long = if random.one_in(12) { 700_000 } else { 20_000 };
+            let long = if one_in(12, random) { 700_000 } else { 20_000 };
             Step::Advance(Duration::from_millis(random.below(long)))
         }
         12 => Step::Abandon(random.below(4) as usize),
@@ -298,10 +303,10 @@ fn step(has_endless: bool, kind: Kind, random: &mut Random) -> Step {
             let pinned = [None, Some(true), Some(true), Some(false)][random.below(4) as usize];
             Step::Pin { model, pinned }
         }
-        19 => Step::Warm((!random.one_in(4)).then_some(model)),
+        19 => Step::Warm((!one_in(4, random)).then_some(model)),
         20 => Step::Policy {
             budget_bytes: 40 + random.below(100),
-            exclusive: if random.one_in(2) { vec!['a'] } else { Vec::new() },
+            exclusive: if one_in(2, random) { vec!['a'] } else { Vec::new() },
         },
         21 | 22 => {
             let levels = [Pressure::Calm, Pressure::Some, Pressure::Full];
@@ -309,15 +314,15 @@ fn step(has_endless: bool, kind: Kind, random: &mut Random) -> Step {
         }
         _ => Step::Renature {
             model,
-            pinned: random.one_in(3),
-            group: random.one_in(2).then_some('a'),
+            pinned: one_in(3, random),
+            group: one_in(2, random).then_some('a'),
         },
     }
 }
 
 fn want(model: usize, has_endless: bool, random: &mut Random) -> Want {
-    let endless = has_endless && random.one_in(4);
-    let background = random.one_in(3);
+    let endless = has_endless && one_in(4, random);
+    let background = one_in(3, random);
     Want {
         model,
         uses_for: match endless {
@@ -325,7 +330,7 @@ fn want(model: usize, has_endless: bool, random: &mut Random) -> Want {
             false => Duration::from_secs(random.below(USE_S_MAX + 1)),
         },
         priority: if background { Priority::Background } else { Priority::Interactive },
-        keep_alive: random.one_in(6).then(|| Duration::from_secs(random.below(40) / 2)),
+        keep_alive: one_in(6, random).then(|| Duration::from_secs(random.below(40) / 2)),
     }
 }
 

@@ -17,7 +17,7 @@ use planner::fleet::{
 use crate::lies::Lie;
 
 /// What a model is like when it runs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Nature {
     /// What it is said to need.
     pub(crate) promised_bytes: u64,
@@ -223,12 +223,14 @@ impl Machine {
         self.requests.insert(request, Request { want, since: self.now, state });
         self.waiting.push(request);
         let nature = self.natures[want.model];
-        self.known.entry(want.model).or_default().terms = Some(nature);
+        let before = self.known.entry(want.model).or_default().terms.replace(nature);
         if let Some(warm) = &mut self.warm {
             warm.quiet_since = self.now;
             warm.is_fresh = false;
             warm.stopped &= warm.model != want.model;
         }
+        let foretold = self.fleet.what_if(self.when(), &name(want.model), &terms(&nature)).verdict;
+        let done_before = self.log.len();
         self.tell(Event::Wanted {
             request,
             model: name(want.model),
@@ -236,6 +238,15 @@ impl Machine {
             priority: want.priority,
             keep_alive: want.keep_alive,
         });
+        // Other terms may change what becomes of others first.
+        let same_terms = before.is_none_or(|before| before == nature);
+        if want.priority == Priority::Interactive && same_terms {
+            self.check_foretold(request, &foretold, done_before);
+        }
+        // Each fourth is enough, and saves a third of the time.
+        if request.0.is_multiple_of(4) {
+            self.check_told(request);
+        }
         request
     }
 

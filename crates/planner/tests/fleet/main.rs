@@ -7,6 +7,7 @@ mod checks;
 mod histories;
 mod lies;
 mod machine;
+mod policy;
 #[path = "../../benches/traces/random.rs"]
 mod random;
 mod stories;

@@ -11,17 +11,17 @@ use planner::fleet::{
 
 use crate::machine::{Fate, Machine, Nature, name, terms};
 
-const SECOND: Duration = Duration::from_secs(1);
-const FOR_EVER: Duration = Duration::MAX;
-const IDLE_UNLOAD: Duration = Duration::from_secs(600);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const FOR_EVER: Duration = Duration::MAX;
+pub(crate) const IDLE_UNLOAD: Duration = Duration::from_secs(600);
 
 /// A machine with 100 bytes and models of these sizes.
-fn machine(sizes: &[u64]) -> Machine {
+pub(crate) fn machine(sizes: &[u64]) -> Machine {
     let natures: Vec<Nature> = sizes.iter().map(|bytes| Nature::of(*bytes)).collect();
     Machine::new(100, IDLE_UNLOAD, &natures)
 }
 
-fn refusals(machine: &Machine) -> Vec<(RequestId, Refusal)> {
+pub(crate) fn refusals(machine: &Machine) -> Vec<(RequestId, Refusal)> {
     let refusal = |action: &Action| match action {
         Action::Refuse { request, reason } => Some((*request, reason.clone())),
         Action::Start { .. } | Action::Stop { .. } | Action::Grant { .. } | Action::Trim { .. } => {
@@ -32,7 +32,7 @@ fn refusals(machine: &Machine) -> Vec<(RequestId, Refusal)> {
 }
 
 /// Models that were stopped for this reason, in order.
-fn stopped(machine: &Machine, reason: StopReason) -> Vec<String> {
+pub(crate) fn stopped(machine: &Machine, reason: StopReason) -> Vec<String> {
     let mut models = std::collections::BTreeMap::new();
     let mut stopped = Vec::new();
     for (_, action) in &machine.log {

@@ -125,6 +125,9 @@ pub(crate) struct Tool {
     /// What `{NAME}`s mean when a request does not say.
     #[serde(default)]
     pub(crate) defaults: BTreeMap<String, String>,
+    /// What it calls the voices that OpenAI's clients name.
+    #[serde(default)]
+    pub(crate) voices: BTreeMap<String, String>,
     /// Memory it takes, where that does not depend on the model.
     pub(crate) memory: Option<String>,
     /// How long it may run.

@@ -92,6 +92,7 @@ fn spared(explanation: &Explanation, holder: &Holder) -> String {
         Verdict::Served(_) | Verdict::Queued(_) | Verdict::Started | Verdict::StartedAfterExits => {
             "nobody needs to leave".to_owned()
         }
+        Verdict::Sparing { .. } => format!("to be without it costs more, {price}"),
         Verdict::Blocked { missing_bytes: 0, .. } => "it is not in the way".to_owned(),
         Verdict::Blocked { .. } => "it could leave, but that is not enough".to_owned(),
         Verdict::Behind(_) | Verdict::Refused(_) => "nothing is started now".to_owned(),

@@ -90,8 +90,11 @@ fn a_model_larger_than_the_card_is_divided() {
     let question = question("rtx-3060-12gb", Some(8192));
     let document = one::Document::of(&question, &subject("qwen3-32b", Some("Q4_K_M")));
     let lines = document.lines(&question, false, Paint::plain());
-    let split: Vec<String> =
-        lines.iter().filter(|line| line.contains("gpu-layers")).cloned().collect();
+    let split: Vec<String> = lines
+        .iter()
+        .filter(|line| line.contains("gpu-layers"))
+        .map(|line| line.trim().into())
+        .collect();
     check(
         &split,
         &expect![[r#"

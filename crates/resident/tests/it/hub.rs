@@ -36,6 +36,20 @@ impl Hub {
         })
     }
 
+    /// A hub with a configuration file of this text, which it keeps in `folder`.
+    #[cfg(unix)]
+    pub(crate) fn configured(folder: &Path, text: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+
+        let file = folder.join("config.toml");
+        fs::write(&file, text).unwrap();
+        // One that others may write is refused, since it says which programs are started.
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        Self::start_with(|command| {
+            command.arg("--config").arg(file);
+        })
+    }
+
     /// A hub with the small model that tells stories, or `None` when the model is not here.
     pub(crate) fn with_stories(arguments: &[&str]) -> Option<Self> {
         let model = format!("stories={}", stories()?.display());

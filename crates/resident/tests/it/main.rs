@@ -11,8 +11,12 @@
 
 mod answers;
 mod equality;
+#[cfg(unix)]
 mod explain;
+mod foreign;
 mod gguf;
+#[cfg(unix)]
+mod guard;
 mod http;
 mod hub;
 mod input;
@@ -26,3 +30,5 @@ mod process;
 mod promises;
 mod python;
 mod switching;
+#[cfg(unix)]
+mod tools;

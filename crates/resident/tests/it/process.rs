@@ -61,6 +61,18 @@ impl Process {
         pids.filter(has_it).filter_map(Self::of).collect()
     }
 
+    /// Running processes with an argument that contains this. Linux alone says it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn with_argument(part: &str) -> Vec<Self> {
+        let has_it = |pid: &u32| {
+            let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&arguments).contains(part)
+        };
+        let entries = std::fs::read_dir("/proc").unwrap();
+        let pids = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        pids.filter(has_it).filter_map(Self::of).collect()
+    }
+
     /// Memory of the process, pages that it shares with others by their share; `None` when it is
     /// gone. Linux alone says it.
     #[cfg(target_os = "linux")]

@@ -1,5 +1,6 @@
-//! Windows and the rest: the program itself is killed. What it started in turn ends with it only
-//! where it does so by itself.
+//! Windows and the rest. On Windows everything that the guard starts is in a job with it, and the
+//! system ends the job with the guard, however that ends; elsewhere only the program itself is
+//! killed.
 
 use std::{
     io::{self, Read},
@@ -15,6 +16,7 @@ use super::{End, INTERRUPT, TERMINATE};
 
 /// Starts the program and stays until it is gone.
 pub(super) fn run(mut command: Command) -> io::Result<End> {
+    let _job = job()?;
     let child = Arc::new(Mutex::new(command.spawn()?));
     let watched = Arc::clone(&child);
     let hub_is_gone = Arc::new(AtomicBool::new(false));
@@ -32,6 +34,22 @@ pub(super) fn run(mut command: Command) -> io::Result<End> {
         }
         thread::sleep(crate::limits::GUARD_LOOK_INTERVAL);
     }
+}
+
+/// A job that this process is in, and with it whatever it will start. The handle is not closed
+/// before the process ends.
+#[cfg(windows)]
+fn job() -> io::Result<std::mem::ManuallyDrop<win32job::Job>> {
+    let mut limits = win32job::ExtendedLimitInfo::new();
+    limits.limit_kill_on_job_close();
+    let job = win32job::Job::create_with_limit_info(&limits).map_err(io::Error::other)?;
+    job.assign_current_process().map_err(io::Error::other)?;
+    Ok(std::mem::ManuallyDrop::new(job))
+}
+
+#[cfg(not(windows))]
+fn job() -> io::Result<()> {
+    Ok(())
 }
 
 /// Until the hub is gone or wants the program to end: there are no signals to pass on. Says whether

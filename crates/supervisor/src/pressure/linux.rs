@@ -44,14 +44,22 @@ fn held_share(root: &Path, group: &Path) -> Option<f32> {
         let limit = |name| number(&fs::read_to_string(group.join(name)).ok()?);
         let limit_bytes = limit("memory.max").into_iter().chain(limit("memory.high")).min()?;
         let held_bytes = number(&fs::read_to_string(group.join("memory.current")).ok()?)?;
-        // Pages of files that nobody has used twice are given back before anything else; they fill
-        // every limit in the end and mean nothing.
         let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
-        let idle_bytes = stat.lines().find_map(|line| line.strip_prefix("inactive_file "));
-        let idle_bytes = idle_bytes.and_then(number).unwrap_or(0);
-        Some(held_bytes.saturating_sub(idle_bytes) as f32 / limit_bytes.max(1) as f32)
+        let needed_bytes = held_bytes.saturating_sub(spare_bytes(&stat));
+        Some(needed_bytes as f32 / limit_bytes.max(1) as f32)
     });
     shares.max_by(f32::total_cmp)
+}
+
+/// Pages of files that no process has mapped: they fill every limit in the end, are given back
+/// before anything else, and mean nothing. Mapped ones are weights.
+fn spare_bytes(stat: &str) -> u64 {
+    let field = |name: &str| {
+        let mut lines = stat.lines().filter_map(|line| line.split_once(' '));
+        lines.find(|(its, _)| *its == name).and_then(|(_, value)| number(value)).unwrap_or(0)
+    };
+    let cached_bytes = field("inactive_file").saturating_add(field("active_file"));
+    cached_bytes.saturating_sub(field("file_mapped"))
 }
 
 /// `max` is no number and no limit.
@@ -89,7 +97,11 @@ mod tests {
         write("unit/inner", "memory.max", "1000\n");
         assert_eq!(share(), Some(0.3));
         write("unit", "memory.current", "900\n");
-        write("unit", "memory.stat", "anon 500\ninactive_file 150\nactive_file 1\n");
+        write(
+            "unit",
+            "memory.stat",
+            "anon 500\nfile_mapped 100\ninactive_file 150\nactive_file 100\n",
+        );
         write("unit", "memory.max", "2000\n");
         write("unit", "memory.high", "1000\n");
         assert_eq!(share(), Some(0.75));

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use supervisor::{
     AcquireError, Engine, ManagedCommand, Manner, Model, Patience, Ready, Residence, ResidentState,
-    Server, StopSignal, Upstream,
+    Server, StopSignal, Upstream, Wish,
 };
 use worker_protocol::{Event, FailureKind};
 
@@ -367,4 +367,70 @@ async fn servers_that_run_already_are_asked_and_never_stopped() {
     load_fails(&hub, &["is not ready", "refused"]).await;
     hub.goes_down().await;
     served.goes_down().await;
+}
+
+/// Models without a file, each a healthy command.
+fn named(name: &str, residence: Residence) -> Model {
+    Model { name: name.to_owned(), engine: Engine::Command(Arc::new(command(&[]))), residence }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_an_exclusive_group_one_model_is_resident_though_both_would_fit() {
+    let main = Residence { group: Some("main".to_owned()), ..Residence::default() };
+    let foreign =
+        vec![named("one", main.clone()), named("two", main), named("beside", Residence::default())];
+    let hub = Hub::new(&[], Setup { foreign, ..Setup::default() });
+    drop(hub.acquire("beside").await.unwrap());
+    drop(hub.acquire("one").await.unwrap());
+    drop(hub.acquire("two").await.unwrap());
+    let residents = hub.handle.residents().await;
+    let names: Vec<&str> = residents.iter().map(|resident| &*resident.name).collect();
+    assert_eq!(names, ["beside", "two"]);
+    hub.goes_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pinned_model_leaves_neither_for_another_nor_by_idling() {
+    let pinned = Residence { pinned: true, ..Residence::default() };
+    let foreign = vec![named("pinned", pinned), named("other", Residence::default())];
+    let budget_bytes = PROMISED_BYTES * 18 / 10;
+    let setup = Setup { foreign, budget_bytes, idle_unload: SHORT, ..Setup::default() };
+    let hub = Hub::new(&[], setup);
+    drop(hub.acquire("pinned").await.unwrap());
+    let refused = hub.acquire("other").await.unwrap_err();
+    assert!(refused.to_string().contains("pinned"), "{refused}");
+    let resident = hub.resident("pinned").await.unwrap();
+    assert_eq!((resident.state, resident.unload_in), (ResidentState::Ready, None));
+    hub.goes_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_long_a_model_stays_is_its_own_or_the_request_s() {
+    let short = Residence { idle_unload: Some(SHORT), ..Residence::default() };
+    let foreign = vec![named("short", short), named("usual", Residence::default())];
+    let hub = Hub::new(&[], Setup { foreign, ..Setup::default() });
+    drop(hub.acquire("short").await.unwrap());
+    hub.until("short", |resident| resident.is_none()).await;
+    drop(hub.acquire("usual").await.unwrap());
+    assert!(is_ready(hub.resident("usual").await.as_ref()));
+    let wish = Wish { keep_alive: Some(Duration::ZERO), ..Wish::default() };
+    drop(within(hub.handle.acquire_with("usual", wish)).await.unwrap());
+    hub.until("usual", |resident| resident.is_none()).await;
+    hub.goes_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_left_for_a_failed_load_comes_back() {
+    let broken = Engine::Command(Arc::new(command(&["exits-at-start"])));
+    let broken =
+        Model { name: "broken".to_owned(), engine: broken, residence: Residence::default() };
+    let foreign = vec![named("loved", Residence::default()), broken];
+    let budget_bytes = PROMISED_BYTES * 18 / 10;
+    let hub = Hub::new(&[], Setup { foreign, budget_bytes, ..Setup::default() });
+    drop(hub.acquire("loved").await.unwrap());
+    let refused = hub.acquire("broken").await.unwrap_err();
+    assert!(matches!(refused, AcquireError::LoadFailed { .. }), "{refused}");
+    hub.until("loved", is_ready).await;
+    assert_eq!(hub.handle.metrics().await.workers_started, 3);
+    hub.goes_down().await;
 }

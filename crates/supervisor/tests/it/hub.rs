@@ -10,10 +10,10 @@ use std::{
 
 use supervisor::{
     AcquireError, Answer, Config, Engine, GgufFile, Handle, Lease, Model, Models, Patience, Place,
-    Residence, Resident, ResidentState, start,
+    Pressure, Residence, Resident, ResidentState, start,
 };
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 use worker_protocol::{Event, Failure, FailureKind, Generate, Prompt};
 
 use crate::gguf;
@@ -27,6 +27,8 @@ pub(crate) const WEIGHTS_BYTES: u64 = 50_000_000;
 pub(crate) struct Hub {
     pub(crate) handle: Handle,
     pub(crate) folder: TempDir,
+    /// What the machine is said to be short of; its real state would make tests depend on it.
+    pub(crate) pressure: watch::Sender<Pressure>,
     task: JoinHandle<()>,
 }
 
@@ -111,12 +113,14 @@ impl Hub {
         }
         let worker = folder.path().join(setup.program);
         link(Path::new(env!("CARGO_BIN_EXE_fixture-worker")), &worker);
+        let (pressure, pressure_told) = watch::channel(Pressure::Calm);
         let config = Config {
+            pressure: Some(pressure_told),
             worker,
             guard: vec![env!("CARGO_BIN_EXE_fixture-guard").into()],
             logs_dir: folder.path().join("logs"),
             budget_bytes: setup.budget_bytes,
-            exclusive: BTreeSet::new(),
+            exclusive_groups: BTreeSet::from(["main".to_owned()]),
             journal: Some(folder.path().join("journal")),
             idle_unload: setup.idle_unload,
             sequences_max: 4,
@@ -127,7 +131,7 @@ impl Hub {
         };
         let (handle, task) =
             start(config, Arc::new(Folder(folder.path().to_owned(), setup.foreign)));
-        Self { handle, folder, task }
+        Self { handle, folder, pressure, task }
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {

@@ -1,6 +1,6 @@
 //! Memory that is booked for what the hub does not run itself.
 
-use supervisor::{AcquireError, Pressure, ResidentState};
+use supervisor::{AcquireError, Pressure, Priority, ResidentState};
 
 use crate::hub::{Hub, Setup, WEIGHTS_BYTES, is_gone, is_ready, prompt, texts, within};
 
@@ -14,7 +14,8 @@ fn tight() -> Setup {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reservation_is_booked_until_it_is_dropped() {
     let hub = Hub::new(&[], Setup::default());
-    let reservation = within(hub.handle.reserve("speech", 1_000_000)).await.unwrap();
+    let reservation =
+        within(hub.handle.reserve("speech", 1_000_000, Priority::Interactive)).await.unwrap();
     let resident = hub.resident("speech").await.unwrap();
     assert_eq!((resident.engine, resident.booked_bytes), ("tool", 1_000_000));
     assert_eq!((resident.state, resident.pid), (ResidentState::Ready, None));
@@ -34,7 +35,8 @@ async fn an_idle_model_makes_room_for_a_tool_and_one_in_use_is_waited_for() {
     let hub = Hub::new(&["model"], tight());
     drop(hub.acquire("model").await.unwrap());
     let pid = hub.pid("model").await;
-    let reservation = within(hub.handle.reserve("pictures", WEIGHTS_BYTES)).await.unwrap();
+    let reservation =
+        within(hub.handle.reserve("pictures", WEIGHTS_BYTES, Priority::Interactive)).await.unwrap();
     assert!(is_gone(pid), "memory is free only when the exit was seen");
     let handle = hub.handle.clone();
     let wait = tokio::spawn(async move { handle.acquire("model").await });
@@ -52,13 +54,19 @@ async fn an_idle_model_makes_room_for_a_tool_and_one_in_use_is_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_reservations_of_one_name_are_booked_beside_each_other() {
     let hub = Hub::new(&[], tight());
-    let first = within(hub.handle.reserve("speech", ROOM_FOR_ONE / 2)).await.unwrap();
-    let second = within(hub.handle.reserve("speech", ROOM_FOR_ONE / 2)).await.unwrap();
+    let first = within(hub.handle.reserve("speech", ROOM_FOR_ONE / 2, Priority::Interactive))
+        .await
+        .unwrap();
+    let second = within(hub.handle.reserve("speech", ROOM_FOR_ONE / 2, Priority::Interactive))
+        .await
+        .unwrap();
     assert_eq!(hub.handle.metrics().await.booked_bytes, ROOM_FOR_ONE / 2 * 2);
     drop(first);
     // Only half of it is free, so this waits for the other half.
     let handle = hub.handle.clone();
-    let wait = tokio::spawn(async move { handle.reserve("speech", ROOM_FOR_ONE).await.map(drop) });
+    let wait = tokio::spawn(async move {
+        handle.reserve("speech", ROOM_FOR_ONE, Priority::Interactive).await.map(drop)
+    });
     while hub.handle.metrics().await.waiting == 0 {
         tokio::task::yield_now().await;
     }
@@ -70,7 +78,9 @@ async fn two_reservations_of_one_name_are_booked_beside_each_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_can_never_fit_is_refused_at_once() {
     let hub = Hub::new(&[], tight());
-    let refused = within(hub.handle.reserve("video", ROOM_FOR_ONE + 1)).await.unwrap_err();
+    let refused = within(hub.handle.reserve("video", ROOM_FOR_ONE + 1, Priority::Interactive))
+        .await
+        .unwrap_err();
     assert!(matches!(&refused, AcquireError::TooLarge { name, .. } if name == "video"));
     hub.goes_down().await;
 }
@@ -80,7 +90,9 @@ async fn an_abandoned_reservation_gives_its_memory_back() {
     let hub = Hub::new(&["model"], tight());
     let lease = hub.acquire("model").await.unwrap();
     let handle = hub.handle.clone();
-    let wait = tokio::spawn(async move { handle.reserve("speech", WEIGHTS_BYTES).await.map(drop) });
+    let wait = tokio::spawn(async move {
+        handle.reserve("speech", WEIGHTS_BYTES, Priority::Interactive).await.map(drop)
+    });
     while hub.handle.metrics().await.waiting == 0 {
         tokio::task::yield_now().await;
     }
@@ -96,7 +108,8 @@ async fn an_abandoned_reservation_gives_its_memory_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_reservation_counts_until_its_holder_let_go() {
     let hub = Hub::new(&[], tight());
-    let mut reservation = within(hub.handle.reserve("training", WEIGHTS_BYTES)).await.unwrap();
+    let mut reservation =
+        within(hub.handle.reserve("training", WEIGHTS_BYTES, Priority::Interactive)).await.unwrap();
     hub.handle.stop("training").await.unwrap();
     assert!(within(reservation.revoked()).await.contains("operator"));
     let resident = hub.resident("training").await.unwrap();
@@ -104,7 +117,8 @@ async fn a_revoked_reservation_counts_until_its_holder_let_go() {
     assert_eq!((resident.state, resident.booked_bytes), expected);
     drop(reservation);
     hub.until("training", |resident| resident.is_none()).await;
-    let mut reservation = within(hub.handle.reserve("training", WEIGHTS_BYTES)).await.unwrap();
+    let mut reservation =
+        within(hub.handle.reserve("training", WEIGHTS_BYTES, Priority::Interactive)).await.unwrap();
     let down = tokio::spawn({
         let handle = hub.handle.clone();
         async move { handle.shutdown().await }

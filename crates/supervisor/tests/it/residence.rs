@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write, time::Duration};
 
-use supervisor::{AcquireError, Patience, ResidentState, StopError};
+use supervisor::{AcquireError, Patience, Pressure, ResidentState, StopError};
 use worker_protocol::Event;
 
 use crate::{
@@ -21,6 +21,19 @@ async fn an_idle_model_makes_room_for_another() {
     drop(hub.acquire("two").await.unwrap());
     assert!(is_gone(pid), "memory is free only when the exit was seen");
     assert_eq!(hub.resident("one").await, None);
+    hub.goes_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_left_for_a_load_that_failed_comes_back_unasked() {
+    let setup = Setup { budget_bytes: ROOM_FOR_ONE, ..Setup::default() };
+    let hub = Hub::new(&["one", "load-fails"], setup);
+    drop(hub.acquire("one").await.unwrap());
+    let failed = hub.acquire("load-fails").await;
+    assert!(matches!(failed, Err(AcquireError::LoadFailed { .. })), "{failed:?}");
+    hub.until("one", is_ready).await;
+    let metrics = hub.handle.metrics().await;
+    assert_eq!((metrics.workers_started, metrics.loads_failed), (3, 1));
     hub.goes_down().await;
 }
 
@@ -265,4 +278,25 @@ async fn counters_outlive_the_worker_that_counted() {
     assert_eq!(metrics.models.len(), 1);
     assert_eq!((&*metrics.models[0].name, metrics.models[0].decode_tokens), ("one", 14));
     hub.goes_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_models_leave_a_machine_that_is_about_to_swap() {
+    let hub = Hub::new(&["idle", "used"], Setup::default());
+    drop(hub.acquire("idle").await.unwrap());
+    let lease = hub.acquire("used").await.unwrap();
+    let pid = hub.pid("idle").await;
+    hub.pressure.send(Pressure::Some).unwrap();
+    while hub.handle.metrics().await.pressure != Pressure::Some {
+        tokio::task::yield_now().await;
+    }
+    assert!(is_ready(hub.resident("idle").await.as_ref()));
+    hub.pressure.send(Pressure::Full).unwrap();
+    hub.until("idle", |resident| resident.is_none()).await;
+    assert!(is_gone(pid));
+    assert_eq!(texts(lease.generate(prompt("say 2"))).await, Ok(2));
+    drop(lease);
+    hub.until("used", |resident| resident.is_none()).await;
+    hub.pressure.send(Pressure::Calm).unwrap();
+    hub.proves_well().await;
 }

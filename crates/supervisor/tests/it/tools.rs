@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use supervisor::{AcquireError, Input, Output, Serves, Tool, ToolError, ToolOutput, tool};
+use supervisor::{Input, Output, Serves, Tool, ToolError, ToolOutput, tool};
 use tokio::task::JoinHandle;
 
 use crate::hub::{DEADLINE, Hub, Setup, is_gone, within};
@@ -152,7 +152,7 @@ async fn a_tool_that_takes_too_long_is_killed_with_all_that_it_started() {
     let hub = hub();
     let pids = hub.file("pids");
     let tool = Tool {
-        time_max: Duration::from_millis(700),
+        time_max: Duration::from_secs(2),
         ..script(
             "trap '' TERM INT; setsid sleep 600 & echo $$ $! >\"$1\"; wait; sleep 600",
             &[pids.to_str().unwrap()],
@@ -160,7 +160,7 @@ async fn a_tool_that_takes_too_long_is_killed_with_all_that_it_started() {
     };
     let error = run(&hub, tool, &[]).await.unwrap_err();
     assert!(matches!(error, ToolError::TimedOut { .. }), "{error}");
-    assert!(error.to_string().contains("0.7 s"), "{error}");
+    assert!(error.to_string().contains("within 2 s"), "{error}");
     for pid in line(&pids).await.split(' ') {
         assert!(is_gone(pid.parse().unwrap()), "{pid} is left");
     }
@@ -266,7 +266,8 @@ async fn a_tool_is_admitted_by_its_bytes() {
     let touch = || script("touch \"$1\"", &[ran.to_str().unwrap()]);
     let huge = Tool { memory_bytes: budget_bytes + 1, ..touch() };
     let error = run(&hub, huge, &[]).await.unwrap_err();
-    let ToolError::NotAdmitted(AcquireError::TooLarge { needed_bytes, .. }) = error else {
+    assert!(error.to_string().contains("raise the budget"), "{error}");
+    let ToolError::TooLarge { needed_bytes, .. } = error else {
         panic!("{error:?}");
     };
     assert_eq!((needed_bytes, ran.exists()), (budget_bytes + 1, false));

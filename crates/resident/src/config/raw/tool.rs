@@ -24,7 +24,7 @@ pub(crate) struct Tool {
     /// What `{NAME}`s mean when a request does not say.
     #[serde(default)]
     pub(crate) defaults: BTreeMap<String, String>,
-    /// The program's own names for voices, by the names that clients use.
+    /// What this program calls a voice that clients name otherwise.
     #[serde(default)]
     pub(crate) voices: BTreeMap<String, String>,
     /// Variables of the program.

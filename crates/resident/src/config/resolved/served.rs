@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::Path, path::PathBuf, sync::Arc};
 
 use planner::roles::Roles;
-use supervisor::ManagedCommand;
+use supervisor::{ManagedCommand, Tool};
 
 use super::{
     super::{Machine, preset::Presets, raw},
@@ -27,7 +27,7 @@ pub(crate) struct Served {
     /// Servers that run already; their models are called `POOL/MODEL`.
     pub(crate) pools: BTreeMap<String, Pool>,
     /// Programs that run once for each request.
-    pub(crate) tools: BTreeMap<String, supervisor::Tool>,
+    pub(crate) tools: BTreeMap<String, Tool>,
     /// How models are treated; who is not in it is treated as all are.
     pub(crate) treatments: BTreeMap<String, Treatment>,
     /// Which models take turns.
@@ -224,6 +224,20 @@ impl Served {
             )
         }));
         Ok(())
+    }
+
+    /// The tools in the order in which one is chosen when a request names none: as the role of what
+    /// they do has them, then by name.
+    pub(crate) fn tools_in_order(&self) -> Vec<Tool> {
+        let roles = ["speak", "listen", "draw"];
+        let preferred = roles.into_iter().flat_map(|role| self.roles.models(role));
+        let mut names: Vec<&str> = Vec::new();
+        for name in preferred.into_iter().chain(self.tools.keys().map(String::as_str)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names.into_iter().filter_map(|name| self.tools.get(name)).cloned().collect()
     }
 
     /// The group of a model that a program is started for.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use supervisor::{Input, Output, Serves};
+use supervisor::{Input, Output, Serves, Tool};
 
 use super::{
     super::{preset, raw},
@@ -21,11 +21,11 @@ const REQUEST_VALUES: [&str; 15] = [
     "prompt",
     "voice",
     "language",
-    "format",
     "speed",
     "words_per_minute",
     "length_scale",
     "temperature",
+    "format",
     "size",
     "width",
     "height",
@@ -36,28 +36,28 @@ const REQUEST_VALUES: [&str; 15] = [
 ///
 /// # Errors
 /// A fragment that begins with the key.
-pub(super) fn read(
-    here: &Here<'_>,
-    name: &str,
-    raw: raw::Tool,
-) -> Result<supervisor::Tool, String> {
+pub(super) fn read(here: &Here<'_>, name: &str, raw: raw::Tool) -> Result<Tool, String> {
     models::check_name(name).map_err(|error| error.to_string())?;
     let preset = raw.preset.as_deref();
     let preset =
         preset.map(|name| preset::find(&here.presets.tools, "preset", name)).transpose()?;
     let mut defaults = preset.map(|preset| preset.defaults.clone()).unwrap_or_default();
     defaults.extend(raw.defaults.clone());
+    let mut voices = preset.map(|preset| preset.voices.clone()).unwrap_or_default();
+    voices.extend(raw.voices.clone());
     let argv = argv(here, &raw, preset, &defaults)?;
 
     let named = |name: &str| argv.iter().any(|text| here::placeholders(text).any(|it| it == name));
     let input = raw.input.as_ref().or(preset.and_then(|preset| preset.input.as_ref()));
     let output = raw.output.as_ref().or(preset.and_then(|preset| preset.output.as_ref()));
-    let (input, output) =
-        (ending("input", input, named("input"))?, ending("output", output, named("output"))?);
+    let (input, output) = (
+        ending("input", input, named("input"))?,
+        ending("output", output, named("output") || named("output_stem"))?,
+    );
     let no_variables = BTreeMap::new();
     let variables = preset
         .map_or((&no_variables, &[][..]), |preset| (&preset.environment, &preset.environment_from));
-    Ok(supervisor::Tool {
+    let tool = Tool {
         name: name.to_owned(),
         environment: here.environment(
             &format!("tool '{name}'"),
@@ -86,8 +86,10 @@ pub(super) fn read(
         )?,
         argv,
         defaults,
-        voices: raw.voices,
-    })
+        voices,
+    };
+    tool.check()?;
+    Ok(tool)
 }
 
 /// Program and arguments, with everything put in that does not come from a request.

@@ -14,8 +14,7 @@ fn every_tool_preset_makes_a_tool() {
         let paths = "paths = { data = \"d\", adapter = \"~/a\" }\n";
         let paths = if argv.contains("{data}") { paths } else { "" };
         let text = format!("[tools.t]\npreset = \"{name}\"\n{model}{paths}memory = \"1GB\"");
-        let offered = &from_text(&text).served.tools["t"];
-        let tool = &offered;
+        let tool = &from_text(&text).served.tools["t"];
         assert_eq!(tool.name, "t");
         assert!(!tool.argv.join(" ").contains("{model}"), "{name}");
         let spoken = matches!(tool.serves, Serves::Speak);
@@ -29,7 +28,7 @@ fn espeak_is_a_line_and_can_be_changed() {
     let tools = from_text(
         "[tools.voice]\npreset = \"espeak-ng\"\n\
          [tools.german]\npreset = \"espeak-ng\"\nprogram = \"~/bin/espeak-ng\"\n\
-         arguments = [\"-s\", \"150\"]\ndefaults = { voice = \"de\" }\nmemory = \"20MB\"\n\
+         arguments = [\"-s\", \"150\"]\ndefaults = { voice = \"de\" }\nvoices = { alloy = \"de+f2\" }\nmemory = \"20MB\"\n\
          time_limit = \"10s\"\noutput_limit = \"1MB\"",
     )
     .served
@@ -42,12 +41,26 @@ fn espeak_is_a_line_and_can_be_changed() {
         (voice.content_type.as_str(), voice.defaults["voice"].as_str()),
         ("audio/wav", "en")
     );
+    assert_eq!(voice.voices["alloy"], "en-us");
     let german = &tools["german"];
     assert_eq!(german.argv[0], "/home/me/bin/espeak-ng");
     assert_eq!(german.argv.last().map(String::as_str), Some("150"));
     assert_eq!(german.defaults["voice"], "de");
+    assert_eq!((&*german.voices["alloy"], &*german.voices["fable"]), ("de+f2", "en-gb"));
     let limits = (german.time_max.as_secs(), german.output_bytes_max);
     assert_eq!((limits, german.memory_bytes), ((10, 1_000_000), 20_000_000));
+}
+
+#[test]
+fn a_role_says_which_tool_is_chosen_first() {
+    let tool = |name| format!("[tools.{name}]\npreset = \"espeak-ng\"\n");
+    let tables: String = ["a", "b", "c"].map(tool).concat();
+    let names = |roles: &str| -> Vec<String> {
+        let tools = from_text(&format!("{tables}{roles}")).served.tools_in_order();
+        tools.into_iter().map(|tool| tool.name).collect()
+    };
+    assert_eq!(names(""), ["a", "b", "c"]);
+    assert_eq!(names("[roles]\nspeak = [\"c\", \"b\"]"), ["c", "b", "a"]);
 }
 
 #[test]
@@ -89,8 +102,9 @@ fn a_tool_that_cannot_run_is_refused_with_a_way_out() {
         (
             "command = [\"x\", \"{data}\"]\nmemory = \"1GB\"",
             "command: nobody says what {data} is; say it under paths if it is a path of yours, or \
-             under defaults if requests may say it; they say input, output, prompt, voice, \
-             language, speed, size, width, height, seed",
+             under defaults if requests may say it; they say input, output, output_stem, prompt, \
+             voice, language, speed, words_per_minute, length_scale, temperature, format, size, \
+             width, height, seed",
         ),
         (
             "command = [\"x\", \"{voice}\"]\npaths = { voice = \"/v\" }\nmemory = \"1GB\"",
@@ -108,6 +122,10 @@ fn a_tool_that_cannot_run_is_refused_with_a_way_out() {
         (
             "command = [\"x\", \"{input}\"]\ninput = \"../x\"\nmemory = \"1GB\"",
             "input: '../x' is not the ending of a file's name; write as \"wav\"",
+        ),
+        (
+            "command = [\"bin/x\"]\nmemory = \"1GB\"",
+            "its program 'bin/x' must be a bare name or a whole path",
         ),
         (
             "preset = \"espeak-ng\"\nserves = \"talk\"",
