@@ -11,8 +11,8 @@
 
 mod answers;
 mod equality;
-#[cfg(unix)]
 mod explain;
+#[cfg(unix)]
 mod foreign;
 mod gguf;
 #[cfg(unix)]
