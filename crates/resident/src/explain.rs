@@ -169,10 +169,8 @@ fn outcome(explained: &Explained, open: &Requests) -> String {
             verb(victims.len(), "its", "their")
         ),
         Verdict::Sparing { workers, ends_in } => format!(
-            "it would wait until {} {} idle, for {} at most: whatever is idle now takes longer to bring \
-             back.",
-            called(workers),
-            verb(workers.len(), "is", "are"),
+            "it would wait until {}, for {} at most: what is idle now is dearer to be without.",
+            idle(called(workers), workers.len()),
             until(*ends_in)
         ),
         Verdict::Blocked { missing_bytes, workers } => {
@@ -183,7 +181,7 @@ fn outcome(explained: &Explained, open: &Requests) -> String {
                 Some(row) => format!("request {} for {}", request.0, row.model),
                 None => format!("request {}", request.0),
             };
-            format!("it would wait behind {whose}, whose turn has come.")
+            format!("it would wait behind {whose}, which came first.")
         }
         Verdict::Refused(refusal) => {
             format!("it would be refused. {}", words::refusal(refusal))
@@ -235,6 +233,14 @@ fn blocked(explanation: &Explanation, missing_bytes: u64, workers: &[WorkerId]) 
         count => format!("{in_use} {} done", verb(count, "is", "are")),
     };
     format!("it would wait until {who}: {place}.")
+}
+
+/// So many that are to be idle; those that have not started yet have no name.
+fn idle(called: String, count: usize) -> String {
+    match count {
+        0 => "those are idle who are about to load".to_owned(),
+        count => format!("{called} {} idle", verb(count, "is", "are")),
+    }
 }
 
 fn name(explanation: &Explanation, id: WorkerId) -> String {
@@ -369,9 +375,8 @@ pub(crate) fn waits_for(wait: &Wait, open: &Requests) -> String {
             verb(victims.len(), "its", "their")
         ),
         WaitingFor::Sparing { workers, ends_in } => format!(
-            "{} {} idle, for {} at most: whatever is idle now takes longer to bring back",
-            called(workers),
-            verb(workers.len(), "is", "are"),
+            "{}, for {} at most: what is idle now is dearer to be without",
+            idle(called(workers), workers.len()),
             until(*ends_in)
         ),
         WaitingFor::InUse { workers, .. } if workers.is_empty() => "others are done".to_owned(),

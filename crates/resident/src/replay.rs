@@ -172,22 +172,24 @@ mod tests {
 
     #[test]
     fn a_run_as_people_read_it() {
-        let lines = Story::default().lines(&run()).join("\n");
+        // A mark before each line, because what all lines begin with is not compared.
+        let lines = Story::default().lines(&run()).join("\n|");
+        let lines = format!("|{lines}");
         expect![[r#"
-                  0.000 s  a hub of version 0.0.0 began, 1700000000 s after 1970, with 8.0 GiB for models
-                  0.000 s  request 0 wants small (3.0 GiB): load small
-                  2.000 s  small is loaded and holds 3.0 GiB: let in request 0 (small)
-                  5.000 s  request 0 (small) is done: nothing to do
-                 90.000 s  request 1 wants big (6.0 GiB): stop small, because another model needs its memory
-                 91.000 s  small is gone (it ended): load big
-                 97.000 s  big is loaded and holds 6.0 GiB: let in request 1 (big)
-                 98.000 s  big holds 7.0 GiB: nothing to do
-                 99.000 s  request 2 wants huge (9.0 GiB): refuse request 2 (huge): It needs 9.0 GiB, and all models together may take 8.0 GiB: 1.0 GiB too much even alone. Take a smaller quantization or a shorter context, or raise the budget.
-                100.000 s  the machine begins to be short of memory: ask big for what it can do without
-                101.000 s  the operator pins big: nothing to do
-                102.000 s  the operator stops big: stop big, because the operator stopped it
-                103.000 s  time has passed: nothing to do
-                104.000 s  the hub is to stop: nothing to do"#]].assert_eq(&lines);
+            |      0.000 s  a hub of version 0.0.0 began, 1700000000 s after 1970, with 8.0 GiB for models
+            |      0.000 s  request 0 wants small (3.0 GiB): load small
+            |      2.000 s  small is loaded and holds 3.0 GiB: let in request 0 (small)
+            |      5.000 s  request 0 (small) is done: nothing to do
+            |     90.000 s  request 1 wants big (6.0 GiB): stop small, because another model needs its memory
+            |     91.000 s  small is gone (it ended): load big
+            |     97.000 s  big is loaded and holds 6.0 GiB: let in request 1 (big)
+            |     98.000 s  big holds 7.0 GiB: nothing to do
+            |     99.000 s  request 2 wants huge (9.0 GiB): refuse request 2 (huge): It needs 9.0 GiB, and all models together may take 8.0 GiB: 1.0 GiB too much even alone. Take a smaller quantization or a shorter context, or raise the budget.
+            |    100.000 s  the machine begins to be short of memory: ask big for what it can do without
+            |    101.000 s  the operator pins big: nothing to do
+            |    102.000 s  the operator stops big: stop big, because the operator stopped it
+            |    103.000 s  time has passed: nothing to do
+            |    104.000 s  the hub is to stop: nothing to do"#]].assert_eq(&lines);
     }
 
     #[test]

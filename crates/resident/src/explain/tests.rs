@@ -331,11 +331,11 @@ fn whose_turn_has_come_is_first() {
     stage.shows(
         "deep",
         expect![[r#"
-        deep is not loaded: nobody has asked this hub for it yet.
-        If it were asked for now: it would wait behind request 1 for coder, whose turn has come.
+            deep is not loaded: nobody has asked this hub for it yet.
+            If it were asked for now: it would wait behind request 1 for coder, which came first.
 
-        IN MEMORY        BYTES             WHAT IT WOULD DO
-        chat        5368709120   5.0 GiB   stay: it is in use by 1 request"#]],
+            IN MEMORY        BYTES             WHAT IT WOULD DO
+            chat        5368709120   5.0 GiB   stay: it is in use by 1 request"#]],
     );
     let second = stage.want("deep");
     stage.wait(1);
@@ -511,6 +511,33 @@ fn it_is_held_for_its_users() {
     stage.shows_request(waits, expect![[r#"
         Request 1 has waited 1s for coder, as number 1 of 1 who wait.
         It waits until chat leaves for it, in 1s at the latest: so long it is kept for users of its own.
+        Its turn comes in 14s at the latest; until then requests for models that are loaded may overtake it.
+        If nothing comes of it, it is refused in 9m 59s."#]]);
+}
+
+#[test]
+fn a_dear_one_is_spared_while_a_cheap_one_is_in_use() {
+    let mut stage = Stage::new(&[("chat", 5), ("voice", 5), ("coder", 5)]);
+    stage.idle("chat");
+    for _ in 0..5 {
+        let request = stage.want("chat");
+        stage.wait(1);
+        stage.tell(Event::Released { request });
+    }
+    stage.used("voice");
+    stage.wait(10);
+    stage.shows("coder", expect![[r#"
+        coder is not loaded: nobody has asked this hub for it yet.
+        If it were asked for now: it would wait until voice is idle, for 15s at most: what is idle now is dearer to be without.
+
+        IN MEMORY        BYTES             WHAT IT WOULD DO
+        chat        5368709120   5.0 GiB   stay (idle for 10s): to be without it costs more, 878.4 s of loading an hour
+        voice       5368709120   5.0 GiB   stay: it is in use by 1 request"#]]);
+    let waits = stage.want("coder");
+    stage.wait(1);
+    stage.shows_request(waits, expect![[r#"
+        Request 7 has waited 1s for coder, as number 1 of 1 who wait.
+        It waits until voice is idle, for 14s at most: what is idle now is dearer to be without.
         Its turn comes in 14s at the latest; until then requests for models that are loaded may overtake it.
         If nothing comes of it, it is refused in 9m 59s."#]]);
 }

@@ -136,7 +136,7 @@ fn budget(policy: &Policy) -> String {
     let groups: Vec<&str> = policy.exclusive.iter().map(|group| &**group).collect();
     let one_at_a_time = match groups.len() {
         0 => String::new(),
-        _ => format!(", one at a time of each of {}", groups.join(", ")),
+        _ => format!(", one at a time of each group: {}", groups.join(", ")),
     };
     format!("{} for models{one_at_a_time}", size::format(policy.budget_bytes))
 }

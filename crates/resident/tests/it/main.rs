@@ -11,6 +11,7 @@
 
 mod answers;
 mod equality;
+mod explain;
 #[cfg(unix)]
 mod foreign;
 mod gguf;
