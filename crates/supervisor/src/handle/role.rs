@@ -81,7 +81,7 @@ impl Handle {
         self.shared.roles.models(role)
     }
 
-    /// As [`Self::acquire_as`], but `name` may be a role too: then the first of its models that can
+    /// As [`Self::acquire_with`], but `name` may be a role too: then the first of its models that can
     /// take the request serves it. `watch` shows meanwhile what is waited for.
     ///
     /// # Errors
