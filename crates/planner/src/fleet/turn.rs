@@ -109,17 +109,23 @@ impl Fleet {
         let waiting = self.waiting.iter().map(|waiting| waiting.request);
         let mut requests: Vec<RequestId> = using.chain(waiting).collect();
         requests.sort_unstable();
-        let turn = |request| Some((request, self.explain_request(now, request)?));
+        // One look at the clock is enough for all of them.
+        let present = self.present(now);
+        let turn = |request| Some((request, present.turn_of(now, request)?));
         requests.into_iter().filter_map(turn).collect()
     }
 
     /// Where a request stands and what it waits for; `None` when it was answered and has ended.
     #[must_use]
     pub fn explain_request(&self, now: When, request: RequestId) -> Option<Turn> {
-        // How things stand once the fleet has looked at the clock.
+        self.present(now).turn_of(now, request)
+    }
+
+    /// How things stand once the fleet has looked at the clock.
+    fn present(&self, now: When) -> Self {
         let mut present = self.clone();
         present.handle(now, Event::Tick, &mut Vec::new());
-        present.turn_of(now, request)
+        present
     }
 
     pub(super) fn turn_of(&self, now: When, request: RequestId) -> Option<Turn> {
