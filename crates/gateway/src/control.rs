@@ -48,6 +48,8 @@ pub struct ResidentRow {
     pub measured_bytes: Option<u64>,
     /// Its process.
     pub pid: Option<u32>,
+    /// Milliseconds that loading took, by its worker's own account.
+    pub load_ms: Option<u64>,
     /// Context cells that its requests share; null where only a foreign engine knows.
     pub context_tokens: Option<u32>,
     /// Requests that hold it.
@@ -322,6 +324,7 @@ fn resident_row(resident: Resident) -> ResidentRow {
         booked_bytes: resident.booked_bytes,
         measured_bytes: resident.measured_bytes,
         pid: resident.pid,
+        load_ms: resident.load_ms,
         context_tokens: resident.context_tokens,
         leased: resident.leased,
         waiting: resident.waiting,

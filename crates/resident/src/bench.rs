@@ -11,6 +11,7 @@
 //!   answers; tokens over the time from sending the requests to the last answer, all of it over
 //!   HTTP. Of the plain loop the better of llama.cpp's two kinds of cache counts.
 //! - *added latency* ([`latency`]): the client's time minus the worker's own account of its time.
+//! - *switch* ([`switch`]): from a request for a model that is not in memory to its first token.
 //! - *threads* ([`threads`]): the adaptive worker beside fixed numbers of threads on a machine that
 //!   others use too.
 //!
@@ -29,6 +30,7 @@ mod report;
 mod speed;
 mod statistic;
 mod subject;
+mod switch;
 mod threads;
 
 use std::path::PathBuf;
@@ -54,6 +56,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     match &bench.other {
         Some(Other::Spin) => busy::spin(),
         Some(Other::Threads(threads)) => wait_for(measure_threads(threads)),
+        Some(Other::Switch(switch)) => wait_for(measure_switch(switch)),
         None => wait_for(measure_speed(bench)),
     }
 }
@@ -89,6 +92,7 @@ async fn measure_speed(bench: &Bench) -> anyhow::Result<()> {
     };
     let hub = hub::Hub::start(&hub::Setup {
         model: plan.model.clone(),
+        other: None,
         worker: Some(plan.worker.clone()),
         context_tokens: plan.cells().max(settings.context_tokens.unwrap_or(0)),
         parallel: plan.streams_max(),
@@ -131,6 +135,26 @@ async fn measure_threads(threads: &command::Threads) -> anyhow::Result<()> {
     };
     let outcome = threads::measure(subject, &plan).await?;
     if threads.effort.json {
+        return terminal::json(&outcome);
+    }
+    outcome.lines(Paint::stdout()).iter().for_each(terminal::line);
+    Ok(())
+}
+
+async fn measure_switch(arguments: &command::Switch) -> anyhow::Result<()> {
+    let settings = config::load(&arguments.place, &arguments.serving)?;
+    let subject = |name: &str| subject::Subject::choose(Some(name), &settings);
+    let plan = switch::Plan {
+        models: [subject(&arguments.model)?, subject(&arguments.other)?],
+        worker: worker(&settings)?,
+        rounds: arguments.rounds,
+        prompt_tokens: arguments.prompt_tokens,
+        threads: settings.threads,
+        budget_bytes: settings.budget_bytes,
+        is_cold: arguments.cold,
+    };
+    let outcome = switch::measure(plan).await?;
+    if arguments.json {
         return terminal::json(&outcome);
     }
     outcome.lines(Paint::stdout()).iter().for_each(terminal::line);

@@ -163,6 +163,7 @@ mod tests {
             booked_bytes: 5 << 30,
             measured_bytes: None,
             pid: Some(4242),
+            load_ms: None,
             context_tokens: Some(8192),
             leased: 1,
             waiting: 0,

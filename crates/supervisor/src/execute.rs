@@ -140,6 +140,11 @@ impl RunLoop {
 }
 
 impl Running {
+    /// What loading took, by the worker's own account.
+    pub(crate) fn load_ms(&self) -> Option<u64> {
+        Some(self.opened.as_ref()?.loaded.as_ref()?.load_ms)
+    }
+
     pub(crate) fn is_stoppable(&self, name: &str) -> bool {
         *self.launch.model.name == *name && self.stopping.is_none()
     }

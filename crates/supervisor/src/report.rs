@@ -24,6 +24,8 @@ pub struct Resident {
     pub measured_bytes: Option<u64>,
     /// Process id, once it was started.
     pub pid: Option<u32>,
+    /// What loading it took, by its worker's own account; `None` for foreign engines.
+    pub load_ms: Option<u64>,
     /// Context cells that all its sequences share; `None` where only a foreign engine knows.
     pub context_tokens: Option<u32>,
     /// Requests that hold a lease on it.

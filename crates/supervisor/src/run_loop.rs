@@ -379,6 +379,7 @@ impl RunLoop {
                 booked_bytes: self.fleet.worker_booked_bytes(*id),
                 measured_bytes: running.measured_bytes,
                 pid: running.pid,
+                load_ms: running.load_ms(),
                 context_tokens: running.context_tokens(),
                 leased: count(self.fleet.leases(*id)),
                 waiting: count(self.fleet.waiting_for(&running.launch.model)),

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
+use gateway::control::Residents;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
@@ -111,6 +112,20 @@ impl Client {
         let is_fine = answer.status() == StatusCode::OK;
         answer.into_body().collect().await?;
         Ok(is_fine)
+    }
+
+    /// What is in the hub's memory.
+    ///
+    /// # Errors
+    /// When the hub refuses or the connection breaks.
+    pub(crate) async fn residents(&mut self, token: &str) -> anyhow::Result<Residents> {
+        let request = self
+            .request("GET", "/resident/v1/ps")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .body(Full::default())?;
+        let answer = time::timeout(REQUEST_WAIT, self.sender.send_request(request)).await??;
+        let body = answer.into_body().collect().await?.to_bytes();
+        serde_json::from_slice(&body).context("the hub does not say what is in memory")
     }
 
     /// Sends a request for text and waits for the whole answer.

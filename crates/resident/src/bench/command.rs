@@ -71,9 +71,38 @@ pub(crate) struct Effort {
 pub(crate) enum Other {
     /// Measure how the worker shares the cores with other programs
     Threads(Box<Threads>),
+    /// Measure switching between two models of which only one may be in memory
+    Switch(Box<Switch>),
     /// Keep one core busy until standard input ends
     #[command(hide = true)]
     Spin,
+}
+
+/// `resident bench switch`
+#[derive(Debug, Args)]
+pub(crate) struct Switch {
+    /// Name of a model, or a .gguf file
+    pub(crate) model: String,
+    /// Name of the other model, or a .gguf file
+    pub(crate) other: String,
+    /// How often each is switched to
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+    /// Tokens of each prompt
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) prompt_tokens: u32,
+    /// Drop each file from the system's cache before it is loaded (Linux)
+    #[arg(long)]
+    pub(crate) cold: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
 }
 
 /// `resident bench threads`

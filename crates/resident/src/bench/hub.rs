@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use supervisor::{Happening, journal};
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::{
     process::{Child, Command},
@@ -24,6 +25,9 @@ use super::{
 };
 use crate::exit::Code;
 
+/// The name under which the other model is served, where there is one.
+pub(crate) const OTHER: &str = "other";
+
 /// The name under which the measured model is served.
 pub(crate) const MODEL: &str = "measured";
 
@@ -32,6 +36,8 @@ pub(crate) const MODEL: &str = "measured";
 pub(crate) struct Setup {
     /// The model's file.
     pub(crate) model: PathBuf,
+    /// Another model, of which and the first only one may be in memory.
+    pub(crate) other: Option<PathBuf>,
     /// The worker's executable, if it is not beside ours.
     pub(crate) worker: Option<PathBuf>,
     /// Context of the model.
@@ -50,7 +56,7 @@ pub(crate) struct Hub {
     child: Child,
     address: SocketAddr,
     /// Deleted when dropped.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// What a process holds in memory.
@@ -86,6 +92,28 @@ impl Hub {
         Client::connect(self.address).await.context("cannot connect to the hub that was started")
     }
 
+    /// What its fleet was told and decided so far.
+    ///
+    /// # Errors
+    /// When its journal cannot be read.
+    pub(crate) fn journal(&self) -> anyhow::Result<Vec<Happening>> {
+        let files = journal::files(&self.folder.path().join("journal"))?;
+        let file = files.last().context("the hub that was started writes no journal")?;
+        let reader = std::io::BufReader::new(fs::File::open(file)?);
+        journal::read(reader).map_err(anyhow::Error::msg)
+    }
+
+    /// What loading the model took that is in memory now, by its worker's own account.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) async fn load_ms(&self, name: &str) -> anyhow::Result<u64> {
+        let token = fs::read_to_string(self.folder.path().join("token"))?;
+        let residents = self.client().await?.residents(token.trim()).await?;
+        let row = residents.residents.iter().find(|row| row.name == name && row.state == "ready");
+        row.and_then(|row| row.load_ms).with_context(|| format!("{name} is not in memory"))
+    }
+
     /// What the hub's own process holds, workers excluded, a moment after it was left alone.
     ///
     /// # Errors
@@ -118,7 +146,7 @@ impl Hub {
                 bail!("the hub to measure left with {status}:\n{}", log_end(&log));
             }
             if is_up(address).await {
-                return Ok(Some(Self { child, address, _folder: folder }));
+                return Ok(Some(Self { child, address, folder }));
             }
             if begun.elapsed() > HUB_START_WAIT {
                 bail!("the hub to measure is silent after {HUB_START_WAIT:?}:\n{}", log_end(&log));
@@ -151,11 +179,15 @@ fn command(
         .arg("--data-dir")
         .arg(folder)
         .arg("--model")
-        .arg(model_pair(&setup.model))
+        .arg(model_pair(MODEL, &setup.model))
         .args(["--context", &setup.context_tokens.to_string()])
         .args(["--parallel", &setup.parallel.to_string()])
         .args(["--budget", &setup.budget_bytes.to_string()])
         .args(["--idle-unload", "never"]);
+    if let Some(other) = &setup.other {
+        command.arg("--model").arg(model_pair(OTHER, other));
+        command.arg("--config").arg(exclusive(folder)?);
+    }
     if let Some(threads) = setup.threads {
         command.args(["--threads", &threads.to_string()]);
     }
@@ -164,8 +196,16 @@ fn command(
     Ok(command)
 }
 
-fn model_pair(path: &Path) -> std::ffi::OsString {
-    let mut pair = std::ffi::OsString::from(format!("{MODEL}="));
+/// A configuration file by which both models are of one group, which is exclusive.
+fn exclusive(folder: &Path) -> anyhow::Result<PathBuf> {
+    let file = folder.join("config.toml");
+    let table = |name| format!("[models.{name}]\ngroup = \"main\"\n");
+    fs::write(&file, table(MODEL) + &table(OTHER))?;
+    Ok(file)
+}
+
+fn model_pair(name: &str, path: &Path) -> std::ffi::OsString {
+    let mut pair = std::ffi::OsString::from(format!("{name}="));
     pair.push(path);
     pair
 }

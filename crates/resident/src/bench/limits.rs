@@ -16,6 +16,13 @@ pub(crate) const HUB_START_TRIES: u32 = 3;
 /// start has come and gone.
 pub(crate) const HUB_SETTLE: Duration = Duration::from_secs(1);
 
+/// Switches before the first that counts: the fleet learns in them that these two models are asked
+/// in turn by one client, and holds neither for users of its own.
+pub(crate) const SWITCHES_UNCOUNTED: u32 = 6;
+
+/// Cells of the context beside prompt and answer.
+pub(crate) const SWITCH_CONTEXT_SLACK_TOKENS: u32 = 64;
+
 /// Lines of the hub's log that are shown when it does not start.
 pub(crate) const LOG_LINES_SHOWN: usize = 12;
 

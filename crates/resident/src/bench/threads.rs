@@ -217,6 +217,7 @@ async fn turn(
 ) -> anyhow::Result<(f64, Option<f64>)> {
     let hub = Hub::start(&Setup {
         model: subject.path.clone(),
+        other: None,
         worker: Some(plan.worker.clone()),
         context_tokens: PROMPT_TOKENS_MIN + plan.tokens + CONTEXT_SLACK_TOKENS,
         parallel: 1,
