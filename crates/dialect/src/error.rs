@@ -2,6 +2,8 @@
 //!
 //! Not here: the decision which HTTP error a failed hub call is (`gateway`).
 
+use std::time::Duration;
+
 use serde_json::json;
 use worker_protocol::{Failure, FailureKind};
 
@@ -19,13 +21,22 @@ pub struct Error {
     pub param: Option<String>,
     /// A fine, stable word to branch on.
     pub code: Option<String>,
+    /// When to try again, where that is known. It goes into a header, not into the object.
+    pub retry_after: Option<Duration>,
 }
 
 impl Error {
     /// An error of this HTTP status; the class follows from the status.
     #[must_use]
     pub fn new(status: u16, message: impl Into<String>) -> Self {
-        Self { status, kind: kind(status), message: message.into(), param: None, code: None }
+        Self {
+            status,
+            kind: kind(status),
+            message: message.into(),
+            param: None,
+            code: None,
+            retry_after: None,
+        }
     }
 
     /// A request that does not make sense (400).
@@ -44,6 +55,12 @@ impl Error {
     #[must_use]
     pub fn code(self, code: impl Into<String>) -> Self {
         Self { code: Some(code.into()), ..self }
+    }
+
+    /// The same error, saying when to try again.
+    #[must_use]
+    pub fn retry_after(self, wait: Option<Duration>) -> Self {
+        Self { retry_after: wait, ..self }
     }
 
     /// The stream of events broke off without an end.

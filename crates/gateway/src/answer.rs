@@ -234,7 +234,13 @@ pub(crate) fn refusal(error: &AcquireError) -> Error {
         AcquireError::TooLarge { .. } => {
             Error::new(400, message).at("model").code("model_too_large")
         }
-        AcquireError::LoadFailed { .. } => Error::new(500, message).code("model_load_failed"),
+        // It may load later, and is not even tried before.
+        AcquireError::LoadFailed { retry_after: wait @ Some(_), .. } => {
+            Error::new(503, message).code("model_load_failed").retry_after(*wait)
+        }
+        AcquireError::LoadFailed { retry_after: None, .. } => {
+            Error::new(500, message).code("model_load_failed")
+        }
         AcquireError::Overloaded { .. } => Error::new(503, message).code("overloaded"),
         AcquireError::Stopped { .. } => Error::new(503, message).code("model_stopped"),
         AcquireError::NobodyServes { last, is_too_long, retry_after, .. } => match last {
@@ -243,7 +249,9 @@ pub(crate) fn refusal(error: &AcquireError) -> Error {
             None if *is_too_long => {
                 Error::new(400, message).at("model").code("context_length_exceeded")
             }
-            None if retry_after.is_some() => Error::new(503, message).code("model_load_failed"),
+            None if retry_after.is_some() => {
+                Error::new(503, message).code("model_load_failed").retry_after(*retry_after)
+            }
             None => Error::new(400, message).at("model").code("no_suitable_model"),
         },
         AcquireError::ShuttingDown => Error::new(503, message).code("shutting_down"),
@@ -359,7 +367,9 @@ pub(crate) fn refuse(error: &Error) -> Response {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = respond(status, "application/json", error.to_json());
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        // Rounded up, so that whoever obeys is not too early.
+        let wait_s = error.retry_after.map_or(1, |wait| wait.as_secs() + 1);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait_s));
     }
     response
 }
@@ -393,4 +403,27 @@ pub(crate) fn unforeseen() -> u64 {
 
 pub(crate) fn now_unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn whoever_may_try_again_later_hears_when() {
+        let failed = |retry_after| AcquireError::LoadFailed {
+            name: "m".to_owned(),
+            message: "it is odd".to_owned(),
+            retry_after,
+        };
+        let later = refuse(&refusal(&failed(Some(Duration::from_millis(59_500)))));
+        assert_eq!(
+            (later.status().as_u16(), &later.headers()[RETRY_AFTER]),
+            (503, &HeaderValue::from(60))
+        );
+        let never = refuse(&refusal(&failed(None)));
+        assert_eq!((never.status().as_u16(), never.headers().get(RETRY_AFTER)), (500, None));
+    }
 }

@@ -2,7 +2,8 @@
 //! line, one file a run. What happened can be read there, and decided once more ([`replay`]).
 //!
 //! A thread of its own writes, so that a slow disk holds up nobody; what it cannot take is counted.
-//! Names of models and sizes are in it, and nothing of any request's content.
+//! Names of models, sizes and reasons are in it, the last words of an engine that died among them; nothing
+//! of any request's content is put there.
 
 use std::{
     fs::{self, File},
@@ -80,10 +81,12 @@ fn open(folder: &Path) -> io::Result<File> {
         fs::remove_file(files.remove(0))?;
     }
     let last = files.last().and_then(|path| number(path)).unwrap_or(0);
-    File::options()
-        .write(true)
-        .create_new(true)
-        .open(folder.join(format!("{:08}.{ENDING}", last + 1)))
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    // An engine's last words are in it, and only its owner's business.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(folder.join(format!("{:08}.{ENDING}", last + 1)))
 }
 
 /// The journals in a folder, oldest first.

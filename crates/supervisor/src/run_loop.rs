@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -108,9 +109,16 @@ pub(crate) struct RunLoop {
     pub(crate) totals: BTreeMap<String, ModelMetrics>,
     fleet: Fleet,
     happenings: broadcast::Sender<Arc<Happening>>,
+    begin_journal: Option<Begin>,
     journal: Option<Journal>,
     started: Instant,
     shutdown_asked_by: Vec<oneshot::Sender<()>>,
+}
+
+/// What a journal begins with.
+struct Begin {
+    folder: PathBuf,
+    policy: Policy,
 }
 
 /// A request that waits for its grant.
@@ -130,7 +138,8 @@ impl RunLoop {
             idle_unload: config.idle_unload,
             exclusive: config.exclusive_groups.iter().map(|group| group.as_str().into()).collect(),
         };
-        let journal = config.journal.as_deref().and_then(|path| Journal::begin(path, &policy));
+        // Begun with the first event, so that a hub that fails to start takes no other's place.
+        let journal = config.journal.clone().map(|folder| Begin { folder, policy: policy.clone() });
         let fleet = Fleet::new(policy);
         Self {
             config,
@@ -143,7 +152,8 @@ impl RunLoop {
             totals: BTreeMap::new(),
             fleet,
             happenings,
-            journal,
+            begin_journal: journal,
+            journal: None,
             started: Instant::now(),
             shutdown_asked_by: Vec::new(),
         }
@@ -337,6 +347,9 @@ impl RunLoop {
     /// Shows an entry to whoever looks on, and writes it down.
     fn show(&mut self, happening: Happening) {
         let happening = Arc::new(happening);
+        if let Some(begin) = self.begin_journal.take() {
+            self.journal = Journal::begin(&begin.folder, &begin.policy);
+        }
         if let Some(journal) = &mut self.journal {
             journal.write(Arc::clone(&happening));
         }

@@ -203,9 +203,11 @@ impl Shared {
     fn look_at_role(&self, role: &str) -> Vec<Known> {
         let find = |name| self.models.find(name);
         let models: Vec<Model> = match self.roles.models(role) {
-            // The built-in role knows all models, and those of pools whose lists are not known.
+            // The built-in role knows all models of this machine. A server elsewhere sees what is
+            // sent to it, so it serves only where a role names it.
             named if named.is_empty() => {
                 let mut models = self.models.list();
+                models.retain(|model| !matches!(model.engine, Engine::Upstream(_)));
                 let named = self.roles.iter().flat_map(|(role, _)| self.roles.models(role));
                 for name in named {
                     if !models.iter().any(|model| model.name == name) {

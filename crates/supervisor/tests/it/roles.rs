@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 use planner::roles::{Candidate, Role, check};
 use serde_json::json;
 use supervisor::{
-    AcquireError, Engine, ManagedCommand, Manner, Model, Purpose, Ready, Residence, Roles,
-    StopSignal, Wish,
+    AcquireError, Engine, ManagedCommand, Manner, Model, Purpose, Ready, Residence, Roles, Server,
+    StopSignal, Upstream, Wish,
 };
 use worker_protocol::{Chat, Generate, Message, Prompt, Role as Speaker};
 
@@ -153,5 +153,28 @@ async fn the_operators_stop_is_no_reason_to_load_another() {
     let refused = within(wait).await.unwrap();
     assert!(matches!(refused, Err(AcquireError::Stopped { .. })), "{refused:?}");
     hub.until("stalls-while-loading", |resident| resident.is_none()).await;
+    hub.proves_well().await;
+}
+
+/// Whoever says `auto` did not say that others may read the request.
+#[tokio::test]
+async fn auto_stays_on_this_machine() {
+    let server = Server { base_url: "http://127.0.0.1:9".to_owned(), key: None };
+    let manner = Manner { chat: true, completions: true, ..Manner::default() };
+    let upstream = Upstream { servers: vec![server], manner, health: Ready::Path("/".to_owned()) };
+    let elsewhere = Model {
+        name: "elsewhere".to_owned(),
+        engine: Engine::Upstream(Arc::new(upstream)),
+        residence: Residence::default(),
+    };
+    let foreign = vec![elsewhere];
+    let hub = Hub::new(
+        &["here"],
+        Setup { foreign, roles: roles("daily", &["here"]), ..Setup::default() },
+    );
+    // Only the other one takes conversations.
+    let refused = served(&hub, "auto", &chat(false)).await;
+    assert!(matches!(refused, Err(AcquireError::NobodyServes { .. })), "{refused:?}");
+    assert_eq!(served(&hub, "auto", &prompt("x")).await.unwrap(), "here");
     hub.proves_well().await;
 }
