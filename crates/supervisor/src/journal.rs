@@ -89,13 +89,19 @@ fn open(folder: &Path) -> io::Result<File> {
     options.open(folder.join(format!("{:08}.{ENDING}", last + 1)))
 }
 
-/// The journals in a folder, oldest first.
+/// The journals in a folder, oldest first; none when there is no such folder.
 ///
 /// # Errors
 /// When the folder cannot be read.
 pub fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        // No hub has had anything to write yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
         let path = entry?.path();
         if number(&path).is_some() {
             files.push(path);
@@ -283,6 +289,7 @@ mod tests {
     #[test]
     fn old_journals_leave() {
         let folder = tempfile::tempdir().unwrap();
+        assert_eq!(files(&folder.path().join("none")).unwrap(), Vec::<PathBuf>::new());
         for _ in 0..JOURNAL_FILES_MAX + 3 {
             open(folder.path()).unwrap();
         }
