@@ -358,7 +358,8 @@ impl Shared {
         (when.elapsed() < self.lookup_age_max).then(|| launch.clone())
     }
 
-    /// Only names that were found are kept, so strangers' names take no memory.
+    /// Only names that were found are kept. A pool without a list of models finds any name, so that
+    /// these are not bounded yet.
     fn keep_lookup(&self, name: &str, launch: Launch) {
         let mut looked_up = self.looked_up.lock().unwrap_or_else(PoisonError::into_inner);
         looked_up.insert(name.to_owned(), (Instant::now(), launch));

@@ -99,7 +99,8 @@ pub(crate) struct RunLoop {
     pub(crate) workers: BTreeMap<WorkerId, Running>,
     pub(crate) waiters: BTreeMap<RequestId, Waiter>,
     /// How to start each model that was ever wanted: the fleet may bring one back for which nobody
-    /// waits. As many as the person has models.
+    /// waits. As many as the person has models, and names that were asked of a pool which serves
+    /// whatever its servers have: those are not bounded yet.
     pub(crate) launches: BTreeMap<fleet::Model, Launch>,
     /// How long each model took to load the last time, from the start of its process.
     load_times: BTreeMap<Arc<str>, Duration>,
