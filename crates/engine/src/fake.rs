@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 
 use worker_protocol::{Loaded, Sampling};
 
-use crate::model::{DecodeError, Model, Row, Sampler};
+use crate::model::{DecodeError, Keeps, Model, Row, Sampler};
 
 /// Token ids 0..256 are bytes; this one ends the text.
 pub(crate) const END: u32 = 256;
@@ -56,11 +57,15 @@ pub(crate) fn expected_tokens(prompt: &[u32], tokens_max: usize) -> Vec<u32> {
 }
 
 fn next_token(tokens: &[u32]) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    tokens.hash(&mut hasher);
-    let hash = hasher.finish();
+    let hash = hash(tokens);
     // Letters, so that texts are easy to compare, and an end now and then.
     if hash.is_multiple_of(97) { END } else { u32::from(b'a') + (hash % 26) as u32 }
+}
+
+fn hash(tokens: &[u32]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    tokens.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Model for Fake {
@@ -142,6 +147,49 @@ impl Model for Fake {
 
     fn clear(&mut self, sequence: u32) {
         self.cache.remove(&sequence);
+    }
+
+    fn keeps(&self) -> Keeps {
+        if self.trims { Keeps::Cells } else { Keeps::CellsAndState }
+    }
+
+    fn save_cells(&mut self, sequence: u32, tokens: Range<u32>) -> Option<Vec<u8>> {
+        let held = self.cache.get(&sequence)?.get(tokens.start as usize..tokens.end as usize)?;
+        Some(held.iter().flat_map(|token| token.to_le_bytes()).collect())
+    }
+
+    fn load_cells(
+        &mut self,
+        sequence: u32,
+        saved: Range<u32>,
+        wanted: Range<u32>,
+        cells: &[u8],
+    ) -> bool {
+        let (cells, rest) = cells.as_chunks::<4>();
+        let held = self.cache.entry(sequence).or_default();
+        assert_eq!(held.len(), wanted.start as usize, "a hole in the cache");
+        assert!(saved.start <= wanted.start && wanted.end <= saved.end, "{wanted:?} of {saved:?}");
+        let is_whole = rest.is_empty() && cells.len() == saved.len();
+        if is_whole {
+            let part = (wanted.start - saved.start) as usize..(wanted.end - saved.start) as usize;
+            held.extend(cells[part].iter().map(|cell| u32::from_le_bytes(*cell)));
+        }
+        is_whole
+    }
+
+    /// A hash of what the sequence holds, so that a state of another text is told.
+    fn save_state(&mut self, sequence: u32) -> Option<Vec<u8>> {
+        let held = self.cache.get(&sequence)?;
+        Some(hash(held).to_le_bytes().to_vec())
+    }
+
+    fn load_state(&mut self, sequence: u32, tokens: u32, state: &[u8]) -> bool {
+        let held = self.cache.entry(sequence).or_default();
+        let is_its = held.len() == tokens as usize && *state == hash(held).to_le_bytes();
+        if !is_its {
+            held.clear();
+        }
+        is_its
     }
 
     fn embed_tokens_max(&self) -> u32 {

@@ -18,7 +18,7 @@ mod text;
 
 pub use driver::run;
 pub use inbox::{Closed, Inbox, Outbox};
-pub use model::{DecodeError, Model, Pooling, Row, Sampler};
+pub use model::{DecodeError, Keeps, Model, Pooling, Row, Sampler};
 pub use text::template::{Template, TemplateError};
 
 #[cfg(test)]

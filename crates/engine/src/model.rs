@@ -1,5 +1,7 @@
 //! What the engine needs from a model: the wall between it and llama.cpp.
 
+use std::ops::Range;
+
 use worker_protocol::{Loaded, Sampling};
 
 /// One token of a step.
@@ -29,6 +31,19 @@ pub enum Pooling {
     First,
     /// The last token's.
     Last,
+}
+
+/// What of a sequence can be kept outside the context and put back later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    /// Nothing.
+    Nothing,
+    /// Cells of any of its tokens.
+    Cells,
+    /// Cells, and for the layers that have none the state after the last token.
+    CellsAndState,
+    /// Only the state after the last token.
+    State,
 }
 
 /// A loaded model with its context: a vocabulary, a cache of sequences, and steps.
@@ -88,6 +103,32 @@ pub trait Model {
 
     /// Forgets a sequence.
     fn clear(&mut self, sequence: u32);
+
+    /// What can be kept of a sequence.
+    fn keeps(&self) -> Keeps;
+
+    /// A copy of the cells of these tokens of a sequence, which it holds; `None` when the model cannot
+    /// give it or has let go of some.
+    fn save_cells(&mut self, sequence: u32, tokens: Range<u32>) -> Option<Vec<u8>>;
+
+    /// Adds to a sequence, which holds exactly the tokens before `wanted`, these from what
+    /// [`Self::save_cells`] gave for `saved`, of which they are a part. `false` when that cannot be
+    /// done; the sequence holds what it held.
+    fn load_cells(
+        &mut self,
+        sequence: u32,
+        saved: Range<u32>,
+        wanted: Range<u32>,
+        cells: &[u8],
+    ) -> bool;
+
+    /// A copy of the state after the last token of a sequence, for models whose layers do not all
+    /// have cells; `None` when the model cannot give it.
+    fn save_state(&mut self, sequence: u32) -> Option<Vec<u8>>;
+
+    /// Puts back what [`Self::save_state`] gave when the sequence held `tokens` tokens, whose cells it
+    /// holds again. `false` when that cannot be done; the sequence is empty then.
+    fn load_state(&mut self, sequence: u32, tokens: u32, state: &[u8]) -> bool;
 
     /// Tokens of one text that can be embedded at most.
     fn embed_tokens_max(&self) -> u32;

@@ -4,6 +4,7 @@
 //! steps, so this stands on the bindings.
 
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::ops::Range;
 use std::path::Path;
 use std::ptr::NonNull;
 
@@ -143,13 +144,16 @@ impl Weights {
         }
     }
 
-    /// Whether its state is of the last token only, in some layers at least.
+    /// Whether its state is of the last token only, in all layers.
     pub(crate) fn is_recurrent(&self) -> bool {
-        // SAFETY: getters.
-        unsafe {
-            sys::llama_model_is_recurrent(self.pointer())
-                || sys::llama_model_is_hybrid(self.pointer())
-        }
+        // SAFETY: a getter.
+        unsafe { sys::llama_model_is_recurrent(self.pointer()) }
+    }
+
+    /// Whether its state is of the last token only in some layers, beside others with a cache.
+    pub(crate) fn is_hybrid(&self) -> bool {
+        // SAFETY: a getter.
+        unsafe { sys::llama_model_is_hybrid(self.pointer()) }
     }
 
     /// Width of its sliding window in tokens, 0 without one.
@@ -443,12 +447,13 @@ impl Context {
         })
     }
 
-    /// Shares the first `tokens` of a sequence with another one.
-    pub(crate) fn share(&mut self, from: u32, to: u32, tokens: u32) {
+    /// Shares these positions of a sequence with another one; of a recurrent state always all.
+    pub(crate) fn share(&mut self, from: u32, to: u32, positions: Range<u32>) {
         if let Some(memory) = self.memory() {
             let (from, to) = (token_of(from), token_of(to));
+            let (begin, end) = (token_of(positions.start), token_of(positions.end));
             // SAFETY: the memory belongs to this context.
-            unsafe { sys::llama_memory_seq_cp(memory, from, to, 0, token_of(tokens)) };
+            unsafe { sys::llama_memory_seq_cp(memory, from, to, begin, end) };
         }
     }
 
@@ -457,6 +462,72 @@ impl Context {
         let memory = self.memory()?;
         // SAFETY: a getter; -1 when the sequence is empty.
         u32::try_from(unsafe { sys::llama_memory_seq_pos_min(memory, token_of(sequence)) }).ok()
+    }
+
+    /// Last position a sequence holds in every layer; `None` when it is empty.
+    pub(crate) fn last_position(&self, sequence: u32) -> Option<u32> {
+        let memory = self.memory()?;
+        // SAFETY: a getter; -1 when the sequence is empty.
+        u32::try_from(unsafe { sys::llama_memory_seq_pos_max(memory, token_of(sequence)) }).ok()
+    }
+
+    /// A copy of what a sequence holds; `None` when llama.cpp cannot give it.
+    pub(crate) fn state(&self, sequence: u32, part: StatePart) -> Option<Vec<u8>> {
+        let (context, sequence, flags) = (self.context.as_ptr(), token_of(sequence), part.flags());
+        // SAFETY: a getter; it writes nothing.
+        let bytes = unsafe { sys::llama_state_seq_get_size_ext(context, sequence, flags) };
+        let mut state = vec![0_u8; bytes];
+        // SAFETY: the buffer's size is given.
+        let written = unsafe {
+            let buffer = state.as_mut_ptr();
+            sys::llama_state_seq_get_data_ext(context, buffer, bytes, sequence, flags)
+        };
+        (written == bytes && bytes > 0).then_some(state)
+    }
+
+    /// Bytes of [`Self::state`].
+    pub(crate) fn state_bytes(&self, sequence: u32, part: StatePart) -> usize {
+        let (context, sequence) = (self.context.as_ptr(), token_of(sequence));
+        // SAFETY: a getter; it writes nothing.
+        unsafe { sys::llama_state_seq_get_size_ext(context, sequence, part.flags()) }
+    }
+
+    /// Puts what [`Self::state`] gave into a sequence, in place of what it held there. `false` when
+    /// llama.cpp refuses it; what the sequence holds is unknown then. The bytes must be what a context
+    /// of the same weights and shape gave: llama.cpp checks sizes and types, and not all of them
+    /// gently.
+    pub(crate) fn set_state(&mut self, sequence: u32, part: StatePart, state: &[u8]) -> bool {
+        // SAFETY: the buffer's size is given, and it is only read.
+        let read = unsafe {
+            sys::llama_state_seq_set_data_ext(
+                self.context.as_ptr(),
+                state.as_ptr(),
+                state.len(),
+                token_of(sequence),
+                part.flags(),
+            )
+        };
+        read == state.len()
+    }
+}
+
+/// What of a sequence's state is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StatePart {
+    /// All of it.
+    Whole,
+    /// What exists for the last position only: recurrent state, and cells of sliding windows.
+    Partial,
+}
+
+impl StatePart {
+    /// `LLAMA_STATE_SEQ_FLAGS_NONE` and `LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY`, macros that the bindings
+    /// lack.
+    fn flags(self) -> sys::llama_state_seq_flags {
+        match self {
+            Self::Whole => 0,
+            Self::Partial => 1,
+        }
     }
 }
 

@@ -1,16 +1,18 @@
 //! The engine's `Model` on llama.cpp: a generator with a cache of sequences, or an encoder that
 //! embeds whole texts.
 
+use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-use engine::{DecodeError, Pooling, Row};
+use engine::{DecodeError, Keeps, Pooling, Row};
 use llama_cpp_sys_2 as sys;
 use worker_protocol::limits::INTERNAL_SEQUENCES;
 use worker_protocol::{Load, LoadFailure, LoadFailureKind, Loaded, Sampling};
 
 use crate::cpu::Spare;
+use crate::kept::Keeper;
 use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, Weights};
 use crate::log;
 use crate::pages;
@@ -38,7 +40,7 @@ pub(crate) struct LlamaModel {
     template: Option<String>,
     step_tokens: u32,
     trims: bool,
-    sliding_window: u32,
+    keeper: Keeper,
     pooling: Pooling,
     spare: Spare,
 }
@@ -95,13 +97,14 @@ impl LlamaModel {
         };
         let context = Context::new(Rc::clone(&weights), shape)?;
         let facts = facts(&weights, cells.min(context.cells()), sequences, true);
+        let keeper = Keeper::new(&context, sequences);
         Some(Self {
             context,
             facts,
             template: weights.chat_template(),
             step_tokens: STEP_TOKENS,
-            trims: !weights.is_recurrent(),
-            sliding_window: weights.sliding_window(),
+            trims: keeper.keeps() == Keeps::Cells,
+            keeper,
             pooling: pooling(&weights),
             spare,
         })
@@ -132,22 +135,15 @@ impl LlamaModel {
             template: None,
             step_tokens,
             trims: true,
-            sliding_window: 0,
+            keeper: Keeper::nothing(),
             pooling: pooling(&weights),
             spare,
         })
     }
 
-    /// The sequence in which a generator embeds.
+    /// The sequence in which a generator embeds. Between two texts it is empty and serves the keeper.
     fn embedding_sequence(&self) -> u32 {
         self.facts.sequences_max
-    }
-
-    /// Whether what is left of a sequence is enough to continue at `tokens`: with a sliding window
-    /// its older cells may be gone.
-    fn covers(&self, sequence: u32, tokens: u32) -> bool {
-        let first = self.context.first_position(sequence).unwrap_or(0);
-        first == 0 || (self.sliding_window > 0 && first + self.sliding_window <= tokens)
     }
 
     /// All texts in one step, pooled by llama.cpp.
@@ -241,7 +237,11 @@ impl engine::Model for LlamaModel {
                 BatchRow { token, position, sequence, output }
             })
             .collect();
-        self.context.decode(&rows).map_err(DecodeError)
+        self.context.decode(&rows).map_err(DecodeError)?;
+        if let Some(row) = rows.iter().find(|row| row.position == 1) {
+            self.keeper.learn(&mut self.context, row.sequence);
+        }
+        Ok(())
     }
 
     fn logits(&self, row: usize) -> &[f32] {
@@ -249,7 +249,8 @@ impl engine::Model for LlamaModel {
     }
 
     fn trim(&mut self, sequence: u32, tokens: u32) -> bool {
-        let kept = self.context.remove(sequence, tokens) && self.covers(sequence, tokens);
+        let kept = self.context.remove(sequence, tokens)
+            && self.keeper.covers(&self.context, sequence, tokens);
         if !kept {
             self.clear(sequence);
         }
@@ -258,8 +259,8 @@ impl engine::Model for LlamaModel {
 
     fn copy(&mut self, from: u32, to: u32, tokens: u32) -> bool {
         self.clear(to);
-        self.context.share(from, to, tokens);
-        let kept = self.covers(to, tokens);
+        self.context.share(from, to, 0..tokens);
+        let kept = self.keeper.covers(&self.context, to, tokens);
         if !kept {
             self.clear(to);
         }
@@ -268,6 +269,32 @@ impl engine::Model for LlamaModel {
 
     fn clear(&mut self, sequence: u32) {
         self.context.remove(sequence, 0);
+    }
+
+    fn keeps(&self) -> Keeps {
+        self.keeper.keeps()
+    }
+
+    fn save_cells(&mut self, sequence: u32, tokens: Range<u32>) -> Option<Vec<u8>> {
+        self.keeper.save_cells(&mut self.context, sequence, tokens)
+    }
+
+    fn load_cells(
+        &mut self,
+        sequence: u32,
+        saved: Range<u32>,
+        wanted: Range<u32>,
+        cells: &[u8],
+    ) -> bool {
+        self.keeper.load_cells(&mut self.context, sequence, saved, &wanted, cells)
+    }
+
+    fn save_state(&mut self, sequence: u32) -> Option<Vec<u8>> {
+        self.keeper.save_state(&self.context, sequence)
+    }
+
+    fn load_state(&mut self, sequence: u32, tokens: u32, state: &[u8]) -> bool {
+        self.keeper.load_state(&mut self.context, sequence, tokens, state)
     }
 
     fn embed_tokens_max(&self) -> u32 {
