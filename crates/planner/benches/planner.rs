@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, hint::black_box, time::Duration};
 
 use divan::Bencher;
 use planner::{
-    batch::{Batch, Shape},
+    batch::{Batch, Rates, Shape},
     catalogue, fit,
     fleet::{Action, Event, Fleet, Model, Policy, Priority, RequestId, Terms, When, WorkerId},
     footprint::{self, Layout},
@@ -46,7 +46,7 @@ fn batch_admit(bencher: Bencher, streams: u32) {
         batch
     };
     bencher.with_inputs(waiting).bench_local_refs(|batch| {
-        let admissions = batch.admit();
+        let admissions = batch.admit(Rates::default(), &mut |_, _| None);
         assert_eq!(admissions.len(), 1, "there is room for it");
         admissions
     });
@@ -156,13 +156,19 @@ fn running(streams: u32) -> Batch {
 
 /// A batch of `sequences` in which `streams` are past their prompts.
 fn with_room(sequences: u32, streams: u32) -> Batch {
-    let shape = Shape { cells: sequences * 1024, sequences, step_tokens_max: 512, trims: true };
+    let shape = Shape {
+        cells: sequences * 1024,
+        sequences,
+        step_tokens_max: 512,
+        trims: true,
+        keeps_states: false,
+    };
     let mut batch = Batch::new(shape);
     for stream in 0..streams {
         assert_eq!(batch.submit(stream.into(), prompt(stream)), Ok(()));
     }
     loop {
-        assert!(batch.admit().len() <= sequences as usize);
+        assert!(batch.admit(Rates::default(), &mut |_, _| None).len() <= sequences as usize);
         let step = batch.step(None);
         let is_in_prompts = step.prefill_rows > 0;
         for row in step.rows.iter().filter(|row| row.output) {

@@ -13,14 +13,21 @@
 //!
 //! Cells are counted as if no sequence shared any, which is never less than the truth.
 //!
-//! Not here: sampling, text, the cache itself (`engine`), and tiers below the live context.
+//! What a request shares with none of the sequences may lie in a tier outside the context. Where having
+//! it back is quicker than computing it, the admission says so ([`Admission::restore`]): the sequence
+//! takes part in no step until [`Batch::restored`] says how much came back.
+//!
+//! Not here: sampling, text, the cache itself (`engine`), and the tiers (`kv-store`).
 
 pub mod limits;
+mod restore;
+
+pub use restore::{Rates, Stored};
 
 use std::collections::VecDeque;
 
 use limits::{
-    ADMIT_SLACK_CELLS, PREFILL_TOKENS_FIRST, PREFILL_TOKENS_MIN, QUIET_STEP_US,
+    ADMIT_SLACK_CELLS, CHECKPOINT_TOKENS, PREFILL_TOKENS_FIRST, PREFILL_TOKENS_MIN, QUIET_STEP_US,
     SHARED_PREFIX_TOKENS_MIN, STALL_US, WAITING_MAX,
 };
 
@@ -36,6 +43,9 @@ pub struct Shape {
     /// Whether the tail of a sequence can be removed. Recurrent models cannot: their state is of
     /// the last token only, so a prefix is reused whole or not at all.
     pub trims: bool,
+    /// Whether states of sequences are kept, which models that do not trim need: prompts are then
+    /// computed in parts that end where a state is worth keeping.
+    pub keeps_states: bool,
 }
 
 /// The caller's name for a request.
@@ -43,7 +53,7 @@ pub type Key = u64;
 
 /// A request was given a sequence. Before the next step the cache of `sequence` must hold exactly
 /// the first `cached` tokens of the request; [`Batch::forget`] says that it could not be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admission {
     /// Whose it is.
     pub key: Key,
@@ -54,6 +64,11 @@ pub struct Admission {
     pub source: Option<u32>,
     /// Tokens to keep or copy.
     pub cached: u32,
+    /// How many tokens the sequence is to hold once the rest of them came back from outside the
+    /// context; [`Batch::restored`] says what came of it.
+    pub restore: Option<u32>,
+    /// Sequences whose cells must be freed for that, before anything else is done.
+    pub clears: Vec<u32>,
 }
 
 /// What the next decode computes.
@@ -65,6 +80,19 @@ pub struct Step {
     pub rows: Vec<Row>,
     /// How many of the rows belong to prompts that go on beyond this step or end in it.
     pub prefill_rows: u32,
+    /// Sequences whose state is worth keeping when this step was computed, and before the next one.
+    pub states: Vec<u32>,
+}
+
+/// What a sequence of the context holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held<'a> {
+    /// Its number.
+    pub sequence: u32,
+    /// The tokens whose cells it has.
+    pub tokens: &'a [u32],
+    /// Whether a request goes on with it.
+    pub is_owned: bool,
 }
 
 /// One token of a step.
@@ -149,8 +177,12 @@ struct Slot {
     owner: Option<Owner>,
     /// Tokens of the owner, or the kept prefix.
     tokens: Vec<u32>,
-    /// How many of `tokens` are in the cache.
+    /// How many of `tokens` are in the cache, or will be once they came back.
     cached: usize,
+    /// Whether some of them are still on their way back.
+    is_restoring: bool,
+    /// Length of the prompt when it was admitted.
+    prompt: usize,
     last_use: u64,
 }
 
@@ -216,9 +248,14 @@ impl Batch {
         }
     }
 
-    /// Gives sequences to waiting requests, first come first served, as far as cells allow.
+    /// Gives sequences to waiting requests, first come first served, as far as cells allow. `look`
+    /// says what of these tokens lies outside the context.
     #[must_use]
-    pub fn admit(&mut self) -> Vec<Admission> {
+    pub fn admit(
+        &mut self,
+        rates: Rates,
+        look: &mut dyn FnMut(Key, &[u32]) -> Option<Stored>,
+    ) -> Vec<Admission> {
         let mut admissions = Vec::new();
         let mut next = 0;
         while let Some(work) = self.waiting.get(next) {
@@ -230,7 +267,7 @@ impl Batch {
                 break;
             }
             let key = work.key;
-            let Some(admission) = self.place(key) else { break };
+            let Some(admission) = self.place(key, rates, look) else { break };
             admissions.push(admission);
         }
         admissions
@@ -239,6 +276,31 @@ impl Batch {
     /// The cache of this sequence could not be brought to what the admission said; it is empty now.
     pub fn forget(&mut self, sequence: u32) {
         self.slots[sequence as usize].cached = 0;
+    }
+
+    /// What came back from outside the context: the sequence of this request holds its first `tokens`
+    /// tokens, and takes part in steps from now on.
+    pub fn restored(&mut self, key: Key, tokens: u32) {
+        if let Some(index) = self.slot_of(key) {
+            let slot = &mut self.slots[index];
+            slot.is_restoring = false;
+            slot.cached = (tokens as usize).min(slot.cached);
+        }
+    }
+
+    /// What every sequence holds, for keeping it outside the context; the one used last comes first.
+    #[must_use]
+    pub fn held(&self) -> Vec<Held<'_>> {
+        let mut held: Vec<(u64, Held<'_>)> = Vec::new();
+        for (index, slot) in self.slots.iter().enumerate() {
+            let tokens = &slot.tokens[..slot.live()];
+            let is_owned = slot.owner.is_some();
+            if !tokens.is_empty() {
+                held.push((slot.last_use, Held { sequence: sequence_of(index), tokens, is_owned }));
+            }
+        }
+        held.sort_unstable_by_key(|(last_use, _)| std::cmp::Reverse(*last_use));
+        held.into_iter().map(|(_, held)| held).collect()
     }
 
     /// The next step: one token of every stream, and of prompts as much as `prefill_tokens_per_s`
@@ -258,16 +320,20 @@ impl Batch {
         let mut budget = self.prefill_budget(step.rows.len(), prefill_tokens_per_s);
         for index in self.by_age() {
             let pending = self.slots[index].pending();
-            let mut chunk = pending.min(budget).min(self.free_cells());
+            let checkpoint = self.next_checkpoint(index);
+            let mut chunk = pending.min(budget).min(self.free_cells()).min(checkpoint);
             // One token would be left for a step of its own, which costs as much as thirty and goes
             // through other kernels, that round differently.
-            if chunk + 1 == pending {
+            if chunk + 1 == pending && chunk < checkpoint {
                 chunk -= 1;
             }
             if chunk > 0 && pending > 1 {
                 self.push_rows(index, chunk, &mut step);
                 step.prefill_rows += u32::try_from(chunk).unwrap_or(u32::MAX);
                 budget -= chunk;
+                if chunk == checkpoint {
+                    step.states.push(sequence_of(index));
+                }
             }
         }
         debug_assert!(self.used_cells() <= self.shape.cells as usize);
@@ -331,7 +397,8 @@ impl Batch {
         }
         let now = self.best_prefix(work).map_or(0, |prefix| prefix.tokens);
         let reusable = &work.tokens[..work.tokens.len() - 1];
-        self.running().filter(|slot| slot.pending() > 1).any(|slot| {
+        let owned = self.slots.iter().filter(|slot| slot.owner.is_some_and(|owner| !owner.paused));
+        owned.filter(|slot| slot.is_restoring || slot.pending() > 1).any(|slot| {
             let later = shared_prefix(&slot.tokens, reusable);
             later >= now + SHARED_PREFIX_TOKENS_MIN as usize
         })
@@ -347,7 +414,12 @@ impl Batch {
     }
 
     /// Moves a waiting request into a sequence.
-    fn place(&mut self, key: Key) -> Option<Admission> {
+    fn place(
+        &mut self,
+        key: Key,
+        rates: Rates,
+        look: &mut dyn FnMut(Key, &[u32]) -> Option<Stored>,
+    ) -> Option<Admission> {
         if self.slots.iter().all(|slot| slot.owner.is_some()) {
             self.park_paused()?;
         }
@@ -359,23 +431,64 @@ impl Batch {
         let room = self.free_cells() + self.slots[target].cached;
         let copies = SHARED_PREFIX_TOKENS_MIN as usize..=room;
         let kept = prefix.filter(|prefix| prefix.slot == target || copies.contains(&prefix.tokens));
+        let stored = look(key, &work.tokens[..work.tokens.len() - 1]);
+        let stored = stored.filter(|stored| stored.pays(kept.map_or(0, |kept| kept.tokens), rates));
+        // A state is of one moment, so that nothing can be joined to what is there.
+        let joined = kept.filter(|_| self.shape.trims);
+        let restored = stored.and_then(|stored| {
+            let clears = self.room_for(stored.tokens as usize, target, joined)?;
+            Some((stored.tokens, clears))
+        });
+        let (restore, clears) = restored.unzip();
+        let kept = if restore.is_some() { joined } else { kept };
         self.uses += 1;
         if let Some(prefix) = kept {
             self.slots[prefix.slot].last_use = self.uses;
         }
-        let cached = kept.map_or(0, |prefix| prefix.tokens);
+        let live = kept.map_or(0, |prefix| prefix.tokens);
         self.slots[target] = Slot {
-            owner: Some(Owner { key: work.key, paused: false, since: self.uses }),
+            owner: Some(Owner { key: work.key, paused: work.paused, since: self.uses }),
+            prompt: work.tokens.len(),
             tokens: work.tokens,
-            cached,
+            cached: restore.map_or(live, |tokens| tokens as usize),
+            is_restoring: restore.is_some(),
             last_use: self.uses,
         };
         Some(Admission {
             key: work.key,
             sequence: sequence_of(target),
             source: kept.map(|prefix| sequence_of(prefix.slot)),
-            cached: u32::try_from(cached).unwrap_or(u32::MAX),
+            cached: u32::try_from(live).unwrap_or(u32::MAX),
+            restore,
+            clears: clears.unwrap_or_default(),
         })
+    }
+
+    /// Gives up kept prefixes, the oldest first, until `target` can hold `tokens` tokens; `None` when
+    /// that is not enough. What the request itself continues stays.
+    fn room_for(&mut self, tokens: usize, target: usize, kept: Option<Prefix>) -> Option<Vec<u32>> {
+        let needed = tokens.checked_sub(self.slots[target].cached).unwrap_or_default();
+        let is_spared = |index| index == target || kept.is_some_and(|kept| kept.slot == index);
+        let mut others: Vec<usize> = (0..self.slots.len())
+            .filter(|index| {
+                let slot = &self.slots[*index];
+                slot.owner.is_none() && slot.cached > 0 && !is_spared(*index)
+            })
+            .collect();
+        let gives: usize = others.iter().map(|index| self.slots[*index].cached).sum();
+        if self.free_cells() + gives < needed {
+            return None;
+        }
+        others.sort_unstable_by_key(|index| self.slots[*index].last_use);
+        let mut clears = Vec::new();
+        for index in others {
+            if self.free_cells() >= needed {
+                break;
+            }
+            self.drop_prefix(index);
+            clears.push(sequence_of(index));
+        }
+        Some(clears)
     }
 
     /// The longest prefix of the request that some sequence holds. The last token is never reused:
@@ -384,7 +497,7 @@ impl Batch {
         let reusable = &work.tokens[..work.tokens.len() - 1];
         let mut best: Option<Prefix> = None;
         for (index, slot) in self.slots.iter().enumerate() {
-            let tokens = shared_prefix(&slot.tokens[..slot.cached], reusable);
+            let tokens = shared_prefix(&slot.tokens[..slot.live()], reusable);
             let usable = self.shape.trims || (slot.owner.is_none() && tokens == slot.cached);
             if usable && tokens > best.map_or(0, |best| best.tokens) {
                 best = Some(Prefix { slot: index, tokens });
@@ -414,7 +527,9 @@ impl Batch {
 
     /// Sends the youngest paused request back to the queue, for its sequence.
     fn park_paused(&mut self) -> Option<()> {
-        let paused = self.by_age_all().rfind(|index| self.is_paused(*index))?;
+        let is_parkable =
+            |index: &usize| self.is_paused(*index) && !self.slots[*index].is_restoring;
+        let paused = self.by_age_all().rfind(is_parkable)?;
         self.park(paused);
         Some(())
     }
@@ -454,7 +569,8 @@ impl Batch {
 
     /// Who gives way next; the last one left never does.
     fn next_to_park(&self) -> Option<usize> {
-        let mut by_age: Vec<usize> = self.by_age_all().collect();
+        let mut by_age: Vec<usize> =
+            self.by_age_all().filter(|index| !self.slots[*index].is_restoring).collect();
         if by_age.len() < 2 {
             return None;
         }
@@ -475,6 +591,8 @@ impl Batch {
         self.uses += 1;
         let slot = &mut self.slots[index];
         slot.owner = None;
+        slot.cached = slot.live();
+        slot.is_restoring = false;
         slot.tokens.truncate(slot.cached);
         slot.last_use = self.uses;
     }
@@ -510,6 +628,19 @@ impl Batch {
         slot.cached = end;
     }
 
+    /// Tokens until the state of a sequence is worth keeping: at every so many tokens, and before the
+    /// last token of a prompt, so that the same prompt finds all it can use.
+    fn next_checkpoint(&self, index: usize) -> usize {
+        if !self.shape.keeps_states {
+            return usize::MAX;
+        }
+        let slot = &self.slots[index];
+        let round = (slot.cached + 1).next_multiple_of(CHECKPOINT_TOKENS as usize);
+        let last = slot.prompt.saturating_sub(1);
+        let next = if last > slot.cached { round.min(last) } else { round };
+        next - slot.cached
+    }
+
     /// Prompt tokens this step may hold beside `streams`.
     fn prefill_budget(&self, streams: usize, tokens_per_s: Option<f32>) -> usize {
         let room = self.step_tokens_max().saturating_sub(streams);
@@ -535,12 +666,12 @@ impl Batch {
 
     /// Slots whose owner takes part in steps.
     fn running(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter(|slot| slot.owner.is_some_and(|owner| !owner.paused))
+        self.slots.iter().filter(|slot| slot.is_running())
     }
 
     /// Indices of running slots, oldest owner first.
     fn by_age(&self) -> Vec<usize> {
-        self.by_age_all().filter(|index| !self.is_paused(*index)).collect()
+        self.by_age_all().filter(|index| self.slots[*index].is_running()).collect()
     }
 
     /// Indices of owned slots, oldest owner first.
@@ -562,6 +693,15 @@ impl Batch {
 }
 
 impl Slot {
+    fn is_running(&self) -> bool {
+        !self.is_restoring && self.owner.is_some_and(|owner| !owner.paused)
+    }
+
+    /// How many tokens are in the cache now and may be shared.
+    fn live(&self) -> usize {
+        if self.is_restoring { 0 } else { self.cached }
+    }
+
     /// Tokens that are not in the cache yet.
     fn pending(&self) -> usize {
         self.tokens.len() - self.cached

@@ -27,3 +27,16 @@ pub const SHARED_PREFIX_TOKENS_MIN: u32 = 32;
 /// Requests that may wait for a sequence. The hub bounds them per worker too; this is the second
 /// lock on the same door.
 pub const WAITING_MAX: usize = 4096;
+
+/// Bytes a second that come back from outside the context before any were measured: what the slowest
+/// SSD of the last ten years reads.
+pub const RESTORE_BYTES_PER_S_FIRST: f32 = 500e6;
+
+/// Microseconds that having something back takes whatever its length: opening files, and a step of the
+/// engine's loop.
+pub const RESTORE_FIXED_US: u64 = 1_000;
+
+/// Tokens between two states of a model that cannot go back to an earlier token. A request that
+/// diverges computes half of this again on average, and each state of a large hybrid model takes as
+/// much room as the cells of some thousand tokens.
+pub const CHECKPOINT_TOKENS: u32 = 2_048;

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const SHAPE: Shape = Shape { cells: 256, sequences: 4, step_tokens_max: 64, trims: true };
+const SHAPE: Shape =
+    Shape { cells: 256, sequences: 4, step_tokens_max: 64, trims: true, keeps_states: false };
 
 /// A cache and clients that know nothing of the planner's sums: every sequence holds real tokens.
 struct World {
@@ -19,6 +20,13 @@ struct World {
     left: BTreeMap<Key, usize>,
     finished: Vec<Key>,
     decoded: usize,
+    /// What lies outside the context: prefixes of which every part comes back, or where the tail of a
+    /// sequence cannot be removed, only the whole.
+    stored: Vec<Vec<u32>>,
+    /// What is on its way back: the sequence and the tokens it is to hold.
+    restoring: BTreeMap<Key, (u32, Vec<u32>)>,
+    /// Tokens that came back.
+    restored: usize,
 }
 
 impl World {
@@ -32,6 +40,9 @@ impl World {
             left: BTreeMap::new(),
             finished: Vec::new(),
             decoded: 0,
+            stored: Vec::new(),
+            restoring: BTreeMap::new(),
+            restored: 0,
         }
     }
 
@@ -50,6 +61,9 @@ impl World {
     }
 
     fn release(&mut self, key: Key) {
+        if let Some((sequence, _)) = self.restoring.remove(&key) {
+            self.cache.insert(sequence, Vec::new());
+        }
         self.batch.release(key);
         self.expected.remove(&key);
         self.paused.remove(&key);
@@ -57,7 +71,12 @@ impl World {
     }
 
     fn admit(&mut self) {
-        for admission in self.batch.admit() {
+        let (stored, trims) = (self.stored.clone(), self.shape.trims);
+        let mut look = |_, tokens: &[u32]| longest(&stored, tokens, trims);
+        for admission in self.batch.admit(Rates::default(), &mut look) {
+            for sequence in &admission.clears {
+                self.cache.insert(*sequence, Vec::new());
+            }
             let kept = admission.cached as usize;
             let held = match admission.source {
                 Some(source) => self.cache[&source][..kept].to_vec(),
@@ -67,7 +86,33 @@ impl World {
                 assert_eq!(self.cache[&admission.sequence].len(), kept, "trimmed what cannot be");
             }
             assert_eq!(held[..], self.expected[&admission.key][..held.len()], "a foreign prefix");
+            if let Some(tokens) = admission.restore {
+                assert!(trims || held.is_empty(), "a state was joined to what was there");
+                let wanted = self.expected[&admission.key][..tokens as usize].to_vec();
+                self.restoring.insert(admission.key, (admission.sequence, wanted));
+            }
             self.cache.insert(admission.sequence, held);
+        }
+        let reserved: usize = self
+            .cache
+            .iter()
+            .map(|(sequence, held)| {
+                let coming = self.restoring.values().find(|(other, _)| other == sequence);
+                coming.map_or(held.len(), |(_, wanted)| wanted.len())
+            })
+            .sum();
+        assert!(reserved <= self.shape.cells as usize, "{reserved} cells promised");
+    }
+
+    /// What is on its way comes back, all of it or as much as was there before.
+    fn arrive(&mut self, is_whole: bool) {
+        for (key, (sequence, wanted)) in std::mem::take(&mut self.restoring) {
+            let held = self.cache.get_mut(&sequence).unwrap();
+            if is_whole {
+                self.restored += wanted.len() - held.len();
+                *held = wanted;
+            }
+            self.batch.restored(key, u32::try_from(held.len()).unwrap());
         }
     }
 
@@ -84,6 +129,7 @@ impl World {
             assert_eq!(held.len(), row.position as usize, "a hole in sequence {}", row.sequence);
             assert_eq!(self.expected[&row.key][row.position as usize], row.token);
             assert_ne!(self.paused.get(&row.key), Some(&true), "a paused request ran");
+            assert!(!self.restoring.contains_key(&row.key), "it ran before it was whole");
             held.push(row.token);
             assert_eq!(held[..], self.expected[&row.key][..held.len()]);
             self.decoded += 1;
@@ -114,9 +160,23 @@ impl World {
                 return;
             }
             self.turn();
+            self.arrive(true);
         }
         panic!("these requests never end: {:?}", self.expected.keys());
     }
+}
+
+fn longest(stored: &[Vec<u32>], tokens: &[u32], trims: bool) -> Option<Stored> {
+    let fits = |one: &Vec<u32>| {
+        let shared = shared_prefix(one, tokens);
+        if trims || shared == one.len() { shared } else { 0 }
+    };
+    let tokens = u32::try_from(stored.iter().map(fits).max()?).unwrap();
+    Some(Stored { tokens, bytes: 0 })
+}
+
+fn nothing(_: Key, _: &[u32]) -> Option<Stored> {
+    None
 }
 
 fn prompt(seed: u32, length: u32) -> Vec<u32> {
@@ -176,11 +236,11 @@ fn the_measured_speed_sets_the_chunk() {
     let chunk = |speed| {
         let mut batch = Batch::new(Shape { cells: 4096, step_tokens_max: 512, ..SHAPE });
         batch.submit(1, prompt(1, 3)).unwrap();
-        let _ = batch.admit();
+        let _ = batch.admit(Rates::default(), &mut nothing);
         let _ = batch.step(None);
         let _ = batch.accept(1, 7);
         batch.submit(2, prompt(2, 2000)).unwrap();
-        let _ = batch.admit();
+        let _ = batch.admit(Rates::default(), &mut nothing);
         batch.step(Some(speed)).prefill_rows
     };
     assert_eq!(chunk(1000.0), 200, "200 ms at 1,000 tokens a second");
@@ -304,12 +364,106 @@ fn kept_prefixes_are_given_up_on_demand() {
     assert_eq!(world.batch.counts(), Counts::default());
 }
 
+#[test]
+fn what_lies_outside_comes_back_and_the_rest_is_computed() {
+    let mut world = World::new(SHAPE);
+    world.stored.push([prompt(1, 80), prompt(2, 20)].concat());
+    world.submit(1, prompt(1, 100), 3).unwrap();
+    assert!(world.turn().rows.is_empty(), "it waits for what comes back");
+    assert_eq!(world.batch.counts().cells_used, 80, "its cells are promised");
+    world.arrive(true);
+    world.run_to_end();
+    assert_eq!((world.restored, world.decoded), (80, 22));
+}
+
+#[test]
+fn what_does_not_come_back_is_computed() {
+    let mut world = World::new(SHAPE);
+    world.stored.push(prompt(1, 80));
+    world.submit(1, prompt(1, 100), 3).unwrap();
+    world.turn();
+    world.arrive(false);
+    world.run_to_end();
+    assert_eq!((world.restored, world.decoded), (0, 102));
+}
+
+#[test]
+fn what_comes_back_joins_what_is_still_there() {
+    let mut world = World::new(SHAPE);
+    world.submit(1, prompt(1, 50), 1).unwrap();
+    world.run_to_end();
+    world.stored.push(prompt(1, 120));
+    world.submit(2, prompt(1, 150), 1).unwrap();
+    world.run_to_end();
+    assert_eq!((world.restored, world.decoded), (70, 50 + 30));
+}
+
+#[test]
+fn one_prompt_comes_back_once_for_all_who_share_it() {
+    let mut world = World::new(SHAPE);
+    world.stored.push(prompt(1, 60));
+    for (key, tail) in [(1, 2), (2, 3), (3, 4)] {
+        world.submit(key, [prompt(1, 60), prompt(tail, 5)].concat(), 1).unwrap();
+    }
+    world.run_to_end();
+    assert_eq!((world.restored, world.decoded), (60, 15));
+}
+
+#[test]
+fn older_prefixes_make_room_for_what_comes_back() {
+    let mut world = World::new(SHAPE);
+    for seed in 1..4 {
+        world.submit(u64::from(seed), prompt(seed, 80), 1).unwrap();
+        world.run_to_end();
+    }
+    world.stored.push(prompt(9, 100));
+    world.submit(9, prompt(9, 101), 1).unwrap();
+    world.run_to_end();
+    assert_eq!(world.restored, 100);
+    let held: Vec<usize> = world.batch.held().iter().map(|held| held.tokens.len()).collect();
+    assert_eq!(held, [101, 80], "the youngest of the others stayed");
+}
+
+#[test]
+fn a_state_comes_back_whole_and_is_kept_before_the_last_token() {
+    let shape = Shape { trims: false, keeps_states: true, ..SHAPE };
+    let mut world = World::new(shape);
+    world.submit(1, prompt(1, 50), 2).unwrap();
+    let step = world.turn();
+    assert_eq!((step.rows.len(), &step.states[..]), (49, &[0][..]));
+    world.stored.push(prompt(1, 49));
+    assert!(world.turn().states.is_empty());
+    world.run_to_end();
+    let _ = world.batch.free_unused();
+    let before = world.decoded;
+    world.submit(2, prompt(1, 50), 2).unwrap();
+    world.run_to_end();
+    assert_eq!((world.restored, world.decoded - before), (49, 2));
+}
+
+#[test]
+fn states_of_long_prompts_are_kept_on_the_way() {
+    let cells = CHECKPOINT_TOKENS * 3;
+    let shape = Shape { cells, step_tokens_max: 512, trims: false, keeps_states: true, ..SHAPE };
+    let mut world = World::new(shape);
+    world.submit(1, prompt(1, CHECKPOINT_TOKENS * 2 + 100), 1).unwrap();
+    let mut kept = Vec::new();
+    while kept.len() < 3 {
+        let step = world.turn();
+        kept.extend(step.states.iter().map(|sequence| world.cache[sequence].len()));
+    }
+    let round = CHECKPOINT_TOKENS as usize;
+    assert_eq!(kept, [round, 2 * round, 2 * round + 99]);
+}
+
 #[derive(Debug, Clone)]
 enum Act {
     Submit { seed: u32, length: u32, tokens_max: usize },
     Pause { key: Key, paused: bool },
     Release { key: Key },
     Forget { sequence: u32 },
+    Store { seed: u32, length: u32 },
+    Arrive { is_whole: bool },
     Turns(u8),
 }
 
@@ -321,6 +475,8 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (0..30u64, any::<bool>()).prop_map(|(key, paused)| Act::Pause { key, paused }),
         1 => (0..30u64).prop_map(|key| Act::Release { key }),
         1 => (0..4u32).prop_map(|sequence| Act::Forget { sequence }),
+        1 => (0..3u32, 1..200u32).prop_map(|(seed, length)| Act::Store { seed, length }),
+        2 => any::<bool>().prop_map(|is_whole| Act::Arrive { is_whole }),
         4 => (1..20u8).prop_map(Act::Turns),
     ]
 }
@@ -330,7 +486,7 @@ proptest! {
     /// paused requests never run, and once everyone reads again every request ends.
     #[test]
     fn every_history_ends_well(trims: bool, acts in prop::collection::vec(act(), 1..60)) {
-        let mut world = World::new(Shape { trims, ..SHAPE });
+        let mut world = World::new(Shape { trims, keeps_states: !trims, ..SHAPE });
         let mut keys = 0;
         for act in acts {
             match act {
@@ -340,6 +496,10 @@ proptest! {
                 }
                 Act::Pause { key, paused } => world.pause(key, paused),
                 Act::Release { key } => world.release(key),
+                Act::Store { seed, length } => world.stored.push(prompt(seed, length)),
+                Act::Arrive { is_whole } => world.arrive(is_whole),
+                Act::Forget { sequence }
+                    if world.restoring.values().any(|(other, _)| *other == sequence) => {}
                 Act::Forget { sequence } => {
                     world.batch.forget(sequence);
                     world.cache.insert(sequence, Vec::new());
