@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
-use planner::batch::{Accepted, Admission, Batch, Shape, Step};
+use kv_store::Tiers;
+use planner::batch::{Accepted, Admission, Batch, Rates, Shape, Step};
 use worker_protocol::{
     Command, Embed, Event, Failure, FailureKind, FinishReason, Finished, Generate, Report,
     RequestId, Stats, Usage,
@@ -13,35 +15,28 @@ use worker_protocol::{
 use crate::embed::Embedding;
 use crate::generation::{Generation, Outlet, refused};
 use crate::inbox::{Inbox, Outbox};
-use crate::limits::{REQUESTS_MAX, SPEED_TOKENS_MIN, SPEED_WEIGHT, STATS_INTERVAL};
-use crate::model::{DecodeError, Model, Row};
+use crate::keeping::{Came, Keeping, Saved};
+use crate::limits::{
+    LEAVE_WAIT_MAX, REQUESTS_MAX, SPEED_TOKENS_MIN, SPEED_WEIGHT, STATS_INTERVAL,
+};
+use crate::model::{DecodeError, Keeps, Model, Row};
 use crate::text::template::Template;
 
-/// Serves requests until the hub is gone.
+/// Serves requests until the hub is gone. `tiers` gives where prefixes are kept outside the context,
+/// once that is open; until then, and without it, nothing is.
 ///
 /// # Errors
 /// The pipe's error when reports cannot be written, which also means that the hub is gone.
-pub fn run<M: Model, W: Write>(model: M, inbox: &Inbox, outbox: Outbox<W>) -> io::Result<()> {
-    let mut driver = Driver::new(model, outbox);
-    loop {
-        loop {
-            match inbox.poll() {
-                Ok(Some(command)) => driver.obey(command),
-                Ok(None) => break,
-                Err(_closed) => return Ok(()),
-            }
-        }
-        if driver.is_idle() {
-            driver.report_stats();
-            driver.outbox.flush()?;
-            let Some(command) = inbox.wait() else { return Ok(()) };
-            driver.obey(command);
-        } else {
-            driver.turn();
-            driver.outbox.flush()?;
-            driver.spent.clear();
-        }
-    }
+pub fn run<M: Model, W: Write>(
+    model: M,
+    inbox: &Inbox,
+    outbox: Outbox<W>,
+    tiers: Option<Receiver<Tiers>>,
+) -> io::Result<()> {
+    let mut driver = Driver::new(model, outbox, tiers);
+    let outcome = driver.serve(inbox);
+    driver.leave();
+    outcome
 }
 
 struct Driver<M: Model, W> {
@@ -53,6 +48,8 @@ struct Driver<M: Model, W> {
     /// until the answer is on its way.
     spent: Vec<Work<M::Sampler>>,
     outbox: Outbox<W>,
+    tiers: Option<Receiver<Tiers>>,
+    keeping: Option<Keeping>,
     /// Prompt tokens a second, measured.
     speed: Option<f32>,
     stats: Stats,
@@ -72,7 +69,7 @@ enum Work<S> {
 }
 
 impl<M: Model, W: Write> Driver<M, W> {
-    fn new(model: M, outbox: Outbox<W>) -> Self {
+    fn new(model: M, outbox: Outbox<W>, tiers: Option<Receiver<Tiers>>) -> Self {
         let (begin, end) = model.boundary_texts();
         let template = model.chat_template().and_then(|source| {
             Template::new(source, begin, end)
@@ -80,11 +77,16 @@ impl<M: Model, W: Write> Driver<M, W> {
                 .ok()
         });
         let facts = model.facts();
+        let keeps_states = match model.keeps() {
+            Keeps::Nothing | Keeps::Cells => false,
+            Keeps::CellsAndState | Keeps::State => tiers.is_some(),
+        };
         let batch = Batch::new(Shape {
             cells: facts.context_tokens,
             sequences: facts.sequences_max,
             step_tokens_max: model.step_tokens_max(),
             trims: model.trims(),
+            keeps_states,
         });
         let stats = Stats::default();
         let reported = (stats, Instant::now());
@@ -95,14 +97,105 @@ impl<M: Model, W: Write> Driver<M, W> {
             requests: BTreeMap::new(),
             spent: Vec::new(),
             outbox,
+            tiers,
+            keeping: None,
             speed: None,
             stats,
             reported,
         }
     }
 
+    fn serve(&mut self, inbox: &Inbox) -> io::Result<()> {
+        loop {
+            loop {
+                match inbox.poll() {
+                    Ok(Some(command)) => self.obey(command),
+                    Ok(None) => break,
+                    Err(_closed) => return Ok(()),
+                }
+            }
+            self.take_tiers();
+            if !self.is_idle() {
+                self.turn();
+                self.outbox.flush()?;
+                self.spent.clear();
+                continue;
+            }
+            self.report_stats();
+            self.outbox.flush()?;
+            if !self.save_idle() {
+                let Some(command) = inbox.wait() else { return Ok(()) };
+                self.obey(command);
+            }
+        }
+    }
+
     fn is_idle(&self) -> bool {
-        self.batch.is_idle() && self.next_embedding().is_none()
+        let restores = self.keeping.as_ref().is_some_and(Keeping::is_restoring);
+        !restores && self.batch.is_idle() && self.next_embedding().is_none()
+    }
+
+    // Prefixes outside the context.
+
+    fn take_tiers(&mut self) {
+        if let Some(Ok(tiers)) = self.tiers.as_ref().map(Receiver::try_recv) {
+            self.tiers = None;
+            self.keeping = Some(Keeping::new(tiers, self.model.keeps()));
+        }
+    }
+
+    /// Saves a part of what sequences hold while nobody asks for anything. `false` when there is
+    /// nothing to do.
+    fn save_idle(&mut self) -> bool {
+        let Some(keeping) = self.keeping.as_mut().filter(|keeping| keeping.is_behind()) else {
+            return false;
+        };
+        match keeping.save(&mut self.model, &self.batch) {
+            Saved::Some => true,
+            Saved::All => false,
+            Saved::Full => keeping.wait_for_room(),
+        }
+    }
+
+    /// Puts what has come back into the context.
+    fn restore(&mut self) {
+        let Some(keeping) = self.keeping.as_mut().filter(|keeping| keeping.is_restoring()) else {
+            return;
+        };
+        let waits = self.batch.is_idle();
+        for (key, came) in keeping.restore(&mut self.model, waits) {
+            self.batch.restored(key, came.tokens());
+            self.admitted(RequestId(key), came);
+        }
+    }
+
+    /// Keeps the states that a step has ended at.
+    fn save_states(&mut self, step: &Step) {
+        let Some(keeping) = &self.keeping else { return };
+        for held in self.batch.held() {
+            if step.states.contains(&held.sequence) {
+                // Without room this one is not kept; the next one may be.
+                keeping.save_state(&mut self.model, held.sequence, held.tokens);
+            }
+        }
+    }
+
+    /// The hub is gone, or wants this process gone.
+    fn leave(&mut self) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.leave(&mut self.model, &self.batch, LEAVE_WAIT_MAX);
+        }
+    }
+
+    /// The request ended, and with it what was on its way for it.
+    fn release(&mut self, request: RequestId) {
+        if let Some(keeping) = &mut self.keeping {
+            if keeping.abandon(&mut self.model, request.0) {
+                self.batch.restored(request.0, 0);
+            }
+            keeping.note_change();
+        }
+        self.batch.release(request.0);
     }
 
     // Commands.
@@ -163,7 +256,7 @@ impl<M: Model, W: Write> Driver<M, W> {
 
     fn cancel(&mut self, request: RequestId) {
         if let Some(open) = self.requests.remove(&request) {
-            self.batch.release(request.0);
+            self.release(request);
             let reason = FinishReason::Cancelled;
             let last = match open.work {
                 Work::Generation(generation) => generation.finished(reason),
@@ -185,6 +278,7 @@ impl<M: Model, W: Write> Driver<M, W> {
             Some(_) => self.step(),
             None => {
                 self.admit();
+                self.restore();
                 self.step()
             }
         };
@@ -197,26 +291,47 @@ impl<M: Model, W: Write> Driver<M, W> {
     }
 
     fn admit(&mut self) {
-        for admission in self.batch.admit() {
-            let cached = if self.take_prefix(admission) {
-                admission.cached
-            } else {
-                self.batch.forget(admission.sequence);
-                0
-            };
-            let Some(open) = self.requests.get_mut(&RequestId(admission.key)) else { continue };
-            let Work::Generation(generation) = &mut open.work else { continue };
-            if generation.admitted(cached, Instant::now()) {
-                self.stats.cached_tokens += u64::from(cached);
-                open.outlet.push(generation.progress(cached));
-                self.drain(RequestId(admission.key));
+        let admissions = match &mut self.keeping {
+            Some(keeping) => {
+                let rates = Rates {
+                    prefill_tokens_per_s: self.speed,
+                    restore_bytes_per_s: keeping.bytes_per_s(),
+                };
+                self.batch.admit(rates, &mut |key, tokens| keeping.look(key, tokens))
             }
+            None => self.batch.admit(Rates::default(), &mut |_, _| None),
+        };
+        for admission in admissions {
+            for sequence in &admission.clears {
+                self.model.clear(*sequence);
+            }
+            let live = if self.take_prefix(&admission) { admission.cached } else { 0 };
+            let keeping = self.keeping.as_mut();
+            if keeping.is_some_and(|keeping| keeping.begin(&admission, live)) {
+                continue;
+            }
+            if live == 0 {
+                self.batch.forget(admission.sequence);
+            }
+            self.batch.restored(admission.key, live);
+            self.admitted(RequestId(admission.key), Came { live, ..Came::default() });
+        }
+    }
+
+    /// A request has its sequence, and in it this much of its prompt.
+    fn admitted(&mut self, request: RequestId, came: Came) {
+        let Some(open) = self.requests.get_mut(&request) else { return };
+        let Work::Generation(generation) = &mut open.work else { return };
+        if generation.admitted(came, Instant::now()) {
+            self.stats.cached_tokens += u64::from(came.tokens());
+            open.outlet.push(generation.progress(came.tokens()));
+            self.drain(request);
         }
     }
 
     /// Brings the cache to what the admission says.
-    fn take_prefix(&mut self, admission: Admission) -> bool {
-        let Admission { sequence, source, cached, .. } = admission;
+    fn take_prefix(&mut self, admission: &Admission) -> bool {
+        let Admission { sequence, source, cached, .. } = *admission;
         match source {
             Some(source) if source == sequence => self.model.trim(sequence, cached),
             Some(source) => self.model.copy(source, sequence, cached),
@@ -239,9 +354,15 @@ impl<M: Model, W: Write> Driver<M, W> {
         let begun = Instant::now();
         self.model.decode(&rows)?;
         self.measure(&step, begun);
+        self.save_states(&step);
         self.report_progress(&step);
         for (index, row) in step.rows.iter().enumerate().filter(|(_, row)| row.output) {
             self.sample(RequestId(row.key), index);
+        }
+        if let Some(keeping) = &mut self.keeping {
+            keeping.note_change();
+            keeping.allow(begun.elapsed());
+            keeping.save_beside(&mut self.model, &self.batch);
         }
         Ok(())
     }
@@ -334,8 +455,9 @@ impl<M: Model, W: Write> Driver<M, W> {
         let Some(open) = self.requests.get_mut(&request) else { return };
         if events.last().is_some_and(Event::is_last) {
             self.spent.push(std::mem::replace(&mut open.work, Work::Ended));
-            self.batch.release(request.0);
+            self.release(request);
         }
+        let Some(open) = self.requests.get_mut(&request) else { return };
         for event in events {
             open.outlet.push(event);
         }
@@ -368,6 +490,9 @@ impl<M: Model, W: Write> Driver<M, W> {
             self.model.clear(sequence);
         }
         self.batch.reset();
+        if let Some(keeping) = &mut self.keeping {
+            keeping.forget();
+        }
         let working: Vec<RequestId> = self
             .requests
             .iter()
@@ -386,6 +511,14 @@ impl<M: Model, W: Write> Driver<M, W> {
         self.stats.waiting = counts.waiting;
         self.stats.running = counts.running;
         self.stats.cells_used = counts.cells_used;
+        if let Some(keeping) = &self.keeping {
+            let kept = keeping.stats();
+            self.stats.kept_ram_bytes = kept.ram_bytes;
+            self.stats.kept_ssd_bytes = kept.ssd_bytes;
+            self.stats.kept_written_bytes = kept.written_bytes;
+            self.stats.cached_ram_tokens = kept.from_ram.tokens;
+            self.stats.cached_ssd_tokens = kept.from_ssd.tokens;
+        }
         if self.stats != self.reported.0 {
             self.outbox.push(&Report::Stats(self.stats));
         }

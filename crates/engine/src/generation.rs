@@ -9,6 +9,7 @@ use worker_protocol::{
     TokenLogprob, Usage, limits::EVENT_CREDIT,
 };
 
+use crate::keeping::Came;
 use crate::limits::{LOGPROBS_MAX, STOP_BYTES_MAX, STOPS_MAX};
 use crate::logprobs;
 use crate::model::{Model, Sampler};
@@ -103,12 +104,14 @@ impl<S: Sampler> Generation<S> {
     }
 
     /// It has a sequence now. A request that was parked comes here again; the first time counts.
-    pub(crate) fn admitted(&mut self, cached_tokens: u32, now: Instant) -> bool {
+    pub(crate) fn admitted(&mut self, came: Came, now: Instant) -> bool {
         if self.admitted.is_some() {
             return false;
         }
         self.admitted = Some(now);
-        self.usage.cached_tokens = cached_tokens;
+        self.usage.cached_tokens = came.tokens();
+        self.usage.cached_ram_tokens = came.ram;
+        self.usage.cached_ssd_tokens = came.ssd;
         self.usage.queue_us = micros(self.submitted, now);
         true
     }

@@ -11,6 +11,7 @@ mod driver;
 mod embed;
 mod generation;
 mod inbox;
+mod keeping;
 pub mod limits;
 pub mod logprobs;
 mod model;

@@ -31,3 +31,21 @@ pub const SPEED_WEIGHT: f32 = 0.3;
 
 /// A step with fewer prompt tokens than this says nothing about the prefill speed.
 pub const SPEED_TOKENS_MIN: u32 = 16;
+
+/// Time between two steps that prefixes which come back may take: no longer than a prompt may hold up
+/// those who stream.
+pub const RESTORE_TURN: Duration = Duration::from_millis(100);
+
+/// Weight of the newest measurement in the estimate of how fast prefixes come back.
+pub const RESTORE_WEIGHT: f32 = 0.3;
+
+/// Share of the time that saving may take beside work: half of the 2 % that the cache may cost when
+/// nothing of it is used again.
+pub const SAVE_SHARE: f32 = 0.01;
+
+/// A look whether there is room again, while nobody asks for anything: short, since a request may come.
+pub const FLUSH_LOOK: Duration = Duration::from_millis(20);
+
+/// From the end of the hub's words until the process leaves: what is worth keeping is written by then.
+/// The hub kills a worker that takes longer to leave.
+pub const LEAVE_WAIT_MAX: Duration = Duration::from_secs(2);

@@ -261,8 +261,14 @@ pub enum FinishReason {
 pub struct Usage {
     /// Prompt tokens, cached ones included.
     pub prompt_tokens: u32,
-    /// Prompt tokens that were found in the cache.
+    /// Prompt tokens that were found in the cache, whichever tier had them.
     pub cached_tokens: u32,
+    /// Those of them that came from memory outside the context.
+    #[serde(default)]
+    pub cached_ram_tokens: u32,
+    /// Those of them that came from files.
+    #[serde(default)]
+    pub cached_ssd_tokens: u32,
     /// Generated tokens.
     pub completion_tokens: u32,
     /// Microseconds it waited before its prompt was begun.
@@ -314,8 +320,23 @@ pub struct Stats {
     pub prefill_tokens: u64,
     /// Prompt tokens found in the cache since the start.
     pub cached_tokens: u64,
+    /// Those of them that came from memory outside the context.
+    #[serde(default)]
+    pub cached_ram_tokens: u64,
+    /// Those of them that came from files.
+    #[serde(default)]
+    pub cached_ssd_tokens: u64,
     /// Tokens generated since the start.
     pub decode_tokens: u64,
+    /// Bytes of cells kept in memory outside the context.
+    #[serde(default)]
+    pub kept_ram_bytes: u64,
+    /// Bytes of cells kept in files, of this model.
+    #[serde(default)]
+    pub kept_ssd_bytes: u64,
+    /// Bytes written to files since the start.
+    #[serde(default)]
+    pub kept_written_bytes: u64,
     /// Threads of the last step.
     pub threads: u32,
 }

@@ -1,0 +1,380 @@
+//! Keeps prefixes outside the context and has them back: the hands of what `planner::batch` decides.
+//!
+//! Saving runs behind the work: a request that ended leaves its blocks to be copied out while nobody
+//! asks for anything, and beside work one block at a time, for a small share of the time. Having
+//! something back runs between steps, so that streams move meanwhile. Whatever goes wrong with what was
+//! kept, the tokens are computed again.
+//!
+//! Not here: where it is kept (`kv-store`), how the model gives and takes it (`llama-worker`).
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kv_store::{BLOCK_TOKENS, Fetch, Found, Kind, Put, Step, Tier, Tiers};
+use planner::batch::{Admission, Batch, Key, Stored};
+
+use crate::limits::{FLUSH_LOOK, RESTORE_TURN, RESTORE_WEIGHT, SAVE_SHARE};
+use crate::model::{Keeps, Model};
+
+/// The tiers of one model, and what is on its way to and from them.
+pub(crate) struct Keeping {
+    tiers: Tiers,
+    keeps: Keeps,
+    /// What was found for requests that are being admitted.
+    found: BTreeMap<Key, Found>,
+    restores: BTreeMap<Key, Restore>,
+    /// Bytes that come back a second, measured.
+    bytes_per_s: Option<f32>,
+    /// Whether some sequence may hold what is not kept.
+    is_behind: bool,
+    /// Time that may still be spent on saving beside work.
+    allowance: Duration,
+}
+
+/// A prefix on its way back.
+struct Restore {
+    fetch: Fetch,
+    sequence: u32,
+    /// Tokens that the sequence holds now.
+    holds: u32,
+    /// Tokens that it is to hold.
+    end: u32,
+    begun: Instant,
+    bytes: u64,
+    came: Came,
+}
+
+/// Where the tokens of a request's prefix were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Came {
+    /// In the context.
+    pub(crate) live: u32,
+    /// In memory outside the context.
+    pub(crate) ram: u32,
+    /// In files.
+    pub(crate) ssd: u32,
+}
+
+impl Came {
+    pub(crate) fn tokens(self) -> u32 {
+        self.live + self.ram + self.ssd
+    }
+}
+
+/// What one turn of saving came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Saved {
+    /// Something was copied out; there may be more.
+    Some,
+    /// Nothing is missing.
+    All,
+    /// There is no room before more was written.
+    Full,
+}
+
+impl Keeping {
+    pub(crate) fn new(tiers: Tiers, keeps: Keeps) -> Self {
+        Self {
+            tiers,
+            keeps,
+            found: BTreeMap::new(),
+            restores: BTreeMap::new(),
+            bytes_per_s: None,
+            // The context may have been in use before the tiers were there.
+            is_behind: true,
+            allowance: Duration::ZERO,
+        }
+    }
+
+    /// Bytes that come back a second, as far as measured.
+    pub(crate) fn bytes_per_s(&self) -> Option<f32> {
+        self.bytes_per_s
+    }
+
+    pub(crate) fn stats(&self) -> kv_store::Stats {
+        self.tiers.stats()
+    }
+
+    /// The machine is short of memory: what is kept in RAM and is in files too is let go.
+    pub(crate) fn give_back(&self) {
+        self.tiers.shrink(0);
+    }
+
+    // Back.
+
+    /// What of these tokens is kept.
+    pub(crate) fn look(&mut self, key: Key, tokens: &[u32]) -> Option<Stored> {
+        let found = self.tiers.find(tokens);
+        let stored = Stored {
+            tokens: u32::try_from(found.tokens).ok().filter(|tokens| *tokens > 0)?,
+            bytes: found.pieces.iter().map(|piece| piece.bytes).sum(),
+        };
+        self.found.insert(key, found);
+        Some(stored)
+    }
+
+    /// Begins to have back what the admission asks for, behind the `holds` tokens that the sequence
+    /// holds. `false` when there is nothing.
+    pub(crate) fn begin(&mut self, admission: &Admission, holds: u32) -> bool {
+        let found = self.found.remove(&admission.key);
+        let Some((end, mut found)) = admission.restore.zip(found) else { return false };
+        found.pieces.retain(|piece| piece.kind == Kind::State || piece.range.end > holds as usize);
+        let restore = Restore {
+            fetch: self.tiers.fetch(found, Box::new(|| {})),
+            sequence: admission.sequence,
+            holds,
+            end,
+            begun: Instant::now(),
+            bytes: 0,
+            came: Came { live: holds, ..Came::default() },
+        };
+        self.restores.insert(admission.key, restore);
+        true
+    }
+
+    pub(crate) fn is_restoring(&self) -> bool {
+        !self.restores.is_empty()
+    }
+
+    /// Puts what has come into the context, for a bounded time; with `waits` at least one piece, however
+    /// long it takes to come. Gives the requests whose prefix is as whole as it will be.
+    pub(crate) fn restore<M: Model>(&mut self, model: &mut M, waits: bool) -> Vec<(Key, Came)> {
+        let begun = Instant::now();
+        let mut done = Vec::new();
+        let mut waits = waits;
+        for (key, restore) in &mut self.restores {
+            loop {
+                let step = if waits { restore.fetch.next() } else { restore.fetch.try_next() };
+                waits = false;
+                let is_over = match step {
+                    Step::Pending => break,
+                    Step::Ready(piece, bytes) => !restore.put(model, self.keeps, &piece, &bytes),
+                    Step::Failed(reason) => {
+                        tracing::info!(reason, "a kept prefix is computed again from here");
+                        true
+                    }
+                    Step::Done => true,
+                };
+                if is_over {
+                    done.push(*key);
+                    break;
+                }
+                if begun.elapsed() > RESTORE_TURN {
+                    break;
+                }
+            }
+        }
+        done.into_iter().filter_map(|key| Some((key, self.finish(model, key)?))).collect()
+    }
+
+    /// The request ended; what came of its prefix is let go.
+    pub(crate) fn abandon<M: Model>(&mut self, model: &mut M, key: Key) -> bool {
+        self.found.remove(&key);
+        let restore = self.restores.remove(&key);
+        if let Some(restore) = &restore {
+            model.clear(restore.sequence);
+        }
+        restore.is_some()
+    }
+
+    /// The context is gone.
+    pub(crate) fn forget(&mut self) {
+        self.found.clear();
+        self.restores.clear();
+    }
+
+    fn finish<M: Model>(&mut self, model: &mut M, key: Key) -> Option<Came> {
+        let restore = self.restores.remove(&key)?;
+        self.measure(&restore);
+        let needs_state = match self.keeps {
+            Keeps::Nothing | Keeps::Cells => false,
+            Keeps::CellsAndState | Keeps::State => true,
+        };
+        // Cells without their state are of no use.
+        if needs_state && restore.holds < restore.end {
+            model.clear(restore.sequence);
+            return Some(Came::default());
+        }
+        Some(restore.came)
+    }
+
+    fn measure(&mut self, restore: &Restore) {
+        if restore.bytes == 0 {
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a measured speed")]
+        let speed = restore.bytes as f32 / restore.begun.elapsed().as_secs_f32().max(1e-6);
+        let before = self.bytes_per_s.unwrap_or(speed);
+        self.bytes_per_s = Some(before + RESTORE_WEIGHT * (speed - before));
+    }
+
+    // Away.
+
+    /// Sequences may hold something new.
+    pub(crate) fn note_change(&mut self) {
+        self.is_behind = true;
+    }
+
+    /// Whether something may be missing outside the context.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// Work went on for so long; a share of it may be spent on saving beside it.
+    pub(crate) fn allow(&mut self, worked: Duration) {
+        self.allowance = (self.allowance + worked.mul_f32(SAVE_SHARE)).min(RESTORE_TURN);
+    }
+
+    /// Saves beside work, as long as its share of the time lasts.
+    pub(crate) fn save_beside<M: Model>(&mut self, model: &mut M, batch: &Batch) {
+        while self.is_behind && !self.allowance.is_zero() {
+            let begun = Instant::now();
+            if self.save(model, batch) != Saved::Some {
+                return;
+            }
+            self.allowance = self.allowance.saturating_sub(begun.elapsed());
+        }
+    }
+
+    /// Saves one block, or one state.
+    pub(crate) fn save<M: Model>(&mut self, model: &mut M, batch: &Batch) -> Saved {
+        for held in batch.held() {
+            let put = self.save_cells(model, held.sequence, held.tokens, held.is_owned).or_else(|| {
+                // Whoever runs is soon beyond it; its states are saved when a step ends at one.
+                (!held.is_owned).then(|| self.save_state(model, held.sequence, held.tokens))?
+            });
+            match put {
+                Some(Put::Taken | Put::Known) => return Saved::Some,
+                Some(Put::Full) => return Saved::Full,
+                None => {}
+            }
+        }
+        self.is_behind = false;
+        Saved::All
+    }
+
+    /// The first of a sequence's blocks that is not kept. The last block of one that runs is not whole
+    /// yet.
+    fn save_cells<M: Model>(
+        &self,
+        model: &mut M,
+        sequence: u32,
+        tokens: &[u32],
+        is_owned: bool,
+    ) -> Option<Put> {
+        match self.keeps {
+            Keeps::Nothing | Keeps::State => return None,
+            Keeps::Cells | Keeps::CellsAndState => {}
+        }
+        let is_wanted = |block: &Range<usize>| !is_owned || block.len() == BLOCK_TOKENS;
+        let mut missing = self.tiers.missing(tokens).into_iter().filter(is_wanted);
+        missing.find_map(|block| {
+            let end = block.end;
+            let positions = u32::try_from(block.start).ok()?..u32::try_from(end).ok()?;
+            let cells = model.save_cells(sequence, positions)?;
+            Some(self.tiers.put(Kind::Cells, &tokens[..end], cells))
+        })
+    }
+
+    /// The state that a sequence stands at, if it is not kept.
+    pub(crate) fn save_state<M: Model>(
+        &self,
+        model: &mut M,
+        sequence: u32,
+        tokens: &[u32],
+    ) -> Option<Put> {
+        match self.keeps {
+            Keeps::Nothing | Keeps::Cells => return None,
+            Keeps::CellsAndState | Keeps::State => {}
+        }
+        if self.tiers.has_state(tokens) {
+            return None;
+        }
+        let state = model.save_state(sequence)?;
+        Some(self.tiers.put(Kind::State, tokens, state))
+    }
+
+    /// Waits a moment for room. `false` when nothing was written meanwhile, so that there is no hurry.
+    pub(crate) fn wait_for_room(&mut self) -> bool {
+        let before = self.tiers.stats().unwritten_bytes;
+        let is_moving = self.tiers.flush(FLUSH_LOOK) < before;
+        self.is_behind = is_moving;
+        is_moving
+    }
+
+    /// Saves all that there is and waits until it is written, at most so long.
+    pub(crate) fn leave<M: Model>(&mut self, model: &mut M, batch: &Batch, wait_max: Duration) {
+        let begun = Instant::now();
+        while begun.elapsed() < wait_max {
+            match self.save(model, batch) {
+                Saved::Some => {}
+                Saved::Full if self.wait_for_room() => {}
+                Saved::Full | Saved::All => break,
+            }
+        }
+        let left_bytes = self.tiers.flush(wait_max.saturating_sub(begun.elapsed()));
+        if left_bytes > 0 {
+            tracing::info!(left_bytes, "not all of the cache was written in time");
+        }
+    }
+}
+
+impl Restore {
+    /// Puts one piece into its sequence. `false` when it does not fit, which ends the restore.
+    fn put<M: Model>(
+        &mut self,
+        model: &mut M,
+        keeps: Keeps,
+        piece: &kv_store::Piece,
+        bytes: &Arc<Vec<u8>>,
+    ) -> bool {
+        let is_done = match piece.kind {
+            Kind::Cells => self.put_cells(model, piece, bytes),
+            Kind::State => {
+                let is_done = model.load_state(self.sequence, self.end, bytes);
+                if is_done && keeps == Keeps::State {
+                    self.count(piece.tier, self.end);
+                }
+                self.holds = if is_done { self.end } else { 0 };
+                is_done
+            }
+        };
+        self.bytes += bytes.len() as u64;
+        if !is_done {
+            tracing::warn!("a kept prefix was refused by the model; it is computed again");
+        }
+        is_done
+    }
+
+    fn put_cells<M: Model>(
+        &mut self,
+        model: &mut M,
+        piece: &kv_store::Piece,
+        bytes: &Arc<Vec<u8>>,
+    ) -> bool {
+        let position = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let saved = position(piece.range.start)..position(piece.range.end);
+        let usable = position(piece.range.start + piece.usable);
+        let wanted = self.holds..usable.min(self.end);
+        if wanted.is_empty() {
+            return true;
+        }
+        let is_next = saved.start <= wanted.start;
+        let is_done =
+            is_next && model.load_cells(self.sequence, saved, wanted.clone(), bytes.as_slice());
+        if is_done {
+            self.count(piece.tier, wanted.end - wanted.start);
+            self.holds = wanted.end;
+        }
+        is_done
+    }
+
+    fn count(&mut self, tier: Tier, tokens: u32) {
+        match tier {
+            Tier::Ram => self.came.ram += tokens,
+            Tier::Ssd => self.came.ssd += tokens,
+        }
+    }
+}
