@@ -41,12 +41,23 @@ const PURE: &[&str] = &["planner", "worker-protocol", "dialect"];
 /// none. Tests and benches may use more.
 const ARROWS: &[(&str, &[&str])] = &[
     ("dialect", &["worker-protocol"]),
-    ("engine", &["planner", "worker-protocol"]),
-    ("fuzz", &["dialect", "planner", "worker-protocol"]),
+    ("engine", &["kv-store", "planner", "worker-protocol"]),
+    ("fuzz", &["dialect", "kv-store", "planner", "worker-protocol"]),
     ("gateway", &["dialect", "supervisor", "worker-protocol"]),
     ("library", &["planner"]),
-    ("llama-worker", &["engine", "planner", "worker-protocol"]),
-    ("resident", &["gateway", "knowledge", "library", "planner", "supervisor", "worker-protocol"]),
+    ("llama-worker", &["engine", "kv-store", "planner", "worker-protocol"]),
+    (
+        "resident",
+        &[
+            "gateway",
+            "knowledge",
+            "kv-store",
+            "library",
+            "planner",
+            "supervisor",
+            "worker-protocol",
+        ],
+    ),
     ("supervisor", &["dialect", "planner", "worker-protocol"]),
     ("xtask", &["planner"]),
 ];

@@ -1,0 +1,188 @@
+//! The file system as the store uses it: a few whole operations, so that tests can fail, tear or
+//! cut off each of them. What an operation means for the cache is not known here.
+
+#[cfg(not(unix))]
+#[path = "disk/other.rs"]
+mod system;
+#[cfg(unix)]
+#[path = "disk/unix.rs"]
+mod system;
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+/// One thing in a folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    pub(crate) name: String,
+    pub(crate) is_folder: bool,
+    pub(crate) bytes: u64,
+    pub(crate) modified: SystemTime,
+}
+
+/// What was read of a file: its beginning, what follows, and how long the whole file is.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) head: Vec<u8>,
+    pub(crate) rest: Vec<u8>,
+    pub(crate) bytes: u64,
+}
+
+/// What tells whether a file is still the one it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp {
+    pub(crate) bytes: u64,
+    pub(crate) modified_ns: u64,
+}
+
+/// Files, folders and a clock.
+pub(crate) trait Disk: Send + Sync {
+    /// The time that new files get.
+    fn now(&self) -> SystemTime;
+    /// Makes a folder with all above it, for its owner alone.
+    fn make_folder(&self, path: &Path) -> io::Result<()>;
+    /// What is in a folder, in no order.
+    fn list(&self, path: &Path) -> io::Result<Vec<Listed>>;
+    /// The first `head_bytes` (or fewer), then at most `rest_bytes_max` more.
+    fn read(&self, path: &Path, head_bytes: usize, rest_bytes_max: u64) -> io::Result<Read>;
+    /// Writes a new file for its owner alone; one that exists is an error.
+    fn write_new(&self, path: &Path, parts: &[&[u8]], modified: SystemTime) -> io::Result<()>;
+    /// Gives a file another name, in place of what has it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a folder that is empty.
+    fn remove_folder(&self, path: &Path) -> io::Result<()>;
+    /// Sets the time of the last use.
+    fn touch(&self, path: &Path, time: SystemTime) -> io::Result<()>;
+    /// Bytes that may still be written where this folder is.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    /// Whether nobody but its owner may read the file.
+    fn is_private(&self, path: &Path) -> io::Result<bool>;
+    /// Length and time of a file.
+    fn stamp(&self, path: &Path) -> io::Result<Stamp>;
+    /// Asks the system to read a file before it is needed.
+    fn read_ahead(&self, path: &Path) -> io::Result<()>;
+    /// The lock in this file, which is made when it does not exist; none while somebody else has it.
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Locked>>>;
+}
+
+/// A lock that is held until this is dropped, and the small file it lies in.
+pub(crate) trait Locked {
+    /// The file's content, at most so many bytes.
+    fn read(&mut self, bytes_max: u64) -> io::Result<Vec<u8>>;
+    /// Overwrites a part of the file.
+    fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// The real one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct System;
+
+impl Disk for System {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
+        system::folder_builder().recursive(true).create(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<Listed>> {
+        let mut listed = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            // What vanishes meanwhile is not there.
+            let Ok(metadata) = entry.metadata() else { continue };
+            // Our names are plain; a name that is no text is none of ours.
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            listed.push(Listed {
+                name,
+                is_folder: metadata.is_dir(),
+                bytes: metadata.len(),
+                modified: metadata.modified()?,
+            });
+        }
+        Ok(listed)
+    }
+
+    fn read(&self, path: &Path, head_bytes: usize, rest_bytes_max: u64) -> io::Result<Read> {
+        let mut file = File::open(path)?;
+        let bytes = file.metadata()?.len();
+        let mut head = Vec::with_capacity(head_bytes);
+        (&mut file).take(head_bytes as u64).read_to_end(&mut head)?;
+        let rest_bytes = bytes.saturating_sub(head.len() as u64).min(rest_bytes_max);
+        let mut rest = Vec::with_capacity(usize::try_from(rest_bytes).unwrap_or(0));
+        file.take(rest_bytes).read_to_end(&mut rest)?;
+        Ok(Read { head, rest, bytes })
+    }
+
+    fn write_new(&self, path: &Path, parts: &[&[u8]], modified: SystemTime) -> io::Result<()> {
+        let mut file = system::private_options().write(true).create_new(true).open(path)?;
+        parts.iter().try_for_each(|part| file.write_all(part))?;
+        file.set_modified(modified)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn touch(&self, path: &Path, time: SystemTime) -> io::Result<()> {
+        File::options().write(true).open(path)?.set_modified(time)
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        system::free_bytes(path)
+    }
+
+    fn is_private(&self, path: &Path) -> io::Result<bool> {
+        system::is_private(path)
+    }
+
+    fn stamp(&self, path: &Path) -> io::Result<Stamp> {
+        let metadata = fs::metadata(path)?;
+        let since = metadata.modified()?.duration_since(SystemTime::UNIX_EPOCH);
+        let modified_ns = since.map_or(0, |since| since.as_nanos() as u64);
+        Ok(Stamp { bytes: metadata.len(), modified_ns })
+    }
+
+    fn read_ahead(&self, path: &Path) -> io::Result<()> {
+        system::read_ahead(path)
+    }
+
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Locked>>> {
+        let mut options = system::private_options();
+        let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl Locked for File {
+    fn read(&mut self, bytes_max: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.seek(SeekFrom::Start(0))?;
+        self.take(bytes_max).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.seek(SeekFrom::Start(at))?;
+        self.write_all(bytes)
+    }
+}

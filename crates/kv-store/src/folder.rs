@@ -1,0 +1,163 @@
+//! The folder as a person sees it, for `resident cache`: which models have entries, and how to get
+//! rid of them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::census::{Census, Layout, Model};
+use crate::disk::{Disk, System};
+use crate::key::Key;
+use crate::ledger::Hold;
+
+/// What one model has in the folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// What its entries hang from.
+    pub root: Key,
+    /// Its name and its file; none when `model.json` is lost.
+    pub model: Option<(String, PathBuf)>,
+    /// Whether the file is there and is the one that the entries were made with.
+    pub is_current: bool,
+    /// Its entries.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When one of them was last used.
+    pub used: Option<SystemTime>,
+}
+
+/// The whole folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// Models, those with the most bytes first.
+    pub models: Vec<Held>,
+    /// Entries of all of them.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes written today (UTC).
+    pub written_today_bytes: u64,
+    /// Bytes free on the disk.
+    pub free_bytes: u64,
+}
+
+/// Whose entries to remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Clear {
+    /// Everybody's.
+    All,
+    /// Those of models with this name.
+    Model(String),
+    /// Those of models whose file is gone or is another one now.
+    Gone,
+}
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cleared {
+    /// Entries.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What the folder holds. A folder that does not exist holds nothing, and stays so.
+///
+/// # Errors
+/// The folder cannot be read, or is busy for seconds.
+pub fn stats(folder: &Path) -> io::Result<Whole> {
+    stats_on(Arc::new(System), folder)
+}
+
+/// The models that have entries, those with the most bytes first.
+///
+/// # Errors
+/// As [`stats`].
+pub fn ls(folder: &Path) -> io::Result<Vec<Held>> {
+    stats(folder).map(|whole| whole.models)
+}
+
+/// Removes entries. A worker that has them in its index finds out when it reads.
+///
+/// # Errors
+/// The folder cannot be written, or is busy for seconds.
+pub fn clear(folder: &Path, what: &Clear) -> io::Result<Cleared> {
+    clear_on(Arc::new(System), folder, what)
+}
+
+pub(crate) fn stats_on(disk: Arc<dyn Disk>, folder: &Path) -> io::Result<Whole> {
+    let layout = Layout::new(disk, folder);
+    let disk = &*layout.disk;
+    let hold = match Hold::take(disk, &layout.lock(), &|| true) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let free_bytes = 0;
+            let models = Vec::new();
+            return Ok(Whole { models, entries: 0, bytes: 0, written_today_bytes: 0, free_bytes });
+        }
+        hold => hold?,
+    };
+    let census = Census::take(&layout)?;
+    let held = census.models.iter().map(|(root, model)| held(disk, *root, model));
+    let mut models: Vec<Held> = held.collect();
+    models.sort_by_key(|held| (std::cmp::Reverse(held.bytes), held.root));
+    Ok(Whole {
+        models,
+        entries: census.count as u64,
+        bytes: census.bytes,
+        written_today_bytes: hold.ledger.written_bytes,
+        free_bytes: disk.free_bytes(&layout.folder)?,
+    })
+}
+
+pub(crate) fn clear_on(disk: Arc<dyn Disk>, folder: &Path, what: &Clear) -> io::Result<Cleared> {
+    let layout = Layout::new(disk, folder);
+    let disk = &*layout.disk;
+    let mut hold = match Hold::take(disk, &layout.lock(), &|| true) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Cleared::default()),
+        hold => hold?,
+    };
+    let census = Census::take(&layout)?;
+    hold.announce(0)?;
+    let mut cleared = Cleared::default();
+    for (root, model) in &census.models {
+        let held = held(disk, *root, model);
+        let goes = match what {
+            Clear::All => true,
+            Clear::Model(name) => held.model.is_some_and(|(model, _)| model == *name),
+            Clear::Gone => !held.is_current,
+        };
+        if goes {
+            clear_model(&layout, *root, model, &mut cleared)?;
+        }
+    }
+    Ok(cleared)
+}
+
+/// Removes one model's entries, children first, so that being cut off leaves whole chains.
+fn clear_model(layout: &Layout, root: Key, model: &Model, cleared: &mut Cleared) -> io::Result<()> {
+    let mut entries: Vec<_> = model.entries.iter().collect();
+    entries.sort_by_key(|(_, counted)| std::cmp::Reverse(counted.rank));
+    for (key, counted) in entries {
+        layout.disk.remove(&layout.entry(root, *key, counted.rank))?;
+        cleared.entries += 1;
+        cleared.bytes += counted.bytes;
+    }
+    // What is left is removed with the next count.
+    let _ = layout.disk.remove(&layout.card(root));
+    let _ = layout.disk.remove_folder(&layout.model(root));
+    Ok(())
+}
+
+fn held(disk: &dyn Disk, root: Key, model: &Model) -> Held {
+    let card = model.card.as_ref();
+    Held {
+        root,
+        model: card.map(|card| (card.name.clone(), card.path.clone())),
+        is_current: card.is_some_and(|card| !card.is_gone(disk)),
+        entries: model.entries.len() as u64,
+        bytes: model.entries.values().map(|counted| counted.bytes).sum(),
+        used: model.entries.values().map(|counted| counted.used).max(),
+    }
+}

@@ -1,0 +1,162 @@
+//! The memory tier: entries that were put, until they are in the way. Pure.
+//!
+//! What waits to be written lies here too and leaves last, so one bound holds for both.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::key::Key;
+
+/// How an entry in memory stands towards its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is to be written.
+    Waiting,
+    /// It was to be written, and could not be.
+    Failed,
+    /// It is written, or is not to be.
+    Settled,
+}
+
+#[derive(Debug)]
+struct Held {
+    bytes: Arc<Vec<u8>>,
+    standing: Standing,
+    used: u64,
+    rank: u32,
+}
+
+/// In the order of leaving: what waits to be written last, else by last use, children before
+/// parents.
+type Turn = (bool, u64, Reverse<u32>, Key);
+
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    held: HashMap<Key, Held>,
+    order: BTreeSet<Turn>,
+    bytes: u64,
+    waiting_bytes: u64,
+    limit_bytes: u64,
+    /// Counts uses.
+    clock: u64,
+}
+
+impl Memory {
+    pub(crate) fn new(limit_bytes: u64) -> Self {
+        Self { limit_bytes, ..Self::default() }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Bytes that are to be written, or could not be.
+    pub(crate) fn unwritten_bytes(&self) -> u64 {
+        let failed = self.held.values().filter(|held| held.standing == Standing::Failed);
+        self.waiting_bytes + failed.map(|held| held.bytes.len() as u64).sum::<u64>()
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Option<&Arc<Vec<u8>>> {
+        Some(&self.held.get(&key)?.bytes)
+    }
+
+    pub(crate) fn is_waiting(&self, key: Key) -> bool {
+        self.held.get(&key).is_some_and(|held| held.standing == Standing::Waiting)
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
+        self.held.keys().copied()
+    }
+
+    /// Says that these are used now, all at the same time, so that parents leave after children.
+    pub(crate) fn touch(&mut self, keys: impl IntoIterator<Item = Key>) {
+        self.clock += 1;
+        for key in keys {
+            self.change(key, |held, clock| held.used = clock);
+        }
+    }
+
+    pub(crate) fn settle(&mut self, key: Key, standing: Standing) {
+        self.change(key, |held, _| held.standing = standing);
+    }
+
+    pub(crate) fn insert(&mut self, key: Key, rank: u32, bytes: Arc<Vec<u8>>, standing: Standing) {
+        self.remove(key);
+        let held = Held { bytes, standing, used: self.clock, rank };
+        self.add(key, held);
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<u64> {
+        let held = self.held.remove(&key)?;
+        self.order.remove(&turn(key, &held));
+        let bytes = held.bytes.len() as u64;
+        self.bytes -= bytes;
+        if held.standing == Standing::Waiting {
+            self.waiting_bytes -= bytes;
+        }
+        Some(bytes)
+    }
+
+    /// Who leaves so that so many bytes more fit, without what waits and without what is in use at
+    /// this moment; none when that does not do.
+    pub(crate) fn make_room(&self, bytes: u64) -> Option<Vec<Key>> {
+        let mut over = (self.bytes.saturating_add(bytes)).saturating_sub(self.limit_bytes);
+        let mut leave = Vec::new();
+        for turn in &self.order {
+            if over == 0 || turn.0 || turn.1 == self.clock {
+                break;
+            }
+            over = over.saturating_sub(self.size(turn.3));
+            leave.push(turn.3);
+        }
+        (over == 0).then_some(leave)
+    }
+
+    /// Sets the bound; says who leaves for it, if need be what is not yet written.
+    pub(crate) fn limit(&mut self, limit_bytes: u64) -> Vec<Key> {
+        self.limit_bytes = limit_bytes;
+        let mut over = self.bytes.saturating_sub(limit_bytes);
+        let leave = self.order.iter().take_while(|turn| {
+            let leaves = over > 0;
+            over = over.saturating_sub(self.size(turn.3));
+            leaves
+        });
+        leave.map(|turn| turn.3).collect()
+    }
+
+    fn size(&self, key: Key) -> u64 {
+        self.held.get(&key).map_or(0, |held| held.bytes.len() as u64)
+    }
+
+    /// Changes an entry where it is, with its place in the order.
+    fn change(&mut self, key: Key, change: impl FnOnce(&mut Held, u64)) {
+        let Some(mut held) = self.held.remove(&key) else { return };
+        self.order.remove(&turn(key, &held));
+        let bytes = held.bytes.len() as u64;
+        self.bytes -= bytes;
+        if held.standing == Standing::Waiting {
+            self.waiting_bytes -= bytes;
+        }
+        change(&mut held, self.clock);
+        self.add(key, held);
+    }
+
+    fn add(&mut self, key: Key, held: Held) {
+        let bytes = held.bytes.len() as u64;
+        self.bytes += bytes;
+        if held.standing == Standing::Waiting {
+            self.waiting_bytes += bytes;
+        }
+        self.order.insert(turn(key, &held));
+        self.held.insert(key, held);
+    }
+}
+
+fn turn(key: Key, held: &Held) -> Turn {
+    (held.standing == Standing::Waiting, held.used, Reverse(held.rank), key)
+}
