@@ -51,7 +51,7 @@ impl Hub {
         let (sender, reports) = channel();
         let engine = std::thread::spawn(move || {
             let outbox = Outbox::new(Pipe(sender, frame::Decoder::default()));
-            let _ = crate::run(model, &Inbox::new(inbox), outbox);
+            let _ = crate::run(model, &Inbox::new(inbox), outbox, None);
         });
         let seen = BTreeMap::new();
         Self { commands: Some(commands), reports, engine: Some(engine), seen }

@@ -54,7 +54,7 @@ fn serve(pipe: File, commands: Receiver<Command>) -> ExitCode {
     match load_model(&load, &mut outbox) {
         Some(model) => {
             // An error means that the hub is gone, which ends a worker in peace.
-            let _ = engine::run(model, &Inbox::new(commands), outbox);
+            let _ = engine::run(model, &Inbox::new(commands), outbox, None);
             ExitCode::SUCCESS
         }
         None => ExitCode::from(FAILED),
