@@ -104,6 +104,7 @@ fn wanted(request: u64, model: u64) -> Event {
         pinned: false,
         idle_unload: None,
         load_time: Duration::ZERO,
+        once: false,
     };
     let (request, priority) = (RequestId(request), Priority::Interactive);
     Event::Wanted { request, model, terms, priority, keep_alive: None }

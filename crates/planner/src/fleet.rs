@@ -185,6 +185,7 @@ impl Fleet {
         }
         self.relieve_machine(now, actions);
         self.start_unasked(now, actions);
+        self.forget_passing();
         self.assert_invariants();
     }
 
@@ -256,6 +257,16 @@ impl Fleet {
         habits.told(model, terms, needed);
     }
 
+    /// What is used once is forgotten when nobody waits for it any more and its exit was seen.
+    fn forget_passing(&mut self) {
+        let Self { habits, workers, waiting, warm, .. } = self;
+        habits.forget_passing(|model| {
+            workers.values().any(|worker| worker.model == *model)
+                || waiting.iter().any(|waiting| waiting.model == *model)
+                || warm.as_ref().is_some_and(|warm| warm.model == *model)
+        });
+    }
+
     /// A request is answered at once, or it joins the queue: no other way leads in.
     fn wanted(&mut self, now: When, wanted: Waiting, actions: &mut Vec<Action>) {
         self.habits.wanted(now, &wanted.model);
@@ -304,7 +315,7 @@ impl Fleet {
             return;
         }
         self.habits.left(now, &worker.model, Cause::Died { reason: reason.to_owned() });
-        if !worker.served && !planted(Bug::NeverCoolsOff) {
+        if !worker.served && !self.is_passing(&worker.model) && !planted(Bug::NeverCoolsOff) {
             self.breaker.failed(now, &worker.model, reason);
         }
         // Whoever waited for the load hears why it failed. Whoever comes next tries again, until
@@ -342,6 +353,12 @@ impl Fleet {
         for refused in self.waiting.extract_if(.., |waiting| chosen(waiting)) {
             actions.push(Action::Refuse { request: refused.request, reason: reason.clone() });
         }
+    }
+
+    /// Whether a model is used once and never wanted again.
+    fn is_passing(&self, model: &Model) -> bool {
+        let once = self.habits.of(model).is_some_and(|habit| habit.terms.once);
+        once && !planted(Bug::RemembersWhatPasses)
     }
 
     /// The worker that serves a model or is about to.

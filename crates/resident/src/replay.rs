@@ -128,6 +128,7 @@ mod tests {
             pinned: false,
             idle_unload: None,
             load_time: Duration::from_secs(1),
+            once: false,
         };
         let model = Model { name: name.into(), version: 1 };
         let (request, keep_alive) = (RequestId(request), None);

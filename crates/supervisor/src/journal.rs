@@ -222,6 +222,7 @@ mod tests {
             pinned: false,
             idle_unload: None,
             load_time: Duration::ZERO,
+            once: false,
         };
         Event::Wanted {
             request: RequestId(request),

@@ -223,6 +223,7 @@ impl RunLoop {
             pinned: residence.pinned,
             idle_unload: residence.idle_unload,
             load_time,
+            once: matches!(launch.start, Start::Reservation(_)),
         };
         match launch.start {
             Start::Worker(_) | Start::Command(_) | Start::Reservation(_) => terms,

@@ -136,6 +136,9 @@ impl Fleet {
         };
         self.workers.insert(id, worker);
         self.ledger.open(id, need.model.clone(), need.bytes);
+        if self.is_passing(&need.model) {
+            self.ledger.learn_nothing_of(id);
+        }
         actions.push(Action::Start { worker: id, model: need.model.clone() });
     }
 
@@ -220,7 +223,7 @@ impl Fleet {
         actions: &mut Vec<Action>,
     ) {
         let models = victims.iter().map(|id| self.workers[id].model.clone());
-        let models: Vec<Model> = models.collect();
+        let models: Vec<Model> = models.filter(|model| !self.is_passing(model)).collect();
         self.displaced.entry(model.clone()).or_default().extend(models);
         self.stop(now, victims, StopReason::Evicted, Some(model), actions);
     }

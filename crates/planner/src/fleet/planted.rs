@@ -48,6 +48,8 @@ pub enum Bug {
     UnloadsWarm,
     /// Workers over a smaller budget stay although nobody uses them.
     NeverRelieves,
+    /// What is used once is remembered as if it came again.
+    RemembersWhatPasses,
 }
 
 /// Whether the code is to behave as if it had this bug.

@@ -331,9 +331,11 @@ impl Machine {
             wanted.extend(self.warm.filter(|_| self.warm_is_due()).map(|warm| warm.model));
         } else if wanted.len() == 1 {
             for model in &wanted {
+                // What is used once has no reason to come back.
+                let models = models.iter().filter(|model| !self.natures[**model].once);
                 match self.processes.values_mut().find(|process| started == [process.model]) {
-                    Some(process) => process.made_room.extend(&models),
-                    None => self.known.entry(*model).or_default().made_room.extend(&models),
+                    Some(process) => process.made_room.extend(models),
+                    None => self.known.entry(*model).or_default().made_room.extend(models),
                 }
             }
         }

@@ -256,6 +256,7 @@ fn nature(kind: Kind, random: &mut Random) -> Nature {
         pinned: one_in(pins, random),
         idle_unload: one_in(4, random).then(|| Duration::from_secs(random.below(60))),
         load_time: Duration::from_secs(random.below(LOAD_S_MAX)),
+        once: one_in(8, random),
         promised_bytes,
     }
 }

@@ -35,8 +35,9 @@ impl Stage {
         };
         let terms = |(name, gib): &(&'static str, u64)| {
             let group = name.starts_with("main-").then(|| Arc::from("main"));
-            let (pinned, idle_unload, load_time) = (false, None, Duration::from_secs(1));
-            (*name, Terms { bytes: gib << 30, group, pinned, idle_unload, load_time })
+            let (pinned, idle_unload, once) = (false, None, false);
+            let load_time = Duration::from_secs(1);
+            (*name, Terms { bytes: gib << 30, group, pinned, idle_unload, load_time, once })
         };
         Self {
             fleet: Fleet::new(policy),
