@@ -98,6 +98,9 @@ pub enum Verdict {
     StartedAfterExits,
     /// These idle workers would be stopped, and then one started.
     StartedAfterStopping(Vec<WorkerId>),
+    /// It would wait until these workers are gone or the machine itself, which is about to swap, has
+    /// enough again.
+    Pressed(Vec<WorkerId>),
     /// These idle workers would be stopped after a moment, for which they are held for their own
     /// users.
     Held {
@@ -232,6 +235,7 @@ impl Fleet {
             | Verdict::Queued(_)
             | Verdict::Started
             | Verdict::StartedAfterExits
+            | Verdict::Pressed(_)
             | Verdict::Sparing { .. }
             | Verdict::Blocked { .. }
             | Verdict::Behind(_)
@@ -263,6 +267,7 @@ impl Verdict {
             | WaitingFor::Place(worker)
             | WaitingFor::Drained { worker, .. } => Self::Queued(worker),
             WaitingFor::Exits(_) => Self::StartedAfterExits,
+            WaitingFor::Pressure(workers) => Self::Pressed(workers),
             WaitingFor::Held { victims, ends_in } => Self::Held { victims, ends_in },
             WaitingFor::Sparing { workers, ends_in } => Self::Sparing { workers, ends_in },
             WaitingFor::InUse { missing_bytes, workers } => {

@@ -163,6 +163,10 @@ impl Fleet {
                     self.displace(now, &need.model, &victims, actions);
                     self.start_or_pledge(now, &need, &mut pledges, actions);
                 }
+                Outlook::Pressed(awaited) if starves => {
+                    self.drain(now, u64::MAX, &awaited);
+                    return Some(wanted.request);
+                }
                 Outlook::Held { victims, until } => {
                     self.contest(&victims);
                     self.look_again_at(until);
@@ -180,10 +184,12 @@ impl Fleet {
                     return Some(wanted.request);
                 }
                 // Smaller models may still slip past, until its turn has come.
-                Outlook::Room(Room::Blocked { .. }) if now < wanted.turn_at => {
+                Outlook::Room(Room::Blocked { .. }) | Outlook::Pressed(_)
+                    if now < wanted.turn_at =>
+                {
                     self.look_again_at(wanted.turn_at);
                 }
-                Outlook::Room(Room::Blocked { .. } | Room::Behind) => {}
+                Outlook::Room(Room::Blocked { .. } | Room::Behind) | Outlook::Pressed(_) => {}
             }
         }
         None

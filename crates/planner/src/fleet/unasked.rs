@@ -67,7 +67,7 @@ impl Fleet {
 
     /// Starts what nobody waits for, when nobody waits for memory either and the machine has enough.
     pub(super) fn start_unasked(&mut self, now: When, actions: &mut Vec<Action>) {
-        let calm = self.pressure == Pressure::Calm;
+        let calm = self.pressure == Pressure::Calm || planted(Bug::WarmsUnderPressure);
         let contested = !self.wanted_models().is_empty();
         if contested || !calm || planted(Bug::BringsNothingBack) {
             self.returning.clear();

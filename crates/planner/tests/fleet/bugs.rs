@@ -10,7 +10,7 @@ use crate::{
 /// Histories of each kind after which a bug counts as missed.
 const HISTORIES_MAX: u64 = 2_000;
 
-const BUGS: [Bug; 21] = [
+const BUGS: [Bug; 23] = [
     Bug::LeavingCountsAsGone,
     Bug::ForgetsPledges,
     Bug::EvictsPinned,
@@ -28,6 +28,8 @@ const BUGS: [Bug; 21] = [
     Bug::ForgetsKeepAlive,
     Bug::PressureStopsAll,
     Bug::TrimsAgain,
+    Bug::StartsUnderPressure,
+    Bug::WarmsUnderPressure,
     Bug::WarmOnlyOnce,
     Bug::UnloadsWarm,
     Bug::NeverRelieves,

@@ -81,6 +81,7 @@ impl Machine {
             }),
             Verdict::Queued(_)
             | Verdict::StartedAfterExits
+            | Verdict::Pressed(_)
             | Verdict::Held { .. }
             | Verdict::Sparing { .. }
             | Verdict::Blocked { .. }
@@ -144,6 +145,12 @@ impl Machine {
             "{id:?} starts although a process of model {model} is there"
         );
         assert_eq!(self.rivals(model), [], "{id:?} starts beside another of its group");
+        if self.pressure == Pressure::Full {
+            let gone_some_time =
+                |process: &&Process| process.state == State::Told || !self.is_pinned(process.model);
+            let beside = self.processes.values().find(gone_some_time);
+            assert!(beside.is_none(), "{id:?} starts beside {beside:?} while the machine swaps");
+        }
         assert!(!self.is_cooling(model), "{id:?} starts although its model keeps failing");
         let still_waits = |heir: &usize| {
             let mut waiting = self.waiting.iter();

@@ -71,6 +71,7 @@ impl Handle {
                 WaitingFor::Place(_)
                 | WaitingFor::Drained { .. }
                 | WaitingFor::Exits(_)
+                | WaitingFor::Pressure(_)
                 | WaitingFor::Held { .. }
                 | WaitingFor::Sparing { .. }
                 | WaitingFor::InUse { .. }
