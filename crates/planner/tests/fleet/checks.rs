@@ -8,7 +8,9 @@ use planner::fleet::{
     limits::{BACKGROUND_WAITING_MAX, LEASES_PER_WORKER_MAX, WAIT_MAX, WAITING_MAX},
 };
 
-use crate::machine::{Cause, Machine, Nature, Process, RequestState, State, fair_wait, number};
+use crate::machine::{
+    Cause, Machine, Nature, Process, RequestState, State, fair_wait, name, number, terms,
+};
 
 /// How the machine stood before an event was answered.
 struct Before {
@@ -56,6 +58,15 @@ impl Machine {
         let waits = |model| waiting.iter().any(|request| requests[request].want.model == model);
         for (_, known) in self.known.iter_mut().filter(|(model, _)| !waits(**model)) {
             known.made_room.clear();
+        }
+    }
+
+    /// The short way to a verdict leads where the long one does, for each model.
+    pub(crate) fn check_verdicts(&self) {
+        for (model, nature) in self.natures.iter().enumerate() {
+            let (model, terms) = (name(model), terms(nature));
+            let long = self.fleet().what_if(self.when(), &model, &terms).verdict;
+            assert_eq!(self.fleet().verdict(self.when(), &model, &terms), long, "{model:?}");
         }
     }
 
