@@ -38,6 +38,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::ledger::Ledger;
 use breaker::Breaker;
 pub use explain::{Explanation, Holder, Standing, Verdict};
@@ -51,8 +53,9 @@ pub use word::{
     WorkerId,
 };
 
-/// The state of all workers and all waiting requests.
-#[derive(Debug, Clone)]
+/// The state of all workers and all waiting requests. Written down and read again, it goes on deciding
+/// as it would have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fleet {
     ledger: Ledger,
     /// A worker that was idle for this long is stopped, unless its model has its own time.
@@ -67,6 +70,7 @@ pub struct Fleet {
     pins: BTreeMap<Arc<str>, bool>,
     warm: Option<Warm>,
     /// Models that left for one that waits and has not started yet, by the one that waits.
+    #[serde(with = "crate::pairs")]
     displaced: BTreeMap<Model, Vec<Model>>,
     /// Models that left for a load that failed, and are to come back.
     returning: Vec<Model>,
@@ -81,7 +85,7 @@ pub struct Fleet {
 }
 
 /// One worker, from the decision to start it until its exit was seen. Its bytes are in the ledger.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Worker {
     model: Model,
     phase: Phase,
@@ -105,14 +109,14 @@ struct Worker {
     displaced: Vec<Model>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Phase {
     Loading,
     Ready,
     Leaving,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Waiting {
     request: RequestId,
     model: Model,

@@ -11,22 +11,25 @@ pub mod limits;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::fleet::{Model, WorkerId};
 use limits::LEARNED_MODELS_MAX;
 
 /// The budget, and what is booked on it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     budget_bytes: u64,
     entries: BTreeMap<WorkerId, Entry>,
     /// The most that a worker of each model was seen to hold.
+    #[serde(with = "crate::pairs")]
     learned: BTreeMap<Model, Learned>,
     /// Counts measurements, so that the oldest can be told.
     measurements: u64,
 }
 
 /// What one worker counts for, from before its start until its exit was seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its model.
     pub model: Model,
@@ -49,7 +52,7 @@ pub struct Row {
     pub booked_bytes: u64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Learned {
     peak_bytes: u64,
     /// The number of the measurement that was last heard of this model.

@@ -358,7 +358,7 @@ impl RunLoop {
             self.journal = Journal::begin(&begin.folder, &begin.policy);
         }
         if let Some(journal) = &mut self.journal {
-            journal.write(Arc::clone(&happening));
+            journal.write(When(self.started.elapsed()), Arc::clone(&happening), &self.fleet);
         }
         // An error means that nobody looks on.
         self.happenings.send(happening).ok();

@@ -29,15 +29,17 @@ use super::{
 };
 
 /// All models that are remembered.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Habits {
+    #[serde(with = "crate::pairs")]
     models: BTreeMap<Model, Habit>,
     /// Those that are used once, while they are. They push no other out.
+    #[serde(with = "crate::pairs")]
     passing: BTreeMap<Model, Habit>,
 }
 
 /// What is remembered of one model.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Habit {
     /// The newest word on how to treat it.
     pub(super) terms: Terms,

@@ -1,6 +1,8 @@
 //! What is started although no request waits for it: the warm model, and what had to leave for a
 //! load that failed. Neither takes anything from anyone who waits.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Fleet,
     limits::WARM_AFTER_IDLE,
@@ -10,7 +12,7 @@ use super::{
 };
 
 /// The model that is to be there when nobody asked for another.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Warm {
     pub(super) model: Model,
     /// When to start it, if it is not there then.

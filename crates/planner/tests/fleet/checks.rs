@@ -4,7 +4,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use planner::fleet::{
-    Action, Model, Pressure, Priority, Refusal, RequestId, StopReason, Turn, Verdict, WorkerId,
+    Action, Fleet, Model, Pressure, Priority, Refusal, RequestId, StopReason, Turn, Verdict,
+    WorkerId,
     limits::{BACKGROUND_WAITING_MAX, LEASES_PER_WORKER_MAX, WAIT_MAX, WAITING_MAX},
 };
 
@@ -68,6 +69,13 @@ impl Machine {
             let long = self.fleet().what_if(self.when(), &model, &terms).verdict;
             assert_eq!(self.fleet().verdict(self.when(), &model, &terms), long, "{model:?}");
         }
+    }
+
+    /// Written down and read again, the fleet is what it was: journals go on from that.
+    pub(crate) fn check_written_down(&self) {
+        let text = serde_json::to_string(self.fleet()).unwrap();
+        let read: Fleet = serde_json::from_str(&text).unwrap();
+        assert!(read == *self.fleet(), "what was read again is not {text}");
     }
 
     /// What was foretold of a request is what became of it.
@@ -155,7 +163,7 @@ impl Machine {
             !self.has_live(model),
             "{id:?} starts although a process of model {model} is there"
         );
-        assert_eq!(self.rivals(model), [], "{id:?} starts beside another of its group");
+        assert!(self.rivals(model).is_empty(), "{id:?} starts beside another of its group");
         if self.pressure == Pressure::Full {
             let gone_some_time =
                 |process: &&Process| process.state == State::Told || !self.is_pinned(process.model);

@@ -141,6 +141,7 @@ impl History {
             take(machine, step);
         }
         machine.advance(Duration::from_secs(400));
+        machine.check_written_down();
         if self.goes_down {
             machine.shut_down();
         }

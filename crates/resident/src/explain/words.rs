@@ -27,12 +27,12 @@ pub(super) fn names(names: impl Iterator<Item = String>) -> String {
 }
 
 /// The verb for so many.
-pub(super) fn verb(count: usize, one: &'static str, many: &'static str) -> &'static str {
+pub(crate) fn verb(count: usize, one: &'static str, many: &'static str) -> &'static str {
     if count == 1 { one } else { many }
 }
 
 /// `1 request`, `2 requests`.
-pub(super) fn requests(count: usize) -> String {
+pub(crate) fn requests(count: usize) -> String {
     if count == 1 { "1 request".to_owned() } else { format!("{count} requests") }
 }
 
