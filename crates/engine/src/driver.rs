@@ -6,7 +6,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use kv_store::Tiers;
-use planner::batch::{Accepted, Admission, Batch, Rates, Shape, Step};
+use planner::batch::{Accepted, Admission, Batch, Lost, Rates, Shape, Step};
 use worker_protocol::{
     Command, Embed, Event, Failure, FailureKind, FinishReason, Finished, Generate, Report,
     RequestId, Stats, Usage,
@@ -16,9 +16,7 @@ use crate::embed::Embedding;
 use crate::generation::{Generation, Outlet, refused};
 use crate::inbox::{Inbox, Outbox};
 use crate::keeping::{Came, Keeping, Saved};
-use crate::limits::{
-    LEAVE_WAIT_MAX, REQUESTS_MAX, SPEED_TOKENS_MIN, SPEED_WEIGHT, STATS_INTERVAL,
-};
+use crate::limits::{LEAVE_WAIT_MAX, REQUESTS_MAX, SPEED_TOKENS_MIN, SPEED_WEIGHT, STATS_INTERVAL};
 use crate::model::{DecodeError, Keeps, Model, Row};
 use crate::text::template::Template;
 
@@ -180,6 +178,20 @@ impl<M: Model, W: Write> Driver<M, W> {
         }
     }
 
+    fn give_up(&mut self, lost: &[Lost]) {
+        for lost in lost {
+            self.rescue(lost);
+            self.model.clear(lost.sequence);
+        }
+    }
+
+    /// Keeps what the context is about to lose, where that is worth its time.
+    fn rescue(&mut self, lost: &Lost) {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.rescue(&mut self.model, lost, self.speed);
+        }
+    }
+
     /// The hub is gone, or wants this process gone.
     fn leave(&mut self) {
         if let Some(keeping) = &mut self.keeping {
@@ -211,6 +223,14 @@ impl<M: Model, W: Write> Driver<M, W> {
                     open.outlet.grant(events);
                     self.drain(request);
                 }
+            }
+            // Kept prefixes stay: the cells of all sequences were allocated once, so that forgetting a
+            // prefix gives nothing back and costs its next reader a whole prompt.
+            Command::Trim => {
+                if let Some(keeping) = &self.keeping {
+                    keeping.give_back();
+                }
+                self.model.give_back();
             }
         }
     }
@@ -302,8 +322,11 @@ impl<M: Model, W: Write> Driver<M, W> {
             None => self.batch.admit(Rates::default(), &mut |_, _| None),
         };
         for admission in admissions {
-            for sequence in &admission.clears {
-                self.model.clear(*sequence);
+            for lost in &admission.lost {
+                self.rescue(lost);
+                if lost.sequence != admission.sequence {
+                    self.model.clear(lost.sequence);
+                }
             }
             let live = if self.take_prefix(&admission) { admission.cached } else { 0 };
             let keeping = self.keeping.as_mut();
@@ -344,9 +367,7 @@ impl<M: Model, W: Write> Driver<M, W> {
 
     fn step(&mut self) -> Result<(), DecodeError> {
         let step = self.batch.step(self.speed);
-        for sequence in &step.clears {
-            self.model.clear(*sequence);
-        }
+        self.give_up(&step.lost);
         if step.rows.is_empty() {
             return Ok(());
         }
@@ -430,9 +451,8 @@ impl<M: Model, W: Write> Driver<M, W> {
         let cells = self.model.facts().context_tokens as usize;
         let needed = embedding.next_tokens(&self.model);
         if self.batch.counts().cells_used as usize + needed > cells {
-            for sequence in self.batch.free_unused() {
-                self.model.clear(sequence);
-            }
+            let lost = self.batch.free_unused();
+            self.give_up(&lost);
         }
         self.batch.counts().cells_used as usize + needed <= cells
     }

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use worker_protocol::{Loaded, Sampling};
 
@@ -20,6 +22,8 @@ pub(crate) struct Fake {
     cache: BTreeMap<u32, Vec<u32>>,
     outputs: Vec<Vec<f32>>,
     trims: bool,
+    /// How often it was asked to give memory back.
+    pub(crate) given_back: Arc<AtomicUsize>,
 }
 
 impl Fake {
@@ -37,7 +41,8 @@ impl Fake {
             buffers: Vec::new(),
             load_ms: 0,
         };
-        Self { facts, cache: BTreeMap::new(), outputs: Vec::new(), trims }
+        let given_back = Arc::default();
+        Self { facts, cache: BTreeMap::new(), outputs: Vec::new(), trims, given_back }
     }
 }
 
@@ -190,6 +195,10 @@ impl Model for Fake {
             held.clear();
         }
         is_its
+    }
+
+    fn give_back(&mut self) {
+        self.given_back.fetch_add(1, Ordering::Relaxed);
     }
 
     fn embed_tokens_max(&self) -> u32 {

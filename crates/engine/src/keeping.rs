@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kv_store::{BLOCK_TOKENS, Fetch, Found, Kind, Put, Step, Tier, Tiers};
-use planner::batch::{Admission, Batch, Key, Stored};
+use planner::batch::{Admission, Batch, Key, Lost, Stored};
 
-use crate::limits::{FLUSH_LOOK, RESTORE_TURN, RESTORE_WEIGHT, SAVE_SHARE};
+use crate::limits::{FLUSH_LOOK, RESCUE_SHARE, RESTORE_TURN, RESTORE_WEIGHT, SAVE_SHARE};
 use crate::model::{Keeps, Model};
 
 /// The tiers of one model, and what is on its way to and from them.
@@ -27,6 +27,8 @@ pub(crate) struct Keeping {
     restores: BTreeMap<Key, Restore>,
     /// Bytes that come back a second, measured.
     bytes_per_s: Option<f32>,
+    /// Seconds that copying the cells of one token out takes, measured.
+    save_s: Option<f32>,
     /// Whether some sequence may hold what is not kept.
     is_behind: bool,
     /// Time that may still be spent on saving beside work.
@@ -82,6 +84,7 @@ impl Keeping {
             found: BTreeMap::new(),
             restores: BTreeMap::new(),
             bytes_per_s: None,
+            save_s: None,
             // The context may have been in use before the tiers were there.
             is_behind: true,
             allowance: Duration::ZERO,
@@ -238,13 +241,35 @@ impl Keeping {
         }
     }
 
+    /// Saves what is about to be lost, as long as that takes a small part of what computing it again
+    /// would; `prefill_tokens_per_s` as far as measured.
+    pub(crate) fn rescue<M: Model>(
+        &mut self,
+        model: &mut M,
+        lost: &Lost,
+        prefill_tokens_per_s: Option<f32>,
+    ) {
+        let is_dear =
+            |save_s: f32| prefill_tokens_per_s.is_some_and(|speed| save_s * speed > RESCUE_SHARE);
+        if !self.is_behind || self.save_s.is_some_and(is_dear) {
+            return;
+        }
+        while let Some(put) = self.save_cells(model, lost.sequence, &lost.tokens, false) {
+            if put == Put::Full {
+                return;
+            }
+        }
+        self.save_state(model, lost.sequence, &lost.tokens);
+    }
+
     /// Saves one block, or one state.
     pub(crate) fn save<M: Model>(&mut self, model: &mut M, batch: &Batch) -> Saved {
         for held in batch.held() {
-            let put = self.save_cells(model, held.sequence, held.tokens, held.is_owned).or_else(|| {
-                // Whoever runs is soon beyond it; its states are saved when a step ends at one.
-                (!held.is_owned).then(|| self.save_state(model, held.sequence, held.tokens))?
-            });
+            let put =
+                self.save_cells(model, held.sequence, held.tokens, held.is_owned).or_else(|| {
+                    // Whoever runs is soon beyond it; its states are saved when a step ends at one.
+                    (!held.is_owned).then(|| self.save_state(model, held.sequence, held.tokens))?
+                });
             match put {
                 Some(Put::Taken | Put::Known) => return Saved::Some,
                 Some(Put::Full) => return Saved::Full,
@@ -258,7 +283,7 @@ impl Keeping {
     /// The first of a sequence's blocks that is not kept. The last block of one that runs is not whole
     /// yet.
     fn save_cells<M: Model>(
-        &self,
+        &mut self,
         model: &mut M,
         sequence: u32,
         tokens: &[u32],
@@ -273,7 +298,12 @@ impl Keeping {
         missing.find_map(|block| {
             let end = block.end;
             let positions = u32::try_from(block.start).ok()?..u32::try_from(end).ok()?;
+            let begun = Instant::now();
             let cells = model.save_cells(sequence, positions)?;
+            #[expect(clippy::cast_precision_loss, reason = "a block has few tokens")]
+            let save_s = begun.elapsed().as_secs_f32() / block.len() as f32;
+            let before = self.save_s.unwrap_or(save_s);
+            self.save_s = Some(before + RESTORE_WEIGHT * (save_s - before));
             Some(self.tiers.put(Kind::Cells, &tokens[..end], cells))
         })
     }

@@ -130,6 +130,10 @@ pub trait Model {
     /// holds again. `false` when that cannot be done; the sequence is empty then.
     fn load_state(&mut self, sequence: u32, tokens: u32, state: &[u8]) -> bool;
 
+    /// Gives memory back to the system that it holds and does not need, without losing anything that
+    /// a sequence holds. The machine is short of it.
+    fn give_back(&mut self);
+
     /// Tokens of one text that can be embedded at most.
     fn embed_tokens_max(&self) -> u32;
 

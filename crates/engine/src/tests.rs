@@ -4,18 +4,23 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use kv_store::Tiers;
 use worker_protocol::limits::{EVENT_CREDIT, EVENT_CREDIT_BATCH};
 use worker_protocol::{
     Chat, Command, Embed, EmbedInput, Event, Failure, FailureKind, FinishReason, Generate, Message,
-    Prompt, Report, RequestId, Role, Sampling, frame,
+    Prompt, Report, RequestId, Role, Sampling, Stats, frame,
 };
 
 use crate::fake::{Fake, POISON, expected_tokens};
 use crate::{Inbox, Outbox};
+
+mod kept;
 
 /// Longer than any of these tests takes; only a bug waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,6 +32,8 @@ struct Hub {
     engine: Option<JoinHandle<()>>,
     /// Events that came while another request was waited for.
     seen: BTreeMap<u64, Vec<Event>>,
+    /// The last counters.
+    stats: Stats,
 }
 
 struct Pipe(Sender<Report>, frame::Decoder);
@@ -47,14 +54,24 @@ impl Write for Pipe {
 
 impl Hub {
     fn start(model: Fake) -> Self {
+        Self::start_with(model, None)
+    }
+
+    fn start_with(model: Fake, tiers: Option<Tiers>) -> Self {
+        let tiers = tiers.map(|tiers| {
+            let (give, given) = channel();
+            give.send(tiers).unwrap();
+            given
+        });
         let (commands, inbox) = channel();
         let (sender, reports) = channel();
         let engine = std::thread::spawn(move || {
             let outbox = Outbox::new(Pipe(sender, frame::Decoder::default()));
-            let _ = crate::run(model, &Inbox::new(inbox), outbox, None);
+            let _ = crate::run(model, &Inbox::new(inbox), outbox, tiers);
         });
         let seen = BTreeMap::new();
-        Self { commands: Some(commands), reports, engine: Some(engine), seen }
+        let stats = Stats::default();
+        Self { commands: Some(commands), reports, engine: Some(engine), seen, stats }
     }
 
     fn send(&self, command: Command) {
@@ -91,7 +108,7 @@ impl Hub {
             Report::Event { request, event } => {
                 self.seen.entry(request.0).or_default().push(event);
             }
-            Report::Stats(_) => {}
+            Report::Stats(stats) => self.stats = stats,
             other => panic!("{other:?}"),
         }
     }
@@ -230,6 +247,24 @@ fn a_cancelled_request_ends_and_the_others_go_on() {
     let cancelled = hub.read(1);
     assert_eq!(cancelled.finished().reason, FinishReason::Cancelled);
     assert_eq!(hub.read(2).text, expected(&prompt(2, 20), 30));
+}
+
+#[test]
+fn a_trim_asks_the_model_and_costs_no_request_its_prefix() {
+    let model = Fake::new(1_000, 2, true);
+    let given_back = Arc::clone(&model.given_back);
+    let mut hub = Hub::start(model);
+    let tokens = prompt(1, 200);
+    hub.generate(1, greedy(tokens.clone(), 1));
+    hub.read(1);
+    hub.generate(2, greedy(prompt(2, 100), 300));
+    hub.send(Command::Trim);
+    hub.generate(3, greedy(tokens.clone(), 20));
+    assert_eq!(hub.read(2).text, expected(&prompt(2, 100), 300), "it runs beside the trim");
+    let answer = hub.read(3);
+    assert_eq!(answer.text, expected(&tokens, 20));
+    assert_eq!(answer.finished().usage.cached_tokens, 199);
+    assert_eq!(given_back.load(Ordering::Relaxed), 1);
 }
 
 #[test]

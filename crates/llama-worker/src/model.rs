@@ -297,6 +297,10 @@ impl engine::Model for LlamaModel {
         self.keeper.load_state(&mut self.context, sequence, tokens, state)
     }
 
+    fn give_back(&mut self) {
+        pages::give_back();
+    }
+
     fn embed_tokens_max(&self) -> u32 {
         self.facts.context_tokens
     }

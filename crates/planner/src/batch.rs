@@ -67,15 +67,25 @@ pub struct Admission {
     /// How many tokens the sequence is to hold once the rest of them came back from outside the
     /// context; [`Batch::restored`] says what came of it.
     pub restore: Option<u32>,
-    /// Sequences whose cells must be freed for that, before anything else is done.
-    pub clears: Vec<u32>,
+    /// What is given up for it: of other sequences, whose cells must be freed before anything else is
+    /// done, and of its own.
+    pub lost: Vec<Lost>,
+}
+
+/// A prefix that is given up, which is the last chance to keep it outside the context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// Where it was.
+    pub sequence: u32,
+    /// Its tokens.
+    pub tokens: Vec<u32>,
 }
 
 /// What the next decode computes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Step {
-    /// Sequences whose cells must be freed first.
-    pub clears: Vec<u32>,
+    /// Sequences whose cells must be freed first, and what they held.
+    pub lost: Vec<Lost>,
     /// Tokens in the order of the batch.
     pub rows: Vec<Row>,
     /// How many of the rows belong to prompts that go on beyond this step or end in it.
@@ -358,16 +368,15 @@ impl Batch {
     }
 
     /// Frees every cell that no step needs now: parks paused requests and gives up kept prefixes.
-    /// Returns the sequences whose cells must be freed.
+    /// Returns what the sequences held whose cells must be freed.
     #[must_use]
-    pub fn free_unused(&mut self) -> Vec<u32> {
+    pub fn free_unused(&mut self) -> Vec<Lost> {
         while self.park_paused().is_some() {}
-        let mut dropped = Vec::new();
+        let mut lost = Vec::new();
         while let Some(index) = self.oldest_prefix() {
-            self.drop_prefix(index);
-            dropped.push(sequence_of(index));
+            lost.push(self.drop_prefix(index));
         }
-        dropped
+        lost
     }
 
     /// Whether any step could have rows.
@@ -436,16 +445,21 @@ impl Batch {
         // A state is of one moment, so that nothing can be joined to what is there.
         let joined = kept.filter(|_| self.shape.trims);
         let restored = stored.and_then(|stored| {
-            let clears = self.room_for(stored.tokens as usize, target, joined)?;
-            Some((stored.tokens, clears))
+            let lost = self.room_for(stored.tokens as usize, target, joined)?;
+            Some((stored.tokens, lost))
         });
-        let (restore, clears) = restored.unzip();
+        let (restore, lost) = restored.unzip();
         let kept = if restore.is_some() { joined } else { kept };
         self.uses += 1;
         if let Some(prefix) = kept {
             self.slots[prefix.slot].last_use = self.uses;
         }
         let live = kept.map_or(0, |prefix| prefix.tokens);
+        let mut lost = lost.unwrap_or_default();
+        let goes_on = kept.is_some_and(|kept| kept.slot == target);
+        if self.slots[target].cached > if goes_on { live } else { 0 } {
+            lost.push(self.drop_prefix(target));
+        }
         self.slots[target] = Slot {
             owner: Some(Owner { key: work.key, paused: work.paused, since: self.uses }),
             prompt: work.tokens.len(),
@@ -460,14 +474,19 @@ impl Batch {
             source: kept.map(|prefix| sequence_of(prefix.slot)),
             cached: u32::try_from(live).unwrap_or(u32::MAX),
             restore,
-            clears: clears.unwrap_or_default(),
+            lost,
         })
     }
 
     /// Gives up kept prefixes, the oldest first, until `target` can hold `tokens` tokens; `None` when
     /// that is not enough. What the request itself continues stays.
-    fn room_for(&mut self, tokens: usize, target: usize, kept: Option<Prefix>) -> Option<Vec<u32>> {
-        let needed = tokens.checked_sub(self.slots[target].cached).unwrap_or_default();
+    fn room_for(
+        &mut self,
+        tokens: usize,
+        target: usize,
+        kept: Option<Prefix>,
+    ) -> Option<Vec<Lost>> {
+        let needed = tokens.saturating_sub(self.slots[target].cached);
         let is_spared = |index| index == target || kept.is_some_and(|kept| kept.slot == index);
         let mut others: Vec<usize> = (0..self.slots.len())
             .filter(|index| {
@@ -480,15 +499,14 @@ impl Batch {
             return None;
         }
         others.sort_unstable_by_key(|index| self.slots[*index].last_use);
-        let mut clears = Vec::new();
+        let mut lost = Vec::new();
         for index in others {
             if self.free_cells() >= needed {
                 break;
             }
-            self.drop_prefix(index);
-            clears.push(sequence_of(index));
+            lost.push(self.drop_prefix(index));
         }
-        Some(clears)
+        Some(lost)
     }
 
     /// The longest prefix of the request that some sequence holds. The last token is never reused:
@@ -546,8 +564,8 @@ impl Batch {
                 return;
             }
             if let Some(index) = self.oldest_prefix() {
-                self.drop_prefix(index);
-                step.clears.push(sequence_of(index));
+                let lost = self.drop_prefix(index);
+                step.lost.push(lost);
             } else if let Some(index) = self.next_to_park() {
                 self.park(index);
             } else {
@@ -562,9 +580,12 @@ impl Batch {
         kept.min_by_key(|(_, slot)| slot.last_use).map(|(index, _)| index)
     }
 
-    fn drop_prefix(&mut self, index: usize) {
-        self.slots[index].tokens.clear();
-        self.slots[index].cached = 0;
+    fn drop_prefix(&mut self, index: usize) -> Lost {
+        let slot = &mut self.slots[index];
+        let mut tokens = std::mem::take(&mut slot.tokens);
+        tokens.truncate(slot.cached);
+        slot.cached = 0;
+        Lost { sequence: sequence_of(index), tokens }
     }
 
     /// Who gives way next; the last one left never does.

@@ -117,7 +117,10 @@ async fn events_come_as_they_happen_and_end_with_the_hub() {
         let Some(payload) = piece.strip_prefix("data: ") else { continue };
         match serde_json::from_str(payload.trim_end()).unwrap() {
             Happening::Told { event, actions, .. } => break (event, actions),
-            other @ (Happening::Began { .. } | Happening::Lost { .. }) => panic!("{other:?}"),
+            other @ (Happening::Began { .. }
+            | Happening::Continues { .. }
+            | Happening::Lost { .. }
+            | Happening::Ended { .. }) => panic!("{other:?}"),
         }
     };
     let (Event::Wanted { model, .. }, [Action::Start { .. }]) = (&wanted.0, &*wanted.1) else {

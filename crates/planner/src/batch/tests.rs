@@ -74,8 +74,8 @@ impl World {
         let (stored, trims) = (self.stored.clone(), self.shape.trims);
         let mut look = |_, tokens: &[u32]| longest(&stored, tokens, trims);
         for admission in self.batch.admit(Rates::default(), &mut look) {
-            for sequence in &admission.clears {
-                self.cache.insert(*sequence, Vec::new());
+            for lost in &admission.lost {
+                self.lose(lost, lost.sequence != admission.sequence);
             }
             let kept = admission.cached as usize;
             let held = match admission.source {
@@ -104,6 +104,15 @@ impl World {
         assert!(reserved <= self.shape.cells as usize, "{reserved} cells promised");
     }
 
+    /// What is given up is still there when it is said.
+    fn lose(&mut self, lost: &Lost, is_cleared: bool) {
+        let held = self.cache.get_mut(&lost.sequence).unwrap();
+        assert_eq!(*held, lost.tokens, "something else is lost");
+        if is_cleared {
+            held.clear();
+        }
+    }
+
     /// What is on its way comes back, all of it or as much as was there before.
     fn arrive(&mut self, is_whole: bool) {
         for (key, (sequence, wanted)) in std::mem::take(&mut self.restoring) {
@@ -120,8 +129,8 @@ impl World {
     fn turn(&mut self) -> Step {
         self.admit();
         let step = self.batch.step(None);
-        for sequence in &step.clears {
-            self.cache.insert(*sequence, Vec::new());
+        for lost in &step.lost {
+            self.lose(lost, true);
         }
         assert!(step.rows.len() <= self.shape.step_tokens_max as usize);
         for row in &step.rows {
@@ -360,7 +369,8 @@ fn kept_prefixes_are_given_up_on_demand() {
     world.submit(1, prompt(1, 50), 1).unwrap();
     world.run_to_end();
     assert_eq!(world.batch.counts().cells_used, 50);
-    assert_eq!(world.batch.free_unused(), [0]);
+    let lost = world.batch.free_unused();
+    assert_eq!(lost, [Lost { sequence: 0, tokens: prompt(1, 50) }]);
     assert_eq!(world.batch.counts(), Counts::default());
 }
 

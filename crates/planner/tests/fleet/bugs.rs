@@ -10,7 +10,7 @@ use crate::{
 /// Histories of each kind after which a bug counts as missed.
 const HISTORIES_MAX: u64 = 2_000;
 
-const BUGS: [Bug; 20] = [
+const BUGS: [Bug; 23] = [
     Bug::LeavingCountsAsGone,
     Bug::ForgetsPledges,
     Bug::EvictsPinned,
@@ -28,9 +28,12 @@ const BUGS: [Bug; 20] = [
     Bug::ForgetsKeepAlive,
     Bug::PressureStopsAll,
     Bug::TrimsAgain,
+    Bug::StartsUnderPressure,
+    Bug::WarmsUnderPressure,
     Bug::WarmOnlyOnce,
     Bug::UnloadsWarm,
     Bug::NeverRelieves,
+    Bug::RemembersWhatPasses,
 ];
 
 #[test]

@@ -29,6 +29,8 @@ pub(crate) struct Nature {
     pub(crate) idle_unload: Option<Duration>,
     /// How long it is said to load.
     pub(crate) load_time: Duration,
+    /// Whether it is said to be used once: then nothing may be remembered of it.
+    pub(crate) once: bool,
 }
 
 impl Nature {
@@ -40,6 +42,7 @@ impl Nature {
             pinned: false,
             idle_unload: None,
             load_time: Duration::ZERO,
+            once: false,
         }
     }
 }
@@ -246,6 +249,7 @@ impl Machine {
         // Each fourth is enough, and saves a third of the time.
         if request.0.is_multiple_of(4) {
             self.check_told(request);
+            self.check_verdicts();
         }
         request
     }
@@ -484,7 +488,7 @@ impl Machine {
         let Some(process) = self.processes.remove(&id) else { return };
         let model = process.model;
         self.last_exit = Some(self.now);
-        if process.state != State::Told && !process.has_served {
+        if process.state != State::Told && !process.has_served && !self.natures[model].once {
             self.failed(model);
         }
         if process.state == State::Loading {
@@ -544,6 +548,9 @@ impl Machine {
     }
 
     fn seen(&mut self, model: usize, bytes: u64) {
+        if self.natures[model].once {
+            return;
+        }
         let known = self.known.entry(model).or_default();
         known.peak_bytes = known.peak_bytes.max(bytes);
     }
@@ -578,6 +585,7 @@ pub(crate) fn terms(nature: &Nature) -> Terms {
         pinned: nature.pinned,
         idle_unload: nature.idle_unload,
         load_time: nature.load_time,
+        once: nature.once,
     }
 }
 

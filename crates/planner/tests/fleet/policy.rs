@@ -395,6 +395,59 @@ fn under_pressure_workers_trim_and_then_idle_ones_leave_one_at_a_time() {
 }
 
 #[test]
+fn while_the_machine_is_about_to_swap_nothing_starts_beside_what_can_still_leave() {
+    let mut machine = machine(&[20, 20, 20]);
+    machine.want(0, SECOND);
+    let used = machine.want(1, SECOND * 30);
+    machine.advance(SECOND * 5);
+    machine.press(Pressure::Full);
+    let waits = machine.want(2, SECOND);
+    assert_eq!(started(&machine), ["0", "1"], "there is room by the books");
+    let Some(Turn::Waiting(wait)) = machine.fleet().explain_request(machine.when(), waits) else {
+        panic!("it waits")
+    };
+    assert_eq!(wait.waiting_for, WaitingFor::Pressure(vec![WorkerId(0), WorkerId(1)]));
+    let verdict = machine.fleet().what_if(machine.when(), &name(2), &terms(&Nature::of(20)));
+    assert_eq!(verdict.verdict, Verdict::Pressed(vec![WorkerId(0), WorkerId(1)]));
+    machine.advance(SECOND * 20);
+    assert_eq!(stopped(&machine, StopReason::Pressure), ["0"]);
+    assert!(machine.waits(waits) && machine.is_using(used), "what is in use is let finish");
+    let newcomer = machine.want(1, SECOND);
+    assert!(machine.waits(newcomer), "the turn of the other has come");
+    machine.settle();
+    assert_eq!(started(&machine)[2..], ["2", "1"], "one at a time");
+    assert_eq!(refusals(&machine), []);
+}
+
+#[test]
+fn a_machine_that_others_fill_still_serves_one_model_and_what_is_pinned() {
+    let mut machine = machine(&[20, 20]);
+    machine.pin(0, Some(true));
+    machine.press(Pressure::Full);
+    machine.want(0, SECOND);
+    machine.advance(SECOND * 5);
+    let other = machine.want(1, SECOND * 9);
+    assert_eq!(started(&machine), ["0", "1"], "the pinned one never leaves, so nothing is won");
+    machine.advance(SECOND * 5);
+    assert!(machine.is_using(other));
+    machine.settle();
+}
+
+#[test]
+fn what_waits_because_the_machine_is_short_starts_when_it_is_not() {
+    let mut machine = machine(&[20, 20]);
+    machine.want(0, FOR_EVER);
+    machine.advance(SECOND * 5);
+    machine.press(Pressure::Full);
+    machine.want(1, SECOND);
+    machine.advance(SECOND);
+    assert_eq!(started(&machine), ["0"]);
+    machine.press(Pressure::Some);
+    assert_eq!(started(&machine), ["0", "1"]);
+    machine.settle();
+}
+
+#[test]
 fn a_smaller_budget_stops_nothing_that_is_in_use() {
     let mut machine = machine(&[60, 30, 70]);
     machine.want(0, SECOND * 30);
