@@ -135,13 +135,8 @@ impl Census {
                 census.count += 1;
                 model.entries.insert(key, counted);
             }
-            if model.entries.is_empty() {
-                // Whoever writes there next makes it again.
-                let _ = layout.disk.remove(&layout.card(root));
-                let _ = layout.disk.remove_folder(&layout.model(root));
-            } else {
-                census.models.insert(root, model);
-            }
+            census.models.insert(root, model);
+            census.remove_if_empty(layout, root);
         }
         Ok(census)
     }
@@ -162,6 +157,16 @@ impl Census {
         self.bytes -= counted.bytes;
         self.count -= 1;
         Some(counted)
+    }
+
+    /// Removes the folder of a model without entries. Whoever writes there next makes it again, and
+    /// if it cannot be removed now, it is with the next count.
+    pub(crate) fn remove_if_empty(&mut self, layout: &Layout, root: Key) {
+        if self.models.get(&root).is_some_and(|model| model.entries.is_empty()) {
+            self.models.remove(&root);
+            let _ = layout.disk.remove(&layout.card(root));
+            let _ = layout.disk.remove_folder(&layout.model(root));
+        }
     }
 
     /// Who leaves so that the wanted entry fits, in this order; none when it cannot fit. Entries of

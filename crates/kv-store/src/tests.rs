@@ -17,6 +17,9 @@ use std::time::Duration;
 use crate::*;
 use rigged::Rigged;
 
+/// Bytes of the file of a full block that `state_of` made: header, tokens, four bytes for each.
+const BLOCK_FILE_BYTES: u64 = 2_240;
+
 /// Longer than any test takes; nothing waits so long unless it is broken.
 const LONG: Duration = Duration::from_secs(120);
 
@@ -136,7 +139,9 @@ fn run(parts: &[(u32, usize)]) -> Vec<u32> {
 fn keep(tiers: &Tiers, tokens: &[u32]) {
     for range in tiers.missing(tokens) {
         let prefix = &tokens[..range.end];
-        tiers.put(Kind::Cells, prefix, state_of(Kind::Cells, prefix));
+        if tiers.put(Kind::Cells, prefix, state_of(Kind::Cells, prefix)) == Put::Full {
+            return;
+        }
     }
     if tiers.need() != Need::Cells {
         tiers.put(Kind::State, tokens, state_of(Kind::State, tokens));

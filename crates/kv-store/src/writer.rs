@@ -32,9 +32,14 @@ pub(crate) struct Frame {
 /// What became of an entry that was to be written.
 enum Outcome {
     Written,
+    /// Something that it comes after has no file.
+    Orphan,
     Declined(&'static str),
     Failed(io::Error),
 }
+
+/// Why an entry is declined whose chain is not whole.
+const ORPHAN: &str = "what it comes after is not written";
 
 pub(crate) struct Writer {
     frame: Arc<Frame>,
@@ -134,36 +139,41 @@ impl Writer {
 
     /// Writes an entry, and before it what it comes after and is in memory alone.
     fn write_chain(&mut self, key: Key) {
-        let chain = {
-            let shelf = self.frame.shared.lock();
-            let before = shelf.index.get(key).map(|entry| shelf.before(entry));
-            match before {
-                None => return,
-                Some(None) => None,
-                Some(Some(mut chain)) => {
-                    chain.push(key);
-                    let is_file = |key: &Key| shelf.index.get(*key).is_some_and(|e| e.on_ssd);
-                    chain.retain(|key| !is_file(key));
-                    Some(chain)
-                }
-            }
-        };
-        let Some(chain) = chain else {
-            return self.decline(key, "what it comes after is gone");
-        };
-        for next in chain {
-            match self.write_with_patience(next) {
-                Outcome::Written => {}
-                Outcome::Declined(why) => {
-                    self.decline(next, why);
-                    if next != key {
-                        self.decline(key, "what it comes after is not written");
+        let mut looked_again = false;
+        'again: loop {
+            let Some(chain) = self.unwritten(key) else {
+                return self.decline(key, ORPHAN);
+            };
+            for next in chain {
+                match self.write_with_patience(next) {
+                    Outcome::Written => {}
+                    // Only writing tells that files are gone which were there before.
+                    Outcome::Orphan if !std::mem::replace(&mut looked_again, true) => {
+                        continue 'again;
                     }
-                    return;
+                    Outcome::Orphan => return self.decline(key, ORPHAN),
+                    Outcome::Declined(why) => {
+                        self.decline(next, why);
+                        if next != key {
+                            self.decline(key, ORPHAN);
+                        }
+                        return;
+                    }
+                    Outcome::Failed(error) => return self.pause(&[next, key], &error),
                 }
-                Outcome::Failed(error) => return self.pause(&[next, key], &error),
             }
+            return;
         }
+    }
+
+    /// An entry with what it comes after, as far as there is no file of it, the first one first; none
+    /// when something of that is nowhere.
+    fn unwritten(&self, key: Key) -> Option<Vec<Key>> {
+        let shelf = self.frame.shared.lock();
+        let mut chain = shelf.before(shelf.index.get(key)?)?;
+        chain.push(key);
+        chain.retain(|key| shelf.index.get(*key).is_some_and(|entry| !entry.on_ssd));
+        Some(chain)
     }
 
     /// Writes one entry, trying again at once what may be a hiccup.
@@ -192,7 +202,7 @@ impl Writer {
     fn write(&mut self, key: Key) -> io::Result<Outcome> {
         let mut hold = self.hold()?;
         let Some((entry, payload, before)) = self.subject(key) else {
-            return Ok(Outcome::Declined("it left memory, or what it comes after is gone"));
+            return Ok(Outcome::Orphan);
         };
         // Another process may have written it.
         if entry.on_ssd {
@@ -200,7 +210,7 @@ impl Writer {
             return Ok(Outcome::Written);
         }
         if before.iter().any(|key| self.census.get(self.root(), *key).is_none()) {
-            return Ok(Outcome::Declined("what it comes after is not written"));
+            return Ok(Outcome::Orphan);
         }
         let frame = Arc::clone(&self.frame);
         let name = Name {
@@ -450,6 +460,8 @@ impl Writer {
         self.census.remove(root, key);
         if root == self.root() {
             self.frame.shared.lock().forget_file(key);
+        } else {
+            self.census.remove_if_empty(&self.frame.layout, root);
         }
         Ok(())
     }

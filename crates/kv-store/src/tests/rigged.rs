@@ -116,8 +116,14 @@ impl Rigged {
 
     fn end<T>(&self, how: How, result: io::Result<T>) -> io::Result<T> {
         end(&self.0, how)?;
-        self.look();
         result
+    }
+
+    /// The end of an operation that adds or removes a file.
+    fn end_and_look<T>(&self, how: How, result: io::Result<T>) -> io::Result<T> {
+        let ended = self.end(how, result);
+        self.look();
+        ended
     }
 
     /// Checks what must hold at all times.
@@ -254,25 +260,25 @@ impl Disk for Rigged {
         if path.file_name().is_some_and(|name| name.len() > 64) {
             self.0.lock().unwrap().written += bytes.len() as u64;
         }
-        self.end(how, written)
+        self.end_and_look(how, written)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let how = self.begin(true)?;
         let renamed = if how == How::Half { Ok(()) } else { System.rename(from, to) };
-        self.end(how, renamed)
+        self.end_and_look(how, renamed)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let how = self.begin(true)?;
         let removed = if how == How::Half { Ok(()) } else { System.remove(path) };
-        self.end(how, removed)
+        self.end_and_look(how, removed)
     }
 
     fn remove_folder(&self, path: &Path) -> io::Result<()> {
         let how = self.begin(true)?;
         let removed = if how == How::Half { Ok(()) } else { System.remove_folder(path) };
-        self.end(how, removed)
+        self.end_and_look(how, removed)
     }
 
     fn touch(&self, path: &Path, time: SystemTime) -> io::Result<()> {
