@@ -194,7 +194,8 @@ impl Census {
         let mut victims = Vec::new();
         for (root, key, counted) in self.order(disk, wanted) {
             let for_all = over_bytes > 0 || over_floor > 0 || over_count > 0;
-            if !for_all && !(over_quota > 0 && same_model(root)) {
+            let leaves = for_all || (over_quota > 0 && same_model(root));
+            if !leaves {
                 continue;
             }
             victims.push((root, key));

@@ -134,7 +134,7 @@ impl Fetch {
     }
 
     /// The next piece, however long its reading takes.
-    pub fn next(&mut self) -> Step {
+    pub fn wait(&mut self) -> Step {
         let mut state = self.line.lock();
         loop {
             match self.give(&mut state) {

@@ -44,7 +44,8 @@ impl Seal {
         let shown = path.display();
         if disk.read(path, 0, 0).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             let mut key = [0; KEY_BYTES];
-            getrandom::fill(&mut key)?;
+            getrandom::fill(&mut key)
+                .map_err(|error| io::Error::other(format!("no randomness: {error}")))?;
             if let Some(folder) = path.parent() {
                 disk.make_folder(folder)?;
             }

@@ -157,7 +157,7 @@ fn restore(tiers: &Tiers, tokens: &[u32], known: &Known) -> Result<usize, String
     let mut fetch = tiers.fetch(found, Box::new(|| {}));
     let (mut cells, mut pieces) = (0, 0);
     loop {
-        match fetch.next() {
+        match fetch.wait() {
             Step::Ready(piece, bytes) => {
                 let prefix = known.0.get(bytes.as_slice()).expect("bytes that nobody put");
                 assert_eq!((prefix.0, prefix.1.len()), (piece.kind, piece.range.end));

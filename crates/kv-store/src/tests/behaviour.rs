@@ -67,9 +67,9 @@ fn what_memory_lost_since_it_was_found_is_read_from_its_file() {
     let found = tiers.find(&tokens);
     tiers.shrink(0);
     let mut fetch = tiers.fetch(found, Box::new(|| {}));
-    let Step::Ready(piece, bytes) = fetch.next() else { panic!("a miss") };
+    let Step::Ready(piece, bytes) = fetch.wait() else { panic!("a miss") };
     assert_eq!((piece.tier, &*bytes), (Tier::Ssd, &state_of(Kind::Cells, &tokens)));
-    assert!(matches!(fetch.next(), Step::Done));
+    assert!(matches!(fetch.wait(), Step::Done));
 }
 
 /// An engine's loop is woken, and finds everything without ever waiting.

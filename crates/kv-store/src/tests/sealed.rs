@@ -124,6 +124,6 @@ fn compressed_files_are_smaller_and_the_same() {
     let found = tiers.find(&[1, 2]);
     assert_eq!((found.tokens, found.pieces[0].bytes), (2, 100_000));
     let mut fetch = tiers.fetch(found, Box::new(|| {}));
-    let Step::Ready(_, bytes) = fetch.next() else { panic!("a miss") };
+    let Step::Ready(_, bytes) = fetch.wait() else { panic!("a miss") };
     assert!(*bytes == state);
 }
