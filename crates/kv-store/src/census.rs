@@ -257,7 +257,7 @@ pub(crate) fn list_or_empty(
 /// The card of a model; one that is damaged says nothing.
 pub(crate) fn read_card(layout: &Layout, root: Key) -> Option<Card> {
     let size = usize::try_from(CARD_BYTES_MAX).ok()?;
-    let read = layout.disk.read(&layout.card(root), size, 0).ok()?;
+    let read = layout.disk.read(&layout.card(root), size).ok()?;
     serde_json::from_slice(&read.head).ok()
 }
 

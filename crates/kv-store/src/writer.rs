@@ -111,7 +111,7 @@ impl Writer {
     fn read_header(&self, key: Key, rank: u32) {
         let frame = &self.frame;
         let path = frame.layout.entry(self.root(), key, rank);
-        let read = match frame.layout.disk.read(&path, HEADER_BYTES_MAX, 0) {
+        let read = match frame.layout.disk.read(&path, HEADER_BYTES_MAX) {
             Ok(read) => read,
             Err(error) => return frame.unreadable(key, &error),
         };

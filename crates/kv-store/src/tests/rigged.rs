@@ -245,10 +245,16 @@ impl Disk for Rigged {
         self.end(how, System.list(path))
     }
 
-    fn read(&self, path: &Path, head_bytes: usize, rest_bytes_max: u64) -> io::Result<Read> {
+    fn read_all(
+        &self,
+        path: &Path,
+        head_bytes: usize,
+        rest_bytes_max: u64,
+        buffer: Vec<u8>,
+    ) -> io::Result<Read> {
         let how = self.begin(false)?;
         self.0.lock().unwrap().reads.push(path.to_owned());
-        self.end(how, System.read(path, head_bytes, rest_bytes_max))
+        self.end(how, System.read_all(path, head_bytes, rest_bytes_max, buffer))
     }
 
     fn write_new(&self, path: &Path, parts: &[&[u8]], modified: SystemTime) -> io::Result<()> {

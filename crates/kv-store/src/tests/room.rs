@@ -253,3 +253,56 @@ fn memory_full_of_what_waits_takes_no_more() {
     assert_eq!(tiers.flush(LONG), 0);
     assert_eq!(place.files().len(), 4);
 }
+
+/// A clock that was set back makes no entry look older than those that come after it.
+#[test]
+fn a_clock_that_is_set_back_breaks_no_chain() {
+    let place = Place::new();
+    let watched = |days| {
+        let disk = Arc::new(Rigged::default());
+        disk.pass_days(days);
+        disk.watch(Watch { folder: place.path(), bytes_max: 3 * BLOCK_FILE_BYTES, free_min: 0 });
+        disk
+    };
+    let settings = Settings {
+        ssd_bytes: 3 * BLOCK_FILE_BYTES,
+        day_write_bytes: 5 * BLOCK_FILE_BYTES,
+        ..place.settings()
+    };
+    let mut written = 0;
+    for (turn, days) in [30, 0, 10].into_iter().enumerate() {
+        let disk = watched(days);
+        let tiers = place.open_on(&disk, settings.clone(), place.identity(Need::Cells));
+        for word in 0..2 {
+            // What was asked for twice is written in the second half of a day, too.
+            let tokens = run(&[(1, 256), (10 * turn as u32 + word, 256)]);
+            for last in [5, 6] {
+                let _ = tiers.find(&[tokens.clone(), vec![last]].concat());
+            }
+            keep(&tiers, &tokens);
+            tiers.flush(LONG);
+        }
+        written += disk.written();
+    }
+    assert!(written > 0 && written <= 5 * BLOCK_FILE_BYTES, "nobody gets a day twice");
+}
+
+#[test]
+fn the_number_of_entries_is_bounded() {
+    use crate::census::{Census, Counted, Wanted};
+    use std::collections::HashSet;
+    use std::time::{Duration, SystemTime};
+    let place = Place::new();
+    let root = place.identity(Need::Cells).root;
+    let mut census = Census::default();
+    for number in 0..limits::ENTRIES_MAX {
+        let key = key::entry(root, Kind::Cells, &[number as u32]);
+        let used = SystemTime::UNIX_EPOCH + Duration::from_secs(number as u64);
+        census.insert(root, key, Counted { bytes: 1, used, rank: 0 });
+    }
+    let before = HashSet::new();
+    let wanted = Wanted { root, bytes: 1, before: &before, free_bytes: u64::MAX };
+    let victims = census.victims(&disk::System, &place.settings(), &wanted).unwrap();
+    assert_eq!(victims, [(root, key::entry(root, Kind::Cells, &[0]))]);
+    assert_eq!((census.count, census.bytes), (limits::ENTRIES_MAX, limits::ENTRIES_MAX as u64));
+}
