@@ -109,6 +109,8 @@ pub(crate) struct Census {
 /// What is about to be written.
 pub(crate) struct Wanted<'a> {
     pub(crate) root: Key,
+    /// The model's file. What hangs from another root and has the same file counts to its quota.
+    pub(crate) path: &'a Path,
     pub(crate) bytes: u64,
     /// Entries that it comes after, which must not leave for it.
     pub(crate) before: &'a HashSet<Key>,
@@ -179,8 +181,10 @@ impl Census {
         wanted: &Wanted<'_>,
     ) -> Option<Vec<(Key, Key)>> {
         let over = |have: u64, limit: u64| have.saturating_add(wanted.bytes).saturating_sub(limit);
-        let path = self.card_path(wanted.root);
-        let same_model = |root: Key| root == wanted.root || self.card_path(root) == path;
+        let same_model = |root: Key| {
+            let card = self.models.get(&root).and_then(|model| model.card.as_ref());
+            root == wanted.root || card.is_some_and(|card| card.path == wanted.path)
+        };
         let own_bytes =
             self.entries().filter(|entry| same_model(entry.0)).map(|entry| entry.2.bytes);
         let mut over_quota =
@@ -235,11 +239,6 @@ impl Census {
         self.models.iter().flat_map(|(root, model)| {
             model.entries.iter().map(|(key, counted)| (*root, *key, *counted))
         })
-    }
-
-    /// Where the model's file is, as far as that is known.
-    fn card_path(&self, root: Key) -> Option<&Path> {
-        Some(self.models.get(&root)?.card.as_ref()?.path.as_path())
     }
 }
 

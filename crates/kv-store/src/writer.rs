@@ -14,7 +14,7 @@ use crate::format::{self, Damage, HEADER_BYTES_MAX, Name};
 use crate::index::{Entry, Place};
 use crate::key::Key;
 use crate::ledger::Hold;
-use crate::limits::{PREFETCH_BYTES, WRITE_PAUSE, WRITE_TRIES};
+use crate::limits::{DROPS_SAID_MAX, PREFETCH_BYTES, WRITE_PAUSE, WRITE_TRIES};
 use crate::memory::Standing;
 use crate::seal::Seal;
 use crate::settings::{Identity, Settings};
@@ -274,7 +274,8 @@ impl Writer {
         let disk = &*frame.layout.disk;
         let free_bytes = disk.free_bytes(&frame.layout.folder)?;
         let before: HashSet<Key> = before.iter().copied().collect();
-        let wanted = Wanted { root: self.root(), bytes, before: &before, free_bytes };
+        let path = &*frame.identity.path;
+        let wanted = Wanted { root: self.root(), path, bytes, before: &before, free_bytes };
         let Some(victims) = self.census.victims(disk, &frame.settings, &wanted) else {
             return Ok(false);
         };
@@ -520,11 +521,17 @@ impl Frame {
     /// Something is wrong with a file: it goes, and is a miss.
     pub(crate) fn drop_file(&self, key: Key, rank: u32, damage: Damage) {
         let path = self.layout.entry(self.identity.root, key, rank);
-        tracing::warn!("{} is removed from the KV cache: {damage}", path.display());
         // If it cannot be removed, it is dropped again by the next one who reads it.
         let removed = self.layout.disk.remove(&path);
         let mut shelf: std::sync::MutexGuard<'_, Shelf> = self.shared.lock();
-        *shelf.stats.dropped.entry(damage.to_string()).or_default() += 1;
+        let times = shelf.stats.dropped.entry(damage.to_string()).or_default();
+        *times += 1;
+        let shown = path.display();
+        if *times <= DROPS_SAID_MAX {
+            tracing::warn!("{shown} is removed from the KV cache: {damage}");
+        } else {
+            tracing::debug!("{shown} is removed from the KV cache: {damage}");
+        }
         if removed.is_ok() {
             shelf.vanished.push(key);
         }

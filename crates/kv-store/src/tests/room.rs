@@ -301,8 +301,27 @@ fn the_number_of_entries_is_bounded() {
         census.insert(root, key, Counted { bytes: 1, used, rank: 0 });
     }
     let before = HashSet::new();
-    let wanted = Wanted { root, bytes: 1, before: &before, free_bytes: u64::MAX };
+    let path = Path::new("model.gguf");
+    let wanted = Wanted { root, path, bytes: 1, before: &before, free_bytes: u64::MAX };
     let victims = census.victims(&disk::System, &place.settings(), &wanted).unwrap();
     assert_eq!(victims, [(root, key::entry(root, Kind::Cells, &[0]))]);
     assert_eq!((census.count, census.bytes), (limits::ENTRIES_MAX, limits::ENTRIES_MAX as u64));
+}
+
+/// The same file with other types of its cache is another root, and the same model.
+#[test]
+fn a_quota_is_of_a_model_whatever_its_settings() {
+    let place = Place::new();
+    let settings = Settings { model_ssd_bytes: Some(2 * BLOCK_FILE_BYTES), ..place.settings() };
+    let other = place.model("other", Need::Cells);
+    let root = Fingerprint::default().with("types", "q8_0").root();
+    let requantised = Identity { root, ..place.identity(Need::Cells) };
+    for (identity, files) in [(other, 2), (place.identity(Need::Cells), 4), (requantised, 4)] {
+        let tiers = Tiers::open(settings.clone(), identity);
+        for word in 0..3 {
+            keep(&tiers, &run(&[(word, 256)]));
+            tiers.flush(LONG);
+        }
+        assert_eq!(place.files().len(), files);
+    }
 }
