@@ -94,12 +94,12 @@ fn writer() {
 }
 
 fn start(folder: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", "writer", "--nocapture"])
         .env(WRITER, folder)
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap()
+        .expect("a process")
 }
 
 #[test]
