@@ -1,9 +1,11 @@
 //! What hostile bytes may do: give an error. One function for each format that comes from outside,
 //! called by the fuzzer with bytes it makes up and by `tests/replay.rs` with those it kept.
 
+mod kv;
 mod openai;
 mod upstream;
 
+pub use kv::kv_entry;
 pub use openai::{
     openai_chat, openai_completion, openai_embedding, openai_image, openai_speech,
     openai_transcription,

@@ -30,6 +30,11 @@ fn frame() {
 }
 
 #[test]
+fn kv_entry() {
+    replay("kv_entry", fuzz::kv_entry);
+}
+
+#[test]
 fn openai_chat() {
     replay("openai_chat", fuzz::openai_chat);
 }
@@ -78,6 +83,7 @@ fn every_corpus_has_a_test() {
         [
             "frame",
             "gguf",
+            "kv_entry",
             "openai_chat",
             "openai_completion",
             "openai_embedding",
@@ -94,6 +100,8 @@ fn every_corpus_has_a_test() {
 fn the_valid_inputs_are_accepted() {
     let gguf = include_bytes!("../corpus/gguf/valid");
     planner::gguf::parse(gguf, gguf.len() as u64).expect("a header");
+    let entry = include_bytes!("../corpus/kv_entry/cells");
+    kv_store::format::decode(entry, entry.len() as u64, None).expect("an entry");
     dialect::openai::chat::decode(include_bytes!("../corpus/openai_chat/valid")).expect("a chat");
     let completion = include_bytes!("../corpus/openai_completion/valid");
     dialect::openai::completion::decode(completion).expect("a completion");

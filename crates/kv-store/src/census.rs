@@ -109,6 +109,8 @@ pub(crate) struct Census {
 /// What is about to be written.
 pub(crate) struct Wanted<'a> {
     pub(crate) root: Key,
+    /// The model's file. What hangs from another root and has the same file counts to its quota.
+    pub(crate) path: &'a Path,
     pub(crate) bytes: u64,
     /// Entries that it comes after, which must not leave for it.
     pub(crate) before: &'a HashSet<Key>,
@@ -135,13 +137,8 @@ impl Census {
                 census.count += 1;
                 model.entries.insert(key, counted);
             }
-            if model.entries.is_empty() {
-                // Whoever writes there next makes it again.
-                let _ = layout.disk.remove(&layout.card(root));
-                let _ = layout.disk.remove_folder(&layout.model(root));
-            } else {
-                census.models.insert(root, model);
-            }
+            census.models.insert(root, model);
+            census.remove_if_empty(layout, root);
         }
         Ok(census)
     }
@@ -164,6 +161,16 @@ impl Census {
         Some(counted)
     }
 
+    /// Removes the folder of a model without entries. Whoever writes there next makes it again, and
+    /// if it cannot be removed now, it is with the next count.
+    pub(crate) fn remove_if_empty(&mut self, layout: &Layout, root: Key) {
+        if self.models.get(&root).is_some_and(|model| model.entries.is_empty()) {
+            self.models.remove(&root);
+            let _ = layout.disk.remove(&layout.card(root));
+            let _ = layout.disk.remove_folder(&layout.model(root));
+        }
+    }
+
     /// Who leaves so that the wanted entry fits, in this order; none when it cannot fit. Entries of
     /// models that are gone leave first, then those used longest ago. What comes after another in a
     /// chain was never used later than it, and leaves before it.
@@ -174,8 +181,10 @@ impl Census {
         wanted: &Wanted<'_>,
     ) -> Option<Vec<(Key, Key)>> {
         let over = |have: u64, limit: u64| have.saturating_add(wanted.bytes).saturating_sub(limit);
-        let path = self.card_path(wanted.root);
-        let same_model = |root: Key| root == wanted.root || self.card_path(root) == path;
+        let same_model = |root: Key| {
+            let card = self.models.get(&root).and_then(|model| model.card.as_ref());
+            root == wanted.root || card.is_some_and(|card| card.path == wanted.path)
+        };
         let own_bytes =
             self.entries().filter(|entry| same_model(entry.0)).map(|entry| entry.2.bytes);
         let mut over_quota =
@@ -189,7 +198,8 @@ impl Census {
         let mut victims = Vec::new();
         for (root, key, counted) in self.order(disk, wanted) {
             let for_all = over_bytes > 0 || over_floor > 0 || over_count > 0;
-            if !for_all && !(over_quota > 0 && same_model(root)) {
+            let leaves = for_all || (over_quota > 0 && same_model(root));
+            if !leaves {
                 continue;
             }
             victims.push((root, key));
@@ -230,11 +240,6 @@ impl Census {
             model.entries.iter().map(|(key, counted)| (*root, *key, *counted))
         })
     }
-
-    /// Where the model's file is, as far as that is known.
-    fn card_path(&self, root: Key) -> Option<&Path> {
-        Some(self.models.get(&root)?.card.as_ref()?.path.as_path())
-    }
 }
 
 /// What is in a folder; one that is not there is empty.
@@ -251,7 +256,7 @@ pub(crate) fn list_or_empty(
 /// The card of a model; one that is damaged says nothing.
 pub(crate) fn read_card(layout: &Layout, root: Key) -> Option<Card> {
     let size = usize::try_from(CARD_BYTES_MAX).ok()?;
-    let read = layout.disk.read(&layout.card(root), size, 0).ok()?;
+    let read = layout.disk.read(&layout.card(root), size).ok()?;
     serde_json::from_slice(&read.head).ok()
 }
 

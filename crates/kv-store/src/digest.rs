@@ -144,7 +144,7 @@ fn is_settled(marks: &Marks, now: SystemTime) -> bool {
 /// What was remembered; a file that is damaged or not there has nothing.
 fn recall(memory: &Path) -> BTreeMap<String, Remembered> {
     let size = usize::try_from(DIGESTS_BYTES_MAX).unwrap_or(usize::MAX);
-    let read = System.read(memory, 0, size as u64).map(|read| read.rest);
+    let read = System.read(memory, size).map(|read| read.head);
     read.ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 

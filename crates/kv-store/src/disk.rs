@@ -47,8 +47,19 @@ pub(crate) trait Disk: Send + Sync {
     fn make_folder(&self, path: &Path) -> io::Result<()>;
     /// What is in a folder, in no order.
     fn list(&self, path: &Path) -> io::Result<Vec<Listed>>;
-    /// The first `head_bytes` (or fewer), then at most `rest_bytes_max` more.
-    fn read(&self, path: &Path, head_bytes: usize, rest_bytes_max: u64) -> io::Result<Read>;
+    /// The first `head_bytes` (or fewer) of a file.
+    fn read(&self, path: &Path, head_bytes: usize) -> io::Result<Read> {
+        self.read_all(path, head_bytes, 0, Vec::new())
+    }
+    /// The first `head_bytes` (or fewer), then at most `rest_bytes_max` more in this buffer, whose
+    /// content does not matter: memory that was used before costs less than new.
+    fn read_all(
+        &self,
+        path: &Path,
+        head_bytes: usize,
+        rest_bytes_max: u64,
+        buffer: Vec<u8>,
+    ) -> io::Result<Read>;
     /// Writes a new file for its owner alone; one that exists is an error.
     fn write_new(&self, path: &Path, parts: &[&[u8]], modified: SystemTime) -> io::Result<()>;
     /// Gives a file another name, in place of what has it.
@@ -110,13 +121,21 @@ impl Disk for System {
         Ok(listed)
     }
 
-    fn read(&self, path: &Path, head_bytes: usize, rest_bytes_max: u64) -> io::Result<Read> {
+    fn read_all(
+        &self,
+        path: &Path,
+        head_bytes: usize,
+        rest_bytes_max: u64,
+        buffer: Vec<u8>,
+    ) -> io::Result<Read> {
         let mut file = File::open(path)?;
         let bytes = file.metadata()?.len();
         let mut head = Vec::with_capacity(head_bytes);
         (&mut file).take(head_bytes as u64).read_to_end(&mut head)?;
         let rest_bytes = bytes.saturating_sub(head.len() as u64).min(rest_bytes_max);
-        let mut rest = Vec::with_capacity(usize::try_from(rest_bytes).unwrap_or(0));
+        let mut rest = buffer;
+        rest.clear();
+        rest.reserve(usize::try_from(rest_bytes).unwrap_or(0));
         file.take(rest_bytes).read_to_end(&mut rest)?;
         Ok(Read { head, rest, bytes })
     }

@@ -83,7 +83,25 @@ struct State {
     give_next: usize,
     /// Bytes that are read or being read, and not taken.
     ahead_bytes: u64,
+    /// What was given away. When its taker has let go of it, its memory is read into again.
+    given: Vec<Arc<Vec<u8>>>,
     ended: bool,
+}
+
+impl State {
+    /// Whether there is room ahead for the next piece; one that is larger than all room goes alone.
+    fn may_read(&self) -> bool {
+        let next = self.pieces.get(self.read_next);
+        let after = next.map(|piece| self.ahead_bytes + piece.bytes);
+        self.ahead_bytes == 0 || after.is_some_and(|bytes| bytes <= READ_AHEAD_BYTES)
+    }
+
+    /// A buffer to read into; empty if all are in use.
+    fn spare(&mut self) -> Vec<u8> {
+        let free = self.given.iter_mut().position(|bytes| Arc::get_mut(bytes).is_some());
+        let spare = free.map(|at| self.given.swap_remove(at));
+        spare.and_then(Arc::into_inner).unwrap_or_default()
+    }
 }
 
 enum Slot {
@@ -113,6 +131,7 @@ impl Fetch {
             read_next: 0,
             give_next: 0,
             ahead_bytes: 0,
+            given: Vec::new(),
             ended: false,
         };
         let line = Arc::new(Line { state: Mutex::new(state), changed: Condvar::new(), wake });
@@ -134,7 +153,7 @@ impl Fetch {
     }
 
     /// The next piece, however long its reading takes.
-    pub fn next(&mut self) -> Step {
+    pub fn wait(&mut self) -> Step {
         let mut state = self.line.lock();
         loop {
             match self.give(&mut state) {
@@ -162,6 +181,9 @@ impl Fetch {
                     Tier::Ram => {}
                     Tier::Ssd => {
                         state.ahead_bytes -= piece.bytes;
+                        if state.read_next < state.pieces.len() {
+                            state.given.push(Arc::clone(&bytes));
+                        }
                         self.line.changed.notify_all();
                     }
                 }
@@ -206,7 +228,7 @@ impl Line {
     }
 
     /// The next piece to read, when there is room ahead; none when there is nothing more to do.
-    fn claim(&self) -> Option<(usize, Piece)> {
+    fn claim(&self) -> Option<(usize, Piece, Vec<u8>)> {
         let mut state = self.lock();
         loop {
             while matches!(state.slots.get(state.read_next), Some(Slot::Ready(..) | Slot::Given)) {
@@ -214,13 +236,14 @@ impl Line {
             }
             let at = state.read_next;
             if state.ended || at >= state.pieces.len() {
+                state.given.clear();
                 return None;
             }
-            let after = state.ahead_bytes + state.pieces[at].bytes;
-            if state.ahead_bytes == 0 || after <= READ_AHEAD_BYTES {
-                state.ahead_bytes = after;
+            if state.may_read() {
+                state.ahead_bytes += state.pieces[at].bytes;
                 state.read_next += 1;
-                return Some((at, state.pieces[at].clone()));
+                let piece = state.pieces[at].clone();
+                return Some((at, piece, state.spare()));
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -251,17 +274,17 @@ impl Line {
 
 /// A reader's life.
 fn read_on(frame: &Frame, line: &Line) {
-    while let Some((at, piece)) = line.claim() {
-        line.fill(at, read(frame, &piece));
+    while let Some((at, piece, buffer)) = line.claim() {
+        line.fill(at, read(frame, &piece, buffer));
     }
 }
 
 /// The state of an entry from its file. Whatever is wrong with the file, it is a miss.
-fn read(frame: &Frame, piece: &Piece) -> Result<Vec<u8>, String> {
+fn read(frame: &Frame, piece: &Piece, buffer: Vec<u8>) -> Result<Vec<u8>, String> {
     let seal = frame.seal.as_ref();
     let path = frame.layout.entry(frame.identity.root, piece.key, piece.rank);
     let head_bytes = format::header_bytes(piece.range.len(), seal.is_some());
-    let read = frame.layout.disk.read(&path, head_bytes, ENTRY_BYTES_MAX);
+    let read = frame.layout.disk.read_all(&path, head_bytes, ENTRY_BYTES_MAX, buffer);
     let read = read.map_err(|error| {
         frame.unreadable(piece.key, &error);
         format!("{}: {error}", path.display())
@@ -274,4 +297,74 @@ fn read(frame: &Frame, piece: &Piece) -> Result<Vec<u8>, String> {
         frame.drop_file(piece.key, piece.rank, damage);
         format!("{}: {damage}", path.display())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(sizes: &[u64]) -> Line {
+        let piece = |bytes: &u64| Piece {
+            kind: Kind::Cells,
+            range: 0..1,
+            usable: 1,
+            bytes: *bytes,
+            tier: Tier::Ssd,
+            key: Key([0; 32]),
+            rank: 0,
+        };
+        let state = State {
+            pieces: sizes.iter().map(piece).collect(),
+            slots: sizes.iter().map(|_| Slot::Unread).collect(),
+            read_next: 0,
+            give_next: 0,
+            ahead_bytes: 0,
+            given: Vec::new(),
+            ended: false,
+        };
+        let wake: Wake = Box::new(|| {});
+        Line { state: Mutex::new(state), changed: Condvar::new(), wake }
+    }
+
+    /// Whether a reader would begin another piece now.
+    fn may_claim(line: &Line) -> bool {
+        let state = line.lock();
+        state.may_read()
+    }
+
+    #[test]
+    fn readers_stay_within_their_bound_and_one_that_is_larger_passes_alone() {
+        let half = READ_AHEAD_BYTES / 2;
+        let line = line(&[half, half, half, READ_AHEAD_BYTES * 3, 1]);
+        for at in 0..2 {
+            assert!(may_claim(&line));
+            assert_eq!(line.claim().map(|claim| claim.0), Some(at));
+        }
+        assert!(!may_claim(&line));
+        line.lock().ahead_bytes -= half;
+        assert_eq!(line.claim().map(|claim| claim.0), Some(2));
+        line.lock().ahead_bytes = 1;
+        assert!(!may_claim(&line), "the large one waits until nothing else is held");
+        line.lock().ahead_bytes = 0;
+        assert_eq!(line.claim().map(|claim| claim.0), Some(3));
+        assert!(!may_claim(&line));
+    }
+
+    #[test]
+    fn memory_that_was_given_back_is_used_again_and_other_memory_is_not() {
+        let line = line(&[1]);
+        let held = Arc::new(vec![1_u8; 8]);
+        line.lock().given = vec![Arc::clone(&held), Arc::new(vec![2; 9])];
+        assert_eq!(line.lock().spare(), [2; 9]);
+        assert!(line.lock().spare().is_empty());
+        assert_eq!(*held, [1; 8]);
+    }
+
+    #[test]
+    fn what_comes_after_a_failure_is_not_read() {
+        let line = line(&[1, 1, 1]);
+        assert_eq!(line.claim().map(|claim| claim.0), Some(0));
+        line.fill(0, Err("broken".into()));
+        assert!(line.claim().is_none());
+    }
 }

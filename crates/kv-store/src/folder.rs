@@ -118,35 +118,40 @@ pub(crate) fn clear_on(disk: Arc<dyn Disk>, folder: &Path, what: &Clear) -> io::
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Cleared::default()),
         hold => hold?,
     };
-    let census = Census::take(&layout)?;
+    let mut census = Census::take(&layout)?;
     hold.announce(0)?;
     let mut cleared = Cleared::default();
-    for (root, model) in &census.models {
-        let held = held(disk, *root, model);
+    let models: Vec<Held> =
+        census.models.iter().map(|(root, model)| held(disk, *root, model)).collect();
+    for held in models {
         let goes = match what {
             Clear::All => true,
             Clear::Model(name) => held.model.is_some_and(|(model, _)| model == *name),
             Clear::Gone => !held.is_current,
         };
         if goes {
-            clear_model(&layout, *root, model, &mut cleared)?;
+            clear_model(&layout, &mut census, held.root, &mut cleared)?;
         }
     }
     Ok(cleared)
 }
 
 /// Removes one model's entries, children first, so that being cut off leaves whole chains.
-fn clear_model(layout: &Layout, root: Key, model: &Model, cleared: &mut Cleared) -> io::Result<()> {
-    let mut entries: Vec<_> = model.entries.iter().collect();
-    entries.sort_by_key(|(_, counted)| std::cmp::Reverse(counted.rank));
-    for (key, counted) in entries {
-        layout.disk.remove(&layout.entry(root, *key, counted.rank))?;
+fn clear_model(
+    layout: &Layout,
+    census: &mut Census,
+    root: Key,
+    cleared: &mut Cleared,
+) -> io::Result<()> {
+    let entries = census.models.get(&root).into_iter().flat_map(|model| &model.entries);
+    let mut entries: Vec<(Key, u32)> = entries.map(|(key, counted)| (*key, counted.rank)).collect();
+    entries.sort_by_key(|(_, rank)| std::cmp::Reverse(*rank));
+    for (key, rank) in entries {
+        layout.disk.remove(&layout.entry(root, key, rank))?;
         cleared.entries += 1;
-        cleared.bytes += counted.bytes;
+        cleared.bytes += census.remove(root, key).map_or(0, |counted| counted.bytes);
     }
-    // What is left is removed with the next count.
-    let _ = layout.disk.remove(&layout.card(root));
-    let _ = layout.disk.remove_folder(&layout.model(root));
+    census.remove_if_empty(layout, root);
     Ok(())
 }
 

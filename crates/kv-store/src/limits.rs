@@ -40,6 +40,10 @@ pub const WRITE_PAUSE: Duration = Duration::from_secs(60);
 /// another worker takes less even on a hard disk.
 pub const LOCK_WAIT: Duration = Duration::from_secs(5);
 
+/// Removed files that are each worth a line in the log, for each reason. A changed encryption key
+/// makes all of them unreadable, and the thousandth line says no more than these.
+pub const DROPS_SAID_MAX: u64 = 8;
+
 /// How often the lock is asked for meanwhile.
 pub const LOCK_POLL: Duration = Duration::from_millis(5);
 

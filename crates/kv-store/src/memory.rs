@@ -102,12 +102,14 @@ impl Memory {
         Some(bytes)
     }
 
-    /// Who leaves so that so many bytes more fit, without what waits and without what is in use at
-    /// this moment; none when that does not do.
-    pub(crate) fn make_room(&self, bytes: u64) -> Option<Vec<Key>> {
-        let mut over = (self.bytes.saturating_add(bytes)).saturating_sub(self.limit_bytes);
+    /// Who leaves so that so many bytes more fit once these are gone, without what waits and what is
+    /// in use at this moment; none when that does not do.
+    pub(crate) fn make_room(&self, bytes: u64, gone: &[Key]) -> Option<Vec<Key>> {
+        let freed: u64 = gone.iter().map(|key| self.size(*key)).sum();
+        let after = (self.bytes - freed).saturating_add(bytes);
+        let mut over = after.saturating_sub(self.limit_bytes);
         let mut leave = Vec::new();
-        for turn in &self.order {
+        for turn in self.order.iter().filter(|turn| !gone.contains(&turn.3)) {
             if over == 0 || turn.0 || turn.1 == self.clock {
                 break;
             }

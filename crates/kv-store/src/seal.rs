@@ -42,9 +42,10 @@ impl Seal {
     /// lock when the file does not exist.
     pub(crate) fn from_file(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
         let shown = path.display();
-        if disk.read(path, 0, 0).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        if disk.read(path, 0).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             let mut key = [0; KEY_BYTES];
-            getrandom::fill(&mut key)?;
+            getrandom::fill(&mut key)
+                .map_err(|error| io::Error::other(format!("no randomness: {error}")))?;
             if let Some(folder) = path.parent() {
                 disk.make_folder(folder)?;
             }
@@ -59,7 +60,7 @@ impl Seal {
                 "{shown} can be read by others; it must belong to its owner alone (chmod 600)"
             )));
         }
-        let key = disk.read(path, KEY_BYTES + 1, 0)?.head;
+        let key = disk.read(path, KEY_BYTES + 1)?.head;
         let bytes = key.len();
         let key: [u8; KEY_BYTES] = key.try_into().map_err(|_| {
             io::Error::other(format!(

@@ -19,8 +19,9 @@ pub enum Put {
     Taken,
     /// It is there already, or more than it.
     Known,
-    /// There is no room: the memory tier is full of what is not yet written, is smaller than the
-    /// entry, or is off. Nothing waits; the caller tries later or not.
+    /// There is no room: the memory tier is full of what is not yet written or of what the entry
+    /// comes after, is smaller than the entry, or is off. Nothing waits; the caller stops, since
+    /// what comes after an entry that is not there cannot be restored.
     Full,
 }
 
@@ -205,10 +206,7 @@ impl Shelf {
         let superseded = self.superseded(&entry.place, key);
         let before = self.before(&entry).unwrap_or_default();
         self.memory.touch(before);
-        let freed = superseded.iter().filter_map(|key| self.memory.get(*key));
-        let freed: u64 = freed.map(|bytes| bytes.len() as u64).sum();
-        // Those superseded leave in any case; counted twice they could only make too much room.
-        let room = self.memory.make_room(size.saturating_sub(freed));
+        let room = self.memory.make_room(size, &superseded);
         let Some(leave) = room.filter(|_| size <= ENTRY_BYTES_MAX) else {
             self.stats.refused_full += 1;
             return Put::Full;

@@ -17,6 +17,9 @@ use std::time::Duration;
 use crate::*;
 use rigged::Rigged;
 
+/// Bytes of the file of a full block that `state_of` made: header, tokens, four bytes for each.
+const BLOCK_FILE_BYTES: u64 = 2_240;
+
 /// Longer than any test takes; nothing waits so long unless it is broken.
 const LONG: Duration = Duration::from_secs(120);
 
@@ -136,7 +139,9 @@ fn run(parts: &[(u32, usize)]) -> Vec<u32> {
 fn keep(tiers: &Tiers, tokens: &[u32]) {
     for range in tiers.missing(tokens) {
         let prefix = &tokens[..range.end];
-        tiers.put(Kind::Cells, prefix, state_of(Kind::Cells, prefix));
+        if tiers.put(Kind::Cells, prefix, state_of(Kind::Cells, prefix)) == Put::Full {
+            return;
+        }
     }
     if tiers.need() != Need::Cells {
         tiers.put(Kind::State, tokens, state_of(Kind::State, tokens));
@@ -152,7 +157,7 @@ fn restore(tiers: &Tiers, tokens: &[u32], known: &Known) -> Result<usize, String
     let mut fetch = tiers.fetch(found, Box::new(|| {}));
     let (mut cells, mut pieces) = (0, 0);
     loop {
-        match fetch.next() {
+        match fetch.wait() {
             Step::Ready(piece, bytes) => {
                 let prefix = known.0.get(bytes.as_slice()).expect("bytes that nobody put");
                 assert_eq!((prefix.0, prefix.1.len()), (piece.kind, piece.range.end));

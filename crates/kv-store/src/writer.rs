@@ -14,7 +14,7 @@ use crate::format::{self, Damage, HEADER_BYTES_MAX, Name};
 use crate::index::{Entry, Place};
 use crate::key::Key;
 use crate::ledger::Hold;
-use crate::limits::{PREFETCH_BYTES, WRITE_PAUSE, WRITE_TRIES};
+use crate::limits::{DROPS_SAID_MAX, PREFETCH_BYTES, WRITE_PAUSE, WRITE_TRIES};
 use crate::memory::Standing;
 use crate::seal::Seal;
 use crate::settings::{Identity, Settings};
@@ -32,9 +32,14 @@ pub(crate) struct Frame {
 /// What became of an entry that was to be written.
 enum Outcome {
     Written,
+    /// Something that it comes after has no file.
+    Orphan,
     Declined(&'static str),
     Failed(io::Error),
 }
+
+/// Why an entry is declined whose chain is not whole.
+const ORPHAN: &str = "what it comes after is not written";
 
 pub(crate) struct Writer {
     frame: Arc<Frame>,
@@ -106,7 +111,7 @@ impl Writer {
     fn read_header(&self, key: Key, rank: u32) {
         let frame = &self.frame;
         let path = frame.layout.entry(self.root(), key, rank);
-        let read = match frame.layout.disk.read(&path, HEADER_BYTES_MAX, 0) {
+        let read = match frame.layout.disk.read(&path, HEADER_BYTES_MAX) {
             Ok(read) => read,
             Err(error) => return frame.unreadable(key, &error),
         };
@@ -134,36 +139,41 @@ impl Writer {
 
     /// Writes an entry, and before it what it comes after and is in memory alone.
     fn write_chain(&mut self, key: Key) {
-        let chain = {
-            let shelf = self.frame.shared.lock();
-            let before = shelf.index.get(key).map(|entry| shelf.before(entry));
-            match before {
-                None => return,
-                Some(None) => None,
-                Some(Some(mut chain)) => {
-                    chain.push(key);
-                    let is_file = |key: &Key| shelf.index.get(*key).is_some_and(|e| e.on_ssd);
-                    chain.retain(|key| !is_file(key));
-                    Some(chain)
-                }
-            }
-        };
-        let Some(chain) = chain else {
-            return self.decline(key, "what it comes after is gone");
-        };
-        for next in chain {
-            match self.write_with_patience(next) {
-                Outcome::Written => {}
-                Outcome::Declined(why) => {
-                    self.decline(next, why);
-                    if next != key {
-                        self.decline(key, "what it comes after is not written");
+        let mut looked_again = false;
+        'again: loop {
+            let Some(chain) = self.unwritten(key) else {
+                return self.decline(key, ORPHAN);
+            };
+            for next in chain {
+                match self.write_with_patience(next) {
+                    Outcome::Written => {}
+                    // Only writing tells that files are gone which were there before.
+                    Outcome::Orphan if !std::mem::replace(&mut looked_again, true) => {
+                        continue 'again;
                     }
-                    return;
+                    Outcome::Orphan => return self.decline(key, ORPHAN),
+                    Outcome::Declined(why) => {
+                        self.decline(next, why);
+                        if next != key {
+                            self.decline(key, ORPHAN);
+                        }
+                        return;
+                    }
+                    Outcome::Failed(error) => return self.pause(&[next, key], &error),
                 }
-                Outcome::Failed(error) => return self.pause(&[next, key], &error),
             }
+            return;
         }
+    }
+
+    /// An entry with what it comes after, as far as there is no file of it, the first one first; none
+    /// when something of that is nowhere.
+    fn unwritten(&self, key: Key) -> Option<Vec<Key>> {
+        let shelf = self.frame.shared.lock();
+        let mut chain = shelf.before(shelf.index.get(key)?)?;
+        chain.push(key);
+        chain.retain(|key| shelf.index.get(*key).is_some_and(|entry| !entry.on_ssd));
+        Some(chain)
     }
 
     /// Writes one entry, trying again at once what may be a hiccup.
@@ -192,7 +202,7 @@ impl Writer {
     fn write(&mut self, key: Key) -> io::Result<Outcome> {
         let mut hold = self.hold()?;
         let Some((entry, payload, before)) = self.subject(key) else {
-            return Ok(Outcome::Declined("it left memory, or what it comes after is gone"));
+            return Ok(Outcome::Orphan);
         };
         // Another process may have written it.
         if entry.on_ssd {
@@ -200,7 +210,7 @@ impl Writer {
             return Ok(Outcome::Written);
         }
         if before.iter().any(|key| self.census.get(self.root(), *key).is_none()) {
-            return Ok(Outcome::Declined("what it comes after is not written"));
+            return Ok(Outcome::Orphan);
         }
         let frame = Arc::clone(&self.frame);
         let name = Name {
@@ -264,7 +274,8 @@ impl Writer {
         let disk = &*frame.layout.disk;
         let free_bytes = disk.free_bytes(&frame.layout.folder)?;
         let before: HashSet<Key> = before.iter().copied().collect();
-        let wanted = Wanted { root: self.root(), bytes, before: &before, free_bytes };
+        let path = &*frame.identity.path;
+        let wanted = Wanted { root: self.root(), path, bytes, before: &before, free_bytes };
         let Some(victims) = self.census.victims(disk, &frame.settings, &wanted) else {
             return Ok(false);
         };
@@ -450,6 +461,8 @@ impl Writer {
         self.census.remove(root, key);
         if root == self.root() {
             self.frame.shared.lock().forget_file(key);
+        } else {
+            self.census.remove_if_empty(&self.frame.layout, root);
         }
         Ok(())
     }
@@ -508,11 +521,17 @@ impl Frame {
     /// Something is wrong with a file: it goes, and is a miss.
     pub(crate) fn drop_file(&self, key: Key, rank: u32, damage: Damage) {
         let path = self.layout.entry(self.identity.root, key, rank);
-        tracing::warn!("{} is removed from the KV cache: {damage}", path.display());
         // If it cannot be removed, it is dropped again by the next one who reads it.
         let removed = self.layout.disk.remove(&path);
         let mut shelf: std::sync::MutexGuard<'_, Shelf> = self.shared.lock();
-        *shelf.stats.dropped.entry(damage.to_string()).or_default() += 1;
+        let times = shelf.stats.dropped.entry(damage.to_string()).or_default();
+        *times += 1;
+        let shown = path.display();
+        if *times <= DROPS_SAID_MAX {
+            tracing::warn!("{shown} is removed from the KV cache: {damage}");
+        } else {
+            tracing::debug!("{shown} is removed from the KV cache: {damage}");
+        }
         if removed.is_ok() {
             shelf.vanished.push(key);
         }

@@ -19,7 +19,7 @@ pub(super) fn is_private(path: &Path) -> io::Result<bool> {
 
 pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     let path = path.canonicalize()?;
-    let disks = sysinfo::Disks::new_with_refreshed_list();
+    let disks = sysinfo::Disks::new_with_refreshed_list().map_err(io::Error::other)?;
     let holding = disks.iter().filter(|disk| {
         // Both in the long form that `canonicalize` gives, where the disk has one.
         let mount = disk.mount_point().canonicalize();
@@ -27,7 +27,7 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     });
     let deepest = holding.max_by_key(|disk| disk.mount_point().as_os_str().len());
     // A disk that is not listed is no reason to do without the cache; its budget still holds.
-    Ok(deepest.map_or(u64::MAX, sysinfo::Disk::available_space))
+    Ok(deepest.map_or(u64::MAX, |disk| disk.available_space()))
 }
 
 pub(super) fn read_ahead(_path: &Path) -> io::Result<()> {

@@ -1,1 +1,207 @@
-//! x
+//! What callers rely on, one by one.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+
+#[test]
+fn a_conversation_survives_its_process() {
+    let place = Place::new();
+    let tokens = run(&[(1, 300), (2, 64)]);
+    let known = Known::of(&[&tokens]);
+    for need in [Need::Cells, Need::CellsAndState, Need::State] {
+        let identity = place.model(&format!("{need:?}"), need);
+        let tiers = Tiers::open(place.settings(), identity.clone());
+        keep(&tiers, &tokens);
+        assert_eq!(tiers.flush(LONG), 0);
+        drop(tiers);
+        let tiers = Tiers::open(place.settings(), identity);
+        assert_eq!(restore(&tiers, &tokens, &known), Ok(364));
+        let stats = tiers.stats();
+        assert_eq!(stats.from_ram.entries, 0);
+        assert_eq!((stats.hits, stats.misses), (1, 0));
+        let tokens_back = if need == Need::State { 0 } else { 364 };
+        assert_eq!(stats.from_ssd.tokens, tokens_back);
+    }
+}
+
+#[test]
+fn off_keeps_nothing_and_touches_nothing() {
+    let place = Place::new();
+    let tiers = place.open_with(Settings { mode: Mode::Off, ..place.settings() }, Need::Cells);
+    assert_eq!(tiers.put(Kind::Cells, &[1], vec![1]), Put::Full);
+    assert_eq!(tiers.find(&[1]).tokens, 0);
+    tiers.prefetch();
+    assert_eq!(tiers.flush(LONG), 0);
+    let memory = place.open_with(Settings { mode: Mode::Ram, ..place.settings() }, Need::Cells);
+    keep(&memory, &[1, 2]);
+    assert_eq!((memory.flush(LONG), memory.find(&[1, 2]).tokens), (0, 2));
+    assert!(!place.path().exists());
+}
+
+#[test]
+fn memory_gives_without_a_file_and_says_so() {
+    let place = Place::new();
+    let tiers = place.open(Need::Cells);
+    let tokens = run(&[(1, 300)]);
+    keep(&tiers, &tokens);
+    tiers.flush(LONG);
+    for file in place.files() {
+        std::fs::remove_file(file).unwrap();
+    }
+    let found = tiers.find(&tokens);
+    assert!(found.pieces.iter().all(|piece| piece.tier == Tier::Ram));
+    assert_eq!(restore(&tiers, &tokens, &Known::of(&[&tokens])), Ok(300));
+    assert_eq!(tiers.stats().from_ram.tokens, 300);
+    assert_eq!(tiers.shrink(0), 1_200);
+    assert!(restore(&tiers, &tokens, &Known::of(&[&tokens])).is_err());
+}
+
+#[test]
+fn what_memory_lost_since_it_was_found_is_read_from_its_file() {
+    let place = Place::new();
+    let tiers = place.open(Need::Cells);
+    let tokens = run(&[(1, 100)]);
+    keep(&tiers, &tokens);
+    tiers.flush(LONG);
+    let found = tiers.find(&tokens);
+    tiers.shrink(0);
+    let mut fetch = tiers.fetch(found, Box::new(|| {}));
+    let Step::Ready(piece, bytes) = fetch.wait() else { panic!("a miss") };
+    assert_eq!((piece.tier, &*bytes), (Tier::Ssd, &state_of(Kind::Cells, &tokens)));
+    assert!(matches!(fetch.wait(), Step::Done));
+}
+
+/// An engine's loop is woken, and finds everything without ever waiting.
+#[test]
+fn readers_wake_the_one_who_does_not_wait() {
+    let place = Place::new();
+    let tokens = run(&[(1, 256), (2, 256), (3, 256), (4, 256), (5, 256), (6, 3)]);
+    let tiers = place.open(Need::Cells);
+    keep(&tiers, &tokens);
+    tiers.flush(LONG);
+    let tiers = place.open(Need::Cells);
+    let wakes = Arc::new(AtomicUsize::new(0));
+    let (wake, woken) = std::sync::mpsc::channel();
+    let count = Arc::clone(&wakes);
+    let mut fetch = tiers.fetch(
+        tiers.find(&tokens),
+        Box::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            let _ = wake.send(());
+        }),
+    );
+    let mut ranges = Vec::new();
+    loop {
+        match fetch.try_next() {
+            Step::Ready(piece, _) => ranges.push(piece.range),
+            Step::Pending => woken.recv_timeout(LONG).unwrap(),
+            Step::Done => break,
+            Step::Failed(reason) => panic!("{reason}"),
+        }
+    }
+    let starts: Vec<usize> = ranges.iter().map(|range| range.start).collect();
+    assert_eq!(starts, [0, 256, 512, 768, 1024, 1280]);
+    assert!(wakes.load(Ordering::Relaxed) <= 6);
+}
+
+#[test]
+fn a_restore_that_is_dropped_ends() {
+    let place = Place::new();
+    let tokens = run(&[(1, 256), (2, 256), (3, 256)]);
+    let tiers = place.open(Need::Cells);
+    keep(&tiers, &tokens);
+    tiers.flush(LONG);
+    tiers.shrink(0);
+    for _ in 0..50 {
+        let mut fetch = tiers.fetch(tiers.find(&tokens), Box::new(|| {}));
+        let _ = fetch.try_next();
+    }
+    assert_eq!(restore(&tiers, &tokens, &Known::of(&[&tokens])), Ok(768));
+}
+
+#[test]
+fn while_a_model_loads_its_last_conversation_is_read_ahead() {
+    let place = Place::new();
+    let disk = Arc::new(Rigged::default());
+    let tiers = place.open_on(&disk, place.settings(), place.identity(Need::Cells));
+    let (old, new) = (run(&[(1, 300)]), run(&[(2, 600)]));
+    for tokens in [&new, &old] {
+        keep(&tiers, tokens);
+        tiers.flush(LONG);
+    }
+    restore(&tiers, &new, &Known::of(&[&new])).unwrap();
+    tiers.flush(LONG);
+    drop(tiers);
+    let tiers = place.open_on(&disk, place.settings(), place.identity(Need::Cells));
+    tiers.prefetch();
+    tiers.flush(LONG);
+    let ranks: Vec<String> = disk
+        .read_ahead()
+        .iter()
+        .map(|path| path.file_stem().unwrap().to_string_lossy()[65..].to_owned())
+        .collect();
+    assert_eq!(ranks, ["0", "2", "4", "0", "2"]);
+    let found = tiers.find(&new);
+    let first = &disk.read_ahead()[0];
+    assert!(first.to_string_lossy().contains(&found.pieces[0].key.to_string()));
+}
+
+#[test]
+fn the_folder_is_shown_and_cleared() {
+    let place = Place::new();
+    assert_eq!(folder::ls(&place.path()).unwrap(), []);
+    assert_eq!(folder::clear(&place.path(), &folder::Clear::All).unwrap(), Default::default());
+    assert!(!place.path().exists(), "looking makes nothing");
+    let names = ["small", "large", "gone"];
+    let identities = names.map(|name| place.model(name, Need::Cells));
+    for (identity, length) in identities.iter().zip([10, 900, 300]) {
+        let tiers = Tiers::open(place.settings(), identity.clone());
+        keep(&tiers, &run(&[(1, length)]));
+        tiers.flush(LONG);
+    }
+    std::fs::remove_file(&identities[2].path).unwrap();
+    let whole = folder::stats(&place.path()).unwrap();
+    let shown: Vec<(&str, u64, bool)> = whole
+        .models
+        .iter()
+        .map(|held| (held.model.as_ref().unwrap().0.as_str(), held.entries, held.is_current))
+        .collect();
+    assert_eq!(shown, [("large", 4, true), ("gone", 2, false), ("small", 1, true)]);
+    assert_eq!((whole.entries, whole.bytes), (7, place.file_bytes()));
+    assert_eq!(whole.written_today_bytes, whole.bytes);
+    let clear = |what| folder::clear(&place.path(), &what).unwrap().entries;
+    assert_eq!(clear(folder::Clear::Gone), 2);
+    assert_eq!(clear(folder::Clear::Model("large".into())), 4);
+    assert_eq!(clear(folder::Clear::Model("large".into())), 0);
+    // A store that is open finds out, and goes on.
+    let tiers = Tiers::open(place.settings(), identities[0].clone());
+    tiers.flush(LONG);
+    assert_eq!(clear(folder::Clear::All), 1);
+    assert!(restore(&tiers, &run(&[(1, 10)]), &Known::default()).is_err());
+    keep(&tiers, &run(&[(1, 10)]));
+    assert_eq!(tiers.flush(LONG), 0);
+    assert_eq!(folder::stats(&place.path()).unwrap().entries, 1);
+}
+
+#[test]
+fn a_lock_that_is_held_is_not_waited_for_when_nobody_wants_it() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.path()).unwrap();
+    let path = place.path().join("lock");
+    let held = ledger::Hold::take(&disk::System, &path, &|| true).unwrap();
+    let refused = ledger::Hold::take(&disk::System, &path, &|| false);
+    assert!(refused.is_err_and(|error| error.kind() == std::io::ErrorKind::TimedOut));
+    drop(held);
+    assert!(ledger::Hold::take(&disk::System, &path, &|| false).is_ok());
+}
+
+#[test]
+fn settings_travel() {
+    let place = Place::new();
+    let settings = Settings { encryption_key: Some("key".into()), ..place.settings() };
+    let text = serde_json::to_string(&settings).unwrap();
+    assert!(text.contains(r#""mode":"ssd""#));
+    assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);
+    assert_eq!(settings.memory_bytes_max(), settings.ram_bytes + limits::READ_AHEAD_BYTES);
+}

@@ -34,7 +34,7 @@ impl Naive {
             let same_parent = (tokens.len() - 1) / BLOCK_TOKENS == full;
             *kind == Kind::Cells && same_parent && tokens.starts_with(prefix)
         };
-        let rest = prefix.len() % BLOCK_TOKENS == 0
+        let rest = prefix.len().is_multiple_of(BLOCK_TOKENS)
             || self.0.iter().filter(|(_, tokens)| !tokens.is_empty()).any(begins);
         blocks && rest
     }

@@ -116,8 +116,14 @@ impl Rigged {
 
     fn end<T>(&self, how: How, result: io::Result<T>) -> io::Result<T> {
         end(&self.0, how)?;
-        self.look();
         result
+    }
+
+    /// The end of an operation that adds or removes a file.
+    fn end_and_look<T>(&self, how: How, result: io::Result<T>) -> io::Result<T> {
+        let ended = self.end(how, result);
+        self.look();
+        ended
     }
 
     /// Checks what must hold at all times.
@@ -239,10 +245,16 @@ impl Disk for Rigged {
         self.end(how, System.list(path))
     }
 
-    fn read(&self, path: &Path, head_bytes: usize, rest_bytes_max: u64) -> io::Result<Read> {
+    fn read_all(
+        &self,
+        path: &Path,
+        head_bytes: usize,
+        rest_bytes_max: u64,
+        buffer: Vec<u8>,
+    ) -> io::Result<Read> {
         let how = self.begin(false)?;
         self.0.lock().unwrap().reads.push(path.to_owned());
-        self.end(how, System.read(path, head_bytes, rest_bytes_max))
+        self.end(how, System.read_all(path, head_bytes, rest_bytes_max, buffer))
     }
 
     fn write_new(&self, path: &Path, parts: &[&[u8]], modified: SystemTime) -> io::Result<()> {
@@ -254,25 +266,25 @@ impl Disk for Rigged {
         if path.file_name().is_some_and(|name| name.len() > 64) {
             self.0.lock().unwrap().written += bytes.len() as u64;
         }
-        self.end(how, written)
+        self.end_and_look(how, written)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let how = self.begin(true)?;
         let renamed = if how == How::Half { Ok(()) } else { System.rename(from, to) };
-        self.end(how, renamed)
+        self.end_and_look(how, renamed)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let how = self.begin(true)?;
         let removed = if how == How::Half { Ok(()) } else { System.remove(path) };
-        self.end(how, removed)
+        self.end_and_look(how, removed)
     }
 
     fn remove_folder(&self, path: &Path) -> io::Result<()> {
         let how = self.begin(true)?;
         let removed = if how == How::Half { Ok(()) } else { System.remove_folder(path) };
-        self.end(how, removed)
+        self.end_and_look(how, removed)
     }
 
     fn touch(&self, path: &Path, time: SystemTime) -> io::Result<()> {
