@@ -38,11 +38,11 @@ pub mod tool;
 mod worker;
 
 pub use answer::Answer;
-pub use config::{Config, Patience};
+pub use config::{Config, Patience, Settings};
 pub use engine::{Engine, GgufFile, ManagedCommand, Manner, Ready, Server, StopSignal, Upstream};
 pub use error::{AcquireError, StopError};
 pub use foreign::served_models;
-pub use handle::{Handle, Progress, Purpose, Served, Stage, Watch, start};
+pub use handle::{Edition, Handle, Progress, Purpose, Served, Stage, Watch, start};
 pub use happening::Happening;
 pub use lease::{Lease, Wish};
 pub use model::{Facts, HeaderFacts, Model, ModelSummary, Models, Need, Residence};

@@ -14,7 +14,7 @@ use std::{
 use planner::{fleet, footprint::Place, gguf};
 
 use crate::{
-    config::Config,
+    config::Settings,
     engine::{Engine, GgufFile, ManagedCommand, Manner, Upstream},
     error::AcquireError,
     limits::CONTEXT_TOKENS_DEFAULT,
@@ -29,6 +29,8 @@ pub use header::read_header;
 /// Looks at files and remembers those that can be used, until they change.
 #[derive(Debug)]
 pub(crate) struct Preflight {
+    /// The edition of the configuration that it looks for.
+    edition: u64,
     context_tokens: Option<u32>,
     sequences_max: u32,
     place: Place,
@@ -39,6 +41,8 @@ pub(crate) struct Preflight {
 /// What would be started for a model, what it needs and how it is treated.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
+    /// The edition of the configuration that it was looked up in.
+    pub(crate) edition: u64,
     /// The model, as the fleet names it.
     pub(crate) model: fleet::Model,
     /// What is started.
@@ -100,6 +104,14 @@ impl Start {
         }
     }
 
+    /// Whether it serves a model, and not only keeps memory free for a while.
+    pub(crate) fn is_model(&self) -> bool {
+        match self {
+            Self::Worker(_) | Self::Command(_) | Self::Upstream(_) => true,
+            Self::Reservation(_) => false,
+        }
+    }
+
     /// Whether it has a process that the hub starts and that can crash.
     pub(crate) fn is_process(&self) -> bool {
         match self {
@@ -132,10 +144,10 @@ struct Stamp {
 }
 
 impl Preflight {
-    /// Looks for workers that are started as `config` says.
-    pub(crate) fn new(config: &Config) -> Self {
-        let Config { context_tokens, sequences_max, place, .. } = *config;
-        Self { context_tokens, sequences_max, place, seen: Mutex::new(BTreeMap::new()) }
+    /// Looks for workers that are started as `settings` say.
+    pub(crate) fn new(edition: u64, settings: &Settings, place: Place) -> Self {
+        let Settings { context_tokens, sequences_max, .. } = *settings;
+        Self { edition, context_tokens, sequences_max, place, seen: Mutex::new(BTreeMap::new()) }
     }
 
     /// The model and what is known about it.
@@ -170,6 +182,7 @@ impl Preflight {
             Engine::Upstream(upstream) => (Start::Upstream(Arc::clone(upstream)), 0),
         };
         Ok(Launch {
+            edition: self.edition,
             model: fleet::Model {
                 name: model.name.as_str().into(),
                 version: self.version(&model.engine),
@@ -288,26 +301,20 @@ mod tests {
     use worker_protocol::limits::INTERNAL_SEQUENCES;
 
     use super::*;
-    use crate::config::Patience;
 
     fn preflight(place: Place) -> Preflight {
-        Preflight::new(&Config {
+        let settings = Settings {
             worker: PathBuf::new(),
-            logs_dir: PathBuf::new(),
             budget_bytes: 0,
             exclusive_groups: Default::default(),
-            pressure: None,
-            journal: None,
             idle_unload: Duration::MAX,
             sequences_max: 8,
             threads: None,
             context_tokens: None,
-            place,
-            guard: Vec::new(),
             roles: Default::default(),
             prefer_resident: true,
-            patience: Patience::default(),
-        })
+        };
+        Preflight::new(0, &settings, place)
     }
 
     #[test]

@@ -16,7 +16,7 @@ use planner::{
 };
 use worker_protocol::{Embed, EmbedInput, Generate, Prompt};
 
-use super::{Handle, Shared, Watch, Wish};
+use super::{Edition, Handle, Watch, Wish};
 use crate::{
     bytes::readable,
     engine::Engine,
@@ -45,6 +45,14 @@ pub struct Served {
     pub model: Option<String>,
 }
 
+/// A role that is asked for, and what is known about its models.
+#[derive(Clone, Copy)]
+struct AskedRole<'a> {
+    name: &'a str,
+    edition: &'a Edition,
+    known: &'a [Known],
+}
+
 /// What does not change about a role's model from one request to the next.
 #[derive(Debug)]
 struct Known {
@@ -67,18 +75,21 @@ impl Handle {
     /// The names that people may use instead of models: the configured roles, and the built-in one
     /// when there are any.
     #[must_use]
-    pub fn roles(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.shared.roles.iter().map(|(name, _)| name).collect();
-        if !names.is_empty() && !names.contains(&AUTO) {
-            names.push(AUTO);
+    pub fn roles(&self) -> Vec<String> {
+        let edition = self.shared.edition();
+        let mut names: Vec<String> =
+            edition.roles().iter().map(|(name, _)| name.to_owned()).collect();
+        if !names.is_empty() && !names.iter().any(|name| name == AUTO) {
+            names.push(AUTO.to_owned());
         }
         names
     }
 
     /// Whom a role ends at, in order; empty when it is none or picks by request.
     #[must_use]
-    pub fn candidates<'a>(&'a self, role: &'a str) -> Vec<&'a str> {
-        self.shared.roles.models(role)
+    pub fn candidates(&self, role: &str) -> Vec<String> {
+        let edition = self.shared.edition();
+        edition.roles().models(role).into_iter().map(str::to_owned).collect()
     }
 
     /// As [`Self::acquire_with`], but `name` may be a role too: then the first of its models that can
@@ -94,10 +105,14 @@ impl Handle {
         watch: Option<&Watch>,
     ) -> Result<Served, AcquireError> {
         // Whoever asks for a model that was used a moment ago pays nothing for roles.
-        let launch = match self.shared.fresh_lookup(name) {
+        let edition = self.shared.edition();
+        let launch = match edition.fresh_lookup(name) {
             Some(launch) => launch,
-            None if self.shared.roles.has(name) => match self.known(name).await? {
-                Some(known) => return self.serve_role(name, &known, purpose, wish, watch).await,
+            None if edition.roles().has(name) => match self.known(&edition, name).await? {
+                Some(known) => {
+                    let role = AskedRole { name, edition: &edition, known: &known };
+                    return self.serve_role(role, purpose, wish, watch).await;
+                }
                 None => self.launch(name).await?,
             },
             None => self.launch(name).await?,
@@ -108,13 +123,13 @@ impl Handle {
 
     async fn serve_role(
         &self,
-        role: &str,
-        known: &[Known],
+        asked: AskedRole<'_>,
         purpose: Purpose<'_>,
         wish: Wish,
         watch: Option<&Watch>,
     ) -> Result<Served, AcquireError> {
-        let choice = self.choose(role, known, purpose).await?;
+        let role = asked.name;
+        let choice = self.choose(asked, purpose).await?;
         let mut reasons = Vec::new();
         let mut last = None;
         for tried in &choice.tries {
@@ -151,10 +166,10 @@ impl Handle {
 
     async fn choose(
         &self,
-        role: &str,
-        known: &[Known],
+        role: AskedRole<'_>,
         purpose: Purpose<'_>,
     ) -> Result<Choice, AcquireError> {
+        let AskedRole { name, edition, known } = role;
         let asked: Vec<Launch> = known.iter().filter_map(|known| known.launch.clone()).collect();
         let verdicts = self.ask(|reply| Message::Verdicts { asked, reply }).await;
         let mut verdicts = verdicts.ok_or(AcquireError::ShuttingDown)?.into_iter();
@@ -173,25 +188,29 @@ impl Handle {
             }
             states.insert(known.name.clone(), state);
         }
-        let roles = &self.shared.roles;
-        let choice = roles.choose(role, &purpose.ask(), &states, self.shared.prefer_resident);
+        let prefer_resident = edition.prefers_resident();
+        let choice = edition.roles().choose(name, &purpose.ask(), &states, prefer_resident);
         Ok(choice.unwrap_or_default())
     }
 
     /// What is known about a role's models; `None` when the name is a model's after all. It touches
     /// the disk, so that what was found a moment ago still holds.
-    async fn known(&self, role: &str) -> Result<Option<Arc<Vec<Known>>>, AcquireError> {
-        if let Some(known) = self.shared.fresh_role(role) {
+    async fn known(
+        &self,
+        edition: &Arc<Edition>,
+        role: &str,
+    ) -> Result<Option<Arc<Vec<Known>>>, AcquireError> {
+        if let Some(known) = edition.fresh_role(role) {
             return Ok(Some(known));
         }
-        let shared = Arc::clone(&self.shared);
+        let edition = Arc::clone(edition);
         let role = role.to_owned();
         let looked_up = tokio::task::spawn_blocking(move || {
-            if shared.models.find(&role).is_some() {
+            if edition.models.find(&role).is_some() {
                 return None;
             }
-            let known = Arc::new(shared.look_at_role(&role));
-            shared.keep_role(role, Arc::clone(&known));
+            let known = Arc::new(edition.look_at_role(&role));
+            edition.keep_role(role, Arc::clone(&known));
             Some(known)
         });
         // The runtime cancels a blocking task only when it goes down.
@@ -199,16 +218,16 @@ impl Handle {
     }
 }
 
-impl Shared {
+impl Edition {
     fn look_at_role(&self, role: &str) -> Vec<Known> {
         let find = |name| self.models.find(name);
-        let models: Vec<Model> = match self.roles.models(role) {
+        let models: Vec<Model> = match self.roles().models(role) {
             // The built-in role knows all models of this machine. A server elsewhere sees what is
             // sent to it, so it serves only where a role names it.
             named if named.is_empty() => {
                 let mut models = self.models.list();
                 models.retain(|model| !matches!(model.engine, Engine::Upstream(_)));
-                let named = self.roles.iter().flat_map(|(role, _)| self.roles.models(role));
+                let named = self.roles().iter().flat_map(|(role, _)| self.roles().models(role));
                 for name in named {
                     if !models.iter().any(|model| model.name == name) {
                         models.extend(find(name));
