@@ -12,9 +12,11 @@ use dialect::Error;
 use serde::{Deserialize, Serialize};
 use supervisor::fleet::{Explanation, Turn, WorkerId};
 use supervisor::{Facts, Handle, ModelSummary, Resident, ResidentState, StopError};
+use tokio::sync::oneshot;
 
 use crate::answer;
 use crate::limits::KEEP_ALIVE_SECONDS_MAX;
+use crate::routes::Site;
 
 /// `GET /resident/v1/ps`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -151,6 +153,14 @@ pub struct Pin {
     pub pinned: Option<bool>,
 }
 
+/// What `POST /resident/v1/reload` answers when the changed configuration was taken. It takes no
+/// body; a configuration that is refused is a 400 with the reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// What the person should know though it stops nothing.
+    pub notes: Vec<String>,
+}
+
 /// Body of `POST /resident/v1/what-if`: a model that nobody has configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -234,6 +244,20 @@ pub(crate) async fn pin(hub: &Handle, body: Body) -> Result<Response, Error> {
     let told = hub.pin(&pin.model, pin.pinned).await;
     told.map_err(|error| answer::refusal(&error))?;
     answer::serialized(&pin)
+}
+
+pub(crate) async fn reload(site: &Site) -> Result<Response, Error> {
+    let down = |_| Error::new(503, "the hub is shutting down").code("shutting_down");
+    let Some(changes) = &site.changes else {
+        let message =
+            "this hub was not started by `resident serve`, so it reads no configuration again";
+        return Err(Error::new(409, message));
+    };
+    let (reply, taken) = oneshot::channel();
+    changes.send(reply).await.map_err(|_| down(()))?;
+    let taken = taken.await.map_err(|_| down(()))?;
+    let notes = taken.map_err(Error::invalid)?;
+    answer::serialized(&Reloaded { notes })
 }
 
 pub(crate) async fn explain(hub: &Handle, query: Option<&str>) -> Result<Response, Error> {

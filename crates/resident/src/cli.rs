@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Pin(Pin),
     /// Let a pinned model leave for others again
     Unpin(Pin),
+    /// Let the hub read its configuration file again; it takes all of it, or refuses it whole
+    Reload(Reload),
     /// Say why a model is not in memory, what would happen if it were asked now, or what a request waits for
     Explain(Explain),
     /// Tell what the hub was told and decided, and decide it once more
@@ -202,6 +204,13 @@ pub(crate) struct Warm {
 pub(crate) struct Pin {
     /// Name of the model
     pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// `resident reload`
+#[derive(Debug, Args)]
+pub(crate) struct Reload {
     #[command(flatten)]
     pub(crate) place: Place,
 }
