@@ -49,6 +49,11 @@ impl Tools {
         *self.tools.write().unwrap_or_else(PoisonError::into_inner) = in_order(tools);
     }
 
+    /// Whether a tool has this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.now().iter().any(|tool| tool.name == name)
+    }
+
     fn now(&self) -> Arc<[Arc<Tool>]> {
         Arc::clone(&self.tools.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -41,7 +41,7 @@ mod role;
 
 pub use edition::Edition;
 pub use progress::{Progress, Stage, Watch};
-pub use role::{Purpose, Served};
+pub use role::{Form, Outlook, Purpose, Served};
 
 /// Starts the supervisor's task on the current tokio runtime (time and IO enabled). It ends after
 /// [`Handle::shutdown`]; aborting it stops all workers.
@@ -169,19 +169,6 @@ impl Handle {
     pub async fn acquire_with(&self, model: &str, wish: Wish) -> Result<Lease, AcquireError> {
         let launch = self.launch(model).await?;
         self.wanted(launch, wish, self.ticket(model)?).await
-    }
-
-    /// Loads a model that nobody asks yet, and returns when it is ready. Whoever asks comes first.
-    ///
-    /// # Errors
-    /// See [`AcquireError`].
-    pub async fn warm(
-        &self,
-        model: &str,
-        keep_alive: Option<Duration>,
-    ) -> Result<(), AcquireError> {
-        let wish = Wish { priority: Priority::Background, keep_alive };
-        self.acquire_with(model, wish).await.map(drop)
     }
 
     /// From now on this model is loaded whenever nobody wants another for a while; `None` ends that.

@@ -62,6 +62,39 @@ async fn other_machines_are_let_in_only_with_a_key_and_on_purpose() {
 }
 
 #[tokio::test]
+async fn a_running_hub_is_opened_further_by_the_same_rules_and_does_not_move() {
+    let folder = tempfile::tempdir().unwrap();
+    let wide = Config {
+        listen: "0.0.0.0:0".parse().unwrap(),
+        key: Some("k".to_owned()),
+        allow_lan: true,
+        ..config()
+    };
+    let door = bind(wide.clone(), hub(folder.path())).await.unwrap().door();
+    door.check(&wide).unwrap();
+    for open in [Config { key: None, ..wide.clone() }, Config { allow_lan: false, ..wide.clone() }]
+    {
+        let refused = door.check(&open).unwrap_err().to_string();
+        assert!(refused.contains("--allow-lan"), "{refused}");
+    }
+    let refused = door.check(&Config { listen: "127.0.0.1:1".parse().unwrap(), ..wide });
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.starts_with("listen is 127.0.0.1:1 now, and this hub was started"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn nobody_reads_a_configuration_again_for_a_hub_that_has_none() {
+    let site = Site::new().await;
+    let ask = Ask::new("POST", "/resident/v1/reload").header("authorization", BEARER).json("{}");
+    let answer = ask.send(site.address).await;
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    site.ends().await;
+}
+
+#[tokio::test]
 async fn a_taken_port_is_named_with_its_holder_and_never_left() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = holder.local_addr().unwrap();

@@ -1,7 +1,7 @@
 //! `resident plan MODEL --what-if`: the hub that runs says what would happen if the model were wanted
 //! now. It changes nothing.
 
-use gateway::control::{Explained, Requests, Residents};
+use gateway::control::{Explained, ExplainedName, Requests, Residents};
 use hyper::StatusCode;
 use serde::Serialize;
 
@@ -40,7 +40,10 @@ impl WhatIf {
             let served = match &arguments.model {
                 Some(model) if is_as_served => match client.explain(model).await {
                     Err(Error::Refused { status: StatusCode::NOT_FOUND, .. }) => None,
-                    explained => Some(explained?),
+                    explained => match explained? {
+                        ExplainedName::Model(explained) => Some(explained),
+                        ExplainedName::Role(_) => None,
+                    },
                 },
                 Some(_) | None => None,
             };

@@ -7,11 +7,11 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use planner::{
-    fleet::{Refusal, Verdict},
+    fleet::{Priority, Refusal, Verdict},
     roles::{self, AUTO, Ask, Choice, Kind, Reason, Standing, State, Tokens},
 };
 use worker_protocol::{Embed, EmbedInput, Generate, Prompt};
@@ -34,6 +34,26 @@ pub enum Purpose<'a> {
     Generate(&'a [Generate]),
     /// Vectors.
     Embed(&'a Embed),
+    /// Something short of this kind, to see who would serve it or to load that one.
+    Short(Kind, Form),
+}
+
+/// Whether a prompt is a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Plain text, or nothing that could be a conversation.
+    Plain,
+    /// A conversation.
+    Chat,
+}
+
+/// Whom a short request for a role would go to now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlook {
+    /// What the request would be about: what the first of its models does.
+    pub kind: Kind,
+    /// Who would be tried, and who not.
+    pub choice: Choice,
 }
 
 /// The right to use a model, and which one that is.
@@ -85,6 +105,12 @@ impl Handle {
         names
     }
 
+    /// Whether this names a role, the built-in one included. A model of that name comes first.
+    #[must_use]
+    pub fn is_role(&self, name: &str) -> bool {
+        self.shared.edition().roles().has(name)
+    }
+
     /// Whom a role ends at, in order; empty when it is none or picks by request.
     #[must_use]
     pub fn candidates(&self, role: &str) -> Vec<String> {
@@ -119,6 +145,43 @@ impl Handle {
         };
         let lease = self.watched(launch, wish, watch).await?;
         Ok(Served { lease, model: None })
+    }
+
+    /// Whom a short request for a role would go to now; `None` when the name is no role.
+    ///
+    /// # Errors
+    /// [`AcquireError::ShuttingDown`].
+    pub async fn outlook(&self, role: &str) -> Result<Option<Outlook>, AcquireError> {
+        let edition = self.shared.edition();
+        if !edition.roles().has(role) {
+            return Ok(None);
+        }
+        let Some(known) = self.known(&edition, role).await? else { return Ok(None) };
+        let purpose = short(&known);
+        let kind = purpose.ask().kind;
+        let asked = AskedRole { name: role, edition: &edition, known: &known };
+        Ok(Some(Outlook { kind, choice: self.choose(asked, purpose).await? }))
+    }
+
+    /// Loads a model that nobody asks yet, or of a role the first that can be loaded, and returns when
+    /// it is ready: its name, where a role was meant. Whoever asks comes first.
+    ///
+    /// # Errors
+    /// See [`AcquireError`].
+    pub async fn warm(
+        &self,
+        name: &str,
+        keep_alive: Option<Duration>,
+    ) -> Result<Option<String>, AcquireError> {
+        let wish = Wish { priority: Priority::Background, keep_alive };
+        let edition = self.shared.edition();
+        let known = match edition.roles().has(name) {
+            true => self.known(&edition, name).await?,
+            false => None,
+        };
+        let purpose = short(known.as_deref().map_or(&[], Vec::as_slice));
+        let served = self.serve(name, purpose, wish, None).await?;
+        Ok(served.model)
     }
 
     async fn serve_role(
@@ -271,6 +334,16 @@ fn is_of_the_model(error: &AcquireError) -> bool {
     }
 }
 
+/// A short request as the first of these models takes it.
+fn short(known: &[Known]) -> Purpose<'static> {
+    let first = known.iter().find_map(|known| Some((*known.state.kinds.first()?, known.chats)));
+    match first {
+        Some((kind, true)) => Purpose::Short(kind, Form::Chat),
+        Some((kind, false)) => Purpose::Short(kind, Form::Plain),
+        None => Purpose::Short(Kind::Generate, Form::Plain),
+    }
+}
+
 fn nobody(
     role: &str,
     choice: &Choice,
@@ -380,6 +453,7 @@ impl Purpose<'_> {
                 generates.iter().any(|generate| matches!(generate.prompt, Prompt::Chat(_)))
             }
             Self::Embed(_) => false,
+            Self::Short(_, form) => form == Form::Chat,
         }
     }
 
@@ -387,6 +461,7 @@ impl Purpose<'_> {
     /// where it is read.
     fn ask(self) -> Ask {
         match self {
+            Self::Short(kind, _) => Ask { kind, ..Ask::generate(Tokens::default()) },
             Self::Embed(embed) => {
                 // Each input is computed by itself.
                 let lengths = embed.inputs.iter().map(|input| match input {
