@@ -297,7 +297,8 @@ impl Handle {
         let start = Start::Reservation(hold);
         let residence = Residence::default();
         // It is the same in every edition.
-        let launch = Launch { edition: 0, model, start, needed_bytes: bytes, residence };
+        let launch =
+            Launch { edition: 0, model, start, needed_bytes: bytes, group: None, residence };
         let wish = Wish { priority, keep_alive: Some(Duration::ZERO) };
         let lease = self.wanted(launch, wish, ticket).await?;
         Ok(Reservation::new(lease, revoked, self.shared.inbox.clone()))

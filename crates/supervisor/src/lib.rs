@@ -45,7 +45,7 @@ pub use foreign::served_models;
 pub use handle::{Edition, Form, Handle, Outlook, Progress, Purpose, Served, Stage, Watch, start};
 pub use happening::Happening;
 pub use lease::{Lease, Wish};
-pub use model::{Facts, HeaderFacts, Model, ModelSummary, Models, Need, Residence};
+pub use model::{Facts, Group, HeaderFacts, Model, ModelSummary, Models, Need, Residence};
 /// The words in which the fleet explains itself.
 pub use planner::fleet;
 pub use planner::fleet::{Pressure, Priority};

@@ -49,7 +49,9 @@ pub(crate) struct Launch {
     pub(crate) start: Start,
     /// Memory it needs by prediction.
     pub(crate) needed_bytes: u64,
-    /// How it is treated while it holds memory.
+    /// Its group, if it is in one.
+    pub(crate) group: Option<Arc<str>>,
+    /// How it is treated otherwise while it holds memory.
     pub(crate) residence: Residence,
 }
 
@@ -167,7 +169,8 @@ impl Preflight {
 
     /// What to start for this model.
     pub(crate) fn launch(&self, model: &Model) -> Result<Launch, AcquireError> {
-        let (start, needed_bytes) = match &model.engine {
+        let group = |facts: &Facts| model.residence.group_of(facts).map(Arc::from);
+        let (start, needed_bytes, group) = match &model.engine {
             Engine::Worker(file) => {
                 let looked = self.look(file).map_err(|message| AcquireError::Unusable {
                     name: model.name.clone(),
@@ -175,11 +178,14 @@ impl Preflight {
                 })?;
                 let path = file.path.clone();
                 let worker = WorkerStart { path, context_tokens: looked.context_tokens };
-                (Start::Worker(worker), looked.facts.needed_bytes)
+                (Start::Worker(worker), looked.facts.needed_bytes, group(&looked.facts))
             }
-            Engine::Command(command) => (Start::Command(Arc::clone(command)), command.memory_bytes),
+            Engine::Command(command) => {
+                let facts = promised(&command.manner, command.memory_bytes);
+                (Start::Command(Arc::clone(command)), command.memory_bytes, group(&facts))
+            }
             // Its memory is on another machine, or is not ours to give back.
-            Engine::Upstream(upstream) => (Start::Upstream(Arc::clone(upstream)), 0),
+            Engine::Upstream(upstream) => (Start::Upstream(Arc::clone(upstream)), 0, None),
         };
         Ok(Launch {
             edition: self.edition,
@@ -189,6 +195,7 @@ impl Preflight {
             },
             start,
             needed_bytes,
+            group,
             residence: model.residence.clone(),
         })
     }
@@ -301,6 +308,7 @@ mod tests {
     use worker_protocol::limits::INTERNAL_SEQUENCES;
 
     use super::*;
+    use crate::model::Group;
 
     fn preflight(place: Place) -> Preflight {
         let settings = Settings {
@@ -315,6 +323,27 @@ mod tests {
             prefer_resident: true,
         };
         Preflight::new(0, &settings, place)
+    }
+
+    #[test]
+    fn large_is_what_needs_much_and_generates_however_long_its_file_is() {
+        let facts = |name: &str, quantization: &str| {
+            let header = catalogue::builtin().find(name).unwrap().header(quantization).unwrap();
+            (header.tensor_bytes(), preflight(Place::Processor).looked(&header, None).facts)
+        };
+        let group = |above_bytes| {
+            let group = Group::OfLarge { name: "main".to_owned(), above_bytes };
+            Residence { group: Some(group), ..Residence::default() }
+        };
+        let (file_bytes, chat) = facts("qwen3-8b", "Q4_K_M");
+        assert!(file_bytes < chat.needed_bytes, "a context comes on top");
+        assert_eq!(group(chat.needed_bytes - 1).group_of(&chat), Some("main"));
+        assert_eq!(group(chat.needed_bytes).group_of(&chat), None);
+        let (_, embedder) = facts("bge-m3", "Q8_0");
+        assert_eq!(group(0).group_of(&embedder), None, "it works beside the others");
+        let named = Group::Named("spare".to_owned());
+        let named = Residence { group: Some(named), ..Residence::default() };
+        assert_eq!(named.group_of(&embedder), Some("spare"));
     }
 
     #[test]

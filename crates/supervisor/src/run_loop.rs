@@ -235,7 +235,7 @@ impl RunLoop {
         let load_time = self.load_times.get(&launch.model.name).copied().unwrap_or_default();
         let terms = Terms {
             bytes: launch.needed_bytes,
-            group: residence.group.as_deref().map(Arc::from),
+            group: launch.group.clone(),
             pinned: residence.pinned,
             idle_unload: residence.idle_unload,
             load_time,

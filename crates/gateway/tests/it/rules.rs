@@ -29,6 +29,7 @@ fn everywhere() -> Vec<Ask> {
         post("/resident/v1/stop"),
         post("/resident/v1/warm"),
         post("/resident/v1/pin"),
+        post("/resident/v1/reload"),
         Ask::get("/resident/v1/explain"),
         post("/resident/v1/what-if"),
         Ask::get("/resident/v1/requests"),
@@ -88,9 +89,10 @@ async fn a_running_hub_is_opened_further_by_the_same_rules_and_does_not_move() {
 #[tokio::test]
 async fn nobody_reads_a_configuration_again_for_a_hub_that_has_none() {
     let site = Site::new().await;
-    let ask = Ask::new("POST", "/resident/v1/reload").header("authorization", BEARER).json("{}");
+    let ask = Ask::post("/resident/v1/reload", &json!({}));
+    let ask = ask.with("authorization", &format!("Bearer {TOKEN}"));
     let answer = ask.send(site.address).await;
-    assert_eq!(answer.status, 409, "{}", answer.text());
+    answer.error(409);
     site.ends().await;
 }
 

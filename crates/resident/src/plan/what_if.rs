@@ -70,8 +70,9 @@ async fn asked(
     settings: &Settings,
 ) -> Result<Explained, Error> {
     let budget_bytes = client.get::<Residents>("/resident/v1/ps").await?.budget_bytes;
-    let bytes = choice.file_bytes.unwrap_or(choice.total_bytes);
-    let group = settings.served.groups.of(&Membership::BySize, true, bytes, budget_bytes);
+    let is_text = choice.decode_tokens_per_s.is_some();
+    let bytes = choice.total_bytes;
+    let group = settings.served.groups.of(&Membership::BySize, is_text, bytes, budget_bytes);
     let question =
         gateway::control::WhatIf { name: name.to_owned(), bytes: choice.total_bytes, group };
     client.post("/resident/v1/what-if", &question).await
