@@ -10,7 +10,10 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -84,6 +87,7 @@ pub(crate) struct Hub {
     task: JoinHandle<()>,
     server: gateway::Server,
     token: String,
+    loads: Loads,
 }
 
 impl Hub {
@@ -106,8 +110,9 @@ impl Hub {
         offer::refuse_broken_pins(&settings.served.groups, settings.budget_bytes, pinned)?;
         let gateway = gateway::Config { changes, ..entrance(settings, &token) };
         let server = gateway::bind(gateway, supervisor.clone()).await.map_err(refused)?;
-        load(&supervisor, loaded, settings.served.warm_model());
-        Ok(Self { supervisor, task, server, token })
+        let loads = Loads::default();
+        loads.begin(&supervisor, loaded, settings.served.warm_model());
+        Ok(Self { supervisor, task, server, token, loads })
     }
 
     /// Where it listens.
@@ -207,20 +212,34 @@ fn changeable(settings: &Settings, worker: PathBuf) -> supervisor::Settings {
     }
 }
 
-/// Loads what is promised to stay, and then what is to be there when nobody wants another. Requests do
-/// not wait for it, and come first.
-fn load(supervisor: &supervisor::Handle, pinned: Vec<String>, warm: Option<String>) {
-    let supervisor = supervisor.clone();
-    tokio::spawn(async move {
-        for name in &pinned {
-            if let Err(error) = supervisor.warm(name, None).await {
-                tracing::warn!(%error, "a pinned model could not be loaded");
+/// Loading what nobody asks for, when the hub begins and when its configuration is another.
+#[derive(Debug, Clone, Default)]
+struct Loads {
+    /// How often it began; what began before has no say in what is kept warm.
+    begun: Arc<AtomicU64>,
+}
+
+impl Loads {
+    /// Loads what is promised to stay, and then what is to be there when nobody wants another.
+    /// Requests do not wait for it, and come first.
+    fn begin(&self, supervisor: &supervisor::Handle, pinned: Vec<String>, warm: Option<String>) {
+        let supervisor = supervisor.clone();
+        let begun = Arc::clone(&self.begun);
+        let number = begun.fetch_add(1, Ordering::Relaxed) + 1;
+        tokio::spawn(async move {
+            for name in &pinned {
+                if let Err(error) = supervisor.warm(name, None).await {
+                    tracing::warn!(%error, "a pinned model could not be loaded");
+                }
             }
-        }
-        if let Err(error) = supervisor.keep_warm(warm.as_deref()).await {
-            tracing::warn!(%error, "the warm model could not be loaded");
-        }
-    });
+            if begun.load(Ordering::Relaxed) != number {
+                return;
+            }
+            if let Err(error) = supervisor.keep_warm(warm.as_deref()).await {
+                tracing::warn!(%error, "the warm model could not be loaded");
+            }
+        });
+    }
 }
 
 /// This program itself, as the guard of foreign ones. Without it they are refused with the reason.

@@ -671,7 +671,7 @@ fn a_role_says_who_serves_it_and_why_not_another() {
             daily is a role. A short request to generate text would go to gemma.
 
                 MODEL      WHY
-            1   gemma      in memory already and no smaller than qwen3-8b (2.0 GiB against 1.0 GiB) (through fast)
+            1   gemma      in memory already and no smaller than qwen3-8b (2.0 GiB against 1.0 GiB), through fast
             2   qwen3-8b   next in the role
             -   broken     kept failing and is left alone for 40 s more
             -   gone       not installed

@@ -11,7 +11,7 @@ use gateway::{ChangeAsked, Door};
 use supervisor::Handle;
 use tokio::sync::mpsc;
 
-use super::{Hub, changeable, entrance, load, worker};
+use super::{Hub, Loads, changeable, entrance, worker};
 use crate::{
     cli,
     config::{self, Settings},
@@ -30,6 +30,7 @@ pub(super) struct Changes {
     supervisor: Handle,
     door: Door,
     token: String,
+    loads: Loads,
     asked: mpsc::Receiver<ChangeAsked>,
     hangups: Hangups,
 }
@@ -49,6 +50,7 @@ impl Changes {
             supervisor: hub.supervisor.clone(),
             door: hub.server.door(),
             token: hub.token.clone(),
+            loads: hub.loads.clone(),
             asked,
             hangups: Hangups::catch(),
         }
@@ -100,7 +102,7 @@ impl Changes {
         self.door.change(entrance);
         let before = Offer::of(&self.settings).pinned();
         pinned.retain(|name| !before.contains(name));
-        load(&self.supervisor, pinned, settings.served.warm_model());
+        self.loads.begin(&self.supervisor, pinned, settings.served.warm_model());
         let notes = settings.served.notes.clone();
         self.settings = settings;
         Ok(notes)
@@ -119,4 +121,37 @@ fn refuse_moved(before: &Settings, after: &Settings) -> anyhow::Result<()> {
         before.data_dir.display()
     );
     Err(exit::error(Code::Usage, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Machine, raw, resolved::resolve};
+
+    fn settings(data_dir: &str) -> Settings {
+        let machine = Machine {
+            memory_bytes: Some(1 << 34),
+            data_dir: data_dir.into(),
+            home: "/home/me".into(),
+            models_variable: None,
+            variable: |_| None,
+            secret: |_| Err("it cannot be read".into()),
+            names_of: |_| Vec::new(),
+        };
+        let (place, serving) = (cli::Place::default(), cli::Serving::default());
+        resolve(&place, &serving, raw::parse("").unwrap(), Path::new("/"), &machine).unwrap()
+    }
+
+    #[test]
+    fn the_data_folder_does_not_move_under_a_running_hub() {
+        assert!(refuse_moved(&settings("/data"), &settings("/data")).is_ok());
+        let refused = refuse_moved(&settings("/data"), &settings("/other")).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "data_dir is /other now, and this hub was started with /data; its data folder does not \
+             change while the hub runs: restart it, or take that back"
+        );
+    }
 }
