@@ -287,8 +287,8 @@ fn model_row(model: &ModelSummary) -> model::Model {
 }
 
 /// Clients that offer the list to a person offer roles with it. They have no date either.
-fn role_row(role: &str) -> model::Model {
-    model::Model { id: role.to_owned(), created_unix_s: 0 }
+fn role_row(role: String) -> model::Model {
+    model::Model { id: role, created_unix_s: 0 }
 }
 
 /// Reading headers touches the disk, so it leaves the thread that serves connections.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -31,7 +31,7 @@ const WORDS_PER_MINUTE: f32 = 175.0;
 /// The tools that can be asked.
 #[derive(Debug)]
 pub(crate) struct Tools {
-    tools: Vec<Arc<Tool>>,
+    tools: RwLock<Arc<[Arc<Tool>]>>,
     places: Semaphore,
 }
 
@@ -40,8 +40,22 @@ type Values = BTreeMap<String, String>;
 
 impl Tools {
     pub(crate) fn new(tools: Vec<Tool>) -> Self {
-        let tools = tools.into_iter().map(Arc::new).collect();
+        let tools = RwLock::new(in_order(tools));
         Self { tools, places: Semaphore::new(TOOL_REQUESTS_MAX) }
+    }
+
+    /// Other tools from now on. What runs goes on.
+    pub(crate) fn replace(&self, tools: Vec<Tool>) {
+        *self.tools.write().unwrap_or_else(PoisonError::into_inner) = in_order(tools);
+    }
+
+    /// Whether a tool has this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.now().iter().any(|tool| tool.name == name)
+    }
+
+    fn now(&self) -> Arc<[Arc<Tool>]> {
+        Arc::clone(&self.tools.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A place for one request, until it is answered.
@@ -57,7 +71,8 @@ impl Tools {
     /// or just that is named.
     fn find(&self, hub: &Handle, serves: Serves, name: Option<&str>) -> Result<Arc<Tool>, Error> {
         let does = role(serves);
-        let able = || self.tools.iter().filter(|tool| tool.serves == serves);
+        let tools = self.now();
+        let able = || tools.iter().filter(|tool| tool.serves == serves);
         let Some(first) = able().next() else {
             let message = format!(
                 "nothing here can {does}; add a tool with serves = \"{does}\" to the configuration"
@@ -65,7 +80,7 @@ impl Tools {
             return Err(Error::new(404, message).at("model").code("model_not_found"));
         };
         let Some(name) = name else { return Ok(Arc::clone(first)) };
-        let mut wanted = std::iter::once(name).chain(hub.candidates(name));
+        let mut wanted = std::iter::once(name.to_owned()).chain(hub.candidates(name));
         if let Some(named) = wanted.find_map(|name| able().find(|tool| tool.name == name)) {
             return Ok(Arc::clone(named));
         }
@@ -79,6 +94,10 @@ impl Tools {
         );
         Err(Error::new(404, message).at("model").code("model_not_found"))
     }
+}
+
+fn in_order(tools: Vec<Tool>) -> Arc<[Arc<Tool>]> {
+    tools.into_iter().map(Arc::new).collect()
 }
 
 /// What people call the part that a tool plays.
@@ -176,8 +195,9 @@ pub(crate) async fn by_name(
 ) -> Result<Response, Error> {
     let _place = site.tools.place()?;
     let name = percent_decode_str(name).decode_utf8_lossy();
-    let Some(tool) = site.tools.tools.iter().find(|tool| tool.name == name) else {
-        let names: Vec<&str> = site.tools.tools.iter().map(|tool| tool.name.as_str()).collect();
+    let tools = site.tools.now();
+    let Some(tool) = tools.iter().find(|tool| tool.name == name) else {
+        let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
         let known = if names.is_empty() { "there are none".to_owned() } else { names.join(", ") };
         let message = format!("no tool is named '{name}'; the tools here: {known}");
         return Err(Error::new(404, message).code("tool_not_found"));

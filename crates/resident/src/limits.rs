@@ -67,6 +67,10 @@ pub(crate) const HISTORY_LINES_MAX: usize = 1_000;
 /// workers, so that this one only matters when something is broken.
 pub(crate) const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(12);
 
+/// Wishes to read the configuration again that wait while one is looked at. Whoever comes later waits
+/// at the door.
+pub(crate) const CHANGES_WAITING_MAX: usize = 4;
+
 /// One part in so many of the budget: a model that needs more is large, and large models take turns
 /// (group `main`). Three that need just less fit side by side.
 pub(crate) const LARGE_MODEL_PARTS: u64 = 3;

@@ -4,7 +4,7 @@
 //! Not here: where the files are (`models`), what the configuration says (`config`), tools, which
 //! hold no memory between requests.
 
-use supervisor::{Engine, GgufFile, Model, Residence};
+use supervisor::{Engine, GgufFile, Group, Model, Residence};
 
 use crate::{
     config::{
@@ -81,8 +81,7 @@ impl Offer {
 
     fn of_file(&self, found: Found) -> Model {
         let treatment = self.treatment(&found.name);
-        let groups = &self.served.groups;
-        let group = groups.of(&treatment.membership, true, found.file_bytes, self.budget_bytes);
+        let group = Groups::of_file(&treatment.membership, self.budget_bytes);
         Model {
             name: found.name,
             engine: Engine::Worker(GgufFile {
@@ -98,6 +97,7 @@ impl Offer {
     fn of_command(&self, name: &str) -> Option<Model> {
         let command = self.served.commands.get(name).filter(|_| self.is_command(name))?;
         let group = self.served.group_of_command(name, command, self.budget_bytes);
+        let group = group.map(Group::Named);
         Some(Model {
             name: name.to_owned(),
             engine: Engine::Command(command.clone()),
@@ -117,7 +117,7 @@ impl Offer {
     }
 }
 
-fn residence(treatment: &Treatment, group: Option<String>) -> Residence {
+fn residence(treatment: &Treatment, group: Option<Group>) -> Residence {
     Residence { group, pinned: treatment.pinned, idle_unload: treatment.idle_unload }
 }
 
@@ -144,8 +144,8 @@ pub(crate) fn refuse_broken_pins(
     models: Vec<supervisor::ModelSummary>,
 ) -> anyhow::Result<()> {
     let pin = |model: supervisor::ModelSummary| {
+        let group = model.group().map(str::to_owned);
         let bytes = model.facts.ok()?.needed_bytes;
-        let group = model.residence.group;
         model.residence.pinned.then_some(Pin { name: model.name, bytes, group })
     };
     let pins: Vec<Pin> = models.into_iter().filter_map(pin).collect();
@@ -247,13 +247,15 @@ mod tests {
         let offer = offer(folder.path(), TEXT);
         let a = offer.find("a").unwrap();
         assert_eq!(a.engine.file().unwrap().context_tokens, Some(7));
-        let main = Some("main".to_owned());
+        let group = Some(Group::OfLarge { name: "main".to_owned(), above_bytes: 10 });
         assert_eq!(
             a.residence,
-            Residence { group: main.clone(), pinned: true, idle_unload: Some(Duration::MAX) },
-            "11 bytes are more than a third of 30"
+            Residence { group: group.clone(), pinned: true, idle_unload: Some(Duration::MAX) },
+            "a third of 30 bytes"
         );
-        assert_eq!(offer.find("c").unwrap().residence, Residence::default(), "10 bytes are not");
+        let c = offer.find("c").unwrap().residence;
+        assert_eq!(c, Residence { group, ..Residence::default() });
+        let main = Some(Group::Named("main".to_owned()));
         assert_eq!(offer.find("apple").unwrap().residence.group, main);
         assert_eq!(offer.find("lab/org/big").unwrap().residence, Residence::default());
         assert_eq!(offer.pinned(), ["a"]);

@@ -21,11 +21,45 @@ pub struct Model {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Residence {
     /// Of an exclusive group at most one model holds memory.
-    pub group: Option<String>,
+    pub group: Option<Group>,
     /// Never stopped for another's sake.
     pub pinned: bool,
     /// How long it stays idle; `None` takes the hub's setting, `Duration::MAX` keeps it.
     pub idle_unload: Option<Duration>,
+}
+
+/// Which group a model is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Group {
+    /// This one.
+    Named(String),
+    /// This one if it generates text and needs more than so many bytes, which its header says.
+    OfLarge {
+        /// Its name.
+        name: String,
+        /// What a model may need without being in it.
+        above_bytes: u64,
+    },
+}
+
+impl Group {
+    /// The group of a model of which this is known.
+    fn of(&self, facts: &Facts) -> Option<&str> {
+        match self {
+            Self::Named(name) => Some(name),
+            Self::OfLarge { name, above_bytes } => {
+                let is_large = facts.generates && facts.needed_bytes > *above_bytes;
+                is_large.then_some(name)
+            }
+        }
+    }
+}
+
+impl Residence {
+    /// The group of a model of which this is known, if it is in one.
+    pub(crate) fn group_of(&self, facts: &Facts) -> Option<&str> {
+        self.group.as_ref().and_then(|group| group.of(facts))
+    }
 }
 
 /// Who knows the models. Asked anew for every request, so that a file which appears is served
@@ -48,6 +82,14 @@ pub struct ModelSummary {
     pub residence: Residence,
     /// What is known about it, or why it cannot be used.
     pub facts: Result<Facts, String>,
+}
+
+impl ModelSummary {
+    /// The group it is in; of one that cannot be used, none.
+    #[must_use]
+    pub fn group(&self) -> Option<&str> {
+        self.residence.group_of(self.facts.as_ref().ok()?)
+    }
 }
 
 /// What is known about a model before it is started.

@@ -4,7 +4,7 @@
 //! Not here: carrying actions out (`execute`), talking to a process (`worker`).
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     assignment::Report,
-    config::Config,
+    config::{Config, Settings},
     error::{AcquireError, StopError},
     execute::Running,
     happening::Happening,
@@ -39,6 +39,15 @@ pub(crate) enum Message {
     KeepWarm { launch: Option<Box<Launch>> },
     /// The operator's word on whether a model may leave for others.
     Pin { launch: Box<Launch>, pinned: Option<bool> },
+    /// Someone wants to know the names of all models that may still be here.
+    Known { reply: NamesReply },
+    /// The configuration is another one. For each name that was known, what would be started for it
+    /// now; answered with the names that have become known since.
+    Changed {
+        settings: Box<Settings>,
+        launches: BTreeMap<Arc<str>, Option<Launch>>,
+        reply: NamesReply,
+    },
     /// Someone wants to know what would happen to a request for a model.
     Explain { launch: Box<Launch>, reply: oneshot::Sender<Explanation> },
     /// The same for a model that is in no configuration.
@@ -60,6 +69,9 @@ pub(crate) enum Message {
     /// A worker has something to say.
     Worker { worker: WorkerId, report: Report },
 }
+
+/// Where names of models go.
+pub(crate) type NamesReply = oneshot::Sender<BTreeSet<Arc<str>>>;
 
 /// Where the answer to a wait goes.
 pub(crate) type GrantReply = oneshot::Sender<Result<Grant, AcquireError>>;
@@ -102,6 +114,8 @@ pub(crate) struct RunLoop {
     /// waits. As many as the person has models, and names that were asked of a pool which serves
     /// whatever its servers have: those are not bounded yet.
     pub(crate) launches: BTreeMap<fleet::Model, Launch>,
+    /// What was last said to be kept warm.
+    warm: Option<fleet::Model>,
     /// How long each model took to load the last time, from the start of its process.
     load_times: BTreeMap<Arc<str>, Duration>,
     /// Counters; what is true now is filled in when someone asks.
@@ -134,11 +148,7 @@ impl RunLoop {
         inbox: mpsc::Sender<Message>,
         happenings: broadcast::Sender<Arc<Happening>>,
     ) -> Self {
-        let policy = Policy {
-            budget_bytes: config.budget_bytes,
-            idle_unload: config.idle_unload,
-            exclusive: config.exclusive_groups.iter().map(|group| group.as_str().into()).collect(),
-        };
+        let policy = config.settings.policy();
         // Begun with the first event, so that a hub that fails to start takes no other's place.
         let journal = config.journal.clone().map(|folder| Begin { folder, policy: policy.clone() });
         let fleet = Fleet::new(policy);
@@ -148,6 +158,7 @@ impl RunLoop {
             workers: BTreeMap::new(),
             waiters: BTreeMap::new(),
             launches: BTreeMap::new(),
+            warm: None,
             load_times: BTreeMap::new(),
             metrics: Metrics::default(),
             totals: BTreeMap::new(),
@@ -170,6 +181,11 @@ impl RunLoop {
                 let name = Arc::clone(&launch.model.name);
                 self.tell(Event::PinAsked { name, pinned });
             }
+            // Whoever asked may be gone, then nobody misses the answer.
+            Message::Known { reply } => _ = reply.send(self.known_names()),
+            Message::Changed { settings, launches, reply } => {
+                _ = reply.send(self.changed(*settings, launches));
+            }
             Message::Explain { launch, reply } => {
                 let terms = self.terms(&launch);
                 _ = reply.send(self.fleet.what_if(self.now(), &launch.model, &terms));
@@ -185,7 +201,6 @@ impl RunLoop {
                 _ = reply.send(asked.into_iter().map(verdict).collect());
             }
             Message::Turns { reply } => _ = reply.send(self.turns()),
-            // Whoever asked may be gone, then nobody misses the answer.
             Message::Stop { name, reply } => _ = reply.send(self.stop(name)),
             Message::Residents { reply } => _ = reply.send(self.residents()),
             Message::Metrics { reply } => _ = reply.send(self.metrics_now()),
@@ -207,6 +222,7 @@ impl RunLoop {
         }
         let model = launch.model.clone();
         let terms = self.terms(&launch);
+        self.replace(&launch);
         self.remember(&launch);
         self.waiters.insert(request, Waiter { launch, reply });
         let Wish { priority, keep_alive } = wish;
@@ -219,7 +235,7 @@ impl RunLoop {
         let load_time = self.load_times.get(&launch.model.name).copied().unwrap_or_default();
         let terms = Terms {
             bytes: launch.needed_bytes,
-            group: residence.group.as_deref().map(Arc::from),
+            group: launch.group.clone(),
             pinned: residence.pinned,
             idle_unload: residence.idle_unload,
             load_time,
@@ -233,12 +249,77 @@ impl RunLoop {
         }
     }
 
+    /// Its file or its settings are others than those of what was started for its name before, which
+    /// is let go when nobody uses it.
+    fn replace(&mut self, launch: &Launch) {
+        if !launch.start.is_model() {
+            return;
+        }
+        let model = &launch.model;
+        let others = self.launches.keys().filter(|it| it.name == model.name && *it != model);
+        for model in others.cloned().collect::<Vec<_>>() {
+            self.tell(Event::Withdrawn { model });
+        }
+        if self.warm.as_ref().is_some_and(|warm| warm.name == model.name && warm != model) {
+            self.keep_warm(Some(launch.clone()));
+        }
+    }
+
+    /// Chosen again, it would come back though the operator has stopped it.
     fn keep_warm(&mut self, launch: Option<Launch>) {
+        let model = launch.as_ref().map(|launch| launch.model.clone());
+        if model == self.warm {
+            return;
+        }
+        self.warm = model;
         let warm = launch.map(|launch| {
             self.remember(&launch);
             (launch.model.clone(), self.terms(&launch))
         });
         self.tell(Event::WarmChosen { warm });
+    }
+
+    /// Every model that runs, is waited for or may be brought back.
+    fn known(&self) -> BTreeSet<fleet::Model> {
+        let running = self.workers.values().map(|running| &running.launch);
+        let wanted = self.waiters.values().map(|waiter| &waiter.launch);
+        let of_models = running.chain(wanted).filter(|launch| launch.start.is_model());
+        let known = of_models.map(|launch| &launch.model).chain(self.launches.keys());
+        known.chain(&self.warm).cloned().collect()
+    }
+
+    fn known_names(&self) -> BTreeSet<Arc<str>> {
+        self.known().into_iter().map(|model| model.name).collect()
+    }
+
+    /// Takes another configuration in one step. Workers that were started as it still says stay,
+    /// the others are let go when nobody uses them.
+    fn changed(
+        &mut self,
+        settings: Settings,
+        launches: BTreeMap<Arc<str>, Option<Launch>>,
+    ) -> BTreeSet<Arc<str>> {
+        let mut missed = BTreeSet::new();
+        let mut models = Vec::new();
+        for model in self.known() {
+            match launches.get(&model.name) {
+                None => drop(missed.insert(model.name)),
+                Some(Some(launch)) if launch.model == model => {
+                    models.push((model, Some(self.terms(launch))));
+                }
+                Some(_) => models.push((model, None)),
+            }
+        }
+        for (name, launch) in launches {
+            self.launches.retain(|known, _| known.name != name);
+            self.launches.extend(launch.map(|launch| (launch.model.clone(), launch)));
+        }
+        self.warm.take_if(|warm| models.contains(&(warm.clone(), None)));
+        self.config.settings = settings;
+        let policy = self.config.settings.policy();
+        tracing::info!(budget_bytes = policy.budget_bytes, "the configuration is another");
+        self.tell(Event::PolicyChanged { policy, models });
+        missed
     }
 
     fn turns(&self) -> Requests {
@@ -252,13 +333,10 @@ impl RunLoop {
     /// Keeps how to start a model anew when nobody waits for it; of each name, as it was wanted
     /// last. A reservation is for the one who waits, and never started anew.
     fn remember(&mut self, launch: &Launch) {
-        match launch.start {
-            Start::Worker(_) | Start::Command(_) | Start::Upstream(_) => {
-                let model = &launch.model;
-                self.launches.retain(|known, _| known.name != model.name || known == model);
-                self.launches.insert(model.clone(), launch.clone());
-            }
-            Start::Reservation(_) => {}
+        if launch.start.is_model() {
+            let model = &launch.model;
+            self.launches.retain(|known, _| known.name != model.name || known == model);
+            self.launches.insert(model.clone(), launch.clone());
         }
     }
 

@@ -39,6 +39,8 @@ pub(super) struct Habits {
 pub(super) struct Habit {
     /// The newest word on how to treat it.
     pub(super) terms: Terms,
+    /// Whether it is not served any more, and only its present users keep it.
+    pub(super) withdrawn: bool,
     /// How its worker left last, if one did.
     pub(super) departure: Option<Departure>,
     last_wanted: Option<When>,
@@ -81,11 +83,29 @@ impl Habits {
     /// too many; `needed` tells which are.
     pub(super) fn told(&mut self, model: &Model, terms: Terms, needed: impl Fn(&Model) -> bool) {
         match self.models.get_mut(model) {
-            Some(habit) => habit.terms = terms,
+            Some(habit) => {
+                habit.terms = terms;
+                habit.withdrawn = false;
+            }
             None => {
                 self.make_room(needed);
                 self.models.insert(model.clone(), Habit::new(terms));
             }
+        }
+    }
+
+    /// How a model is treated from now on, without anybody wanting it.
+    pub(super) fn retold(&mut self, model: &Model, terms: Terms) {
+        if let Some(habit) = self.models.get_mut(model) {
+            habit.terms = terms;
+            habit.withdrawn = false;
+        }
+    }
+
+    /// A model is not served any more.
+    pub(super) fn withdraw(&mut self, model: &Model) {
+        if let Some(habit) = self.models.get_mut(model) {
+            habit.withdrawn = true;
         }
     }
 
@@ -146,6 +166,7 @@ impl Habit {
     fn new(terms: Terms) -> Self {
         Self {
             terms,
+            withdrawn: false,
             departure: None,
             last_wanted: None,
             usual_silence: None,

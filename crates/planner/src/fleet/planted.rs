@@ -48,6 +48,8 @@ pub enum Bug {
     UnloadsWarm,
     /// Workers over a smaller budget stay although nobody uses them.
     NeverRelieves,
+    /// What is not served any more stays although nobody uses it.
+    KeepsWithdrawn,
 }
 
 /// Whether the code is to behave as if it had this bug.

@@ -10,7 +10,7 @@ use crate::{
 /// Histories of each kind after which a bug counts as missed.
 const HISTORIES_MAX: u64 = 2_000;
 
-const BUGS: [Bug; 20] = [
+const BUGS: [Bug; 21] = [
     Bug::LeavingCountsAsGone,
     Bug::ForgetsPledges,
     Bug::EvictsPinned,
@@ -31,6 +31,7 @@ const BUGS: [Bug; 20] = [
     Bug::WarmOnlyOnce,
     Bug::UnloadsWarm,
     Bug::NeverRelieves,
+    Bug::KeepsWithdrawn,
 ];
 
 #[test]

@@ -472,3 +472,55 @@ fn what_a_client_makes_up_is_not_remembered_for_ever() {
     };
     assert_eq!([0, 1, models].map(known), [false, true, true]);
 }
+
+#[test]
+fn what_is_not_served_any_more_leaves_with_its_last_user_pinned_or_not() {
+    let mut machine = machine(&[60, 50]);
+    machine.pin(0, Some(true));
+    let user = machine.want(0, SECOND * 30);
+    machine.advance(SECOND * 3);
+    machine.withdraw(0);
+    assert!(machine.is_using(user), "nobody is cut off");
+    let other = machine.want(1, SECOND);
+    assert_eq!(refusals(&machine), [], "a pin that is promised to nobody is in nobody's way");
+    machine.advance(SECOND * 40);
+    assert_eq!(stopped(&machine, StopReason::Withdrawn), ["0"]);
+    assert!(!machine.waits(other));
+    // Whoever wants it again has it served again.
+    machine.want(0, SECOND);
+    machine.advance(SECOND * 40);
+    assert!(machine.has_live(0), "it is pinned again");
+    machine.settle();
+}
+
+#[test]
+fn whoever_waits_for_what_is_withdrawn_is_still_served_by_it() {
+    let mut machine = machine(&[60]);
+    let early = machine.want(0, SECOND);
+    machine.withdraw(0);
+    machine.advance(SECOND * 2);
+    assert!(machine.is_using(early));
+    machine.advance(SECOND * 3);
+    assert_eq!(stopped(&machine, StopReason::Withdrawn), ["0"]);
+    machine.choose_warm(Some(0));
+    machine.withdraw(0);
+    machine.advance(WARM_AFTER_IDLE * 2);
+    assert!(!machine.has_live(0), "nor is it kept warm");
+    machine.settle();
+}
+
+#[test]
+fn budget_and_pins_change_in_one_step() {
+    let pinned = Nature { pinned: true, ..Nature::of(60) };
+    let mut machine = Machine::new(100, IDLE_UNLOAD, &[pinned, Nature::of(40)]);
+    machine.want(0, SECOND);
+    machine.advance(SECOND * 3);
+    machine.want(0, SECOND * 20);
+    let waiting = machine.want(1, SECOND);
+    machine.natures[0].pinned = false;
+    machine.reconfigure(70, 0, true);
+    assert_eq!(refusals(&machine), [], "neither alone would have left room for it");
+    machine.advance(SECOND * 60);
+    assert!(!machine.waits(waiting));
+    machine.settle();
+}

@@ -169,7 +169,8 @@ impl<'a> Life<'a> {
             StopReason::Idle
             | StopReason::Evicted
             | StopReason::Pressure
-            | StopReason::Operator => self.command.stop_grace,
+            | StopReason::Operator
+            | StopReason::Withdrawn => self.command.stop_grace,
         }
     }
 }

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use supervisor::{
-    AcquireError, Engine, ManagedCommand, Manner, Model, Patience, Ready, Residence, ResidentState,
-    Server, StopSignal, Upstream, Wish,
+    AcquireError, Engine, Group, ManagedCommand, Manner, Model, Patience, Ready, Residence,
+    ResidentState, Server, StopSignal, Upstream, Wish,
 };
 use worker_protocol::{Event, FailureKind};
 
@@ -376,7 +376,7 @@ fn named(name: &str, residence: Residence) -> Model {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_an_exclusive_group_one_model_is_resident_though_both_would_fit() {
-    let main = Residence { group: Some("main".to_owned()), ..Residence::default() };
+    let main = Residence { group: Some(Group::Named("main".to_owned())), ..Residence::default() };
     let foreign =
         vec![named("one", main.clone()), named("two", main), named("beside", Residence::default())];
     let hub = Hub::new(&[], Setup { foreign, ..Setup::default() });

@@ -10,7 +10,7 @@ use std::{
 
 use supervisor::{
     AcquireError, Answer, Config, Engine, GgufFile, Handle, Lease, Model, Models, Patience, Place,
-    Pressure, Residence, Resident, ResidentState, Roles, start,
+    Pressure, Residence, Resident, ResidentState, Roles, Settings, start,
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
@@ -27,6 +27,8 @@ pub(crate) const WEIGHTS_BYTES: u64 = 50_000_000;
 pub(crate) struct Hub {
     pub(crate) handle: Handle,
     pub(crate) folder: TempDir,
+    /// What it was started with.
+    pub(crate) settings: Settings,
     /// What the machine is said to be short of; its real state would make tests depend on it.
     pub(crate) pressure: watch::Sender<Pressure>,
     task: JoinHandle<()>,
@@ -116,26 +118,36 @@ impl Hub {
         let worker = folder.path().join(setup.program);
         link(Path::new(env!("CARGO_BIN_EXE_fixture-worker")), &worker);
         let (pressure, pressure_told) = watch::channel(Pressure::Calm);
-        let config = Config {
-            pressure: Some(pressure_told),
+        let settings = Settings {
             worker,
-            guard: vec![env!("CARGO_BIN_EXE_fixture-guard").into()],
-            logs_dir: folder.path().join("logs"),
             budget_bytes: setup.budget_bytes,
             exclusive_groups: BTreeSet::from(["main".to_owned()]),
-            journal: Some(folder.path().join("journal")),
             idle_unload: setup.idle_unload,
             sequences_max: 4,
             threads: None,
             context_tokens: None,
-            place: Place::Processor,
             roles: setup.roles,
             prefer_resident: true,
+        };
+        let config = Config {
+            settings: settings.clone(),
+            pressure: Some(pressure_told),
+            guard: vec![env!("CARGO_BIN_EXE_fixture-guard").into()],
+            logs_dir: folder.path().join("logs"),
+            journal: Some(folder.path().join("journal")),
+            place: Place::Processor,
             patience: setup.patience,
         };
         let (handle, task) =
             start(config, Arc::new(Folder(folder.path().to_owned(), setup.foreign)));
-        Self { handle, folder, pressure, task }
+        Self { handle, folder, settings, pressure, task }
+    }
+
+    /// Another configuration, with these models beside those that have a file.
+    pub(crate) async fn change(&self, settings: Settings, foreign: Vec<Model>) {
+        let models = Arc::new(Folder(self.folder.path().to_owned(), foreign));
+        let edition = self.handle.edition(settings, models);
+        within(self.handle.change(edition)).await.unwrap();
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -160,6 +172,19 @@ impl Hub {
         let deadline = Instant::now() + DEADLINE;
         while !so(self.resident(name).await.as_ref()) {
             assert!(Instant::now() < deadline, "{name}: {:?}", self.resident(name).await);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Waits until the worker with this process is no resident any more.
+    pub(crate) async fn until_left(&self, pid: u32) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let residents = self.handle.residents().await;
+            if residents.iter().all(|resident| resident.pid != Some(pid)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{residents:?}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

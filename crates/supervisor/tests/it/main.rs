@@ -1,6 +1,7 @@
 //! The supervisor with real processes: a fixture worker that misbehaves on command.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod changes;
 #[cfg(target_os = "linux")]
 mod engines;
 mod gguf;
