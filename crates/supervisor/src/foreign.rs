@@ -11,4 +11,4 @@ mod pool;
 pub(crate) mod process;
 pub(crate) mod upstream;
 
-pub use conversation::served_models;
+pub(crate) use conversation::served_models;

@@ -24,7 +24,7 @@ use worker_protocol::{
 };
 
 pub(crate) use self::probe::Probed;
-pub use self::probe::served_models;
+pub(crate) use self::probe::served_models;
 use self::{
     exchange::{Reader, Work},
     tally::Tally,

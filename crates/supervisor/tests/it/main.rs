@@ -14,3 +14,4 @@ mod roles;
 mod streams;
 #[cfg(unix)]
 mod tools;
+mod upstreams;
