@@ -9,6 +9,7 @@ pub(crate) mod conversation;
 mod http;
 mod pool;
 pub(crate) mod process;
+mod tls;
 pub(crate) mod upstream;
 
 pub(crate) use conversation::served_models;

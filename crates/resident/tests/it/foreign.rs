@@ -181,6 +181,11 @@ fn an_open_pool_lists_the_models_of_another_hub_and_no_others_are_asked_for() {
         &format!("[upstreams.lab]\nkind = \"resident\"\nservers = [\"http://{}\"]\n", far.address),
     );
     assert_eq!(names(&front.get("/v1/models").ok()), ["lab/stories"]);
+    let mut ls = Command::new(hub::binary("resident"));
+    let ls = ls.args(["ls", "--json", "--config"]).arg(folder.path().join("config.toml"));
+    let listed = ls.arg("--data-dir").arg(folder.path()).output().unwrap();
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["models"][0]["name"], "lab/stories", "{listed}");
     let one = front.get("/v1/models/lab%2Fstories").ok();
     assert_eq!(one["id"], "lab/stories");
     story(&front, "lab/stories");
