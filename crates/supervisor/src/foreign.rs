@@ -9,6 +9,7 @@ pub(crate) mod conversation;
 mod http;
 mod pool;
 pub(crate) mod process;
+mod tls;
 pub(crate) mod upstream;
 
-pub use conversation::served_models;
+pub(crate) use conversation::served_models;

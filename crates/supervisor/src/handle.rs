@@ -24,6 +24,7 @@ use tokio::{
 
 use crate::{
     config::{Config, Settings},
+    elsewhere::Elsewhere,
     error::{AcquireError, StopError},
     happening::Happening,
     lease::{Grant, Lease, Ticket, Wish},
@@ -36,6 +37,7 @@ use crate::{
 };
 
 mod edition;
+mod pools;
 mod progress;
 mod role;
 
@@ -62,6 +64,7 @@ pub fn start(config: Config, models: Arc<dyn Models>) -> (Handle, JoinHandle<()>
         logs_dir: config.logs_dir.clone(),
         requests: AtomicU64::new(0),
         shutdown_wait_max: patience.shutdown,
+        elsewhere: Elsewhere::default(),
         lookup_age_max: patience.lookup,
         happenings: happenings.downgrade(),
     };
@@ -91,6 +94,8 @@ struct Shared {
     logs_dir: PathBuf,
     requests: AtomicU64,
     shutdown_wait_max: Duration,
+    /// What the servers of open pools have.
+    elsewhere: Elsewhere,
     lookup_age_max: Duration,
     /// Weak, so that whoever looks on sees the end of the hub.
     happenings: broadcast::WeakSender<Arc<Happening>>,
@@ -104,17 +109,27 @@ struct Wait {
 }
 
 impl Handle {
-    /// All models with what their headers say, ordered by name. Reads the headers of files that
-    /// are new or changed, so call it where blocking is allowed when there may be many.
+    /// All models with what their headers say, ordered by name; of open pools those that their
+    /// servers listed when [`Self::look_elsewhere`] last asked. Reads the headers of files that are
+    /// new or changed, so call it where blocking is allowed when there may be many.
     #[must_use]
     pub fn models(&self) -> Vec<ModelSummary> {
-        self.shared.edition().models()
+        let edition = self.shared.edition();
+        let mut models = edition.models.list();
+        models.extend(self.models_elsewhere(&edition));
+        models.sort_by(|one, other| one.name.cmp(&other.name));
+        models.iter().map(|model| edition.preflight.summary(model)).collect()
     }
 
     /// The model of exactly this name. Reads its header if the file is new or changed.
     #[must_use]
     pub fn model(&self, name: &str) -> Option<ModelSummary> {
-        self.shared.edition().model(name)
+        let edition = self.shared.edition();
+        let model = edition.models.find(name)?;
+        if self.is_denied_elsewhere(&edition, name) {
+            return None;
+        }
+        Some(edition.preflight.summary(&model))
     }
 
     /// What would be served if the configuration were this; [`Self::change`] makes it so.
@@ -362,6 +377,7 @@ impl Handle {
         if let Some(launch) = edition.fresh_lookup(name) {
             return Ok(launch);
         }
+        self.refuse_unlisted(&edition, name).await?;
         let name = name.to_owned();
         let looked_up = tokio::task::spawn_blocking(move || edition.look_up(&name));
         // The runtime cancels a blocking task only when it goes down.

@@ -12,6 +12,7 @@ mod answer;
 mod assignment;
 mod bytes;
 mod config;
+mod elsewhere;
 mod engine;
 mod environment;
 mod error;
@@ -37,15 +38,16 @@ mod run_loop;
 pub mod tool;
 mod worker;
 
-pub use answer::Answer;
+pub use answer::{Answer, Loss};
 pub use config::{Config, Patience, Settings};
 pub use engine::{Engine, GgufFile, ManagedCommand, Manner, Ready, Server, StopSignal, Upstream};
 pub use error::{AcquireError, StopError};
-pub use foreign::served_models;
 pub use handle::{Edition, Form, Handle, Outlook, Progress, Purpose, Served, Stage, Watch, start};
 pub use happening::Happening;
 pub use lease::{Lease, Wish};
-pub use model::{Facts, Group, HeaderFacts, Model, ModelSummary, Models, Need, Residence};
+pub use model::{
+    Facts, Group, HeaderFacts, Model, ModelSummary, Models, Need, OpenPool, Residence,
+};
 /// The words in which the fleet explains itself.
 pub use planner::fleet;
 pub use planner::fleet::{Pressure, Priority};

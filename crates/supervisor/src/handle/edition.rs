@@ -16,6 +16,7 @@ use super::role::Look;
 use crate::{
     config::Settings,
     error::AcquireError,
+    limits::LOOKUPS_MAX,
     model::{Model, ModelSummary, Models},
     preflight::{Launch, Preflight},
     run_loop::{Message, NamesReply},
@@ -27,7 +28,7 @@ pub struct Edition {
     settings: Settings,
     pub(super) models: Arc<dyn Models>,
     pub(super) preflight: Preflight,
-    /// What was found for each name, and when.
+    /// What was found for each name, and when. At most [`LOOKUPS_MAX`].
     looked_up: Mutex<BTreeMap<String, (Instant, Launch)>>,
     pub(super) lookup_age_max: Duration,
     /// What was found for each role.
@@ -103,27 +104,34 @@ impl Edition {
         (when.elapsed() < self.lookup_age_max).then(|| launch.clone())
     }
 
-    /// What would be started for this name. Touches the disk. Only names that were found are kept. A
-    /// pool without a list of models finds any name, so that these are not bounded yet.
+    /// What would be started for this name. Touches the disk. Only names that were found are kept, and
+    /// those that are no longer believed make room.
     pub(super) fn look_up(&self, name: &str) -> Result<Launch, AcquireError> {
         let Some(model) = self.models.find(name) else {
             return Err(unknown(name.to_owned(), &self.models.list()));
         };
         let launch = self.preflight.launch(&model)?;
         let mut looked_up = self.looked_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked_up.len() >= LOOKUPS_MAX {
+            looked_up.retain(|_, (when, _)| when.elapsed() < self.lookup_age_max);
+        }
+        if looked_up.len() >= LOOKUPS_MAX {
+            looked_up.pop_first();
+        }
         looked_up.insert(name.to_owned(), (Instant::now(), launch.clone()));
         Ok(launch)
     }
 }
 
 fn unknown(name: String, models: &[Model]) -> AcquireError {
+    let nearest = nearest(&name, models.iter().map(|model| model.name.as_str()));
+    AcquireError::UnknownModel { name, nearest, offered: Vec::new() }
+}
+
+pub(super) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
     /// Names less alike than this are a guess, not a slip of the finger.
     const LIKENESS_MIN: f64 = 0.7;
-    let likeness = |model: &Model| strsim::jaro_winkler(&model.name, &name);
-    let nearest = models
-        .iter()
-        .filter(|model| likeness(model) >= LIKENESS_MIN)
-        .max_by(|one, other| likeness(one).total_cmp(&likeness(other)))
-        .map(|model| model.name.clone());
-    AcquireError::UnknownModel { name, nearest }
+    let likely = names.map(|other| (strsim::jaro_winkler(other, name), other));
+    let likely = likely.filter(|(likeness, _)| *likeness >= LIKENESS_MIN);
+    likely.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, name)| name.to_owned())
 }

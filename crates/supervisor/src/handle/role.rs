@@ -137,7 +137,7 @@ impl Handle {
             None if edition.roles().has(name) => match self.known(&edition, name).await? {
                 Some(known) => {
                     let role = AskedRole { name, edition: &edition, known: &known };
-                    return self.serve_role(role, purpose, wish, watch).await;
+                    return self.serve_role(role, purpose, wish, watch, &[]).await;
                 }
                 None => self.launch(name).await?,
             },
@@ -184,15 +184,35 @@ impl Handle {
         Ok(served.model)
     }
 
+    /// As [`Self::serve`] of a role, for a request that these of its models have lost already.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn serve_without(
+        &self,
+        lost_by: &[String],
+        role: &str,
+        purpose: Purpose<'_>,
+        wish: Wish,
+        watch: Option<&Watch>,
+    ) -> Result<Served, AcquireError> {
+        let edition = self.shared.edition();
+        let known = self.known(&edition, role).await?.unwrap_or_default();
+        let role = AskedRole { name: role, edition: &edition, known: &known };
+        self.serve_role(role, purpose, wish, watch, lost_by).await
+    }
+
     async fn serve_role(
         &self,
         asked: AskedRole<'_>,
         purpose: Purpose<'_>,
         wish: Wish,
         watch: Option<&Watch>,
+        lost_by: &[String],
     ) -> Result<Served, AcquireError> {
         let role = asked.name;
-        let choice = self.choose(asked, purpose).await?;
+        let mut choice = self.choose(asked, purpose).await?;
+        choice.tries.retain(|tried| !lost_by.contains(&tried.model));
         let mut reasons = Vec::new();
         let mut last = None;
         for tried in &choice.tries {

@@ -15,3 +15,4 @@ mod roles;
 mod streams;
 #[cfg(unix)]
 mod tools;
+mod upstreams;
