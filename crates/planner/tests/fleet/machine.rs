@@ -10,7 +10,8 @@ use std::{
 };
 
 use planner::fleet::{
-    Action, Event, Fleet, Model, Policy, Pressure, Priority, RequestId, Terms, When, WorkerId,
+    Action, Event, Explanation, Fleet, Model, Policy, Pressure, Priority, RequestId, Terms, When,
+    WorkerId,
     limits::{BACKGROUND_FAIR_WAIT, FAIR_WAIT, LOAD_FAILURES_MAX},
 };
 
@@ -380,6 +381,12 @@ impl Machine {
 
     pub(crate) fn when(&self) -> When {
         When(self.now)
+    }
+
+    /// What would happen to a request for a model of this nature.
+    pub(crate) fn explain(&self, model: usize) -> Explanation {
+        let nature = &self.natures[model];
+        self.fleet.what_if(self.when(), &name(model), &terms(nature))
     }
 
     pub(crate) fn starts(&self) -> usize {
