@@ -47,7 +47,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gateway", &["dialect", "supervisor", "worker-protocol"]),
     ("library", &["planner"]),
     ("llama-worker", &["engine", "planner", "worker-protocol"]),
-    ("resident", &["gateway", "knowledge", "library", "planner", "supervisor", "worker-protocol"]),
+    (
+        "resident",
+        &["dialect", "gateway", "knowledge", "library", "planner", "supervisor", "worker-protocol"],
+    ),
     ("supervisor", &["dialect", "planner", "worker-protocol"]),
     ("xtask", &["planner"]),
 ];

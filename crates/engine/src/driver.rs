@@ -119,6 +119,9 @@ impl<M: Model, W: Write> Driver<M, W> {
                     self.drain(request);
                 }
             }
+            // Kept prefixes stay: the cells of all sequences were allocated once, so that forgetting a
+            // prefix gives nothing back and costs its next reader a whole prompt.
+            Command::Trim => self.model.give_back(),
         }
     }
 

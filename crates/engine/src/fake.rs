@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use worker_protocol::{Loaded, Sampling};
 
@@ -19,6 +21,8 @@ pub(crate) struct Fake {
     cache: BTreeMap<u32, Vec<u32>>,
     outputs: Vec<Vec<f32>>,
     trims: bool,
+    /// How often it was asked to give memory back.
+    pub(crate) given_back: Arc<AtomicUsize>,
 }
 
 impl Fake {
@@ -36,7 +40,8 @@ impl Fake {
             buffers: Vec::new(),
             load_ms: 0,
         };
-        Self { facts, cache: BTreeMap::new(), outputs: Vec::new(), trims }
+        let given_back = Arc::default();
+        Self { facts, cache: BTreeMap::new(), outputs: Vec::new(), trims, given_back }
     }
 }
 
@@ -142,6 +147,10 @@ impl Model for Fake {
 
     fn clear(&mut self, sequence: u32) {
         self.cache.remove(&sequence);
+    }
+
+    fn give_back(&mut self) {
+        self.given_back.fetch_add(1, Ordering::Relaxed);
     }
 
     fn embed_tokens_max(&self) -> u32 {

@@ -89,6 +89,10 @@ pub trait Model {
     /// Forgets a sequence.
     fn clear(&mut self, sequence: u32);
 
+    /// Gives memory back to the system that it holds and does not need, without losing anything that
+    /// a sequence holds. The machine is short of it.
+    fn give_back(&mut self);
+
     /// Tokens of one text that can be embedded at most.
     fn embed_tokens_max(&self) -> u32;
 

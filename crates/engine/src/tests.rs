@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -230,6 +232,24 @@ fn a_cancelled_request_ends_and_the_others_go_on() {
     let cancelled = hub.read(1);
     assert_eq!(cancelled.finished().reason, FinishReason::Cancelled);
     assert_eq!(hub.read(2).text, expected(&prompt(2, 20), 30));
+}
+
+#[test]
+fn a_trim_asks_the_model_and_costs_no_request_its_prefix() {
+    let model = Fake::new(1_000, 2, true);
+    let given_back = Arc::clone(&model.given_back);
+    let mut hub = Hub::start(model);
+    let tokens = prompt(1, 200);
+    hub.generate(1, greedy(tokens.clone(), 1));
+    hub.read(1);
+    hub.generate(2, greedy(prompt(2, 100), 300));
+    hub.send(Command::Trim);
+    hub.generate(3, greedy(tokens.clone(), 20));
+    assert_eq!(hub.read(2).text, expected(&prompt(2, 100), 300), "it runs beside the trim");
+    let answer = hub.read(3);
+    assert_eq!(answer.text, expected(&tokens, 20));
+    assert_eq!(answer.finished().usage.cached_tokens, 199);
+    assert_eq!(given_back.load(Ordering::Relaxed), 1);
 }
 
 #[test]

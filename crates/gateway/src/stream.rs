@@ -241,16 +241,21 @@ impl Production {
             if news.is_none() || news == told {
                 continue;
             }
-            let line = format!("{}\n", news.as_deref().unwrap_or_default());
-            let piece = Piece { text: line, logprobs: Vec::new() };
-            let mut payloads = Vec::new();
-            self.encoder.event(0, &Event::Reasoning(piece), &mut payloads);
-            *begun = true;
-            // Whoever takes nothing for very long ends with the answer itself.
-            hand_over(&self.sender, framed(&mut payloads)).await;
+            *begun |= tell(&self.sender, &mut *self.encoder, news.as_deref().unwrap_or_default());
             told = news;
         }
     }
+}
+
+/// Tells as reasoning what is waited for, if there is room; says whether there was. A reader that takes
+/// nothing is not waited for: what is waited for may be granted meanwhile, and would be held for it.
+fn tell(sender: &Sender<Chunk>, encoder: &mut dyn Encode, news: &str) -> bool {
+    let Ok(place) = sender.try_reserve() else { return false };
+    let piece = Piece { text: format!("{news}\n"), logprobs: Vec::new() };
+    let mut payloads = Vec::new();
+    encoder.event(0, &Event::Reasoning(piece), &mut payloads);
+    place.send(Ok(framed(&mut payloads)));
+    true
 }
 
 /// Whether the connection took the chunk. A client that takes nothing for very long has gone in
@@ -281,6 +286,33 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
+
+    /// Says what it is told.
+    struct Plain;
+
+    impl Encode for Plain {
+        fn event(&mut self, _choice: u32, event: &Event, payloads: &mut Vec<String>) {
+            if let Event::Reasoning(piece) = event {
+                payloads.push(piece.text.trim_end().to_owned());
+            }
+        }
+
+        fn finish(&mut self, _payloads: &mut Vec<String>) {}
+
+        fn served_by(&mut self, _model: &str) {}
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_nothing_is_told_nothing_more_and_holds_up_nobody() {
+        let (sender, mut chunks) = channel(1);
+        assert!(tell(&sender, &mut Plain, "waiting"));
+        assert!(!tell(&sender, &mut Plain, "loading"));
+        assert_eq!(chunks.recv().await.unwrap().unwrap(), "data: waiting\n\n");
+        assert!(tell(&sender, &mut Plain, "loaded"));
+        drop(sender);
+        assert_eq!(chunks.recv().await.unwrap().unwrap(), "data: loaded\n\n");
+        assert!(chunks.recv().await.is_none());
+    }
 
     #[tokio::test]
     async fn a_reader_that_falls_behind_is_told_how_far() {

@@ -270,6 +270,10 @@ impl engine::Model for LlamaModel {
         self.context.remove(sequence, 0);
     }
 
+    fn give_back(&mut self) {
+        pages::give_back();
+    }
+
     fn embed_tokens_max(&self) -> u32 {
         self.facts.context_tokens
     }

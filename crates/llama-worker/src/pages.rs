@@ -1,4 +1,5 @@
-//! Gives back the pages of the model file that loading has touched and nothing needs any more.
+//! Gives back pages that nothing needs any more: those of the model file that loading has touched, and
+//! when the machine is short of memory, those that the allocator keeps for later.
 //!
 //! llama.cpp maps the file and reads all of it. Weights that it rearranges for the processor are
 //! then in memory twice, once as pages of the file; so the whole mapping is let go after loading.
@@ -25,6 +26,18 @@ pub(crate) fn release(path: &Path) {
 /// Other systems drop such pages by themselves when memory is short.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn release(_path: &Path) {}
+
+/// Gives the system what the allocator holds and nobody uses, between the pieces in use too. Pages of
+/// the model file are left alone: the next step needs them, and the system drops them by itself.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(crate) fn give_back() {
+    // SAFETY: it takes any number, and touches only memory that the allocator has free.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Other allocators give back by themselves what lies free for long.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) fn give_back() {}
 
 /// The addresses of a read-only mapping of `path`, from a line such as
 /// `7f1c-7f2d r--s 00000000 fe:00 123   /models/x.gguf`.

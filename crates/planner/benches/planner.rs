@@ -68,6 +68,23 @@ fn fleet_request(bencher: Bencher, models: u64) {
     });
 }
 
+/// What would become of a request for a model that is ready: what a role asks of each of its models
+/// before each request.
+#[divan::bench(args = [1, 16])]
+fn fleet_verdict(bencher: Bencher, models: u64) {
+    let fleet = fleet(models);
+    let (model, terms) = (model(0), terms());
+    bencher.bench_local(|| fleet.verdict(NOW, black_box(&model), &terms));
+}
+
+/// The same with all that a person is told about it, which is tried on a copy of the fleet.
+#[divan::bench(args = [1, 16])]
+fn fleet_what_if(bencher: Bencher, models: u64) {
+    let fleet = fleet(models);
+    let (model, terms) = (model(0), terms());
+    bencher.bench_local(|| fleet.what_if(NOW, black_box(&model), &terms));
+}
+
 const NOW: When = When(Duration::from_secs(1));
 
 /// So many models, all ready and none in use.
@@ -96,17 +113,25 @@ fn fleet(models: u64) -> Fleet {
     fleet
 }
 
-fn wanted(request: u64, model: u64) -> Event {
-    let model = Model { name: format!("model{model}").into(), version: 1 };
-    let terms = Terms {
+fn wanted(request: u64, number: u64) -> Event {
+    let (model, terms) = (model(number), terms());
+    let (request, priority) = (RequestId(request), Priority::Interactive);
+    Event::Wanted { request, model, terms, priority, keep_alive: None }
+}
+
+fn model(number: u64) -> Model {
+    Model { name: format!("model{number}").into(), version: 1 }
+}
+
+fn terms() -> Terms {
+    Terms {
         bytes: 1,
         group: None,
         pinned: false,
         idle_unload: None,
         load_time: Duration::ZERO,
-    };
-    let (request, priority) = (RequestId(request), Priority::Interactive);
-    Event::Wanted { request, model, terms, priority, keep_alive: None }
+        once: false,
+    }
 }
 
 /// A header with a vocabulary of 150,000 tokens, its types and its merges, and 400 tensors.

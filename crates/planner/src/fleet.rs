@@ -38,6 +38,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::ledger::Ledger;
 use breaker::Breaker;
 pub use explain::{Explanation, Holder, Standing, Verdict};
@@ -51,8 +53,9 @@ pub use word::{
     WorkerId,
 };
 
-/// The state of all workers and all waiting requests.
-#[derive(Debug, Clone)]
+/// The state of all workers and all waiting requests. Written down and read again, it goes on deciding
+/// as it would have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fleet {
     ledger: Ledger,
     /// A worker that was idle for this long is stopped, unless its model has its own time.
@@ -67,6 +70,7 @@ pub struct Fleet {
     pins: BTreeMap<Arc<str>, bool>,
     warm: Option<Warm>,
     /// Models that left for one that waits and has not started yet, by the one that waits.
+    #[serde(with = "crate::pairs")]
     displaced: BTreeMap<Model, Vec<Model>>,
     /// Models that left for a load that failed, and are to come back.
     returning: Vec<Model>,
@@ -81,7 +85,7 @@ pub struct Fleet {
 }
 
 /// One worker, from the decision to start it until its exit was seen. Its bytes are in the ledger.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Worker {
     model: Model,
     phase: Phase,
@@ -105,14 +109,14 @@ struct Worker {
     displaced: Vec<Model>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Phase {
     Loading,
     Ready,
     Leaving,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Waiting {
     request: RequestId,
     model: Model,
@@ -187,6 +191,7 @@ impl Fleet {
         }
         self.relieve_machine(now, actions);
         self.start_unasked(now, actions);
+        self.forget_passing();
         self.assert_invariants();
     }
 
@@ -258,6 +263,16 @@ impl Fleet {
         habits.told(model, terms, needed);
     }
 
+    /// What is used once is forgotten when nobody waits for it any more and its exit was seen.
+    fn forget_passing(&mut self) {
+        let Self { habits, workers, waiting, warm, .. } = self;
+        habits.forget_passing(|model| {
+            workers.values().any(|worker| worker.model == *model)
+                || waiting.iter().any(|waiting| waiting.model == *model)
+                || warm.as_ref().is_some_and(|warm| warm.model == *model)
+        });
+    }
+
     /// A request is answered at once, or it joins the queue: no other way leads in.
     fn wanted(&mut self, now: When, wanted: Waiting, actions: &mut Vec<Action>) {
         self.habits.wanted(now, &wanted.model);
@@ -306,7 +321,7 @@ impl Fleet {
             return;
         }
         self.habits.left(now, &worker.model, Cause::Died { reason: reason.to_owned() });
-        if !worker.served && !planted(Bug::NeverCoolsOff) {
+        if !worker.served && !self.is_passing(&worker.model) && !planted(Bug::NeverCoolsOff) {
             self.breaker.failed(now, &worker.model, reason);
         }
         // Whoever waited for the load hears why it failed. Whoever comes next tries again, until
@@ -344,6 +359,12 @@ impl Fleet {
         for refused in self.waiting.extract_if(.., |waiting| chosen(waiting)) {
             actions.push(Action::Refuse { request: refused.request, reason: reason.clone() });
         }
+    }
+
+    /// Whether a model is used once and never wanted again.
+    fn is_passing(&self, model: &Model) -> bool {
+        let once = self.habits.of(model).is_some_and(|habit| habit.terms.once);
+        once && !planted(Bug::RemembersWhatPasses)
     }
 
     /// The worker that serves a model or is about to.

@@ -11,22 +11,25 @@ pub mod limits;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::fleet::{Model, WorkerId};
 use limits::LEARNED_MODELS_MAX;
 
 /// The budget, and what is booked on it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     budget_bytes: u64,
     entries: BTreeMap<WorkerId, Entry>,
     /// The most that a worker of each model was seen to hold.
+    #[serde(with = "crate::pairs")]
     learned: BTreeMap<Model, Learned>,
     /// Counts measurements, so that the oldest can be told.
     measurements: u64,
 }
 
 /// What one worker counts for, from before its start until its exit was seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its model.
     pub model: Model,
@@ -34,6 +37,8 @@ pub struct Entry {
     pub promised_bytes: u64,
     /// The most it was seen to hold; zero before it was measured.
     pub measured_bytes: u64,
+    /// Whether what it holds says anything about the next of its model.
+    pub teaches: bool,
 }
 
 /// One line of an explanation.
@@ -47,7 +52,7 @@ pub struct Row {
     pub booked_bytes: u64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Learned {
     peak_bytes: u64,
     /// The number of the measurement that was last heard of this model.
@@ -81,9 +86,16 @@ impl Ledger {
 
     /// A worker is about to start.
     pub fn open(&mut self, worker: WorkerId, model: Model, promised_bytes: u64) {
-        let entry = Entry { model, promised_bytes, measured_bytes: 0 };
+        let entry = Entry { model, promised_bytes, measured_bytes: 0, teaches: true };
         let known = self.entries.insert(worker, entry);
         assert!(known.is_none(), "{worker:?} is in the ledger already");
+    }
+
+    /// There will be no other of this worker's model, so what it holds is not to be remembered.
+    pub fn learn_nothing_of(&mut self, worker: WorkerId) {
+        if let Some(entry) = self.entries.get_mut(&worker) {
+            entry.teaches = false;
+        }
     }
 
     /// A worker was seen to hold so many bytes. Workers without an entry are gone, and what was seen
@@ -91,9 +103,11 @@ impl Ledger {
     pub fn measured(&mut self, worker: WorkerId, bytes: u64) {
         let Some(entry) = self.entries.get_mut(&worker) else { return };
         entry.measured_bytes = entry.measured_bytes.max(bytes);
-        let model = entry.model.clone();
-        let peak_bytes = entry.measured_bytes;
-        self.learn(model, peak_bytes);
+        if entry.teaches {
+            let model = entry.model.clone();
+            let peak_bytes = entry.measured_bytes;
+            self.learn(model, peak_bytes);
+        }
     }
 
     /// The exit of a worker was seen.
@@ -172,7 +186,8 @@ mod tests {
         assert_eq!((ledger.worker_bytes(WorkerId(0)), ledger.booked_bytes()), (60, 70));
         let rows = ledger.explain();
         assert_eq!(rows.iter().map(|row| row.booked_bytes).collect::<Vec<_>>(), [60, 10]);
-        let entry = Entry { model: model(1), promised_bytes: 40, measured_bytes: 60 };
+        let entry =
+            Entry { model: model(1), promised_bytes: 40, measured_bytes: 60, teaches: true };
         assert_eq!(rows[0].entry, entry);
         ledger.close(WorkerId(0));
         assert_eq!((ledger.worker_bytes(WorkerId(0)), ledger.booked_bytes()), (0, 10));
@@ -188,6 +203,16 @@ mod tests {
         assert_eq!(ledger.promise(&model(1), 40), 55);
         assert_eq!(ledger.promise(&model(1), 70), 70);
         assert_eq!(ledger.promise(&model(2), 40), 40);
+    }
+
+    #[test]
+    fn of_what_comes_once_nothing_is_learned() {
+        let mut ledger = Ledger::new(100);
+        ledger.open(WorkerId(0), model(1), 40);
+        ledger.learn_nothing_of(WorkerId(0));
+        ledger.measured(WorkerId(0), 55);
+        assert_eq!((ledger.booked_bytes(), ledger.promise(&model(1), 40)), (55, 40));
+        assert_eq!(ledger.learned.len(), 0);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod footprint;
 pub mod gguf;
 pub mod ledger;
 pub mod machine;
+mod pairs;
 pub mod quality;
 pub mod recipe;
 pub mod roles;

@@ -4,13 +4,12 @@
 //! anything is said, the hub must show that it is ours (see [`Client::find`]): whatever listens at
 //! the address could be another program, or another user's. Not here: showing anything.
 
-pub(crate) mod sse;
-
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
+use dialect::openai::upstream::sse;
 use gateway::control::{ExplainedName, Warm, Warmed};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
@@ -256,9 +255,11 @@ impl Stream {
             let Some(frame) = frame.map_err(|_| broken(silent.clone()))? else { return Ok(None) };
             let frame = frame.map_err(|error| broken(error.to_string()))?;
             let Some(bytes) = frame.data_ref() else { continue };
-            let events = self.parser.push(bytes).map_err(|error| broken(error.to_string()))?;
+            let mut events = Vec::new();
+            let pushed = self.parser.push(bytes, &mut events);
+            pushed.map_err(|error| broken(format!("it {error}")))?;
             if !events.is_empty() {
-                return Ok(Some(events));
+                return Ok(Some(events.into_iter().map(|event| event.data).collect()));
             }
         }
     }

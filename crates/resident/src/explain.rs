@@ -194,6 +194,12 @@ fn outcome(explained: &Explained, open: &Requests) -> String {
         Verdict::StartedAfterStopping(victims) => {
             format!("{} would leave, and then it would be loaded.", called(victims))
         }
+        Verdict::Pressed(workers) => format!(
+            "it would wait until {} {} gone or the machine has enough memory again: until then \
+             nothing is loaded beside another.",
+            called(workers),
+            verb(workers.len(), "is", "are")
+        ),
         Verdict::Held { victims, ends_in } => format!(
             "{} would leave for it in {} at the latest, and {} kept that long for users of {} own, \
              who asked a moment ago.",
@@ -320,6 +326,8 @@ fn sum(explained: &Explained) -> Option<Table> {
         | Verdict::Held { .. } => false,
         // What is idle would be enough, and is spared.
         Verdict::Sparing { .. } => return None,
+        // It is not the sum that keeps it waiting.
+        Verdict::Pressed(_) => return None,
         Verdict::Blocked { .. } => true,
     };
     let mut table =
@@ -400,6 +408,11 @@ pub(crate) fn waits_for(wait: &Wait, open: &Requests) -> String {
             let verb = verb(workers.len(), "is", "are");
             format!("{} {verb} gone, which {verb} leaving", called(workers))
         }
+        WaitingFor::Pressure(workers) => format!(
+            "{} {} gone or the machine itself, which is short of memory, has enough again",
+            called(workers),
+            verb(workers.len(), "is", "are")
+        ),
         WaitingFor::Held { victims, ends_in } => format!(
             "{} {} for it, in {} at the latest: so long {} kept for users of {} own",
             called(victims),

@@ -39,10 +39,6 @@ pub(crate) const STREAM_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Bytes of an answer that is read whole; a list of thousands of models is far below.
 pub(crate) const REPLY_BYTES_MAX: usize = 16 << 20;
 
-/// Bytes one streamed event may have. A chunk of an answer is a few hundred; logprobs make it some
-/// thousands.
-pub(crate) const EVENT_BYTES_MAX: usize = 4 << 20;
-
 /// Bytes of a prompt from standard input; the gateway accepts bodies of at most twice as many.
 pub(crate) const PROMPT_BYTES_MAX: u64 = 16 << 20;
 

@@ -10,12 +10,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context as _;
+use planner::fleet::Event;
 use serde::Serialize;
 use supervisor::{
     Happening,
     journal::{self, Verdict},
-    limits::JOURNAL_BYTES_MAX,
+    limits::JOURNAL_READ_BYTES_MAX,
 };
 
 use crate::{
@@ -46,10 +46,15 @@ pub(crate) fn replay(arguments: &cli::Replay) -> anyhow::Result<()> {
         Some(file) => file.clone(),
         None => newest(&config::load(&arguments.place, &cli::Serving::default())?)?,
     };
-    let named = || file.display().to_string();
-    let opened = File::open(&file).with_context(named)?;
+    let opened = File::open(&file).map_err(|error| {
+        let message = format!(
+            "cannot read the journal {}: {error}; without a name `resident replay` tells the newest one",
+            file.display()
+        );
+        exit::error(Code::Failure, message)
+    })?;
     // A hub never writes more.
-    let entries = journal::read(BufReader::new(opened.take(JOURNAL_BYTES_MAX)));
+    let entries = journal::read(BufReader::new(opened.take(JOURNAL_READ_BYTES_MAX)));
     let entries =
         entries.map_err(|why| exit::error(Code::Failure, format!("{}: {why}", file.display())))?;
     let verdict = journal::replay(&entries);
@@ -61,9 +66,14 @@ pub(crate) fn replay(arguments: &cli::Replay) -> anyhow::Result<()> {
     } else {
         terminal::note(format_args!("{}", file.display()));
         Story::default().lines(&entries).into_iter().for_each(terminal::line);
-        terminal::line(format_args!("\n{message}"));
+        terminal::line(format_args!("\n{message} {}", ending(&entries)));
     }
     match verdict {
+        // Some other file, which the sentence above says.
+        Verdict::Unknown(_) if entries.is_empty() => {
+            let message = format!("{} is no journal of a hub", file.display());
+            Err(exit::error(Code::Failure, message))
+        }
         Verdict::Same | Verdict::Unknown(_) => Ok(()),
         Verdict::Differs { entry, .. } => Err(exit::error(
             Code::Failure,
@@ -84,6 +94,21 @@ fn newest(settings: &Settings) -> anyhow::Result<PathBuf> {
     })
 }
 
+/// Where the file ends, and why as far as it can be told.
+fn ending(entries: &[Happening]) -> String {
+    let is_down =
+        |entry: &Happening| matches!(entry, Happening::Told { event: Event::ShutdownAsked, .. });
+    let line = entries.len();
+    match entries.last() {
+        Some(Happening::Ended { reason }) => format!("It ends with line {line}: {reason}."),
+        Some(_) if entries.iter().any(is_down) => format!("It ends with the hub, at line {line}."),
+        Some(_) | None => format!(
+            "It ends with line {line} and without the hub's end: the hub still runs, goes on in the \
+             next file, or was killed."
+        ),
+    }
+}
+
 /// The verdict as a word, and as a sentence.
 fn judged(entries: &[Happening], verdict: &Verdict) -> (&'static str, String) {
     match verdict {
@@ -98,8 +123,10 @@ fn judged(entries: &[Happening], verdict: &Verdict) -> (&'static str, String) {
             story.lines(&entries[..*entry]);
             let now = story.decided(now);
             let writer = entries.iter().find_map(|entry| match entry {
-                Happening::Began { version, .. } => Some(version.as_str()),
-                Happening::Told { .. } | Happening::Lost { .. } => None,
+                Happening::Began { version, .. } | Happening::Continues { version, .. } => {
+                    Some(version.as_str())
+                }
+                Happening::Told { .. } | Happening::Lost { .. } | Happening::Ended { .. } => None,
             });
             let message = format!(
                 "Line {entry} is decided otherwise now: {now}. It was written by version {}, and \
@@ -115,6 +142,7 @@ fn judged(entries: &[Happening], verdict: &Verdict) -> (&'static str, String) {
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
+    use jiff::tz::TimeZone;
     use planner::fleet::{Action, Event, Fleet, Policy, Pressure, Priority, Terms, When};
     use planner::fleet::{Model, RequestId, WorkerId};
     use std::time::Duration;
@@ -128,6 +156,7 @@ mod tests {
             pinned: false,
             idle_unload: None,
             load_time: Duration::from_secs(1),
+            once: false,
         };
         let model = Model { name: name.into(), version: 1 };
         let (request, keep_alive) = (RequestId(request), None);
@@ -173,10 +202,10 @@ mod tests {
     #[test]
     fn a_run_as_people_read_it() {
         // A mark before each line, because what all lines begin with is not compared.
-        let lines = Story::default().lines(&run()).join("\n|");
+        let lines = Story::in_zone(TimeZone::UTC).lines(&run()).join("\n|");
         let lines = format!("|{lines}");
         expect![[r#"
-            |      0.000 s  a hub of version 0.0.0 began, 1700000000 s after 1970, with 8.0 GiB for models
+            |      0.000 s  a hub of version 0.0.0 began on 2023-11-14 22:13:20 UTC, with 8.0 GiB for models
             |      0.000 s  request 0 wants small (3.0 GiB): load small
             |      2.000 s  small is loaded and holds 3.0 GiB: let in request 0 (small)
             |      5.000 s  request 0 (small) is done: nothing to do
@@ -190,6 +219,39 @@ mod tests {
             |    102.000 s  the operator stops big: stop big, because the operator stopped it
             |    103.000 s  time has passed: nothing to do
             |    104.000 s  the hub is to stop: nothing to do"#]].assert_eq(&lines);
+    }
+
+    #[test]
+    fn a_file_that_begins_in_the_middle_knows_who_is_there() {
+        let entries = run();
+        let mut fleet = Fleet::new(Policy {
+            budget_bytes: 8 << 30,
+            idle_unload: Duration::from_secs(600),
+            exclusive: Default::default(),
+        });
+        for entry in &entries[1..5] {
+            let Happening::Told { at, event, .. } = entry else { panic!() };
+            fleet.handle(When(*at), event.clone(), &mut Vec::new());
+        }
+        let (version, at) = ("0.0.0".to_owned(), Duration::from_secs(90));
+        let fleet = Box::new(fleet);
+        let continues = Happening::Continues { version, unix_s: 1_700_000_090, at, fleet };
+        let reason = "no space left on device".to_owned();
+        let entries = [&[continues], &entries[5..8], &[Happening::Ended { reason }]].concat();
+        // As the file gives it back.
+        let read = entries.iter().map(|entry| serde_json::to_string(entry).unwrap() + "\n");
+        let entries = journal::read(read.collect::<String>().as_bytes()).unwrap();
+        let lines = Story::in_zone(TimeZone::UTC).lines(&entries).join("\n|");
+        expect![[r#"
+            |     90.000 s  a hub of version 0.0.0 goes on at 2023-11-14 22:14:50 UTC: 3.0 GiB of 8.0 GiB are booked, 1 request waits
+            |     91.000 s  small is gone (it ended): load big
+            |     97.000 s  big is loaded and holds 6.0 GiB: let in request 1 (big)
+            |     98.000 s  big holds 7.0 GiB: nothing to do
+            |               nothing is written after this: no space left on device"#]].assert_eq(&format!("|{lines}"));
+        assert_eq!(journal::replay(&entries), Verdict::Same);
+        expect!["It ends with line 5: no space left on device."].assert_eq(&ending(&entries));
+        expect!["It ends with line 2 and without the hub's end: the hub still runs, goes on in the next file, or was killed."].assert_eq(&ending(&entries[..2]));
+        expect!["It ends with the hub, at line 14."].assert_eq(&ending(&run()));
     }
 
     #[test]

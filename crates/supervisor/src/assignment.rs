@@ -45,6 +45,8 @@ pub(crate) struct Opened {
     pub(crate) context_tokens: Option<u32>,
     /// All that our own worker says.
     pub(crate) loaded: Option<Box<Loaded>>,
+    /// Whether it can be asked for memory that it can do without.
+    pub(crate) trims: bool,
 }
 
 impl Assignment {

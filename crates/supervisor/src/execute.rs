@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use planner::fleet::{Action, Event, Model, Refusal, RequestId, StopReason, WorkerId};
 use tokio::sync::{mpsc, oneshot, watch};
-use worker_protocol::Stats;
+use worker_protocol::{Command, Stats, frame};
 
 use crate::{
     assignment::{Assignment, Opened},
@@ -43,10 +43,7 @@ impl RunLoop {
             Action::Start { worker, model } => self.start(worker, &model),
             Action::Stop { worker, why } => self.stop_worker(worker, why),
             Action::Grant { request, worker } => self.grant(request, worker),
-            // A worker has no cache that it could do without while it is in use.
-            Action::Trim { worker } => {
-                tracing::debug!(worker = worker.0, "the machine is short of memory");
-            }
+            Action::Trim { worker } => self.trim(worker),
             Action::Refuse { request, reason } => self.refuse(request, &reason),
         }
     }
@@ -112,6 +109,17 @@ impl RunLoop {
         if let Some(stop) = running.stop.take() {
             // An error means that its task is ending already.
             stop.send(why).ok();
+        }
+    }
+
+    /// Asks one of our own workers. Foreign engines have no word for it.
+    fn trim(&self, worker: WorkerId) {
+        let Some(running) = self.workers.get(&worker) else { return };
+        if running.opened.as_ref().is_some_and(|opened| opened.trims) {
+            tracing::debug!(model = %running.launch.model.name, "asked to trim");
+            // One that takes no frames now has other troubles, and nothing is expected of it.
+            let frame = frame::encode(&Command::Trim).ok();
+            frame.and_then(|frame| running.link.frames().try_send(frame).ok());
         }
     }
 

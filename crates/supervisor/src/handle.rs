@@ -239,6 +239,7 @@ impl Handle {
             pinned: false,
             idle_unload: None,
             load_time: Duration::ZERO,
+            once: false,
         };
         let explanation = self.ask(|reply| Message::WhatIf { model, terms, reply }).await;
         explanation.ok_or(AcquireError::ShuttingDown)

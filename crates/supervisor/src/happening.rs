@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use planner::fleet::{Action, Event, Policy};
+use planner::fleet::{Action, Event, Fleet, Policy};
 use serde::{Deserialize, Serialize};
 
 /// One entry.
@@ -21,6 +21,18 @@ pub enum Happening {
         /// Seconds since 1970.
         unix_s: u64,
     },
+    /// A hub goes on, in a new file of its journal: what follows can be decided once more without what
+    /// came before.
+    Continues {
+        /// The program's version: another one may decide otherwise.
+        version: String,
+        /// Seconds since 1970.
+        unix_s: u64,
+        /// Since the hub began.
+        at: Duration,
+        /// All that its fleet knew.
+        fleet: Box<Fleet>,
+    },
     /// The fleet was told something.
     Told {
         /// Since the hub began.
@@ -34,5 +46,10 @@ pub enum Happening {
     Lost {
         /// How many.
         entries: u64,
+    },
+    /// Nothing is written down after this, though the hub may go on.
+    Ended {
+        /// Why.
+        reason: String,
     },
 }

@@ -1,5 +1,7 @@
 //! The journal: every event that the fleet was told and every action it decided, one JSON object a
-//! line, one file a run. What happened can be read there, and decided once more ([`replay`]).
+//! line. What happened can be read there, and decided once more ([`replay`]). Each run begins a file,
+//! and a file that is full is followed by one that begins with all that the fleet knows, so that each
+//! can be decided once more by itself.
 //!
 //! A thread of its own writes, so that a slow disk holds up nobody; what it cannot take is counted.
 //! Names of models, sizes and reasons are in it, the last words of an engine that died among them; nothing
@@ -7,10 +9,11 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead, BufWriter, Write},
+    io::{self, BufRead, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{SyncSender, TrySendError, sync_channel},
     },
     time::{SystemTime, UNIX_EPOCH},
@@ -20,7 +23,7 @@ use planner::fleet::{Action, Fleet, Policy, When};
 
 use crate::{
     happening::Happening,
-    limits::{JOURNAL_BYTES_MAX, JOURNAL_ENTRIES_WAITING_MAX, JOURNAL_FILES_MAX},
+    limits::{JOURNAL_ENTRIES_WAITING_MAX, JOURNAL_FILE_BYTES, JOURNAL_FILES_MAX},
 };
 
 /// The ending of a journal's file.
@@ -31,23 +34,33 @@ const ENDING: &str = "jsonl";
 pub(crate) struct Journal {
     entries: SyncSender<Arc<Happening>>,
     lost: u64,
+    /// Entries were lost, so that what follows can only be decided once more from what the fleet knows
+    /// then.
+    broken: bool,
+    /// The thread that writes has filled its file.
+    full: Arc<AtomicBool>,
 }
 
 impl Journal {
     /// Begins a file in `folder` for a fleet that begins with `policy`. A journal that cannot be
     /// written is no reason not to serve: the log says why there is none.
     pub(crate) fn begin(folder: &Path, policy: &Policy) -> Option<Self> {
-        let began = Happening::Began {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            policy: policy.clone(),
-            unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        };
+        Self::begin_with(folder, policy, JOURNAL_FILE_BYTES)
+    }
+
+    fn begin_with(folder: &Path, policy: &Policy, file_bytes: u64) -> Option<Self> {
+        let policy = policy.clone();
+        let began = Happening::Began { version: version(), policy, unix_s: unix_s() };
         match open(folder) {
             Ok(file) => {
                 let (entries, waiting) = sync_channel(JOURNAL_ENTRIES_WAITING_MAX);
-                let mut journal = Self { entries, lost: 0 };
-                journal.write(Arc::new(began));
-                std::thread::spawn(move || write_all(BufWriter::new(file), waiting.iter()));
+                let full = Arc::new(AtomicBool::new(false));
+                let journal = Self { entries, lost: 0, broken: false, full: Arc::clone(&full) };
+                // The first entry always finds a place.
+                journal.entries.try_send(Arc::new(began)).ok();
+                let folder = folder.to_owned();
+                let writer = Writer { folder, file, written_bytes: 0, file_bytes, full };
+                std::thread::spawn(move || writer.write_all(waiting.iter()));
                 Some(journal)
             }
             Err(error) => {
@@ -57,19 +70,102 @@ impl Journal {
         }
     }
 
-    /// Hands an entry to the thread that writes.
-    pub(crate) fn write(&mut self, entry: Arc<Happening>) {
-        if self.lost > 0 {
-            let lost = Arc::new(Happening::Lost { entries: self.lost });
-            if self.entries.try_send(lost).is_ok() {
-                self.lost = 0;
+    /// Hands an entry to the thread that writes. `fleet` is what it led to.
+    pub(crate) fn write(&mut self, now: When, entry: Arc<Happening>, fleet: &Fleet) {
+        let entry = match self.lost {
+            0 => entry,
+            // This one is lost too, and what it led to is told next.
+            lost => Arc::new(Happening::Lost { entries: lost + 1 }),
+        };
+        match self.entries.try_send(entry) {
+            Ok(()) => self.broken |= std::mem::take(&mut self.lost) > 0,
+            // Its disk is slow; the hub goes on.
+            Err(TrySendError::Full(_)) => {
+                self.lost += 1;
+                return;
+            }
+            // It has said why.
+            Err(TrySendError::Disconnected(_)) => return,
+        }
+        if self.broken || self.full.load(Ordering::Relaxed) {
+            let fleet = Box::new(fleet.clone());
+            let (version, unix_s) = (version(), unix_s());
+            let continues = Happening::Continues { version, unix_s, at: now.0, fleet };
+            let sent = self.entries.try_send(Arc::new(continues)).is_ok();
+            self.broken &= !sent;
+            if sent {
+                self.full.store(false, Ordering::Relaxed);
             }
         }
-        match self.entries.try_send(entry) {
-            Ok(()) => {}
-            // Its disk is slow or full; the hub goes on.
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.lost += 1,
+    }
+}
+
+fn version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}
+
+fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// What the thread that writes knows.
+struct Writer {
+    folder: PathBuf,
+    file: File,
+    /// Bytes of whole entries in the file.
+    written_bytes: u64,
+    /// As many are enough.
+    file_bytes: u64,
+    full: Arc<AtomicBool>,
+}
+
+impl Writer {
+    /// Writes until the run ends or the disk refuses.
+    fn write_all(mut self, entries: impl Iterator<Item = Arc<Happening>>) {
+        for entry in entries {
+            let written = match &*entry {
+                Happening::Continues { .. } => self.turn_over().and_then(|()| self.write(&entry)),
+                Happening::Began { .. }
+                | Happening::Told { .. }
+                | Happening::Lost { .. }
+                | Happening::Ended { .. } => self.write(&entry),
+            };
+            if let Err(error) = written {
+                tracing::warn!(
+                    %error, folder = %self.folder.display(),
+                    "the journal ends here; make room on the disk and restart the hub to have one"
+                );
+                self.end(&error);
+                return;
+            }
         }
+    }
+
+    /// Each entry at once, so that it is there after a crash.
+    fn write(&mut self, entry: &Happening) -> io::Result<()> {
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        self.file.write_all(&line)?;
+        let before = self.written_bytes;
+        self.written_bytes += line.len() as u64;
+        if before < self.file_bytes && self.written_bytes >= self.file_bytes {
+            self.full.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn turn_over(&mut self) -> io::Result<()> {
+        self.file = open(&self.folder)?;
+        self.written_bytes = 0;
+        Ok(())
+    }
+
+    /// In place of an entry that broke off, if there is room for a word; if not, the file ends without.
+    fn end(&mut self, error: &io::Error) {
+        let ended = Happening::Ended { reason: error.to_string() };
+        let whole = self.file.set_len(self.written_bytes);
+        let at_end = whole.and_then(|()| self.file.seek(SeekFrom::Start(self.written_bytes)));
+        at_end.and_then(|_| self.write(&ended)).ok();
     }
 }
 
@@ -116,25 +212,6 @@ fn number(path: &Path) -> Option<u64> {
     name.strip_suffix(&format!(".{ENDING}"))?.parse().ok()
 }
 
-/// Writes until the run ends, the file is as long as it may be, or the disk refuses.
-fn write_all(mut file: BufWriter<File>, entries: impl Iterator<Item = Arc<Happening>>) {
-    let mut left_bytes = JOURNAL_BYTES_MAX;
-    for entry in entries {
-        let Ok(mut line) = serde_json::to_vec(&*entry) else { continue };
-        line.push(b'\n');
-        let Some(left) = left_bytes.checked_sub(line.len() as u64) else {
-            tracing::info!(bytes = JOURNAL_BYTES_MAX, "the journal of this run is full");
-            return;
-        };
-        left_bytes = left;
-        // Each entry at once, so that it is there after a crash.
-        if let Err(error) = file.write_all(&line).and_then(|()| file.flush()) {
-            tracing::warn!(%error, "the journal cannot be written any longer");
-            return;
-        }
-    }
-}
-
 /// What deciding once more found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -179,6 +256,9 @@ pub fn replay(entries: &[Happening]) -> Verdict {
     for (index, entry) in entries.iter().enumerate() {
         match entry {
             Happening::Began { policy, .. } => fleet = Some(Fleet::new(policy.clone())),
+            Happening::Continues { fleet: known, .. } => fleet = Some((**known).clone()),
+            // It says why, and what came before was decided.
+            Happening::Ended { .. } => {}
             Happening::Lost { entries } => {
                 return Verdict::Unknown(format!(
                     "{entries} entries are missing after line {index}"
@@ -196,7 +276,10 @@ pub fn replay(entries: &[Happening]) -> Verdict {
             }
         }
     }
-    Verdict::Same
+    match fleet {
+        Some(_) => Verdict::Same,
+        None => Verdict::Unknown("there is no entry of a hub in it".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -222,6 +305,7 @@ mod tests {
             pinned: false,
             idle_unload: None,
             load_time: Duration::ZERO,
+            once: false,
         };
         Event::Wanted {
             request: RequestId(request),
@@ -252,25 +336,105 @@ mod tests {
         [began].into_iter().chain(told).collect()
     }
 
+    /// Writes a run in files of so many bytes, and reads all of them once everything is there.
+    fn written(folder: &Path, file_bytes: u64) -> Vec<Vec<Happening>> {
+        let mut journal = Journal::begin_with(folder, &policy(), file_bytes).unwrap();
+        let mut fleet = Fleet::new(policy());
+        let entries = run();
+        for entry in &entries {
+            let Happening::Told { at, event, .. } = entry else { continue };
+            fleet.handle(When(*at), event.clone(), &mut Vec::new());
+            journal.write(When(*at), Arc::new(entry.clone()), &fleet);
+            let is_here = |files: &[Vec<Happening>]| files.iter().flatten().any(|one| one == entry);
+            // The next one is written when the thread has seen whether its file is full.
+            while !is_here(&all(folder)) {
+                std::thread::yield_now();
+            }
+        }
+        all(folder)
+    }
+
+    fn all(folder: &Path) -> Vec<Vec<Happening>> {
+        let files = files(folder).unwrap();
+        files.iter().map(|path| read(fs::read(path).unwrap().as_slice()).unwrap()).collect()
+    }
+
     #[test]
     fn what_was_decided_is_decided_again() {
         let folder = tempfile::tempdir().unwrap();
-        let mut journal = Journal::begin(folder.path(), &policy()).unwrap();
-        for entry in run().into_iter().skip(1) {
-            journal.write(Arc::new(entry));
-        }
-        drop(journal);
-        let path = files(folder.path()).unwrap().remove(0);
-        // The thread ends with the journal; its file is whole when the last line is there.
-        let entries = loop {
-            let entries = read(fs::read(&path).unwrap().as_slice()).unwrap();
-            if entries.len() == run().len() {
-                break entries;
-            }
-            std::thread::yield_now();
-        };
+        let files = written(folder.path(), JOURNAL_FILE_BYTES);
+        let [entries] = &files[..] else { panic!("{files:?}") };
         assert_eq!(entries[1..], run()[1..]);
-        assert_eq!(replay(&entries), Verdict::Same);
+        assert_eq!(replay(entries), Verdict::Same);
+    }
+
+    #[test]
+    fn a_file_that_is_full_is_followed_by_one_that_can_be_decided_again_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = written(folder.path(), 1);
+        // The last one may just be begun.
+        files.retain(|entries| !entries.is_empty());
+        // The thread may see each second entry only after the next was handed to it.
+        assert!(files.len() >= 3, "{} files", files.len());
+        for entries in &files[1..] {
+            assert!(matches!(entries[0], Happening::Continues { .. }), "{entries:?}");
+            assert_eq!(replay(entries), Verdict::Same);
+        }
+        let told = |entry: &&Happening| matches!(entry, Happening::Told { .. });
+        let told: Vec<&Happening> = files.iter().flatten().filter(told).collect();
+        assert_eq!(told, run()[1..].iter().collect::<Vec<_>>(), "nothing is lost between two");
+    }
+
+    #[test]
+    fn a_slow_disk_costs_entries_and_then_it_goes_on_from_what_the_fleet_knows() {
+        let (entries, waiting) = sync_channel(2);
+        let full = Arc::default();
+        let mut journal = Journal { entries, lost: 0, broken: false, full };
+        let mut fleet = Fleet::new(policy());
+        let mut write = |journal: &mut Journal, entry: &Happening| {
+            let Happening::Told { at, event, .. } = entry else { panic!() };
+            fleet.handle(When(*at), event.clone(), &mut Vec::new());
+            journal.write(When(*at), Arc::new(entry.clone()), &fleet);
+        };
+        let run = run();
+        run[1..5].iter().for_each(|entry| write(&mut journal, entry));
+        let mut written: Vec<Happening> =
+            waiting.try_iter().map(|entry| (*entry).clone()).collect();
+        assert_eq!(written, run[1..3]);
+        write(&mut journal, &run[5]);
+        written = waiting.try_iter().map(|entry| (*entry).clone()).collect();
+        assert_eq!(written[0], Happening::Lost { entries: 3 });
+        assert!(matches!(&written[1], Happening::Continues { .. }));
+        assert_eq!(replay(&written[1..]), Verdict::Same);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_disk_that_refuses_ends_the_journal_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = File::options().write(true).open("/dev/full").unwrap();
+        let (path, full) = (folder.path().to_owned(), Arc::default());
+        let writer = Writer { folder: path, file, written_bytes: 0, file_bytes: 1, full };
+        let mut taken = 0;
+        writer.write_all(run().into_iter().map(Arc::new).inspect(|_| taken += 1));
+        assert_eq!(taken, 1, "it is not tried again");
+    }
+
+    #[test]
+    fn a_word_on_the_end_replaces_the_entry_that_broke_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = open(folder.path()).unwrap();
+        let (path, full) = (folder.path().to_owned(), Arc::default());
+        let mut writer = Writer { folder: path, file, written_bytes: 0, file_bytes: 1, full };
+        writer.write(&run()[0]).unwrap();
+        writer.file.write_all(b"{\"told\":{\"at\"").unwrap();
+        writer.end(&io::Error::from(io::ErrorKind::StorageFull));
+        let [entries] = &all(folder.path())[..] else { panic!() };
+        let [Happening::Began { .. }, Happening::Ended { reason }] = &entries[..] else {
+            panic!("{entries:?}")
+        };
+        assert!(reason.contains("storage"), "{reason}");
+        assert_eq!(replay(entries), Verdict::Same);
     }
 
     #[test]
@@ -282,6 +446,7 @@ mod tests {
         assert!(matches!(replay(&run()[1..]), Verdict::Unknown(_)));
         let lost = [&run()[..2], &[Happening::Lost { entries: 3 }]].concat();
         assert!(matches!(replay(&lost), Verdict::Unknown(_)));
+        assert!(matches!(replay(&[]), Verdict::Unknown(_)), "some other file");
         assert!(read(&b"{}\n{}\n"[..]).unwrap_err().contains("line 1"));
         assert_eq!(read(&b"{\"began\""[..]), Ok(Vec::new()), "where the hub was killed");
     }

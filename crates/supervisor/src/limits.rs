@@ -25,11 +25,16 @@ pub const HAPPENINGS_WAITING_MAX: usize = 1_024;
 /// Entries that wait to be written to the journal.
 pub const JOURNAL_ENTRIES_WAITING_MAX: usize = 4_096;
 
-/// Bytes of one run's journal: some hundred thousand requests.
-pub const JOURNAL_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of one file of a journal: some ten thousand requests, which are read and decided once more in
+/// a second. Then the next file begins with all that the fleet knows.
+pub const JOURNAL_FILE_BYTES: u64 = 16 << 20;
 
-/// Journals that are kept; the oldest leaves for the next.
-pub const JOURNAL_FILES_MAX: usize = 8;
+/// Bytes of one file that are read: what was waiting to be written when it was full, and what the fleet
+/// knew at its beginning, are far less than as much again.
+pub const JOURNAL_READ_BYTES_MAX: u64 = 2 * JOURNAL_FILE_BYTES;
+
+/// Files of journals that are kept, half a gigabyte in all; the oldest leaves for the next.
+pub const JOURNAL_FILES_MAX: usize = 32;
 
 /// Messages that wait for the run loop. Each is handled in microseconds, so a longer queue would
 /// only hide a loop that stands still.

@@ -11,7 +11,8 @@ use std::{
 };
 
 use planner::fleet::{
-    self, Event, Explanation, Fleet, Policy, Pressure, RequestId, Terms, Verdict, When, WorkerId,
+    self, Event, Explanation, Fleet, Policy, Pressure, RequestId, Terms, Turn, Verdict, When,
+    WorkerId,
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -55,6 +56,8 @@ pub(crate) enum Message {
     WhatIf { model: fleet::Model, terms: Terms, reply: oneshot::Sender<Explanation> },
     /// Someone wants to know in short what would happen to requests for these models.
     Verdicts { asked: Vec<Launch>, reply: oneshot::Sender<Vec<Verdict>> },
+    /// Someone wants to see where one request stands; `None` when it has ended.
+    Turn { request: RequestId, reply: oneshot::Sender<Option<Turn>> },
     /// Someone wants to see who waits for what.
     Turns { reply: oneshot::Sender<Requests> },
     /// The operator wants a model stopped.
@@ -196,10 +199,12 @@ impl RunLoop {
             }
             Message::Verdicts { asked, reply } => {
                 let now = self.now();
-                let verdict = |launch: Launch| {
-                    self.fleet.what_if(now, &launch.model, &self.terms(&launch)).verdict
-                };
+                let verdict =
+                    |launch: Launch| self.fleet.verdict(now, &launch.model, &self.terms(&launch));
                 _ = reply.send(asked.into_iter().map(verdict).collect());
+            }
+            Message::Turn { request, reply } => {
+                _ = reply.send(self.fleet.explain_request(self.now(), request));
             }
             Message::Turns { reply } => _ = reply.send(self.turns()),
             Message::Stop { name, reply } => _ = reply.send(self.stop(name)),
@@ -259,6 +264,7 @@ impl RunLoop {
             pinned: residence.pinned,
             idle_unload: residence.idle_unload,
             load_time,
+            once: matches!(launch.start, Start::Reservation(_)),
         };
         match launch.start {
             Start::Worker(_) | Start::Command(_) | Start::Reservation(_) => terms,
@@ -472,7 +478,7 @@ impl RunLoop {
             self.journal = Journal::begin(&begin.folder, &begin.policy);
         }
         if let Some(journal) = &mut self.journal {
-            journal.write(Arc::clone(&happening));
+            journal.write(When(self.started.elapsed()), Arc::clone(&happening), &self.fleet);
         }
         // An error means that nobody looks on.
         self.happenings.send(happening).ok();

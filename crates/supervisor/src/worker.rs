@@ -56,6 +56,8 @@ struct Life<'a> {
     stage: Stage,
     measure: Interval,
     requests_measured: u64,
+    /// Whether it said that it knows how to trim.
+    trims: bool,
 }
 
 /// How far the worker has come, and by when it must come further.
@@ -101,6 +103,7 @@ impl<'a> Life<'a> {
             stage: Stage::Starting { until: Instant::now() + patience.hello },
             measure,
             requests_measured: 0,
+            trims: false,
         }
     }
 
@@ -134,7 +137,10 @@ impl<'a> Life<'a> {
     /// What one report changes.
     async fn take(&mut self, report: protocol::Report) -> Result<(), End> {
         match report {
-            protocol::Report::Hello { version, engine } => self.greeted(version, &engine).await,
+            protocol::Report::Hello { version, engine, trims } => {
+                self.trims = trims;
+                self.greeted(version, &engine).await
+            }
             protocol::Report::Loading { fraction } => {
                 self.loading_goes_on();
                 self.assignment.fraction.send_replace(fraction.clamp(0.0, 1.0));
@@ -185,7 +191,7 @@ impl<'a> Life<'a> {
         self.stage = Stage::Serving;
         let measured_bytes = memory::tree_bytes(self.child.id()).await;
         let context_tokens = Some(loaded.context_tokens);
-        let opened = Opened { context_tokens, loaded: Some(Box::new(loaded)) };
+        let opened = Opened { context_tokens, loaded: Some(Box::new(loaded)), trims: self.trims };
         self.assignment.report(Report::Ready { opened, measured_bytes }).await;
         Ok(())
     }

@@ -46,6 +46,9 @@ pub enum Command {
         /// How many more.
         events: u32,
     },
+    /// The machine is short of memory: give back what can be done without. Nothing is answered. Only
+    /// for a worker whose `Hello` says that it knows this word.
+    Trim,
 }
 
 /// Which model to load and how.
@@ -71,6 +74,9 @@ pub enum Report {
         version: u32,
         /// Name and version of the engine inside.
         engine: String,
+        /// Whether it knows `Trim`; one that does not say so does not.
+        #[serde(default)]
+        trims: bool,
     },
     /// Share of the model that is loaded.
     Loading {

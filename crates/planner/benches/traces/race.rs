@@ -129,6 +129,7 @@ fn event(trace: &Trace, happening: Happening) -> Event {
                 pinned: false,
                 idle_unload: None,
                 load_time: shape.load,
+                once: false,
             };
             Event::Wanted {
                 request: RequestId(visit as u64),

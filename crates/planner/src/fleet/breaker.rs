@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     limits::{
         COOL_OFF, COOL_OFF_MAX, FAILING_MODELS_MAX, FAILURE_WINDOW, FAILURES_FORGOTTEN_AFTER,
@@ -18,12 +20,13 @@ use super::{
 };
 
 /// Failures of late, by version of the model: a changed file has a clean record.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Breaker {
+    #[serde(with = "crate::pairs")]
     failing: BTreeMap<Model, Record>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     /// The last failures, at most [`LOAD_FAILURES_MAX`], oldest first. Never empty.
     failures: VecDeque<When>,

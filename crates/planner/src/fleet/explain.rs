@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Fleet, Phase,
     habits::{Cause, Departure},
-    room::Need,
+    limits::LEASES_PER_WORKER_MAX,
+    room::{Need, Pledges, Room},
     turn::{Turn, WaitingFor, turn_at},
     word::{Action, Event, Model, Pressure, Priority, Refusal, RequestId, Terms, When, WorkerId},
 };
@@ -98,6 +99,9 @@ pub enum Verdict {
     StartedAfterExits,
     /// These idle workers would be stopped, and then one started.
     StartedAfterStopping(Vec<WorkerId>),
+    /// It would wait until these workers are gone or the machine itself, which is about to swap, has
+    /// enough again.
+    Pressed(Vec<WorkerId>),
     /// These idle workers would be stopped after a moment, for which they are held for their own
     /// users.
     Held {
@@ -128,19 +132,12 @@ pub enum Verdict {
 }
 
 impl Fleet {
-    /// Why a model is not loaded, and what would happen to a request for it under the terms that
-    /// came last; `None` when nobody has wanted it yet, or that was forgotten.
-    #[must_use]
-    pub fn explain(&self, now: When, model: &Model) -> Option<Explanation> {
-        Some(self.what_if(now, model, &self.habits.of(model)?.terms))
-    }
-
-    /// What would happen to an interactive request for a model under these terms. Changes nothing: it
+    /// Why a model is not loaded, and what would happen to an interactive request for a model under these terms. Changes nothing: it
     /// is tried on a copy.
     #[must_use]
     pub fn what_if(&self, now: When, model: &Model, terms: &Terms) -> Explanation {
         let need = self.need(model, terms);
-        let verdict = self.verdict(now, model, terms);
+        let verdict = self.tried(now, model, terms);
         let pledges = self.pledges_before(now, model, turn_at(now, Priority::Interactive));
         Explanation {
             at: now,
@@ -156,7 +153,33 @@ impl Fleet {
         }
     }
 
-    fn verdict(&self, now: When, model: &Model, terms: &Terms) -> Verdict {
+    /// The verdict of [`Self::what_if`] alone. Where it is plain, nothing is copied for it: what is
+    /// loaded or loading, what would be refused, and what fits where nobody waits.
+    #[must_use]
+    pub fn verdict(&self, now: When, model: &Model, terms: &Terms) -> Verdict {
+        let need = self.need(model, terms);
+        if let Some(refusal) = self.refusal_at_arrival(now, &need, Priority::Interactive) {
+            return Verdict::Refused(refusal);
+        }
+        let nobody_waits = self.waiting.is_empty();
+        let live = self.live(model).map(|id| (id, &self.workers[&id]));
+        match live.map(|(id, worker)| (id, worker.phase, worker.leases.len())) {
+            Some((id, Phase::Loading, _)) => return Verdict::Queued(id),
+            Some((id, Phase::Ready, leases)) if nobody_waits && leases < LEASES_PER_WORKER_MAX => {
+                return Verdict::Served(id);
+            }
+            None if nobody_waits && self.awaited_under_pressure(&need).is_empty() => {
+                if self.room(now, &need, &Pledges::default()) == Room::Free {
+                    return Verdict::Started;
+                }
+            }
+            Some(_) | None => {}
+        }
+        self.tried(now, model, terms)
+    }
+
+    /// What would happen, tried on a copy.
+    fn tried(&self, now: When, model: &Model, terms: &Terms) -> Verdict {
         let request = RequestId(u64::MAX);
         let wanted = Event::Wanted {
             request,
@@ -232,6 +255,7 @@ impl Fleet {
             | Verdict::Queued(_)
             | Verdict::Started
             | Verdict::StartedAfterExits
+            | Verdict::Pressed(_)
             | Verdict::Sparing { .. }
             | Verdict::Blocked { .. }
             | Verdict::Behind(_)
@@ -263,6 +287,7 @@ impl Verdict {
             | WaitingFor::Place(worker)
             | WaitingFor::Drained { worker, .. } => Self::Queued(worker),
             WaitingFor::Exits(_) => Self::StartedAfterExits,
+            WaitingFor::Pressure(workers) => Self::Pressed(workers),
             WaitingFor::Held { victims, ends_in } => Self::Held { victims, ends_in },
             WaitingFor::Sparing { workers, ends_in } => Self::Sparing { workers, ends_in },
             WaitingFor::InUse { missing_bytes, workers } => {

@@ -29,13 +29,17 @@ use super::{
 };
 
 /// All models that are remembered.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Habits {
+    #[serde(with = "crate::pairs")]
     models: BTreeMap<Model, Habit>,
+    /// Those that are used once, while they are. They push no other out.
+    #[serde(with = "crate::pairs")]
+    passing: BTreeMap<Model, Habit>,
 }
 
 /// What is remembered of one model.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Habit {
     /// The newest word on how to treat it.
     pub(super) terms: Terms,
@@ -82,16 +86,25 @@ impl Habits {
     /// The newest word on how to treat a model. Forgets others that nobody needs when there are
     /// too many; `needed` tells which are.
     pub(super) fn told(&mut self, model: &Model, terms: Terms, needed: impl Fn(&Model) -> bool) {
-        match self.models.get_mut(model) {
-            Some(habit) => {
-                habit.terms = terms;
-                habit.withdrawn = false;
-            }
-            None => {
-                self.make_room(needed);
-                self.models.insert(model.clone(), Habit::new(terms));
-            }
+        let known = if terms.once { &mut self.passing } else { &mut self.models };
+        if let Some(habit) = known.get_mut(model) {
+            habit.terms = terms;
+            habit.withdrawn = false;
+            return;
         }
+        self.models.remove(model);
+        self.passing.remove(model);
+        if terms.once {
+            self.passing.insert(model.clone(), Habit::new(terms));
+        } else {
+            self.make_room(needed);
+            self.models.insert(model.clone(), Habit::new(terms));
+        }
+    }
+
+    /// Forgets those that are used once and were.
+    pub(super) fn forget_passing(&mut self, needed: impl Fn(&Model) -> bool) {
+        self.passing.retain(|model, _| needed(model));
     }
 
     /// How a model is treated from now on, without anybody wanting it.
@@ -111,7 +124,7 @@ impl Habits {
 
     /// A request wants a model that was told of.
     pub(super) fn wanted(&mut self, now: When, model: &Model) {
-        let Some(habit) = self.models.get_mut(model) else { return };
+        let Some(habit) = self.get_mut(model) else { return };
         if let Some(last) = habit.last_wanted {
             let silence = now.since(last).min(SILENCE_MAX);
             let usual = habit.usual_silence.unwrap_or(silence);
@@ -125,14 +138,14 @@ impl Habits {
 
     /// Somebody waits for this model's memory.
     pub(super) fn contest(&mut self, model: &Model) {
-        if let Some(habit) = self.models.get_mut(model) {
+        if let Some(habit) = self.get_mut(model) {
             habit.contested.get_or_insert(false);
         }
     }
 
     /// Whoever waited for this model's memory has it now.
     pub(super) fn settle(&mut self, model: &Model) {
-        let Some(habit) = self.models.get_mut(model) else { return };
+        let Some(habit) = self.get_mut(model) else { return };
         match habit.contested.take() {
             Some(true) => habit.hold_parts = HOLD_PARTS_MAX,
             Some(false) => habit.hold_parts = habit.hold_parts.saturating_sub(1),
@@ -141,13 +154,17 @@ impl Habits {
     }
 
     pub(super) fn left(&mut self, now: When, model: &Model, cause: Cause) {
-        if let Some(habit) = self.models.get_mut(model) {
+        if let Some(habit) = self.get_mut(model) {
             habit.departure = Some(Departure { when: now, cause });
         }
     }
 
     pub(super) fn of(&self, model: &Model) -> Option<&Habit> {
-        self.models.get(model)
+        self.models.get(model).or_else(|| self.passing.get(model))
+    }
+
+    fn get_mut(&mut self, model: &Model) -> Option<&mut Habit> {
+        self.models.get_mut(model).or_else(|| self.passing.get_mut(model))
     }
 
     fn make_room(&mut self, needed: impl Fn(&Model) -> bool) {
@@ -202,5 +219,43 @@ impl Habit {
     fn load_time(&self, bytes: u64) -> Duration {
         let by_bytes = Duration::from_millis(bytes / (LOAD_BYTES_PER_S / 1_000));
         self.terms.load_time.max(by_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(once: bool) -> Terms {
+        let (bytes, group, pinned, idle_unload) = (1, None, false, None);
+        Terms { bytes, group, pinned, idle_unload, load_time: Duration::ZERO, once }
+    }
+
+    fn model(version: u64) -> Model {
+        Model { name: "a".into(), version }
+    }
+
+    #[test]
+    fn what_is_used_once_pushes_nothing_out_and_is_forgotten() {
+        let mut habits = Habits::default();
+        habits.told(&model(0), terms(false), |_| false);
+        for version in 1..=2 * REMEMBERED_MODELS_MAX as u64 {
+            habits.told(&model(version), terms(true), |_| false);
+            habits.forget_passing(|needed| *needed == model(version));
+            assert!(habits.of(&model(version)).is_some_and(|habit| habit.terms.once));
+        }
+        habits.forget_passing(|_| false);
+        assert!(habits.of(&model(0)).is_some());
+        assert_eq!((habits.models.len(), habits.passing.len()), (1, 0));
+    }
+
+    #[test]
+    fn the_newest_word_says_whether_it_comes_once() {
+        let mut habits = Habits::default();
+        for once in [true, false, true] {
+            habits.told(&model(0), terms(once), |_| false);
+            assert_eq!(habits.of(&model(0)).map(|habit| habit.terms.once), Some(once));
+            assert_eq!(habits.models.len() + habits.passing.len(), 1);
+        }
     }
 }

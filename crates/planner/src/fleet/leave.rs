@@ -7,6 +7,7 @@ use super::{
     habits::Cause,
     limits::PRESSURE_SETTLES,
     planted::{Bug, planted},
+    room::Need,
     word::{Action, Model, Pressure, StopReason, When, WorkerId},
 };
 
@@ -92,6 +93,20 @@ impl Fleet {
             Some(first) if due => self.stop(now, &[*first], StopReason::Pressure, None, actions),
             Some(_) | None => {}
         }
+    }
+
+    /// Who has to be gone before anything that needs memory is started while the machine is about to
+    /// swap: all who leave or may leave some time. Where there is nobody of that kind, waiting would
+    /// change nothing, so that one may start.
+    pub(super) fn awaited_under_pressure(&self, need: &Need) -> Vec<WorkerId> {
+        if self.pressure != Pressure::Full || need.bytes == 0 || planted(Bug::StartsUnderPressure) {
+            return Vec::new();
+        }
+        let awaited = |id: &WorkerId| {
+            let goes = self.workers[id].phase == Phase::Leaving || !self.is_pinned(*id);
+            goes && self.ledger.worker_bytes(*id) > 0
+        };
+        self.workers.keys().copied().filter(awaited).collect()
     }
 
     /// When the next idle worker leaves because the machine is short of memory.

@@ -21,6 +21,8 @@ use super::{
 pub(super) enum Outlook {
     /// Whether its model can have what it needs now.
     Room(Room),
+    /// The machine is about to swap, so that nothing is started before these are gone.
+    Pressed(Vec<WorkerId>),
     /// These idle workers would leave for it, but are held for their own users until then.
     Held {
         /// The workers.
@@ -46,6 +48,10 @@ impl Fleet {
         need: &Need,
         pledges: &Pledges,
     ) -> Outlook {
+        let awaited = self.awaited_under_pressure(need);
+        if !awaited.is_empty() {
+            return Outlook::Pressed(awaited);
+        }
         let room = self.room(now, need, pledges);
         let Room::AfterStopping(victims) = room else { return Outlook::Room(room) };
         if let Some(until) = self.held_until(now, wanted, &victims) {

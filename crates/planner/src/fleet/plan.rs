@@ -136,6 +136,9 @@ impl Fleet {
         };
         self.workers.insert(id, worker);
         self.ledger.open(id, need.model.clone(), need.bytes);
+        if self.is_passing(&need.model) {
+            self.ledger.learn_nothing_of(id);
+        }
         actions.push(Action::Start { worker: id, model: need.model.clone() });
     }
 
@@ -160,6 +163,10 @@ impl Fleet {
                     self.displace(now, &need.model, &victims, actions);
                     self.start_or_pledge(now, &need, &mut pledges, actions);
                 }
+                Outlook::Pressed(awaited) if starves => {
+                    self.drain(now, u64::MAX, &awaited);
+                    return Some(wanted.request);
+                }
                 Outlook::Held { victims, until } => {
                     self.contest(&victims);
                     self.look_again_at(until);
@@ -177,10 +184,12 @@ impl Fleet {
                     return Some(wanted.request);
                 }
                 // Smaller models may still slip past, until its turn has come.
-                Outlook::Room(Room::Blocked { .. }) if now < wanted.turn_at => {
+                Outlook::Room(Room::Blocked { .. }) | Outlook::Pressed(_)
+                    if now < wanted.turn_at =>
+                {
                     self.look_again_at(wanted.turn_at);
                 }
-                Outlook::Room(Room::Blocked { .. } | Room::Behind) => {}
+                Outlook::Room(Room::Blocked { .. } | Room::Behind) | Outlook::Pressed(_) => {}
             }
         }
         None
@@ -220,7 +229,7 @@ impl Fleet {
         actions: &mut Vec<Action>,
     ) {
         let models = victims.iter().map(|id| self.workers[id].model.clone());
-        let models: Vec<Model> = models.collect();
+        let models: Vec<Model> = models.filter(|model| !self.is_passing(model)).collect();
         self.displaced.entry(model.clone()).or_default().extend(models);
         self.stop(now, victims, StopReason::Evicted, Some(model), actions);
     }

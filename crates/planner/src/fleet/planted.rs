@@ -42,6 +42,10 @@ pub enum Bug {
     PressureStopsAll,
     /// Under pressure workers are trimmed at every event.
     TrimsAgain,
+    /// What is wanted is started beside others although the machine is about to swap.
+    StartsUnderPressure,
+    /// The warm model is brought back although the machine is short of memory.
+    WarmsUnderPressure,
     /// The warm model is started once only.
     WarmOnlyOnce,
     /// The warm model is unloaded when it was idle, and comes back, and so on.
@@ -50,6 +54,8 @@ pub enum Bug {
     NeverRelieves,
     /// What is not served any more stays although nobody uses it.
     KeepsWithdrawn,
+    /// What is used once is remembered as if it came again.
+    RemembersWhatPasses,
 }
 
 /// Whether the code is to behave as if it had this bug.

@@ -57,6 +57,9 @@ pub enum WaitingFor {
     },
     /// Workers that were told to leave give back enough.
     Exits(Vec<WorkerId>),
+    /// The machine itself is about to swap, so that nothing is started before these workers are gone,
+    /// or it has enough again.
+    Pressure(Vec<WorkerId>),
     /// These idle workers would leave for it, but are held a little longer for their own users.
     Held {
         /// The workers.
@@ -185,14 +188,20 @@ impl Fleet {
             let Some(need) = self.need_of(&wanted.model) else { continue };
             let its_turn = now >= wanted.turn_at;
             match self.outlook(now, &wanted, &need, &pledges) {
-                Outlook::Room(Room::Blocked { .. }) | Outlook::Sparing { .. } if its_turn => {
+                Outlook::Room(Room::Blocked { .. })
+                | Outlook::Sparing { .. }
+                | Outlook::Pressed(_)
+                    if its_turn =>
+                {
                     return Err(wanted.request);
                 }
                 Outlook::Held { victims, .. } => pledges.hold(victims),
                 Outlook::Room(Room::Free | Room::AfterExits | Room::AfterStopping(_)) => {
                     pledges.add(&need);
                 }
-                Outlook::Room(Room::Blocked { .. } | Room::Behind) | Outlook::Sparing { .. } => {}
+                Outlook::Room(Room::Blocked { .. } | Room::Behind)
+                | Outlook::Sparing { .. }
+                | Outlook::Pressed(_) => {}
             }
         }
         Ok(pledges)
@@ -232,6 +241,7 @@ impl Fleet {
             Outlook::Room(Room::Free | Room::AfterExits | Room::AfterStopping(_)) => {
                 WaitingFor::Exits(self.leaving())
             }
+            Outlook::Pressed(awaited) => WaitingFor::Pressure(awaited),
             Outlook::Held { victims, until } => {
                 WaitingFor::Held { victims, ends_in: until.since(now) }
             }

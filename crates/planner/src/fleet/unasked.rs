@@ -1,6 +1,8 @@
 //! What is started although no request waits for it: the warm model, and what had to leave for a
 //! load that failed. Neither takes anything from anyone who waits.
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Fleet,
     limits::WARM_AFTER_IDLE,
@@ -10,7 +12,7 @@ use super::{
 };
 
 /// The model that is to be there when nobody asked for another.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Warm {
     pub(super) model: Model,
     /// When to start it, if it is not there then.
@@ -67,7 +69,7 @@ impl Fleet {
 
     /// Starts what nobody waits for, when nobody waits for memory either and the machine has enough.
     pub(super) fn start_unasked(&mut self, now: When, actions: &mut Vec<Action>) {
-        let calm = self.pressure == Pressure::Calm;
+        let calm = self.pressure == Pressure::Calm || planted(Bug::WarmsUnderPressure);
         let contested = !self.wanted_models().is_empty();
         if contested || !calm || planted(Bug::BringsNothingBack) {
             self.returning.clear();

@@ -55,6 +55,10 @@ pub struct Terms {
     pub idle_unload: Option<Duration>,
     /// How long loading it is expected to take.
     pub load_time: Duration,
+    /// Whether this version is used once and never wanted again, like the run of a tool: then nothing
+    /// is remembered of it when it has left, and it is never brought back.
+    #[serde(default)]
+    pub once: bool,
 }
 
 /// Who comes first when several wait for memory.

@@ -10,7 +10,7 @@ use crate::{
 /// Histories of each kind after which a bug counts as missed.
 const HISTORIES_MAX: u64 = 2_000;
 
-const BUGS: [Bug; 21] = [
+const BUGS: [Bug; 24] = [
     Bug::LeavingCountsAsGone,
     Bug::ForgetsPledges,
     Bug::EvictsPinned,
@@ -28,10 +28,13 @@ const BUGS: [Bug; 21] = [
     Bug::ForgetsKeepAlive,
     Bug::PressureStopsAll,
     Bug::TrimsAgain,
+    Bug::StartsUnderPressure,
+    Bug::WarmsUnderPressure,
     Bug::WarmOnlyOnce,
     Bug::UnloadsWarm,
     Bug::NeverRelieves,
     Bug::KeepsWithdrawn,
+    Bug::RemembersWhatPasses,
 ];
 
 #[test]

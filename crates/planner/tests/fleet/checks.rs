@@ -4,11 +4,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use planner::fleet::{
-    Action, Model, Pressure, Priority, Refusal, RequestId, StopReason, Turn, Verdict, WorkerId,
+    Action, Fleet, Model, Pressure, Priority, Refusal, RequestId, StopReason, Turn, Verdict,
+    WorkerId,
     limits::{BACKGROUND_WAITING_MAX, LEASES_PER_WORKER_MAX, WAIT_MAX, WAITING_MAX},
 };
 
-use crate::machine::{Cause, Machine, Nature, Process, RequestState, State, fair_wait, number};
+use crate::machine::{
+    Cause, Machine, Nature, Process, RequestState, State, fair_wait, name, number, terms,
+};
 
 /// How the machine stood before an event was answered.
 struct Before {
@@ -59,6 +62,22 @@ impl Machine {
         }
     }
 
+    /// The short way to a verdict leads where the long one does, for each model.
+    pub(crate) fn check_verdicts(&self) {
+        for (model, nature) in self.natures.iter().enumerate() {
+            let (model, terms) = (name(model), terms(nature));
+            let long = self.fleet().what_if(self.when(), &model, &terms).verdict;
+            assert_eq!(self.fleet().verdict(self.when(), &model, &terms), long, "{model:?}");
+        }
+    }
+
+    /// Written down and read again, the fleet is what it was: journals go on from that.
+    pub(crate) fn check_written_down(&self) {
+        let text = serde_json::to_string(self.fleet()).unwrap();
+        let read: Fleet = serde_json::from_str(&text).unwrap();
+        assert!(read == *self.fleet(), "what was read again is not {text}");
+    }
+
     /// What was foretold of a request is what became of it.
     pub(crate) fn check_foretold(
         &self,
@@ -81,6 +100,7 @@ impl Machine {
             }),
             Verdict::Queued(_)
             | Verdict::StartedAfterExits
+            | Verdict::Pressed(_)
             | Verdict::Held { .. }
             | Verdict::Sparing { .. }
             | Verdict::Blocked { .. }
@@ -143,7 +163,13 @@ impl Machine {
             !self.has_live(model),
             "{id:?} starts although a process of model {model} is there"
         );
-        assert_eq!(self.rivals(model), [], "{id:?} starts beside another of its group");
+        assert!(self.rivals(model).is_empty(), "{id:?} starts beside another of its group");
+        if self.pressure == Pressure::Full {
+            let gone_some_time =
+                |process: &&Process| process.state == State::Told || !self.is_pinned(process.model);
+            let beside = self.processes.values().find(gone_some_time);
+            assert!(beside.is_none(), "{id:?} starts beside {beside:?} while the machine swaps");
+        }
         assert!(!self.is_cooling(model), "{id:?} starts although its model keeps failing");
         let still_waits = |heir: &usize| {
             let mut waiting = self.waiting.iter();
@@ -338,9 +364,11 @@ impl Machine {
             wanted.extend(self.warm.filter(|_| self.warm_is_due()).map(|warm| warm.model));
         } else if wanted.len() == 1 {
             for model in &wanted {
+                // What is used once has no reason to come back.
+                let models = models.iter().filter(|model| !self.natures[**model].once);
                 match self.processes.values_mut().find(|process| started == [process.model]) {
-                    Some(process) => process.made_room.extend(&models),
-                    None => self.known.entry(*model).or_default().made_room.extend(&models),
+                    Some(process) => process.made_room.extend(models),
+                    None => self.known.entry(*model).or_default().made_room.extend(models),
                 }
             }
         }

@@ -147,6 +147,7 @@ impl History {
             take(machine, step);
         }
         machine.advance(Duration::from_secs(400));
+        machine.check_written_down();
         if self.goes_down {
             machine.shut_down();
         }
@@ -262,6 +263,7 @@ fn nature(kind: Kind, random: &mut Random) -> Nature {
         pinned: one_in(pins, random),
         idle_unload: one_in(4, random).then(|| Duration::from_secs(random.below(60))),
         load_time: Duration::from_secs(random.below(LOAD_S_MAX)),
+        once: one_in(8, random),
         promised_bytes,
     }
 }

@@ -10,7 +10,8 @@ use std::{
 };
 
 use planner::fleet::{
-    Action, Event, Fleet, Model, Policy, Pressure, Priority, RequestId, Terms, When, WorkerId,
+    Action, Event, Explanation, Fleet, Model, Policy, Pressure, Priority, RequestId, Terms, When,
+    WorkerId,
     limits::{BACKGROUND_FAIR_WAIT, FAIR_WAIT, LOAD_FAILURES_MAX},
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Nature {
     pub(crate) idle_unload: Option<Duration>,
     /// How long it is said to load.
     pub(crate) load_time: Duration,
+    /// Whether it is said to be used once: then nothing may be remembered of it.
+    pub(crate) once: bool,
 }
 
 impl Nature {
@@ -40,6 +43,7 @@ impl Nature {
             pinned: false,
             idle_unload: None,
             load_time: Duration::ZERO,
+            once: false,
         }
     }
 }
@@ -250,6 +254,7 @@ impl Machine {
         // Each fourth is enough, and saves a third of the time.
         if request.0.is_multiple_of(4) {
             self.check_told(request);
+            self.check_verdicts();
         }
         request
     }
@@ -417,6 +422,12 @@ impl Machine {
         When(self.now)
     }
 
+    /// What would happen to a request for a model of this nature.
+    pub(crate) fn explain(&self, model: usize) -> Explanation {
+        let nature = &self.natures[model];
+        self.fleet.what_if(self.when(), &name(model), &terms(nature))
+    }
+
     pub(crate) fn starts(&self) -> usize {
         self.log.iter().filter(|(_, action)| matches!(action, Action::Start { .. })).count()
     }
@@ -524,7 +535,7 @@ impl Machine {
         let Some(process) = self.processes.remove(&id) else { return };
         let model = process.model;
         self.last_exit = Some(self.now);
-        if process.state != State::Told && !process.has_served {
+        if process.state != State::Told && !process.has_served && !self.natures[model].once {
             self.failed(model);
         }
         if process.state == State::Loading {
@@ -584,6 +595,9 @@ impl Machine {
     }
 
     fn seen(&mut self, model: usize, bytes: u64) {
+        if self.natures[model].once {
+            return;
+        }
         let known = self.known.entry(model).or_default();
         known.peak_bytes = known.peak_bytes.max(bytes);
     }
@@ -618,6 +632,7 @@ pub(crate) fn terms(nature: &Nature) -> Terms {
         pinned: nature.pinned,
         idle_unload: nature.idle_unload,
         load_time: nature.load_time,
+        once: nature.once,
     }
 }
 

@@ -70,7 +70,7 @@ fn whoever_waits_for_a_place_in_a_group_gets_it_in_turn() {
     machine.advance(FAIR_WAIT);
     let newcomer = machine.want(0, SECOND);
     assert!(machine.waits(newcomer), "the turn of the other has come");
-    let verdict = machine.fleet().explain(machine.when(), &name(1)).unwrap().verdict;
+    let verdict = machine.explain(1).verdict;
     assert_eq!(verdict, Verdict::Blocked { missing_bytes: 0, workers: vec![WorkerId(0)] });
     machine.crash(0);
     machine.advance(SECOND * 3);
@@ -106,7 +106,7 @@ fn a_pinned_model_never_leaves_and_what_needs_its_room_is_refused_with_the_sum()
     let fits = machine.want(2, SECOND * 9);
     machine.advance(SECOND * 3);
     assert!(machine.is_using(fits));
-    let explanation = machine.fleet().explain(machine.when(), &name(2)).unwrap();
+    let explanation = machine.explain(2);
     assert_eq!(explanation.holders[0].standing, Standing::Pinned);
     machine.pin(0, None);
     machine.advance(SECOND);
@@ -264,7 +264,7 @@ fn the_cheaper_one_to_bring_back_leaves_though_it_was_used_later() {
     assert!(first.cost_ms_per_hour > second.cost_ms_per_hour * 5);
     machine.want(2, SECOND);
     assert_eq!(stopped(&machine, StopReason::Evicted), ["1"]);
-    let departure = machine.fleet().explain(machine.when(), &name(1)).unwrap().departure.unwrap();
+    let departure = machine.explain(1).departure.unwrap();
     let cause = Cause::Stopped { why: StopReason::Evicted, for_model: Some(name(2)) };
     assert_eq!((departure.when, departure.cause), (machine.when(), cause));
 }
@@ -367,7 +367,7 @@ fn what_a_model_was_seen_to_hold_is_what_it_is_promised_next() {
     machine.want(1, FOR_EVER);
     let blocked = machine.want(0, SECOND);
     assert!(machine.waits(blocked), "40 were free, but it takes 80");
-    let explanation = machine.fleet().explain(machine.when(), &name(0)).unwrap();
+    let explanation = machine.explain(0);
     assert_eq!(explanation.needed_bytes, 80);
 }
 
@@ -430,6 +430,59 @@ fn what_is_in_use_and_holds_nothing_is_not_closed_to_newcomers() {
 }
 
 #[test]
+fn while_the_machine_is_about_to_swap_nothing_starts_beside_what_can_still_leave() {
+    let mut machine = machine(&[20, 20, 20]);
+    machine.want(0, SECOND);
+    let used = machine.want(1, SECOND * 30);
+    machine.advance(SECOND * 5);
+    machine.press(Pressure::Full);
+    let waits = machine.want(2, SECOND);
+    assert_eq!(started(&machine), ["0", "1"], "there is room by the books");
+    let Some(Turn::Waiting(wait)) = machine.fleet().explain_request(machine.when(), waits) else {
+        panic!("it waits")
+    };
+    assert_eq!(wait.waiting_for, WaitingFor::Pressure(vec![WorkerId(0), WorkerId(1)]));
+    let verdict = machine.fleet().what_if(machine.when(), &name(2), &terms(&Nature::of(20)));
+    assert_eq!(verdict.verdict, Verdict::Pressed(vec![WorkerId(0), WorkerId(1)]));
+    machine.advance(SECOND * 20);
+    assert_eq!(stopped(&machine, StopReason::Pressure), ["0"]);
+    assert!(machine.waits(waits) && machine.is_using(used), "what is in use is let finish");
+    let newcomer = machine.want(1, SECOND);
+    assert!(machine.waits(newcomer), "the turn of the other has come");
+    machine.settle();
+    assert_eq!(started(&machine)[2..], ["2", "1"], "one at a time");
+    assert_eq!(refusals(&machine), []);
+}
+
+#[test]
+fn a_machine_that_others_fill_still_serves_one_model_and_what_is_pinned() {
+    let mut machine = machine(&[20, 20]);
+    machine.pin(0, Some(true));
+    machine.press(Pressure::Full);
+    machine.want(0, SECOND);
+    machine.advance(SECOND * 5);
+    let other = machine.want(1, SECOND * 9);
+    assert_eq!(started(&machine), ["0", "1"], "the pinned one never leaves, so nothing is won");
+    machine.advance(SECOND * 5);
+    assert!(machine.is_using(other));
+    machine.settle();
+}
+
+#[test]
+fn what_waits_because_the_machine_is_short_starts_when_it_is_not() {
+    let mut machine = machine(&[20, 20]);
+    machine.want(0, FOR_EVER);
+    machine.advance(SECOND * 5);
+    machine.press(Pressure::Full);
+    machine.want(1, SECOND);
+    machine.advance(SECOND);
+    assert_eq!(started(&machine), ["0"]);
+    machine.press(Pressure::Some);
+    assert_eq!(started(&machine), ["0", "1"]);
+    machine.settle();
+}
+
+#[test]
 fn a_smaller_budget_stops_nothing_that_is_in_use() {
     let mut machine = machine(&[60, 30, 70]);
     machine.want(0, SECOND * 30);
@@ -479,12 +532,6 @@ fn a_request_can_be_told_where_it_stands() {
 }
 
 #[test]
-fn nothing_is_known_of_a_model_that_nobody_wanted() {
-    let machine = machine(&[60]);
-    assert_eq!(machine.fleet().explain(machine.when(), &name(0)), None);
-}
-
-#[test]
 fn what_a_client_makes_up_is_not_remembered_for_ever() {
     use planner::fleet::{Fleet, Model, limits::REMEMBERED_MODELS_MAX};
     let policy = machine(&[]).policy;
@@ -501,11 +548,10 @@ fn what_a_client_makes_up_is_not_remembered_for_ever() {
     for version in 0..=models {
         fleet.handle(moment(version), wanted(version), &mut Vec::new());
     }
-    let known = |version| {
-        let model = Model { name: "changing".into(), version };
-        fleet.explain(moment(models), &model).is_some()
-    };
-    assert_eq!([0, 1, models].map(known), [false, true, true]);
+    let written = serde_json::to_value(&fleet).unwrap();
+    let remembered = written["habits"]["models"].as_array().unwrap();
+    let versions = remembered.iter().filter_map(|pair| pair[0]["version"].as_u64());
+    assert!(versions.eq(1..=models), "the oldest is forgotten");
 }
 
 #[test]

@@ -178,7 +178,11 @@ impl Switch {
         let told = |wanted: &dyn Fn(&Event, &[Action]) -> bool| {
             happened.iter().find_map(|entry| match entry {
                 Happening::Told { at, event, actions } if wanted(event, actions) => Some(*at),
-                Happening::Told { .. } | Happening::Began { .. } | Happening::Lost { .. } => None,
+                Happening::Told { .. }
+                | Happening::Began { .. }
+                | Happening::Continues { .. }
+                | Happening::Lost { .. }
+                | Happening::Ended { .. } => None,
             })
         };
         let does = |action: fn(&Action) -> bool| told(&|_, actions| actions.iter().any(action));

@@ -40,8 +40,9 @@ impl Stage {
         };
         let terms = |(name, gib): &(&'static str, u64)| {
             let group = name.starts_with("main-").then(|| Arc::from("main"));
-            let (pinned, idle_unload, load_time) = (false, None, Duration::from_secs(1));
-            (*name, Terms { bytes: gib << 30, group, pinned, idle_unload, load_time })
+            let (pinned, idle_unload, once) = (false, None, false);
+            let load_time = Duration::from_secs(1);
+            (*name, Terms { bytes: gib << 30, group, pinned, idle_unload, load_time, once })
         };
         Self {
             fleet: Fleet::new(policy),
@@ -559,16 +560,17 @@ fn the_machine_itself_is_short_of_memory() {
     stage.shows("chat", expect![[r#"
         chat is not loaded: it left 10s ago, because the machine itself was short of memory.
         The machine itself is short of memory, whatever is booked here: idle models leave one by one until it is not.
-        If it were asked for now: it would be loaded at once: there is room.
+        If it were asked for now: it would wait until coder is gone or the machine has enough memory again: until then nothing is loaded beside another.
 
         IN MEMORY        BYTES             WHAT IT WOULD DO
-        coder       3221225472   3.0 GiB   stay: it is in use by 1 request
-
-        THE SUM             BYTES
-          in memory    3221225472    3.0 GiB
-        + chat         5368709120    5.0 GiB
-        = together     8589934592    8.0 GiB
-          budget      12884901888   12.0 GiB"#]]);
+        coder       3221225472   3.0 GiB   stay: it is in use by 1 request"#]]);
+    let waits = stage.want("chat");
+    stage.wait(1);
+    stage.shows_request(waits, expect![[r#"
+        Request 2 has waited 1s for chat, as number 1 of 1 who wait.
+        It waits until coder is gone or the machine itself, which is short of memory, has enough again.
+        Its turn comes in 14s at the latest; until then requests for models that are loaded may overtake it.
+        If nothing comes of it, it is refused in 9m 59s."#]]);
 }
 
 #[test]

@@ -27,12 +27,12 @@ pub(super) fn names(names: impl Iterator<Item = String>) -> String {
 }
 
 /// The verb for so many.
-pub(super) fn verb(count: usize, one: &'static str, many: &'static str) -> &'static str {
+pub(crate) fn verb(count: usize, one: &'static str, many: &'static str) -> &'static str {
     if count == 1 { one } else { many }
 }
 
 /// `1 request`, `2 requests`.
-pub(super) fn requests(count: usize) -> String {
+pub(crate) fn requests(count: usize) -> String {
     if count == 1 { "1 request".to_owned() } else { format!("{count} requests") }
 }
 
@@ -84,6 +84,9 @@ pub(super) fn standing(explanation: &Explanation, holder: &Holder) -> String {
         Standing::Pinned => "stay: it is pinned, and never leaves for another".to_owned(),
         Standing::InUse => format!("stay: it is {}", held(holder)),
         Standing::Wanted => "stay: others wait for it".to_owned(),
+        Standing::Spared if matches!(explanation.verdict, Verdict::Pressed(_)) => {
+            format!("leave{idle}, one after the other: the machine itself is short of memory")
+        }
         Standing::Spared => format!("stay{idle}: {}", spared(explanation, holder)),
     }
 }
@@ -98,7 +101,9 @@ fn spared(explanation: &Explanation, holder: &Holder) -> String {
         Verdict::Sparing { .. } => format!("to be without it costs more, {price}"),
         Verdict::Blocked { missing_bytes: 0, .. } => "it is not in the way".to_owned(),
         Verdict::Blocked { .. } => "it could leave, but that is not enough".to_owned(),
-        Verdict::Behind(_) | Verdict::Refused(_) => "nothing is started now".to_owned(),
+        Verdict::Behind(_) | Verdict::Refused(_) | Verdict::Pressed(_) => {
+            "nothing is started now".to_owned()
+        }
         Verdict::StartedAfterStopping(_) | Verdict::Held { .. } => {
             let chosen = |chosen: &&Holder| chosen.standing == Standing::Chosen;
             let chosen = explanation.holders.iter().filter(chosen);

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use planner::fleet::{Action, Event, Model, Policy, Pressure, RequestId, Terms, When, WorkerId};
+use jiff::{Timestamp, tz::TimeZone};
+use planner::fleet::{
+    Action, Event, Fleet, Model, Policy, Pressure, RequestId, Terms, Turn, When, WorkerId,
+};
 use supervisor::Happening;
 
 use crate::{duration, explain::words, size, terminal};
@@ -15,9 +18,41 @@ const MOMENT_COLUMNS: usize = 13;
 pub(super) struct Story {
     workers: BTreeMap<WorkerId, Arc<str>>,
     requests: BTreeMap<RequestId, Arc<str>>,
+    clock: Clock,
+}
+
+/// How moments of the calendar are shown.
+#[derive(Debug)]
+pub(super) struct Clock(TimeZone);
+
+impl Default for Clock {
+    /// As clocks show it where the program runs.
+    fn default() -> Self {
+        Self(TimeZone::system())
+    }
+}
+
+impl Clock {
+    fn of(&self, unix_s: u64) -> String {
+        let timestamp =
+            i64::try_from(unix_s).ok().and_then(|unix_s| Timestamp::from_second(unix_s).ok());
+        match timestamp {
+            Some(timestamp) => {
+                timestamp.to_zoned(self.0.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+            }
+            // No clock is that wrong.
+            None => "an unknown day".to_owned(),
+        }
+    }
 }
 
 impl Story {
+    /// A story whose moments are shown in this zone.
+    #[cfg(test)]
+    pub(super) fn in_zone(zone: TimeZone) -> Self {
+        Self { clock: Clock(zone), ..Self::default() }
+    }
+
     /// The entries, one line each.
     pub(super) fn lines(&mut self, entries: &[Happening]) -> Vec<String> {
         entries.iter().map(|entry| terminal::inert(&self.line(entry)).replace('\n', " ")).collect()
@@ -26,10 +61,27 @@ impl Story {
     fn line(&mut self, entry: &Happening) -> String {
         match entry {
             Happening::Began { version, policy, unix_s } => format!(
-                "{:>MOMENT_COLUMNS$}  a hub of version {version} began, {unix_s} s after 1970, with {}",
+                "{:>MOMENT_COLUMNS$}  a hub of version {version} began on {}, with {}",
                 When::default().to_string(),
+                self.clock.of(*unix_s),
                 budget(policy)
             ),
+            Happening::Continues { version, unix_s, at, fleet } => {
+                self.knows(When(*at), fleet);
+                format!(
+                    "{:>MOMENT_COLUMNS$}  a hub of version {version} goes on at {}: {} of {} are booked, \
+                     {} {}",
+                    When(*at).to_string(),
+                    self.clock.of(*unix_s),
+                    size::format(fleet.booked_bytes()),
+                    size::format(fleet.budget_bytes()),
+                    words::requests(fleet.waiting()),
+                    words::verb(fleet.waiting(), "waits", "wait")
+                )
+            }
+            Happening::Ended { reason } => {
+                format!("{:>MOMENT_COLUMNS$}  nothing is written after this: {reason}", "")
+            }
             Happening::Lost { entries } => {
                 format!("{:>MOMENT_COLUMNS$}  {entries} entries are missing", "")
             }
@@ -38,6 +90,19 @@ impl Story {
                 let decided = self.decided(actions);
                 format!("{:>MOMENT_COLUMNS$}  {told}: {decided}", When(*at).to_string())
             }
+        }
+    }
+
+    /// Who there is when a file begins in the middle of a run.
+    fn knows(&mut self, now: When, fleet: &Fleet) {
+        let rows = fleet.ledger().explain().into_iter();
+        self.workers.extend(rows.map(|row| (row.worker, row.entry.model.name)));
+        for (request, turn) in fleet.turns(now) {
+            let model = match turn {
+                Turn::Waiting(wait) => Some(wait.model.name),
+                Turn::Using(worker) => self.workers.get(&worker).cloned(),
+            };
+            self.requests.extend(model.map(|model| (request, model)));
         }
     }
 

@@ -156,5 +156,7 @@ fn what_the_hub_decided_is_decided_once_more() {
     std::fs::write(&forged, forgotten.join("\n")).unwrap();
     let noted = narrow.refused(&["replay", forged.to_str().unwrap()], 1);
     has(&noted, "is decided otherwise now");
-    narrow.refused(&["replay", "/no/such/journal"], 1);
+    has(&narrow.refused(&["replay", "/no/such/journal"], 1), "cannot read the journal");
+    std::fs::write(&forged, "no journal").unwrap();
+    has(&narrow.refused(&["replay", forged.to_str().unwrap()], 1), "is no journal of a hub");
 }

@@ -196,6 +196,7 @@ impl Desk<'_> {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Load(_) => tracing::error!("a foreign engine was told to load a file"),
+            Command::Trim => tracing::error!("a foreign engine was told to trim"),
             Command::Generate { request, generate } => {
                 self.begin(request, Work::Generate(Box::new(generate)));
             }

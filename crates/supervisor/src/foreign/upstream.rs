@@ -69,7 +69,8 @@ async fn left(assignment: &Assignment, why: Result<StopReason, RecvError>) {
 /// What is known of an engine's model once it is ready. What the configuration says wins: it may
 /// keep requests shorter than they could be.
 pub(super) fn opened(probed: Probed, configured_tokens: Option<u32>) -> Opened {
-    Opened { context_tokens: configured_tokens.or(probed.context_tokens), loaded: None }
+    let context_tokens = configured_tokens.or(probed.context_tokens);
+    Opened { context_tokens, loaded: None, trims: false }
 }
 
 /// Reports the counters whenever they changed, for ever.

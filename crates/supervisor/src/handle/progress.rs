@@ -8,7 +8,7 @@ use std::{
 use planner::fleet::{RequestId, Turn, WaitingFor};
 
 use super::Handle;
-use crate::report::ResidentState;
+use crate::{report::ResidentState, run_loop::Message};
 
 /// Shows what a request waits for while it waits; clones share it.
 #[derive(Debug, Clone, Default)]
@@ -60,9 +60,8 @@ impl Handle {
     /// What the watched request waits for now; `None` when it waits for no model.
     pub async fn progress(&self, watch: &Watch) -> Option<Progress> {
         let Wait { model, request } = watch.now()?;
-        let turns = self.requests().await.turns;
-        let (_, turn) = turns.into_iter().find(|(other, _)| *other == request)?;
-        let stage = match turn {
+        let turn = self.ask(|reply| Message::Turn { request, reply }).await?;
+        let stage = match turn? {
             Turn::Using(_) => return None,
             Turn::Waiting(wait) => match wait.waiting_for {
                 WaitingFor::Load(_) => {
@@ -71,6 +70,7 @@ impl Handle {
                 WaitingFor::Place(_)
                 | WaitingFor::Drained { .. }
                 | WaitingFor::Exits(_)
+                | WaitingFor::Pressure(_)
                 | WaitingFor::Held { .. }
                 | WaitingFor::Sparing { .. }
                 | WaitingFor::InUse { .. }

@@ -428,6 +428,7 @@ fn standing(verdict: Verdict) -> Standing {
         Verdict::Started
         | Verdict::StartedAfterExits
         | Verdict::StartedAfterStopping(_)
+        | Verdict::Pressed(_)
         | Verdict::Held { .. }
         | Verdict::Sparing { .. }
         | Verdict::Blocked { .. }

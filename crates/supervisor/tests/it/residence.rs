@@ -302,3 +302,19 @@ async fn idle_models_leave_a_machine_that_is_about_to_swap() {
     hub.pressure.send(Pressure::Calm).unwrap();
     hub.proves_well().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_is_asked_to_trim_once_while_the_machine_is_short_if_it_knows_the_word() {
+    for (program, trims) in [("fixture-worker", 1), ("knows-no-trim", 0)] {
+        let hub = Hub::new(&["used"], Setup { program, ..Setup::default() });
+        let lease = hub.acquire("used").await.unwrap();
+        hub.pressure.send(Pressure::Some).unwrap();
+        while hub.handle.metrics().await.pressure != Pressure::Some {
+            tokio::task::yield_now().await;
+        }
+        // What the fleet decided was done before anybody was told of the pressure.
+        assert_eq!(texts(lease.generate(prompt("trims"))).await, Ok(trims), "{program}");
+        drop(lease);
+        hub.goes_down().await;
+    }
+}
