@@ -33,10 +33,12 @@ pub struct GgufFile {
 /// A program that is started, spoken to over HTTP on a port of this machine, and stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ManagedCommand {
-    /// Program and arguments, never a shell; `{port}` and `{model}` are replaced inside each
+    /// Program and arguments, never a shell; `{port}`, `{model}` and `{key}` are replaced inside each
     /// argument.
     pub argv: Vec<String>,
-    /// Variables that are added to the few of the hub's that every engine gets.
+    /// Variables that are added to the few of the hub's that every engine gets. `{key}` is replaced in
+    /// their values, by a key that each start gets anew and that the hub then sends with every
+    /// request; everybody on this machine can read arguments, so this is the better place for it.
     pub environment: BTreeMap<String, String>,
     /// What `{model}` means, and the value of `model` in requests unless the manner has another.
     pub model: Option<String>,
@@ -116,6 +118,17 @@ pub struct Server {
     pub base_url: String,
     /// What it wants as a bearer token.
     pub key: Option<String>,
+}
+
+/// Where a program's settings want the key of its start.
+pub(crate) const KEY_PLACE: &str = "{key}";
+
+impl ManagedCommand {
+    /// Whether it is told a key, without which it answers nobody.
+    pub(crate) fn takes_key(&self) -> bool {
+        let mut texts = self.argv.iter().chain(self.environment.values());
+        texts.any(|text| text.contains(KEY_PLACE))
+    }
 }
 
 impl Engine {

@@ -8,6 +8,7 @@
 pub(crate) mod conversation;
 mod http;
 mod pool;
+mod port;
 pub(crate) mod process;
 pub(crate) mod upstream;
 

@@ -177,3 +177,10 @@ pub const READY_LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Between two looks at the counters of a foreign engine: as often as our worker sends its own.
 pub const FOREIGN_STATS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Starts of a program whose port was taken by another one in between. Twice in a row is no chance any
+/// more.
+pub const PORT_TRIES_MAX: u32 = 3;
+
+/// Random bytes of the key that one start of a program gets; nobody guesses them.
+pub const ENGINE_KEY_BYTES: usize = 32;

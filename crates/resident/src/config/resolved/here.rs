@@ -69,6 +69,12 @@ impl Here<'_> {
         }
         for name in passed_on {
             match (self.machine.variable)(name) {
+                Some(_) if environment.get(name).is_some_and(|value| value == "{key}") => {
+                    return Err(format!(
+                        "environment_from: {name} is where the hub puts a key of its own, which it \
+                         makes anew for each start; leave it out"
+                    ));
+                }
                 Some(value) => {
                     environment.insert(name.clone(), value);
                 }
