@@ -108,10 +108,12 @@ pub fn openai_transcription(bytes: &[u8]) {
         let (name, value) = line.split_at(equals);
         (String::from_utf8_lossy(name).into_owned(), value.get(1..).unwrap_or_default().to_vec())
     };
-    let parts = bytes.split(|byte| *byte == b'\n').map(part).collect();
-    match transcription::decode(parts) {
+    let parts: Vec<_> = bytes.split(|byte| *byte == b'\n').map(part).collect();
+    let file = parts.iter().find(|(name, _)| name == "file");
+    let file_bytes = file.map(|(_, value)| value.len() as u64);
+    match transcription::decode(parts, file_bytes) {
         Ok(request) => {
-            assert!(!request.file.is_empty());
+            assert!(file_bytes > Some(0));
             named(request.model.as_deref());
         }
         Err(error) => refused(&error),

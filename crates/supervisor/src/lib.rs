@@ -53,4 +53,4 @@ pub use planner::{footprint::Place, roles::Roles};
 pub use preflight::read_header;
 pub use report::{Metrics, ModelMetrics, Requests, Resident, ResidentState};
 pub use reservation::Reservation;
-pub use tool::{Input, Output, Serves, Tool, ToolError, ToolOutput};
+pub use tool::{Content, Input, Output, Serves, Tool, ToolError, ToolOutput};
