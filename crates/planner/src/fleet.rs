@@ -351,6 +351,13 @@ impl Fleet {
         workers.find(|(_, worker)| live(worker)).map(|(id, _)| *id)
     }
 
+    /// Whether this worker leaves for no other: it is pinned, or nobody would gain by its leaving,
+    /// since it holds no memory and no place in a group. A server elsewhere is such a one.
+    fn stays(&self, id: WorkerId) -> bool {
+        let gives_nothing = || self.ledger.worker_bytes(id) == 0 && self.group_of(id).is_none();
+        self.is_pinned(id) || gives_nothing()
+    }
+
     /// Whether this worker's model is pinned, by the operator's word or else by its terms.
     fn is_pinned(&self, id: WorkerId) -> bool {
         let model = &self.workers[&id].model;

@@ -37,7 +37,7 @@ mod run_loop;
 pub mod tool;
 mod worker;
 
-pub use answer::Answer;
+pub use answer::{Answer, Loss};
 pub use config::{Config, Patience};
 pub use engine::{Engine, GgufFile, ManagedCommand, Manner, Ready, Server, StopSignal, Upstream};
 pub use error::{AcquireError, StopError};

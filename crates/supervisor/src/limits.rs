@@ -68,9 +68,18 @@ pub const REFUSAL_BYTES_MAX: usize = 64 << 10;
 /// model; whoever waits for that asks again.
 pub const PROBE_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Between two looks at the servers of a pool. A server that comes back gets requests this late,
-/// and each look costs it one small request.
+/// Between two looks at the servers of a pool or a single one. A server that comes back gets requests
+/// this late, one that is gone while nobody asks it shows as gone this late, and each look costs it
+/// one small request.
 pub const HEALTH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Answers in a row that a server breaks until it is left alone for a while. One may be the fault of
+/// the request, and two may be the same one put again by its client.
+pub const FAULTS_MAX: usize = 3;
+
+/// Servers of a pool that one request is put to while nobody has seen any of its answer. Each that
+/// hangs costs the client [`CONNECT_WAIT_MAX`].
+pub const SERVERS_TRIED_MAX: usize = 3;
 
 /// Bytes of what a server says about itself; a list of some thousand models is a few hundred
 /// thousand.

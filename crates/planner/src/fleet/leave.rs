@@ -97,7 +97,7 @@ impl Fleet {
 
     /// Whether nobody would miss this worker, and nothing keeps it.
     pub(super) fn may_leave(&self, id: WorkerId) -> bool {
-        self.is_idle(id) && (!self.is_pinned(id) || planted(Bug::EvictsPinned))
+        self.is_idle(id) && (!self.stays(id) || planted(Bug::EvictsPinned))
     }
 
     /// Whether nobody would miss this worker: nobody uses it, and nobody waits for it who may

@@ -394,6 +394,39 @@ fn under_pressure_workers_trim_and_then_idle_ones_leave_one_at_a_time() {
     assert_eq!(trimmed(&machine), 3, "once in each time of pressure");
 }
 
+/// Nothing is won by its leaving, so it leaves only when nobody has used it for its time, however
+/// much others want room and however short of memory the machine is.
+#[test]
+fn what_holds_nothing_leaves_for_nobody_but_does_leave_when_it_is_idle() {
+    let mut machine = machine(&[0, 60, 60]);
+    for model in [0, 1, 2] {
+        machine.want(model, SECOND);
+        machine.advance(SECOND * 20);
+    }
+    assert_eq!(stopped(&machine, StopReason::Evicted), ["1"]);
+    machine.set_policy(50, &[]);
+    assert_eq!(stopped(&machine, StopReason::Evicted), ["1", "2"]);
+    machine.press(Pressure::Full);
+    machine.advance(PRESSURE_SETTLES * 3);
+    assert_eq!(stopped(&machine, StopReason::Pressure), [""; 0]);
+    machine.press(Pressure::Calm);
+    machine.advance(IDLE_UNLOAD);
+    assert_eq!(stopped(&machine, StopReason::Idle), ["0"]);
+}
+
+#[test]
+fn what_is_in_use_and_holds_nothing_is_not_closed_to_newcomers() {
+    let mut machine = machine(&[0, 80, 80]);
+    machine.want(0, SECOND * 60);
+    machine.want(1, SECOND * 60);
+    machine.advance(SECOND * 5);
+    machine.want(2, SECOND);
+    machine.advance(FAIR_WAIT + SECOND);
+    let newcomer = machine.want(0, SECOND);
+    assert!(machine.is_using(newcomer));
+    machine.settle();
+}
+
 #[test]
 fn a_smaller_budget_stops_nothing_that_is_in_use() {
     let mut machine = machine(&[60, 30, 70]);

@@ -12,7 +12,7 @@ mod exchange;
 mod probe;
 mod tally;
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -133,18 +133,12 @@ impl Speaker {
             open: BTreeMap::new(),
             tasks: JoinSet::new(),
         };
-        tokio::select! {
-            () = desk.serve(frames) => {}
-            never = self.watch() => match never {},
-        }
+        desk.serve(frames).await;
     }
 
-    /// Looks after the servers for ever. There is nothing to choose from one alone, and whether it
-    /// is well shows at the next request.
-    async fn watch(&self) -> Infallible {
-        if self.voice.pool.members().len() == 1 {
-            return std::future::pending().await;
-        }
+    /// Looks after the servers for as long as any of them is well. Returns why none is, as fragments
+    /// that begin with each one's name.
+    pub(crate) async fn all_down(&self) -> String {
         probe::watch(&self.voice).await
     }
 }

@@ -97,13 +97,31 @@ impl Handle {
         let launch = match self.shared.fresh_lookup(name) {
             Some(launch) => launch,
             None if self.shared.roles.has(name) => match self.known(name).await? {
-                Some(known) => return self.serve_role(name, &known, purpose, wish, watch).await,
+                Some(known) => {
+                    return self.serve_role(name, &known, purpose, wish, watch, &[]).await;
+                }
                 None => self.launch(name).await?,
             },
             None => self.launch(name).await?,
         };
         let lease = self.watched(launch, wish, watch).await?;
         Ok(Served { lease, model: None })
+    }
+
+    /// As [`Self::serve`] of a role, for a request that these of its models have lost already.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn serve_without(
+        &self,
+        lost_by: &[String],
+        role: &str,
+        purpose: Purpose<'_>,
+        wish: Wish,
+        watch: Option<&Watch>,
+    ) -> Result<Served, AcquireError> {
+        let known = self.known(role).await?.unwrap_or_default();
+        self.serve_role(role, &known, purpose, wish, watch, lost_by).await
     }
 
     async fn serve_role(
@@ -113,8 +131,10 @@ impl Handle {
         purpose: Purpose<'_>,
         wish: Wish,
         watch: Option<&Watch>,
+        lost_by: &[String],
     ) -> Result<Served, AcquireError> {
-        let choice = self.choose(role, known, purpose).await?;
+        let mut choice = self.choose(role, known, purpose).await?;
+        choice.tries.retain(|tried| !lost_by.contains(&tried.model));
         let mut reasons = Vec::new();
         let mut last = None;
         for tried in &choice.tries {
