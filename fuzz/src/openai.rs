@@ -110,10 +110,14 @@ pub fn openai_transcription(bytes: &[u8]) {
     };
     let parts: Vec<_> = bytes.split(|byte| *byte == b'\n').map(part).collect();
     let file = parts.iter().find(|(name, _)| name == "file");
-    let file_bytes = file.map(|(_, value)| value.len() as u64);
-    match transcription::decode(parts, file_bytes) {
+    let name = file.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+    let file = name
+        .as_deref()
+        .map(|name| transcription::File { name: Some(name), bytes: name.len() as u64 });
+    match transcription::decode(parts, file) {
         Ok(request) => {
-            assert!(file_bytes > Some(0));
+            assert!(file.is_some_and(|file| file.bytes > 0));
+            assert!(!request.file_name.contains(['"', '/', '\r', '\n']));
             named(request.model.as_deref());
         }
         Err(error) => refused(&error),

@@ -1,9 +1,11 @@
 //! One-shot tools over HTTP: speech, transcriptions and pictures as OpenAI's clients ask for them,
 //! and any tool by its name.
 //!
-//! Here requests become the values that a tool's command has places for. Not here: running it
-//! (`supervisor::tool`).
+//! Here requests become the values that a tool's command has places for. Speech both ways may also be
+//! a server's work: then the request is sent on to it. Not here: running a tool (`supervisor::tool`),
+//! talking to a server (`supervisor`).
 
+mod choice;
 mod file;
 mod upload;
 
@@ -16,9 +18,14 @@ use axum::response::Response;
 use dialect::Error;
 use dialect::openai::{image, speech, transcription};
 use percent_encoding::percent_decode_str;
-use supervisor::{Content, Handle, Input, Serves, Tool, ToolError, ToolOutput, tool};
+use supervisor::{
+    AcquireError, Content, Errand, Input, Lease, Purpose, Serves, Tool, ToolError, ToolOutput,
+    Wish, tool,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::choice::Able;
+use self::file::Source;
 use crate::answer;
 use crate::limits::{TOOL_REQUESTS_MAX, UPLOADS_MAX};
 use crate::routes::Site;
@@ -26,6 +33,9 @@ use crate::routes::Site;
 /// Words of a minute at the usual speed of speech, for programs that count in them. It is what
 /// espeak-ng's manual gives as its default.
 const WORDS_PER_MINUTE: f32 = 175.0;
+
+/// What an answer is of which nobody knows better.
+const UNKNOWN: &str = "application/octet-stream";
 
 /// The tools that can be asked.
 #[derive(Debug)]
@@ -63,50 +73,30 @@ impl Tools {
             Error::new(503, message).code("overloaded")
         })
     }
-
-    /// The tool of this name, or of a role the first that does this; or the first of all, when none
-    /// or just that is named.
-    fn find(&self, hub: &Handle, serves: Serves, name: Option<&str>) -> Result<Arc<Tool>, Error> {
-        let does = role(serves);
-        let able = || self.tools.iter().filter(|tool| tool.serves == serves);
-        let Some(first) = able().next() else {
-            let message = format!(
-                "nothing here can {does}; add a tool with serves = \"{does}\" to the configuration"
-            );
-            return Err(Error::new(404, message).at("model").code("model_not_found"));
-        };
-        let Some(name) = name else { return Ok(Arc::clone(first)) };
-        let mut wanted = std::iter::once(name).chain(hub.candidates(name));
-        if let Some(named) = wanted.find_map(|name| able().find(|tool| tool.name == name)) {
-            return Ok(Arc::clone(named));
-        }
-        if name == does {
-            return Ok(Arc::clone(first));
-        }
-        let names: Vec<&str> = able().map(|tool| tool.name.as_str()).collect();
-        let message = format!(
-            "nothing that can {does} is named '{name}'; leave the name out, or ask for one of: {}",
-            names.join(", ")
-        );
-        Err(Error::new(404, message).at("model").code("model_not_found"))
-    }
-}
-
-/// What people call the part that a tool plays.
-fn role(serves: Serves) -> &'static str {
-    match serves {
-        Serves::Speak => "speak",
-        Serves::Listen => "listen",
-        Serves::Draw => "draw",
-        Serves::Tool => "tool",
-    }
 }
 
 /// `POST /v1/audio/speech`.
 pub(crate) async fn speech(site: &Site, body: Body) -> Result<Response, Error> {
     let request = speech::decode(&answer::read_body(body).await?)?;
     let place = site.tools.place()?;
-    let tool = site.tools.find(&site.hub, Serves::Speak, request.model.as_deref())?;
+    let able = site.tools.able(&site.hub, Serves::Speak, request.model.as_deref()).await?;
+    match first_of(site, able, Purpose::Speak).await? {
+        First::Tool(tool) => speak(site, tool, request, place).await,
+        First::Model(lease) => {
+            let kind = request.format.map_or(UNKNOWN, speech::Format::content_type);
+            let delivered = lease.run(Errand::Speak(request)).await;
+            let delivered = delivered.map_err(|failure| Error::from(&failure))?;
+            Ok(file::answer(kind, Source::Server(delivered), place))
+        }
+    }
+}
+
+async fn speak(
+    site: &Site,
+    tool: Arc<Tool>,
+    request: speech::Request,
+    place: OwnedSemaphorePermit,
+) -> Result<Response, Error> {
     let follows_format = tool.places().contains("format");
     let kind = speech::content_type(request.format, &tool.content_type, follows_format)?;
     let mut values = Values::new();
@@ -119,7 +109,32 @@ pub(crate) async fn speech(site: &Site, body: Body) -> Result<Response, Error> {
     put(&mut values, "words_per_minute", Some((WORDS_PER_MINUTE * request.speed).round()));
     put(&mut values, "length_scale", Some(request.speed.recip()));
     let output = run_on(site, tool, values, request.input.as_bytes()).await?;
-    Ok(file::answer(&kind, output, place))
+    Ok(file::answer(&kind, Source::Tool(output), place))
+}
+
+/// Who takes a request, with the right to use it.
+enum First {
+    Tool(Arc<Tool>),
+    Model(Lease),
+}
+
+/// The first that can be had. A role none of whose models can be leaves it to the tools behind them.
+async fn first_of(site: &Site, able: Vec<Able>, purpose: Purpose<'_>) -> Result<First, Error> {
+    let mut able = able.into_iter().peekable();
+    while let Some(next) = able.next() {
+        let name = match next {
+            Able::Tool(tool) => return Ok(First::Tool(tool)),
+            Able::Model(name) => name,
+        };
+        match site.hub.serve(&name, purpose, Wish::default(), None).await {
+            Ok(served) => return Ok(First::Model(served.lease)),
+            Err(error @ AcquireError::NobodyServes { .. }) if able.peek().is_some() => {
+                tracing::info!(role = name, %error, "on to the next of the role");
+            }
+            Err(error) => return Err(answer::refusal(&error)),
+        }
+    }
+    Err(Error::new(500, "nobody was found for this request").code("engine_failed"))
 }
 
 fn own_voice(tool: &Tool, voice: String) -> String {
@@ -134,21 +149,41 @@ pub(crate) async fn transcriptions(
 ) -> Result<Response, Error> {
     let uploading = site.tools.upload()?;
     let upload::Form { texts, file } = upload::form(headers, body, "file").await?;
-    let request = transcription::decode(texts, file.as_ref().map(Content::bytes))?;
-    let _place = site.tools.place()?;
+    let described = file.as_ref().map(|file| transcription::File {
+        name: file.name.as_deref(),
+        bytes: file.content.bytes(),
+    });
+    let request = transcription::decode(texts, described)?;
+    let content = match file {
+        Some(file) => file.content,
+        // Such a request was refused.
+        None => upload::of(&[]).await?,
+    };
+    let place = site.tools.place()?;
     drop(uploading);
-    let tool = site.tools.find(&site.hub, Serves::Listen, request.model.as_deref())?;
+    let able = site.tools.able(&site.hub, Serves::Listen, request.model.as_deref()).await?;
+    match first_of(site, able, Purpose::Listen).await? {
+        First::Tool(tool) => listen(site, tool, request, content).await,
+        First::Model(lease) => {
+            let delivered = lease.run(Errand::Listen { request, content }).await;
+            let delivered = delivered.map_err(|failure| Error::from(&failure))?;
+            Ok(file::answer(UNKNOWN, Source::Server(delivered), place))
+        }
+    }
+}
+
+async fn listen(
+    site: &Site,
+    tool: Arc<Tool>,
+    request: transcription::Request,
+    content: Content,
+) -> Result<Response, Error> {
     let mut values = Values::new();
     put(&mut values, "language", request.language);
     put(&mut values, "prompt", request.prompt);
     put(&mut values, "temperature", request.temperature);
     put(&mut values, "format", Some(request.format.name()));
     let follows_format = tool.places().contains("format");
-    let content = match file {
-        Some(file) => file,
-        // Such a request was refused.
-        None => upload::of(&[]).await?,
-    };
     let output = run(site, tool, values, content).await?;
     let content_type = output.content_type.clone();
     let bytes = whole(output).await?;
@@ -162,7 +197,7 @@ pub(crate) async fn transcriptions(
 pub(crate) async fn images(site: &Site, body: Body) -> Result<Response, Error> {
     let request = image::decode(&answer::read_body(body).await?)?;
     let _place = site.tools.place()?;
-    let tool = site.tools.find(&site.hub, Serves::Draw, request.model.as_deref())?;
+    let tool = site.tools.first(&site.hub, Serves::Draw, request.model.as_deref())?;
     let mut values = Values::new();
     put(&mut values, "prompt", Some(&request.prompt));
     if let Some(size) = request.size {
@@ -204,7 +239,7 @@ pub(crate) async fn by_name(
     drop(uploading);
     let output = run(site, Arc::clone(tool), values, content).await?;
     let kind = output.content_type.clone();
-    Ok(file::answer(&kind, output, place))
+    Ok(file::answer(&kind, Source::Tool(output), place))
 }
 
 /// Only what the tool's command has a place for: a value that is ignored is a mistake.

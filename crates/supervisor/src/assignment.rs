@@ -8,6 +8,7 @@ use worker_protocol::{Failure, FailureKind, Loaded, Stats};
 
 use crate::{
     config::Config,
+    foreign::Errands,
     link::{Closed, Link},
     preflight::Launch,
     run_loop::Message,
@@ -45,6 +46,8 @@ pub(crate) struct Opened {
     pub(crate) context_tokens: Option<u32>,
     /// All that our own worker says.
     pub(crate) loaded: Option<Box<Loaded>>,
+    /// Where work is sent on whose answer is bytes; only servers do any.
+    pub(crate) errands: Option<Errands>,
 }
 
 impl Assignment {

@@ -93,6 +93,10 @@ pub struct Manner {
     pub images: bool,
     /// Whether it can be held to a JSON schema.
     pub json_schema: bool,
+    /// Where it takes sound and writes down what is said, as OpenAI's `/v1/audio/transcriptions`.
+    pub transcriptions: Option<String>,
+    /// Where it takes text and says it, as OpenAI's `/v1/audio/speech`.
+    pub speech: Option<String>,
     /// Context of its model; `None` is unknown.
     pub context_tokens: Option<u32>,
     /// Where the context is read once it is ready, such as `health.context_window`: the path, then
@@ -174,6 +178,8 @@ impl Default for Manner {
             tools: true,
             images: true,
             json_schema: true,
+            transcriptions: Some("/v1/audio/transcriptions".to_owned()),
+            speech: Some("/v1/audio/speech".to_owned()),
             context_tokens: None,
             context_from: None,
         }

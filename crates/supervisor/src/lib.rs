@@ -41,7 +41,7 @@ pub use answer::{Answer, Loss};
 pub use config::{Config, Patience};
 pub use engine::{Engine, GgufFile, ManagedCommand, Manner, Ready, Server, StopSignal, Upstream};
 pub use error::{AcquireError, StopError};
-pub use foreign::served_models;
+pub use foreign::{Delivered, Errand, served_models};
 pub use handle::{Handle, Progress, Purpose, Served, Stage, Watch, start};
 pub use happening::Happening;
 pub use lease::{Lease, Wish};

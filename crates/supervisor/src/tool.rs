@@ -20,8 +20,8 @@ use planner::fleet::Priority;
 use tokio::sync::oneshot;
 
 pub use self::content::Content;
+pub(crate) use self::content::Pieces;
 use self::{
-    content::Pieces,
     job::Job,
     template::{Template, Unfilled},
 };

@@ -9,15 +9,28 @@ use serde_json::Value;
 use super::model::to_json;
 use crate::{
     Error,
-    limits::{LISTEN_PROMPT_BYTES_MAX, MODEL_NAME_BYTES_MAX, SHORT_VALUE_BYTES_MAX},
+    limits::{
+        FILE_NAME_CHARS_MAX, LISTEN_PROMPT_BYTES_MAX, MODEL_NAME_BYTES_MAX, SHORT_VALUE_BYTES_MAX,
+    },
     read::{self, Path},
 };
+
+/// The file that comes with a form, which whoever reads the form keeps elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct File<'a> {
+    /// Its name, as the client says.
+    pub name: Option<&'a str>,
+    /// Its length.
+    pub bytes: u64,
+}
 
 /// A request to write down what is said.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// Name of what is to listen; `None` leaves the choice to the hub.
     pub model: Option<String>,
+    /// A harmless name of the sound's file, since servers tell by its ending what it is.
+    pub file_name: String,
     /// The language it is in, as the client names it.
     pub language: Option<String>,
     /// Words that help to understand it.
@@ -68,9 +81,10 @@ pub struct Answer {
 ///
 /// # Errors
 /// Names the field that is wrong and what it should be.
-pub fn decode(parts: Vec<(String, Vec<u8>)>, file_bytes: Option<u64>) -> Result<Request, Error> {
+pub fn decode(parts: Vec<(String, Vec<u8>)>, file: Option<File<'_>>) -> Result<Request, Error> {
     let mut request = Request {
         model: None,
+        file_name: file_name(file.and_then(|file| file.name)),
         language: None,
         prompt: None,
         temperature: None,
@@ -93,11 +107,19 @@ pub fn decode(parts: Vec<(String, Vec<u8>)>, file_bytes: Option<u64>) -> Result<
         }
     }
     let path = Path::Key(&Path::Root, "file");
-    match file_bytes {
-        Some(1..) => Ok(request),
-        Some(0) => Err(path.refuse("must not be empty")),
+    match file {
+        Some(File { bytes: 1.., .. }) => Ok(request),
+        Some(File { bytes: 0, .. }) => Err(path.refuse("must not be empty")),
         None => Err(path.missing()),
     }
+}
+
+/// The end of a name, without what could mean something in a path or a header.
+fn file_name(name: Option<&str>) -> String {
+    let is_harmless = |letter: &char| letter.is_ascii_alphanumeric() || "._-".contains(*letter);
+    let harmless: Vec<char> = name.unwrap_or_default().chars().filter(is_harmless).collect();
+    let kept = &harmless[harmless.len().saturating_sub(FILE_NAME_CHARS_MAX)..];
+    if kept.is_empty() { "sound".to_owned() } else { kept.iter().collect() }
 }
 
 /// A field of the form; one that is empty counts as absent, since forms send what nobody filled in.
@@ -226,7 +248,8 @@ mod tests {
     }
 
     fn decode_with(file: &str, fields: &[(&str, &str)]) -> Result<Request, Error> {
-        decode(parts(fields), Some(file.len() as u64))
+        let file = File { name: Some("a.wav"), bytes: file.len() as u64 };
+        decode(parts(fields), Some(file))
     }
 
     #[test]
@@ -260,13 +283,14 @@ mod tests {
             assert_eq!((error.status, error.param.as_deref()), (400, Some(field)), "{error}");
             assert!(error.message.contains(word), "{error}");
         }
-        for (file_bytes, word) in [(None, "required"), (Some(0), "empty")] {
-            let error = decode(Vec::new(), file_bytes).unwrap_err();
+        let file = |bytes| File { name: None, bytes };
+        for (file, word) in [(None, "required"), (Some(file(0)), "empty")] {
+            let error = decode(Vec::new(), file).unwrap_err();
             assert_eq!((error.status, error.param.as_deref()), (400, Some("file")), "{error}");
             assert!(error.message.contains(word), "{error}");
         }
         let not_text = vec![("prompt".to_owned(), vec![0xff])];
-        assert_eq!(decode(not_text, Some(1)).unwrap_err().param.as_deref(), Some("prompt"));
+        assert_eq!(decode(not_text, Some(file(1))).unwrap_err().param.as_deref(), Some("prompt"));
     }
 
     const PLAIN: Heard<'_> =

@@ -16,7 +16,14 @@ use crate::limits::{FORM_PARTS_MAX, FORM_TEXT_BYTES_MAX, UPLOAD_BYTES_MAX, UPLOA
 pub(super) struct Form {
     /// The parts that are no file, by name and in their order.
     pub(super) texts: Vec<(String, Vec<u8>)>,
-    pub(super) file: Option<Content>,
+    pub(super) file: Option<File>,
+}
+
+/// The file of a form.
+pub(super) struct File {
+    /// As the client calls it.
+    pub(super) name: Option<String>,
+    pub(super) content: Content,
 }
 
 /// The body as it is.
@@ -67,12 +74,13 @@ pub(super) async fn form(headers: &HeaderMap, body: Body, file_name: &str) -> Re
     .await
 }
 
-async fn file(mut part: Field<'_>) -> Result<Content, Error> {
+async fn file(mut part: Field<'_>) -> Result<File, Error> {
+    let name = part.file_name().map(str::to_owned);
     let mut content = Content::empty().await.map_err(unkept)?;
     while let Some(piece) = part.chunk().await.map_err(broken)? {
         content.write(&piece).await.map_err(unkept)?;
     }
-    Ok(content)
+    Ok(File { name, content })
 }
 
 async fn text(mut part: Field<'_>, bytes: &mut usize) -> Result<Vec<u8>, Error> {

@@ -67,6 +67,14 @@ impl Site {
         Self::serving(config, hub, folder).await
     }
 
+    /// Whatever models these are.
+    pub(crate) async fn with_engines(config: Config, models: Vec<Model>, roles: Roles) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let supervision = supervisor::Config { roles, ..supervision(folder.path()) };
+        let hub = supervisor::start(supervision, Arc::new(Several(models))).0;
+        Self::serving(config, hub, folder).await
+    }
+
     async fn serving(config: Config, hub: Handle, folder: TempDir) -> Self {
         let server = bind(config, hub.clone()).await.unwrap();
         let address = server.local_addr();

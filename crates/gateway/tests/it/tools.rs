@@ -26,7 +26,7 @@ use crate::client::{Answer, Ask, DEADLINE, within};
 use crate::roles::role;
 use crate::site::{BUDGET_BYTES, Site, config};
 
-fn tool(name: &str, serves: Serves, content_type: &str, argv: &[&str]) -> Tool {
+pub(crate) fn tool(name: &str, serves: Serves, content_type: &str, argv: &[&str]) -> Tool {
     let defaults = [
         ("height", "0"),
         ("language", "xx"),
@@ -57,7 +57,7 @@ fn tool(name: &str, serves: Serves, content_type: &str, argv: &[&str]) -> Tool {
 }
 
 /// A script that prints its input and its arguments.
-fn echo(name: &str, serves: Serves, content_type: &str, arguments: &[&str]) -> Tool {
+pub(crate) fn echo(name: &str, serves: Serves, content_type: &str, arguments: &[&str]) -> Tool {
     let shell = ["sh", "-c", "cat; printf '|%s' \"$@\"", "echo"];
     let argv: Vec<&str> = shell.into_iter().chain(arguments.iter().copied()).collect();
     tool(name, serves, content_type, &argv)
@@ -74,7 +74,7 @@ async fn site(tools: Vec<Tool>) -> Site {
     Site::with(Config { tools, ..config() }).await
 }
 
-fn speech(more: Value) -> Ask {
+pub(crate) fn speech(more: Value) -> Ask {
     let mut body = json!({ "input": "Hello." });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     Ask::post("/v1/audio/speech", &body)
@@ -95,11 +95,11 @@ fn form(path: &str, parts: &[(&str, &[u8])]) -> Ask {
     Ask::new("POST", path).with("content-type", "multipart/form-data; boundary=limit").body(body)
 }
 
-fn transcription(parts: &[(&str, &[u8])]) -> Ask {
+pub(crate) fn transcription(parts: &[(&str, &[u8])]) -> Ask {
     form("/v1/audio/transcriptions", parts)
 }
 
-fn ok(answer: &Answer, content_type: &str) -> String {
+pub(crate) fn ok(answer: &Answer, content_type: &str) -> String {
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.headers["content-type"], content_type);
     answer.text.clone()

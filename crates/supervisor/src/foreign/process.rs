@@ -14,13 +14,14 @@ use tokio::{
 use super::{
     conversation::{Probed, Speaker, Waits},
     port::{self, Owner},
+    unguessable,
     upstream::{opened, report_stats},
 };
 use crate::{
     assignment::{Assignment, Report},
     engine::{KEY_PLACE, ManagedCommand, Server},
     guarded::{Guarded, Order},
-    limits::{ENGINE_KEY_BYTES, PORT_TRIES_MAX, READY_LOOK_INTERVAL},
+    limits::{PORT_TRIES_MAX, READY_LOOK_INTERVAL},
     log::{self, Log, Pipe},
     memory,
 };
@@ -92,7 +93,7 @@ enum End {
 impl<'a> Life<'a> {
     fn begin(assignment: &'a Assignment, command: &'a ManagedCommand) -> Result<Self, String> {
         let port = port::free()?;
-        let secret = command.takes_key().then(new_key).transpose()?;
+        let secret = command.takes_key().then(unguessable).transpose()?;
         let name = &assignment.launch.model.name;
         let ManagedCommand { model, manner, ready, .. } = command;
         let model = model.as_deref();
@@ -157,7 +158,7 @@ impl<'a> Life<'a> {
     ) -> End {
         let Self { assignment, command, program, speaker, .. } = self;
         let pid = program.pid();
-        let opened = opened(probed, command.manner.context_tokens);
+        let opened = opened(probed, speaker, command.manner.context_tokens);
         let measured_bytes = memory::tree_bytes(pid).await;
         assignment.report(Report::Ready { opened, measured_bytes }).await;
         tokio::select! {
@@ -234,13 +235,6 @@ async fn measure(assignment: &Assignment, pid: Option<u32>) {
     }
 }
 
-/// A key for one start of one program.
-fn new_key() -> Result<String, String> {
-    let mut random = [0_u8; ENGINE_KEY_BYTES];
-    getrandom::fill(&mut random).map_err(|error| format!("no key can be made for it: {error}"))?;
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
 /// What only the hub knows of a program that it starts.
 struct Own<'a> {
     port: u16,
@@ -279,11 +273,5 @@ mod tests {
         let own = Own { port: 80, model: None, key: Some("secret") };
         assert_eq!(own.argv(&argv[2..3]), ["{model}"]);
         assert_eq!(own.argv(&["--key={key}".to_owned()]), ["--key=secret"]);
-    }
-
-    #[test]
-    fn no_two_starts_have_one_key() {
-        let keys = [new_key().unwrap(), new_key().unwrap()];
-        assert!(keys[0] != keys[1] && keys[0].len() == 2 * ENGINE_KEY_BYTES, "{keys:?}");
     }
 }

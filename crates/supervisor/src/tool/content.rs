@@ -3,15 +3,19 @@
 //! a disk.
 
 use std::{
-    fs, io,
+    fs,
+    future::poll_fn,
+    io,
     path::{Path, PathBuf},
+    pin::Pin,
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::{
     fs::File,
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncWriteExt, ReadBuf},
     task::spawn_blocking,
 };
 
@@ -70,6 +74,11 @@ impl Content {
         self.bytes
     }
 
+    /// The same from its beginning, as often as it is wanted.
+    pub(crate) fn pieces(&self) -> io::Result<Pieces> {
+        Pieces::open(&self.folder.path().join(NAME))
+    }
+
     /// The folder, and the file in it, which nobody writes any more.
     pub(super) fn into_parts(self) -> (TempDir, PathBuf) {
         let path = self.folder.path().join(NAME);
@@ -90,9 +99,21 @@ impl Pieces {
 
     /// The next piece; `None` at the end.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Bytes>> {
-        let mut piece = Vec::with_capacity(READ_BYTES);
-        let read = self.file.read_buf(&mut piece).await?;
-        Ok((read > 0).then(|| piece.into()))
+        poll_fn(|context| self.poll_next(context)).await.transpose()
+    }
+
+    pub(crate) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Bytes>>> {
+        let mut piece = vec![0; READ_BYTES];
+        let mut read = ReadBuf::new(&mut piece);
+        let bytes = match ready!(Pin::new(&mut self.file).poll_read(context, &mut read)) {
+            Ok(()) => read.filled().len(),
+            Err(error) => return Poll::Ready(Some(Err(error))),
+        };
+        piece.truncate(bytes);
+        Poll::Ready((bytes > 0).then(|| Ok(piece.into())))
     }
 }
 

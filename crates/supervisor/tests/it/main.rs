@@ -3,6 +3,8 @@
 
 #[cfg(target_os = "linux")]
 mod engines;
+#[cfg(target_os = "linux")]
+mod errands;
 mod gguf;
 #[cfg(target_os = "linux")]
 mod guard;
