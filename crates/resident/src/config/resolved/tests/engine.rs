@@ -120,6 +120,21 @@ fn an_engine_that_knows_keys_gets_one_of_the_hub_s() {
 }
 
 #[test]
+fn where_an_engine_hears_and_speaks_is_a_path() {
+    let whisper = command("engine = \"whisper-server\"\nmodel = \"x\"").manner;
+    assert_eq!(whisper.transcriptions.as_deref(), Some("/v1/audio/transcriptions"));
+    assert_eq!(whisper.speech, None);
+    let own = command(
+        "command = [\"x\", \"{port}\"]\nmemory = \"1GB\"\n\
+         api = { transcriptions = \"/inference\", speech = \"\" }",
+    );
+    let Manner { transcriptions, speech, .. } = own.manner;
+    assert_eq!((transcriptions.as_deref(), speech), (Some("/inference"), None));
+    let wrong = refused("[models.m]\nengine = \"apfel\"\napi = { speech = \"yes\" }");
+    assert!(wrong.contains("api.speech: 'yes' is no path"), "{wrong}");
+}
+
+#[test]
 fn an_engine_that_cannot_be_started_is_refused_with_a_way_out() {
     for (text, message) in [
         (
