@@ -326,6 +326,7 @@ fn role_row(role: &str) -> model::Model {
 
 /// Reading headers touches the disk, so it leaves the thread that serves connections.
 pub(crate) async fn list_models(hub: &Handle) -> Vec<ModelSummary> {
+    hub.look_elsewhere().await;
     let hub = hub.clone();
     tokio::task::spawn_blocking(move || hub.models()).await.unwrap_or_default()
 }

@@ -4,7 +4,7 @@
 //! Not here: where the files are (`models`), what the configuration says (`config`), tools, which
 //! hold no memory between requests.
 
-use supervisor::{Engine, GgufFile, Model, Residence};
+use supervisor::{Engine, GgufFile, Model, OpenPool, Residence};
 
 use crate::{
     config::{
@@ -132,6 +132,15 @@ impl supervisor::Models for Offer {
         }
         self.of_command(name).or_else(|| Some(self.of_file(self.catalog.find(name)?)))
     }
+
+    fn open_pools(&self) -> Vec<OpenPool> {
+        let open = self.served.pools.iter().filter(|(_, pool)| pool.served.is_none());
+        open.map(|(name, pool)| OpenPool {
+            prefix: format!("{name}{POOL_SEPARATOR}"),
+            servers: pool.upstream.servers.clone(),
+        })
+        .collect()
+    }
 }
 
 /// Refuses pins that cannot be kept, now that the headers of the pinned models' files can be read.
@@ -156,7 +165,7 @@ pub(crate) fn refuse_broken_pins(
 mod tests {
     use std::{fs, path::Path, time::Duration};
 
-    use supervisor::{Facts, ModelSummary, Models as _};
+    use supervisor::{Facts, ModelSummary, Models as _, Server};
 
     use super::*;
     use crate::{
@@ -224,6 +233,8 @@ mod tests {
             "{problems:?}"
         );
         assert_eq!(offer.find("open/whatever").unwrap().engine.kind(), "upstream");
+        let servers = vec![Server { base_url: "http://open:1".to_owned(), key: None }];
+        assert_eq!(offer.open_pools(), [OpenPool { prefix: "open/".to_owned(), servers }]);
         for nobody in ["zzz", "lab/other", "lab", "open/", "/a", "open/../a"] {
             assert_eq!(offer.find(nobody), None, "{nobody}");
         }

@@ -149,6 +149,7 @@ pub(crate) fn inspect<T>(
         // It starts no worker, so that none is needed either.
         let config = supervisor::Config { journal: None, ..supervision(settings, PathBuf::new()) };
         let (handle, task) = supervisor::start(config, Arc::new(Offer::of(settings)));
+        handle.look_elsewhere().await;
         let answer = ask(&handle);
         handle.shutdown().await;
         let _panicked = task.await;

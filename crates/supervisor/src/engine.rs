@@ -118,7 +118,7 @@ pub struct Upstream {
 /// One server of a pool.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Server {
-    /// `http://host:port`, without `/v1`.
+    /// `http://host:port` or `https://host:port`, without `/v1`.
     pub base_url: String,
     /// What it wants as a bearer token.
     pub key: Option<String>,

@@ -10,12 +10,14 @@ mod http;
 mod pool;
 mod port;
 pub(crate) mod process;
+mod tls;
 pub(crate) mod upstream;
 
 use crate::limits::UNGUESSABLE_BYTES;
 
 pub(crate) use conversation::Errands;
-pub use conversation::{Delivered, Errand, served_models};
+pub(crate) use conversation::served_models;
+pub use conversation::{Delivered, Errand};
 
 /// A word that nobody can foresee: the key of one start of a program, what ends the parts of a form.
 fn unguessable() -> Result<String, String> {

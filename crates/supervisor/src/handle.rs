@@ -24,10 +24,11 @@ use tokio::{
 
 use crate::{
     config::Config,
+    elsewhere::Elsewhere,
     error::{AcquireError, StopError},
     happening::Happening,
     lease::{Grant, Lease, Ticket, Wish},
-    limits::{HAPPENINGS_WAITING_MAX, INBOX_MESSAGES_MAX, REQUESTS_MAX},
+    limits::{HAPPENINGS_WAITING_MAX, INBOX_MESSAGES_MAX, LOOKUPS_MAX, REQUESTS_MAX},
     model::{Model, ModelSummary, Models, Residence},
     preflight::{Launch, Preflight, Start},
     report::{Metrics, Requests, Resident},
@@ -35,6 +36,7 @@ use crate::{
     run_loop::{self, Message},
 };
 
+mod pools;
 mod progress;
 mod role;
 
@@ -59,6 +61,7 @@ pub fn start(config: Config, models: Arc<dyn Models>) -> (Handle, JoinHandle<()>
         logs_dir: config.logs_dir.clone(),
         requests: AtomicU64::new(0),
         shutdown_wait_max: config.patience.shutdown,
+        elsewhere: Elsewhere::default(),
         looked_up: Mutex::default(),
         lookup_age_max: config.patience.lookup,
         roles: config.roles.clone(),
@@ -86,7 +89,9 @@ struct Shared {
     logs_dir: PathBuf,
     requests: AtomicU64,
     shutdown_wait_max: Duration,
-    /// What was found for each name, and when.
+    /// What the servers of open pools have.
+    elsewhere: Elsewhere,
+    /// What was found for each name, and when. At most [`LOOKUPS_MAX`].
     looked_up: Mutex<BTreeMap<String, (Instant, Launch)>>,
     lookup_age_max: Duration,
     /// Names to use instead of models.
@@ -106,11 +111,14 @@ struct Wait {
 }
 
 impl Handle {
-    /// All models with what their headers say, ordered by name. Reads the headers of files that
-    /// are new or changed, so call it where blocking is allowed when there may be many.
+    /// All models with what their headers say, ordered by name; of open pools those that their
+    /// servers listed when [`Self::look_elsewhere`] last asked. Reads the headers of files that are
+    /// new or changed, so call it where blocking is allowed when there may be many.
     #[must_use]
     pub fn models(&self) -> Vec<ModelSummary> {
-        let models = self.shared.models.list();
+        let mut models = self.shared.models.list();
+        models.extend(self.models_elsewhere());
+        models.sort_by(|one, other| one.name.cmp(&other.name));
         models.iter().map(|model| self.shared.preflight.summary(model)).collect()
     }
 
@@ -118,6 +126,9 @@ impl Handle {
     #[must_use]
     pub fn model(&self, name: &str) -> Option<ModelSummary> {
         let model = self.shared.models.find(name)?;
+        if self.is_denied_elsewhere(name) {
+            return None;
+        }
         Some(self.shared.preflight.summary(&model))
     }
 
@@ -321,6 +332,7 @@ impl Handle {
             return Ok(launch);
         }
         let launch = self.look_up(name).await?;
+        self.refuse_unlisted(name).await?;
         self.shared.keep_lookup(name, launch.clone());
         Ok(launch)
     }
@@ -358,10 +370,15 @@ impl Shared {
         (when.elapsed() < self.lookup_age_max).then(|| launch.clone())
     }
 
-    /// Only names that were found are kept. A pool without a list of models finds any name, so that
-    /// these are not bounded yet.
+    /// Only names that were found are kept, and those that are no longer believed make room.
     fn keep_lookup(&self, name: &str, launch: Launch) {
         let mut looked_up = self.looked_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked_up.len() >= LOOKUPS_MAX {
+            looked_up.retain(|_, (when, _)| when.elapsed() < self.lookup_age_max);
+        }
+        if looked_up.len() >= LOOKUPS_MAX {
+            looked_up.pop_first();
+        }
         looked_up.insert(name.to_owned(), (Instant::now(), launch));
     }
 }
@@ -374,13 +391,14 @@ impl Wait {
 }
 
 fn unknown(name: String, models: &[Model]) -> AcquireError {
+    let nearest = nearest(&name, models.iter().map(|model| model.name.as_str()));
+    AcquireError::UnknownModel { name, nearest, offered: Vec::new() }
+}
+
+fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
     /// Names less alike than this are a guess, not a slip of the finger.
     const LIKENESS_MIN: f64 = 0.7;
-    let likeness = |model: &Model| strsim::jaro_winkler(&model.name, &name);
-    let nearest = models
-        .iter()
-        .filter(|model| likeness(model) >= LIKENESS_MIN)
-        .max_by(|one, other| likeness(one).total_cmp(&likeness(other)))
-        .map(|model| model.name.clone());
-    AcquireError::UnknownModel { name, nearest }
+    let likely = names.map(|other| (strsim::jaro_winkler(other, name), other));
+    let likely = likely.filter(|(likeness, _)| *likeness >= LIKENESS_MIN);
+    likely.max_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, name)| name.to_owned())
 }

@@ -81,6 +81,38 @@ pub const FAULTS_MAX: usize = 3;
 /// hangs costs the client [`CONNECT_WAIT_MAX`].
 pub const SERVERS_TRIED_MAX: usize = 3;
 
+/// Age at which a server's list of models is asked for again when somebody wants to know. Whoever
+/// adds a model there sees it here this late.
+pub const LIST_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// The same for a name that is not on the list: it may have been added a moment ago, and whoever
+/// asks for such names again and again bothers the server no more often than this.
+pub const LIST_AGE_MIN: Duration = Duration::from_secs(2);
+
+/// For the lists of models elsewhere to come, while somebody waits for the list of all. A server in
+/// the house answers within milliseconds.
+pub const LIST_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Names of a pool's models in the message that another is not there.
+pub const LISTED_IN_ERROR_MAX: usize = 12;
+
+/// Names of models for which what was found is kept: more than any person has, and within
+/// [`LOOKUP_AGE_MAX`] nobody asks for as many.
+pub const LOOKUPS_MAX: usize = 1_024;
+
+/// Models of servers elsewhere that are in use at once. Each is a task that looks after its servers;
+/// none holds memory that would bound them. Far more than people turn to within
+/// [`UPSTREAM_IDLE_MAX`].
+pub const UPSTREAMS_MAX: usize = 128;
+
+/// How long a model of servers elsewhere is looked after when nobody asks for it. To take it up again
+/// costs one look at its servers.
+pub const UPSTREAM_IDLE_MAX: Duration = Duration::from_secs(600);
+
+/// Models whose counters are kept after they have left. A person has fewer; of a pool that takes any
+/// name there is no end to them.
+pub const MODELS_COUNTED_MAX: usize = 1_024;
+
 /// Bytes of what a server says about itself; a list of some thousand models is a few hundred
 /// thousand.
 pub const PROBE_BYTES_MAX: usize = 4 << 20;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Server};
 
 /// A model that can be served, and how it is treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +33,20 @@ pub struct Residence {
 pub trait Models: Send + Sync {
     /// Every model, ordered by name.
     fn list(&self) -> Vec<Model>;
-    /// The model of exactly this name.
+    /// The model of exactly this name. Within an open pool any name is one that may be there.
     fn find(&self, name: &str) -> Option<Model>;
+    /// The pools whose models are whatever their servers have; [`Self::list`] knows none of these.
+    /// This neither waits nor touches the disk.
+    fn open_pools(&self) -> Vec<OpenPool>;
+}
+
+/// Servers whose models are served whatever they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenPool {
+    /// What stands before a model's name at the servers in its name here.
+    pub prefix: String,
+    /// The servers.
+    pub servers: Vec<Server>,
 }
 
 /// A model and what is known about it before it is started.

@@ -100,6 +100,14 @@ impl Start {
         }
     }
 
+    /// Whether servers of somebody else serve it, so that it holds nothing here.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        match self {
+            Self::Upstream(_) => true,
+            Self::Worker(_) | Self::Command(_) | Self::Reservation(_) => false,
+        }
+    }
+
     /// Whether it has a process that the hub starts and that can crash.
     pub(crate) fn is_process(&self) -> bool {
         match self {

@@ -26,6 +26,7 @@ use crate::{
     happening::Happening,
     journal::Journal,
     lease::{Grant, Wish},
+    limits::{MODELS_COUNTED_MAX, UPSTREAM_IDLE_MAX, UPSTREAMS_MAX},
     preflight::{Launch, Start},
     pressure,
     report::{Metrics, ModelMetrics, Requests, Resident},
@@ -99,14 +100,16 @@ pub(crate) struct RunLoop {
     pub(crate) workers: BTreeMap<WorkerId, Running>,
     pub(crate) waiters: BTreeMap<RequestId, Waiter>,
     /// How to start each model that was ever wanted: the fleet may bring one back for which nobody
-    /// waits. As many as the person has models, and names that were asked of a pool which serves
-    /// whatever its servers have: those are not bounded yet.
+    /// waits. As many as the person has models, and those of servers elsewhere that are in use.
     pub(crate) launches: BTreeMap<fleet::Model, Launch>,
+    /// What was last said to be kept warm.
+    warm: Option<fleet::Model>,
     /// How long each model took to load the last time, from the start of its process.
     load_times: BTreeMap<Arc<str>, Duration>,
     /// Counters; what is true now is filled in when someone asks.
     pub(crate) metrics: Metrics,
-    /// What the workers that are gone had counted, by name of the model.
+    /// What the workers that are gone had counted, by name of the model. At most
+    /// [`MODELS_COUNTED_MAX`].
     pub(crate) totals: BTreeMap<String, ModelMetrics>,
     fleet: Fleet,
     happenings: broadcast::Sender<Arc<Happening>>,
@@ -148,6 +151,7 @@ impl RunLoop {
             workers: BTreeMap::new(),
             waiters: BTreeMap::new(),
             launches: BTreeMap::new(),
+            warm: None,
             load_times: BTreeMap::new(),
             metrics: Metrics::default(),
             totals: BTreeMap::new(),
@@ -205,12 +209,31 @@ impl RunLoop {
             self.metrics.requests_abandoned += 1;
             return;
         }
+        if self.has_too_many_elsewhere(&launch) {
+            *self.metrics.requests_refused.entry("too_many_elsewhere").or_default() += 1;
+            let name = launch.model.name.to_string();
+            let message = format!("{UPSTREAMS_MAX} models of servers elsewhere are in use already");
+            // Whoever asked may be gone, then nobody misses the answer.
+            _ = reply.send(Err(AcquireError::Overloaded { name, message }));
+            return;
+        }
         let model = launch.model.clone();
         let terms = self.terms(&launch);
         self.remember(&launch);
+        let Wish { priority, mut keep_alive } = wish;
+        // What holds no memory is kept as long as all of its kind are.
+        keep_alive.take_if(|_| launch.start.is_elsewhere());
         self.waiters.insert(request, Waiter { launch, reply });
-        let Wish { priority, keep_alive } = wish;
         self.tell(Event::Wanted { request, model, terms, priority, keep_alive });
+    }
+
+    /// Whether this would be one model too many of servers elsewhere.
+    fn has_too_many_elsewhere(&self, launch: &Launch) -> bool {
+        let is_there = |running: &Running| running.launch.model == launch.model;
+        let elsewhere = |running: &&Running| running.launch.start.is_elsewhere();
+        launch.start.is_elsewhere()
+            && !self.workers.values().any(is_there)
+            && self.workers.values().filter(elsewhere).count() >= UPSTREAMS_MAX
     }
 
     /// How the fleet is to treat what would be started.
@@ -226,14 +249,19 @@ impl RunLoop {
         };
         match launch.start {
             Start::Worker(_) | Start::Command(_) | Start::Reservation(_) => terms,
-            // Nothing is won by leaving it, and it is not one of those that exclude each other.
+            // It holds no memory, so it is not one of those that exclude each other, and there is
+            // nothing to pin. It leaves when nobody asks for it, or names of an open pool would pile
+            // up.
             Start::Upstream(_) => {
-                Terms { group: None, pinned: true, idle_unload: Some(Duration::MAX), ..terms }
+                let own = residence.idle_unload.unwrap_or(UPSTREAM_IDLE_MAX);
+                let idle_unload = Some(own.min(UPSTREAM_IDLE_MAX));
+                Terms { group: None, pinned: false, idle_unload, ..terms }
             }
         }
     }
 
     fn keep_warm(&mut self, launch: Option<Launch>) {
+        self.warm = launch.as_ref().map(|launch| launch.model.clone());
         let warm = launch.map(|launch| {
             self.remember(&launch);
             (launch.model.clone(), self.terms(&launch))
@@ -256,10 +284,24 @@ impl RunLoop {
             Start::Worker(_) | Start::Command(_) | Start::Upstream(_) => {
                 let model = &launch.model;
                 self.launches.retain(|known, _| known.name != model.name || known == model);
+                if launch.start.is_elsewhere() {
+                    self.forget_elsewhere();
+                }
                 self.launches.insert(model.clone(), launch.clone());
             }
             Start::Reservation(_) => {}
         }
+    }
+
+    /// Forgets models of servers elsewhere that are not in use: nothing but their being kept warm
+    /// brings them back without a request.
+    fn forget_elsewhere(&mut self) {
+        let Self { launches, workers, warm, .. } = self;
+        launches.retain(|model, launch| {
+            !launch.start.is_elsewhere()
+                || warm.as_ref() == Some(model)
+                || workers.values().any(|running| running.launch.model == *model)
+        });
     }
 
     fn request_ended(&mut self, request: RequestId) {
@@ -329,8 +371,9 @@ impl RunLoop {
                 self.metrics.loads_failed += 1;
             }
         }
-        let total = self.totals.entry(name.to_owned()).or_default();
-        running.add_counters(total);
+        if self.totals.len() < MODELS_COUNTED_MAX || self.totals.contains_key(name) {
+            running.add_counters(self.totals.entry(name.to_owned()).or_default());
+        }
     }
 
     /// Tells the fleet and does what it decides.

@@ -10,7 +10,9 @@ use std::{
 };
 
 use gateway::{Config, bind};
-use supervisor::{Engine, GgufFile, Handle, Model, Models, Patience, Pressure, Residence, Roles};
+use supervisor::{
+    Engine, GgufFile, Handle, Model, Models, OpenPool, Patience, Pressure, Residence, Roles,
+};
 use tempfile::TempDir;
 use tokio::{
     sync::{oneshot, watch},
@@ -170,5 +172,9 @@ impl Models for Several {
 
     fn find(&self, name: &str) -> Option<Model> {
         self.list().into_iter().find(|model| model.name == name)
+    }
+
+    fn open_pools(&self) -> Vec<OpenPool> {
+        Vec::new()
     }
 }

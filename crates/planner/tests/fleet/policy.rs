@@ -417,11 +417,13 @@ fn what_holds_nothing_leaves_for_nobody_but_does_leave_when_it_is_idle() {
 #[test]
 fn what_is_in_use_and_holds_nothing_is_not_closed_to_newcomers() {
     let mut machine = machine(&[0, 80, 80]);
-    machine.want(0, SECOND * 60);
-    machine.want(1, SECOND * 60);
-    machine.advance(SECOND * 5);
+    let slow = Fate { load: FAIR_WAIT * 3, ..Fate::default() };
+    machine.fates = vec![Fate::default(), slow];
+    machine.want(0, FAIR_WAIT * 3);
+    machine.want(1, SECOND);
+    // Nobody in use could give enough, so all who could give anything are closed.
     machine.want(2, SECOND);
-    machine.advance(FAIR_WAIT + SECOND);
+    machine.advance(FAIR_WAIT * 2);
     let newcomer = machine.want(0, SECOND);
     assert!(machine.is_using(newcomer));
     machine.settle();

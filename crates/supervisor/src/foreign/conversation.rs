@@ -25,7 +25,7 @@ use worker_protocol::{
 };
 
 pub use self::errand::{Delivered, Errand};
-pub use self::probe::served_models;
+pub(crate) use self::probe::served_models;
 pub(crate) use self::{errand::Errands, probe::Probed};
 use self::{
     exchange::{Reader, Work},

@@ -9,8 +9,9 @@ use std::{
 };
 
 use supervisor::{
-    AcquireError, Answer, Config, Engine, GgufFile, Handle, Lease, Model, Models, Patience, Place,
-    Pressure, Residence, Resident, ResidentState, Roles, start,
+    AcquireError, Answer, Config, Engine, GgufFile, Handle, Lease, Manner, Model, Models, OpenPool,
+    Patience, Place, Pressure, Ready, Residence, Resident, ResidentState, Roles, Server, Upstream,
+    start,
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
@@ -41,6 +42,7 @@ pub(crate) struct Setup {
     /// Models beside those that have a file.
     pub(crate) foreign: Vec<Model>,
     pub(crate) roles: Roles,
+    pub(crate) open_pools: Vec<OpenPool>,
 }
 
 impl Default for Setup {
@@ -53,12 +55,13 @@ impl Default for Setup {
             program: "fixture-worker",
             foreign: Vec::new(),
             roles: Roles::default(),
+            open_pools: Vec::new(),
         }
     }
 }
 
 /// Every GGUF file of a folder, asked anew each time, and models without a file.
-struct Folder(PathBuf, Vec<Model>);
+struct Folder(PathBuf, Vec<Model>, Vec<OpenPool>);
 
 impl Models for Folder {
     fn list(&self) -> Vec<Model> {
@@ -74,8 +77,30 @@ impl Models for Folder {
     }
 
     fn find(&self, name: &str) -> Option<Model> {
-        self.list().into_iter().find(|model| model.name == name)
+        let of_pool = || {
+            let pool = self.2.iter().find(|pool| name.starts_with(&pool.prefix))?;
+            let theirs = name.strip_prefix(&pool.prefix)?;
+            let servers: Vec<&str> = pool.servers.iter().map(|it| it.base_url.as_str()).collect();
+            Some(elsewhere(name, Some(theirs), &servers))
+        };
+        self.list().into_iter().find(|model| model.name == name).or_else(of_pool)
     }
+
+    fn open_pools(&self) -> Vec<OpenPool> {
+        self.2.clone()
+    }
+}
+
+/// A model of these servers, which call it `theirs`.
+pub(crate) fn elsewhere(name: &str, theirs: Option<&str>, servers: &[&str]) -> Model {
+    let server = |url: &&str| Server { base_url: (*url).to_owned(), key: None };
+    let upstream = Upstream {
+        servers: servers.iter().map(server).collect(),
+        manner: Manner { model: theirs.map(str::to_owned), ..Manner::default() },
+        health: Ready::Path("/health".to_owned()),
+    };
+    let engine = Engine::Upstream(Arc::new(upstream));
+    Model { name: name.to_owned(), engine, residence: Residence::default() }
 }
 
 /// Not a copy where that can be helped: a program that another thread forks while this one still
@@ -133,8 +158,8 @@ impl Hub {
             prefer_resident: true,
             patience: setup.patience,
         };
-        let (handle, task) =
-            start(config, Arc::new(Folder(folder.path().to_owned(), setup.foreign)));
+        let models = Folder(folder.path().to_owned(), setup.foreign, setup.open_pools);
+        let (handle, task) = start(config, Arc::new(models));
         Self { handle, folder, pressure, task }
     }
 

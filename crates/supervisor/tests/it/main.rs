@@ -16,3 +16,4 @@ mod roles;
 mod streams;
 #[cfg(unix)]
 mod tools;
+mod upstreams;

@@ -32,7 +32,7 @@ pub(crate) struct Probed {
 ///
 /// # Errors
 /// Why it cannot be asked, as a whole sentence.
-pub async fn served_models(server: &Server) -> Result<Vec<String>, String> {
+pub(crate) async fn served_models(server: &Server) -> Result<Vec<String>, String> {
     let (endpoint, waits) = (Endpoint::new(server)?, Waits::default());
     let asked = timeout(waits.probe, get(&endpoint, "/v1/models", waits)).await;
     let body = asked.unwrap_or_else(|_| Err(late(waits)));
