@@ -335,37 +335,55 @@ pub(crate) async fn list_models(hub: &Handle) -> Vec<ModelSummary> {
 
 /// The whole body, up to the limit of what is not an upload.
 pub(crate) async fn read_body(body: Body) -> Result<Bytes, Error> {
-    read_up_to(BODY_BYTES_MAX, body).await
-}
-
-/// The whole body, up to this limit.
-pub(crate) async fn read_up_to(bytes_max: usize, mut body: Body) -> Result<Bytes, Error> {
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if declared > bytes_max {
-        return Err(too_large(bytes_max, body).await);
+    let mut incoming = Incoming::new(BODY_BYTES_MAX, body);
+    let mut read = Vec::with_capacity(declared.min(BODY_BYTES_MAX));
+    while let Some(piece) = incoming.next().await? {
+        read.extend_from_slice(&piece);
     }
-    let mut read = Vec::with_capacity(declared);
-    loop {
-        let frame = tokio::time::timeout(BODY_WAIT_MAX, body.frame()).await;
-        let frame = frame.map_err(|_| Error::new(408, "the rest of the body did not come"))?;
-        let Some(frame) = frame else { return Ok(read.into()) };
-        let frame =
-            frame.map_err(|error| Error::invalid(format!("the body broke off: {error}")))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if read.len() + data.len() > bytes_max {
-            drop(read);
-            return Err(too_large(bytes_max, body).await);
-        }
-        read.extend_from_slice(&data);
-    }
+    Ok(read.into())
 }
 
-/// The refusal of a body over the limit, once its rest is out of the way.
-async fn too_large(bytes_max: usize, rest: Body) -> Error {
-    drain(rest).await;
-    let most = bytes_max >> 20;
-    let message = format!("the body is larger than {most} MiB; send less in one request");
-    Error::new(413, message).code("body_too_large")
+/// A body as it comes, within its bounds.
+pub(crate) struct Incoming {
+    body: Body,
+    bytes_max: usize,
+    bytes: usize,
+}
+
+impl Incoming {
+    pub(crate) fn new(bytes_max: usize, body: Body) -> Self {
+        Self { body, bytes_max, bytes: 0 }
+    }
+
+    /// The next piece; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let to_come = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
+        if self.bytes.saturating_add(to_come) > self.bytes_max {
+            return Err(self.too_large().await);
+        }
+        loop {
+            let frame = tokio::time::timeout(BODY_WAIT_MAX, self.body.frame()).await;
+            let frame = frame.map_err(|_| Error::new(408, "the rest of the body did not come"))?;
+            let Some(frame) = frame else { return Ok(None) };
+            let frame =
+                frame.map_err(|error| Error::invalid(format!("the body broke off: {error}")))?;
+            let Ok(piece) = frame.into_data() else { continue };
+            self.bytes += piece.len();
+            if self.bytes > self.bytes_max {
+                return Err(self.too_large().await);
+            }
+            return Ok(Some(piece));
+        }
+    }
+
+    /// The refusal of a body over the limit, once its rest is out of the way.
+    async fn too_large(&mut self) -> Error {
+        drain(std::mem::take(&mut self.body)).await;
+        let most = self.bytes_max >> 20;
+        let message = format!("the body is larger than {most} MiB; send less in one request");
+        Error::new(413, message).code("body_too_large")
+    }
 }
 
 /// Throws the rest of a body away.

@@ -42,6 +42,7 @@ pub use answer::{Answer, Loss};
 pub use config::{Config, Patience, Settings};
 pub use engine::{Engine, GgufFile, ManagedCommand, Manner, Ready, Server, StopSignal, Upstream};
 pub use error::{AcquireError, StopError};
+pub use foreign::{Delivered, Errand};
 pub use handle::{Edition, Form, Handle, Outlook, Progress, Purpose, Served, Stage, Watch, start};
 pub use happening::Happening;
 pub use lease::{Lease, Wish};
@@ -58,4 +59,4 @@ pub use planner::{
 pub use preflight::read_header;
 pub use report::{Metrics, ModelMetrics, Requests, Resident, ResidentState};
 pub use reservation::Reservation;
-pub use tool::{Input, Output, Serves, Tool, ToolError, ToolOutput};
+pub use tool::{Content, Input, Output, Serves, Tool, ToolError, ToolOutput};

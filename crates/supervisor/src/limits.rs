@@ -223,3 +223,16 @@ pub const READY_LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Between two looks at the counters of a foreign engine: as often as our worker sends its own.
 pub const FOREIGN_STATS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Starts of a program whose port was taken by another one in between. Twice in a row is no chance any
+/// more.
+pub const PORT_TRIES_MAX: u32 = 3;
+
+/// Random bytes of a key or of what ends the parts of a form; nobody guesses them.
+pub const UNGUESSABLE_BYTES: usize = 32;
+
+/// Bytes of one answer that is sound: more than an hour of it as a WAV of 48,000 samples a second.
+pub const ERRAND_BYTES_MAX: u64 = 512 << 20;
+
+/// Pieces of such an answer between the server and its reader; this only smooths.
+pub const ERRAND_PIECES_MAX: usize = 4;

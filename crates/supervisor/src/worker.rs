@@ -191,7 +191,12 @@ impl<'a> Life<'a> {
         self.stage = Stage::Serving;
         let measured_bytes = memory::tree_bytes(self.child.id()).await;
         let context_tokens = Some(loaded.context_tokens);
-        let opened = Opened { context_tokens, loaded: Some(Box::new(loaded)), trims: self.trims };
+        let opened = Opened {
+            context_tokens,
+            loaded: Some(Box::new(loaded)),
+            trims: self.trims,
+            errands: None,
+        };
         self.assignment.report(Report::Ready { opened, measured_bytes }).await;
         Ok(())
     }

@@ -70,6 +70,15 @@ impl Site {
         Self::serving(config, hub, folder).await
     }
 
+    /// Whatever models these are.
+    pub(crate) async fn with_engines(config: Config, models: Vec<Model>, roles: Roles) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut supervision = supervision(folder.path());
+        supervision.settings.roles = roles;
+        let hub = supervisor::start(supervision, Arc::new(Several(models))).0;
+        Self::serving(config, hub, folder).await
+    }
+
     async fn serving(config: Config, hub: Handle, folder: TempDir) -> Self {
         let server = bind(config, hub.clone()).await.unwrap();
         let address = server.local_addr();

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::http::Request;
 use crate::hub::{self, Hub};
 use crate::process::Process;
 use crate::python;
@@ -197,4 +198,76 @@ fn an_open_pool_lists_the_models_of_another_hub_and_no_others_are_asked_for() {
     // What was listed is remembered while nobody can be asked.
     far.kill();
     assert_eq!(names(&front.get("/v1/models").ok()), ["lab/stories"]);
+}
+
+/// As much of whisper.cpp's server as its preset needs.
+const WHISPER: &str = r#"#!/usr/bin/env python3
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+option = lambda name: sys.argv[sys.argv.index(name) + 1]
+class Whisper(BaseHTTPRequestHandler):
+    def answer(self, status, body):
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_GET(self):
+        self.answer(200, b"{}")
+    def do_POST(self):
+        form = self.rfile.read(int(self.headers["Content-Length"]))
+        known = self.path == option("--inference-path") and option("--model") == "large"
+        self.answer(200 if known else 404, b'{"text":" %d times la."}' % form.count(b"la "))
+HTTPServer((option("--host"), int(option("--port"))), Whisper).serve_forever()
+"#;
+
+/// A form with a file and perhaps a model.
+fn transcription(model: Option<&str>, sound: &str) -> Request {
+    let part = |name: &str, value: &str| {
+        format!("--limit\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let model = model.map(|model| part("model", model)).unwrap_or_default();
+    let form = format!("{model}{}--limit--\r\n", part("file", sound));
+    Request::post_bytes("/v1/audio/transcriptions", form.into_bytes())
+        .header("content-type", "multipart/form-data; boundary=limit")
+}
+
+#[test]
+#[cfg(unix)]
+fn speech_is_had_from_a_whisper_server_and_from_another_hub() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let whisper = folders[0].path().join("whisper-server");
+    fs::write(&whisper, WHISPER).unwrap();
+    fs::set_permissions(&whisper, fs::Permissions::from_mode(0o700)).unwrap();
+    let back = Hub::configured(
+        folders[0].path(),
+        &format!(
+            "[models.whisper]\nengine = \"whisper-server\"\nmodel = \"large\"\nprogram = \"{}\"\n\
+             [tools.parrot]\ncommand = [\"cat\"]\nserves = \"speak\"\n\
+             content_type = \"audio/wav\"\nmemory = \"10MB\"\n",
+            whisper.display()
+        ),
+    );
+    let front = Hub::configured(
+        folders[1].path(),
+        &format!(
+            "[upstreams.lab]\nkind = \"resident\"\nservers = [\"http://{}\"]\n\
+             models = [\"whisper\", \"parrot\"]\n\
+             [roles]\nlisten = [\"lab/whisper\"]\nspeak = [\"lab/parrot\"]\n",
+            back.address
+        ),
+    );
+    let sound = "la ".repeat(100_000);
+    for (hub, model) in
+        [(&back, None), (&back, Some("whisper")), (&front, None), (&front, Some("lab/whisper"))]
+    {
+        let heard = transcription(model, &sound).send(hub.address).unwrap().ok();
+        assert_eq!(heard["text"], " 100000 times la.", "{model:?}");
+    }
+    assert_eq!(back.resident()["engine"], "command");
+    let said = front.post("/v1/audio/speech", &json!({ "input": "Hi." }));
+    said.ok_status();
+    assert_eq!(said.text(), "Hi.");
 }

@@ -8,6 +8,7 @@
 //!
 //! Not here: starting the engine, and deciding that it is ready (whoever runs the task).
 
+mod errand;
 mod exchange;
 mod probe;
 mod tally;
@@ -23,8 +24,9 @@ use worker_protocol::{
     frame, limits::EVENT_CREDIT,
 };
 
-pub(crate) use self::probe::Probed;
+pub use self::errand::{Delivered, Errand};
 pub(crate) use self::probe::served_models;
+pub(crate) use self::{errand::Errands, probe::Probed};
 use self::{
     exchange::{Reader, Work},
     tally::Tally,
@@ -116,6 +118,11 @@ impl Speaker {
     /// Why none is, as a fragment that goes on after "it is not ready: ".
     pub(crate) async fn probe(&self) -> Result<Probed, String> {
         probe::all(&self.voice).await
+    }
+
+    /// Where errands to these servers are sent on.
+    pub(crate) fn errands(&self) -> Errands {
+        Errands(Arc::clone(&self.voice))
     }
 
     /// Requests that run and wait now, and tokens so far by the servers' own account.

@@ -4,13 +4,19 @@
 //! Plain or over TLS. Redirects are not followed and proxies not asked, so that a key goes to the one
 //! server it belongs to and nowhere else. Errors are fragments that go on after the server's name.
 
-use std::{error::Error as _, time::Duration};
+use std::{
+    error::Error as _,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::{
     Method, Request, Response, Uri,
-    body::Incoming,
+    body::{Body, Frame, Incoming, SizeHint},
     client::conn::http1::{self, SendRequest},
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
 };
@@ -23,7 +29,7 @@ use tokio::{
 };
 
 use super::tls::Tls;
-use crate::engine::Server;
+use crate::{engine::Server, tool::Pieces};
 
 /// Where a server is, and what it wants to hear with every request.
 pub(super) struct Endpoint {
@@ -116,10 +122,10 @@ impl Endpoint {
         &self,
         method: Method,
         path: &str,
-        body: Vec<u8>,
-    ) -> Result<Request<Full<Bytes>>, String> {
+        body: Outgoing,
+    ) -> Result<Request<Outgoing>, String> {
         let target = format!("{}/{}", self.prefix, path.trim_start_matches('/'));
-        let mut request = Request::new(Full::new(Bytes::from(body)));
+        let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() =
             target.parse().map_err(|error| format!("has no path {target:?}: {error}"))?;
@@ -130,7 +136,7 @@ impl Endpoint {
 
 /// A connection on which nothing was said yet.
 pub(super) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<Outgoing>,
     driver: Driver,
 }
 
@@ -165,7 +171,23 @@ impl Connection {
         body: Vec<u8>,
         wait_max: Duration,
     ) -> Result<Reply, String> {
-        self.send(to.request(Method::POST, path, body)?, wait_max).await
+        self.send(to.request(Method::POST, path, Outgoing::of(body))?, wait_max).await
+    }
+
+    /// The same with a form that has a file in it.
+    pub(super) async fn post_form(
+        self,
+        to: &Endpoint,
+        path: &str,
+        content_type: &str,
+        form: Outgoing,
+        wait_max: Duration,
+    ) -> Result<Reply, String> {
+        let mut request = to.request(Method::POST, path, form)?;
+        let kind = HeaderValue::try_from(content_type);
+        let kind = kind.map_err(|_| format!("cannot be sent what is {content_type:?}"))?;
+        request.headers_mut().insert(CONTENT_TYPE, kind);
+        self.send(request, wait_max).await
     }
 
     /// The same without a body.
@@ -175,18 +197,78 @@ impl Connection {
         path: &str,
         wait_max: Duration,
     ) -> Result<Reply, String> {
-        self.send(to.request(Method::GET, path, Vec::new())?, wait_max).await
+        self.send(to.request(Method::GET, path, Outgoing::of(Vec::new()))?, wait_max).await
     }
 
     async fn send(
         mut self,
-        request: Request<Full<Bytes>>,
+        request: Request<Outgoing>,
         wait_max: Duration,
     ) -> Result<Reply, String> {
         let reply = timeout(wait_max, self.sender.send_request(request)).await;
         let reply = reply.map_err(|_| format!("did not answer for {}", s(wait_max)))?;
         let reply = reply.map_err(|error| told(&error))?;
         Ok(Reply { reply, _driver: self.driver })
+    }
+}
+
+/// The body of a request: bytes, and perhaps a file that is read as it is sent.
+pub(super) struct Outgoing {
+    before: Bytes,
+    file: Option<Pieces>,
+    after: Bytes,
+    bytes_left: u64,
+}
+
+impl Outgoing {
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        let bytes_left = bytes.len() as u64;
+        Self { before: bytes.into(), file: None, after: Bytes::new(), bytes_left }
+    }
+
+    /// A file of this length between two pieces.
+    pub(super) fn around(before: Vec<u8>, file: Pieces, file_bytes: u64, after: Vec<u8>) -> Self {
+        let bytes_left = (before.len() + after.len()) as u64 + file_bytes;
+        Self { before: before.into(), file: Some(file), after: after.into(), bytes_left }
+    }
+
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        if !self.before.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.before))));
+        }
+        if let Some(file) = &mut self.file {
+            match ready!(file.poll_next(context)) {
+                None => self.file = None,
+                piece @ Some(_) => return Poll::Ready(piece),
+            }
+        }
+        let after = std::mem::take(&mut self.after);
+        Poll::Ready((!after.is_empty()).then_some(Ok(after)))
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = self.get_mut();
+        let piece = ready!(this.poll_piece(context));
+        if let Some(Ok(piece)) = &piece {
+            this.bytes_left = this.bytes_left.saturating_sub(piece.len() as u64);
+        }
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes_left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes_left)
     }
 }
 
@@ -208,6 +290,11 @@ impl Reply {
     /// When a busy server wants to be asked again, in its words.
     pub(super) fn retry_after(&self) -> Option<String> {
         self.header(&RETRY_AFTER)
+    }
+
+    /// What the body is, if it says.
+    pub(super) fn content_type(&self) -> Option<String> {
+        self.header(&CONTENT_TYPE)
     }
 
     /// What the body is, unless it is a stream of events or does not say.
@@ -403,10 +490,14 @@ mod tests {
     fn paths_go_below_the_prefix_however_they_begin() {
         let endpoint = endpoint("http://lab/serve/v1", None).unwrap();
         for path in ["/health", "health"] {
-            let request = endpoint.request(Method::GET, path, Vec::new()).unwrap();
+            let request = endpoint.request(Method::GET, path, Outgoing::of(Vec::new())).unwrap();
             assert_eq!(request.uri(), "/serve/health");
         }
-        assert!(endpoint.request(Method::GET, "a b", Vec::new()).unwrap_err().contains("a b"));
+        assert!(
+            endpoint
+                .request(Method::GET, "a b", Outgoing::of(Vec::new()))
+                .is_err_and(|error| error.contains("a b"))
+        );
     }
 
     #[test]

@@ -53,7 +53,7 @@ async fn ready(assignment: &Assignment, upstream: &Upstream) -> Result<Speaker, 
     let Upstream { servers, manner, health } = upstream;
     let speaker = Speaker::new(name, None, servers, manner, health, Waits::default())?;
     let probed = speaker.probe().await.map_err(|reason| format!("it is not ready: {reason}"))?;
-    let opened = opened(probed, manner.context_tokens);
+    let opened = opened(probed, &speaker, manner.context_tokens);
     assignment.report(Report::Ready { opened, measured_bytes: None }).await;
     Ok(speaker)
 }
@@ -68,9 +68,9 @@ async fn left(assignment: &Assignment, why: Result<StopReason, RecvError>) {
 
 /// What is known of an engine's model once it is ready. What the configuration says wins: it may
 /// keep requests shorter than they could be.
-pub(super) fn opened(probed: Probed, configured_tokens: Option<u32>) -> Opened {
+pub(super) fn opened(probed: Probed, speaker: &Speaker, configured_tokens: Option<u32>) -> Opened {
     let context_tokens = configured_tokens.or(probed.context_tokens);
-    Opened { context_tokens, loaded: None, trims: false }
+    Opened { context_tokens, loaded: None, trims: false, errands: Some(speaker.errands()) }
 }
 
 /// Reports the counters whenever they changed, for ever.

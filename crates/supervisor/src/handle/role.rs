@@ -34,6 +34,10 @@ pub enum Purpose<'a> {
     Generate(&'a [Generate]),
     /// Vectors.
     Embed(&'a Embed),
+    /// Speech to text, at a server.
+    Listen,
+    /// Text to speech, at a server.
+    Speak,
     /// Something short of this kind, to see who would serve it or to load that one.
     Short(Kind, Form),
 }
@@ -403,7 +407,12 @@ fn known(summary: &ModelSummary, launch: Option<Launch>) -> Known {
     // Our worker's models do one of the two; a foreign engine may do both.
     let manner = summary.engine.manner();
     let embeds = manner.map_or(!facts.generates, |manner| manner.embeddings);
-    let kinds = [(facts.generates, Kind::Generate), (embeds, Kind::Embed)];
+    let kinds = [
+        (facts.generates, Kind::Generate),
+        (embeds, Kind::Embed),
+        (manner.is_some_and(|manner| manner.transcriptions.is_some()), Kind::Listen),
+        (manner.is_some_and(|manner| manner.speech.is_some()), Kind::Speak),
+    ];
     let state = State {
         kinds: kinds.into_iter().filter(|(does, _)| *does).map(|(_, kind)| kind).collect(),
         context_tokens: facts.context_tokens,
@@ -473,7 +482,7 @@ impl Purpose<'_> {
             Self::Generate(generates) => {
                 generates.iter().any(|generate| matches!(generate.prompt, Prompt::Chat(_)))
             }
-            Self::Embed(_) => false,
+            Self::Embed(_) | Self::Listen | Self::Speak => false,
             Self::Short(_, form) => form == Form::Chat,
         }
     }
@@ -483,6 +492,9 @@ impl Purpose<'_> {
     fn ask(self) -> Ask {
         match self {
             Self::Short(kind, _) => Ask { kind, ..Ask::generate(Tokens::default()) },
+            // How much sound makes how many tokens is the server's affair.
+            Self::Listen => Ask { kind: Kind::Listen, ..Ask::generate(Tokens::exactly(0)) },
+            Self::Speak => Ask { kind: Kind::Speak, ..Ask::generate(Tokens::exactly(0)) },
             Self::Embed(embed) => {
                 // Each input is computed by itself.
                 let lengths = embed.inputs.iter().map(|input| match input {

@@ -4,6 +4,8 @@
 mod changes;
 #[cfg(target_os = "linux")]
 mod engines;
+#[cfg(target_os = "linux")]
+mod errands;
 mod gguf;
 #[cfg(target_os = "linux")]
 mod guard;

@@ -162,7 +162,7 @@ async fn embed(
 }
 
 /// Why a server gave nothing of an answer.
-struct Trouble {
+pub(super) struct Trouble {
     fault: Fault,
     /// A fragment that goes on after the server's name.
     failure: Failure,
@@ -176,7 +176,7 @@ impl From<Failure> for Trouble {
 }
 
 impl Voice {
-    async fn connect(&self, seat: &Seat) -> Result<Connection, Trouble> {
+    pub(super) async fn connect(&self, seat: &Seat) -> Result<Connection, Trouble> {
         let connected = seat.connect(self.waits.connect).await;
         connected.map_err(|message| {
             let failure = Failure { kind: FailureKind::Broken, message };
@@ -214,7 +214,7 @@ impl Voice {
 
     /// The next server for a request of which nobody has seen any answer: computing it again costs
     /// time and nothing else. Or the failure, if none is left that could do better.
-    fn move_on(
+    pub(super) fn move_on(
         &self,
         seat: Seat,
         round: &mut Round<'_>,
@@ -230,7 +230,7 @@ impl Voice {
     }
 
     /// The failure of an answer that somebody has seen a part of.
-    fn give_up(&self, seat: Seat, failure: Failure) -> Failure {
+    pub(super) fn give_up(&self, seat: Seat, failure: Failure) -> Failure {
         let blamed = self.blame(seat.endpoint().shown(), failure.clone());
         seat.failed(Fault::of(failure.kind), &failure.message);
         blamed
@@ -253,7 +253,7 @@ pub(super) async fn vectors(
 }
 
 /// A reply that says yes; the other ones as the failure they are.
-async fn accepted(reply: Reply) -> Result<Reply, Failure> {
+pub(super) async fn accepted(reply: Reply) -> Result<Reply, Failure> {
     if reply.is_success() {
         return Ok(reply);
     }
@@ -263,7 +263,7 @@ async fn accepted(reply: Reply) -> Result<Reply, Failure> {
 }
 
 /// The failure that a fault of the server is.
-fn broken(what: impl Display) -> Failure {
+pub(super) fn broken(what: impl Display) -> Failure {
     Failure { kind: FailureKind::Broken, message: format!("{what}; send the request again") }
 }
 
