@@ -231,6 +231,10 @@ pub const PORT_TRIES_MAX: u32 = 3;
 /// Random bytes of a key or of what ends the parts of a form; nobody guesses them.
 pub const UNGUESSABLE_BYTES: usize = 32;
 
+/// From the break of an answer until its engine's own end is seen, if that is why: a stopped process
+/// closes its connections a moment before it is gone.
+pub const ENGINE_END_WAIT: Duration = Duration::from_millis(500);
+
 /// Bytes of one answer that is sound: more than an hour of it as a WAV of 48,000 samples a second.
 pub const ERRAND_BYTES_MAX: u64 = 512 << 20;
 

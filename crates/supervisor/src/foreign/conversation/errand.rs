@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use dialect::openai::{speech, transcription, upstream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use worker_protocol::{Failure, FailureKind};
 
 use super::{
@@ -19,7 +22,7 @@ use super::{
 };
 use crate::{
     lease::Lease,
-    limits::{ERRAND_BYTES_MAX, ERRAND_PIECES_MAX},
+    limits::{ENGINE_END_WAIT, ERRAND_BYTES_MAX, ERRAND_PIECES_MAX},
     tool::Content,
 };
 
@@ -80,10 +83,19 @@ impl Errands {
         let (request, mut events) = lease.link().begin()?;
         tokio::spawn(async move {
             let gone = sender.clone();
-            tokio::select! {
-                () = gone.closed() => {}
-                _ = events.recv() => {}
-                () = voice.carry(&errand, begun, sender) => {}
+            let end = tokio::select! {
+                () = gone.closed() => None,
+                _ = events.recv() => None,
+                end = voice.carry(&errand, begun, &sender) => end,
+            };
+            // What broke off may be the first that is seen of an engine's end, which says more.
+            let is_over = match &end {
+                Some(Err(_)) => timeout(ENGINE_END_WAIT, events.recv()).await.is_ok(),
+                Some(Ok(_)) | None => false,
+            };
+            if let Some(end) = end.filter(|_| !is_over) {
+                // Nobody is left to tell when the client is gone.
+                sender.send(end).await.ok();
             }
             held.link().forget(request);
         });
@@ -103,12 +115,13 @@ impl Voice {
         Err(Failure { kind: FailureKind::Invalid, message })
     }
 
+    /// Sends on what comes, and gives the last piece; `None` when nobody is there to take it.
     async fn carry(
         &self,
         errand: &Errand,
         begun: oneshot::Sender<Result<Option<String>, Failure>>,
-        sender: mpsc::Sender<Piece>,
-    ) {
+        sender: &mpsc::Sender<Piece>,
+    ) -> Option<Piece> {
         let mut place = self.tally.enter();
         // Nobody closes the semaphore; without a slot the request would only be less polite.
         let _slot = self.slots.acquire().await.ok();
@@ -117,7 +130,7 @@ impl Voice {
             Ok(agreed) => agreed,
             Err(failure) => {
                 begun.send(Err(failure)).ok();
-                return;
+                return None;
             }
         };
         begun.send(Ok(reply.content_type())).ok();
@@ -132,23 +145,19 @@ impl Voice {
                         )));
                     }
                     // While nobody takes it, the server waits too.
-                    if sender.send(Ok(Some(piece))).await.is_err() {
-                        return;
-                    }
+                    sender.send(Ok(Some(piece))).await.ok()?;
                 }
                 Ok(None) => break Ok(None),
                 Err(reason) => break Err(broken(reason)),
             }
         };
-        let end = match end {
+        Some(match end {
             Ok(end) => {
                 seat.answered();
                 Ok(end)
             }
             Err(failure) => Err(self.give_up(seat, failure)),
-        };
-        // Nobody is left to tell when the client is gone.
-        sender.send(end).await.ok();
+        })
     }
 
     /// A server that has agreed, and its answer.
