@@ -108,10 +108,16 @@ pub fn openai_transcription(bytes: &[u8]) {
         let (name, value) = line.split_at(equals);
         (String::from_utf8_lossy(name).into_owned(), value.get(1..).unwrap_or_default().to_vec())
     };
-    let parts = bytes.split(|byte| *byte == b'\n').map(part).collect();
-    match transcription::decode(parts) {
+    let parts: Vec<_> = bytes.split(|byte| *byte == b'\n').map(part).collect();
+    let file = parts.iter().find(|(name, _)| name == "file");
+    let name = file.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+    let file = name
+        .as_deref()
+        .map(|name| transcription::File { name: Some(name), bytes: name.len() as u64 });
+    match transcription::decode(parts, file) {
         Ok(request) => {
-            assert!(!request.file.is_empty());
+            assert!(file.is_some_and(|file| file.bytes > 0));
+            assert!(!request.file_name.contains(['"', '/', '\r', '\n']));
             named(request.model.as_deref());
         }
         Err(error) => refused(&error),

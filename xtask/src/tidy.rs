@@ -31,6 +31,7 @@ const FENCED: &[(&str, &[&str], &str)] = &[
     ("reqwest", &["library"], "only `library` reaches the internet"),
     ("ureq", &["library"], "only `library` reaches the internet"),
     ("hf-hub", &["library"], "only `library` reaches the internet"),
+    ("tokio-rustls", &["supervisor"], "only servers that the user named are spoken to over TLS"),
     ("llama-cpp-sys-2", &["llama-worker"], "only `llama-worker` calls llama.cpp"),
 ];
 
@@ -49,6 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "resident",
         &[
+            "dialect",
             "gateway",
             "knowledge",
             "kv-store",

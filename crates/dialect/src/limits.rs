@@ -97,3 +97,6 @@ pub const UPSTREAM_EVENT_BYTES_MAX: usize = 4 << 20;
 
 /// Tool calls in one answer of a server. As many as tools may be offered, and each is remembered.
 pub const UPSTREAM_TOOL_CALLS_MAX: usize = 128;
+
+/// Characters of a file's name that are passed on to a server, its ending first of all.
+pub const FILE_NAME_CHARS_MAX: usize = 64;

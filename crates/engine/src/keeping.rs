@@ -149,7 +149,7 @@ impl Keeping {
         let mut waits = waits;
         for (key, restore) in &mut self.restores {
             loop {
-                let step = if waits { restore.fetch.next() } else { restore.fetch.try_next() };
+                let step = if waits { restore.fetch.wait() } else { restore.fetch.try_next() };
                 waits = false;
                 let is_over = match step {
                     Step::Pending => break,

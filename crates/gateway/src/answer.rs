@@ -18,9 +18,9 @@ use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use supervisor::{
-    AcquireError, Answer, Handle, ModelSummary, Priority, Purpose, Served, Watch, Wish,
+    AcquireError, Answer, Handle, Lease, Loss, ModelSummary, Priority, Purpose, Served, Watch, Wish,
 };
-use worker_protocol::{Event, Generate};
+use worker_protocol::{Embed, Event, Generate};
 
 use crate::limits::{BODY_BYTES_MAX, BODY_WAIT_MAX, DRAIN_BYTES_MAX, DRAIN_WAIT_MAX};
 use crate::routes::Site;
@@ -35,12 +35,12 @@ pub(crate) async fn chat(site: &Arc<Site>, body: Body) -> Result<Response, Error
     if request.stream {
         let encoder = chat::StreamEncoder::new(&request, &id, created, &request.model);
         let tells_progress = request.include_progress;
-        let job = Job { model: request.model, generates: request.generates, wish };
+        let job = Job { model: request.model, work: Work::Generate(request.generates), wish };
         let encoder = Box::new(encoder);
         return stream::respond(Arc::clone(site), job, encoder, tells_progress).await;
     }
     let mut encoder = chat::WholeEncoder::new(&request, &id, created, &request.model);
-    let job = Job { model: request.model, generates: request.generates, wish };
+    let job = Job { model: request.model, work: Work::Generate(request.generates), wish };
     let (choices, model) = job.begin(&site.hub, None).await?;
     if let Some(model) = model {
         encoder.served_by(&model);
@@ -55,11 +55,11 @@ pub(crate) async fn completions(site: &Arc<Site>, body: Body) -> Result<Response
     let wish = wish(request.wish);
     if request.stream {
         let encoder = completion::StreamEncoder::new(&request, &id, created, &request.model);
-        let job = Job { model: request.model, generates: request.generates, wish };
+        let job = Job { model: request.model, work: Work::Generate(request.generates), wish };
         return stream::respond(Arc::clone(site), job, Box::new(encoder), false).await;
     }
     let mut encoder = completion::WholeEncoder::new(&request, &id, created, &request.model);
-    let job = Job { model: request.model, generates: request.generates, wish };
+    let job = Job { model: request.model, work: Work::Generate(request.generates), wish };
     let (choices, model) = job.begin(&site.hub, None).await?;
     if let Some(model) = model {
         encoder.served_by(&model);
@@ -71,63 +71,113 @@ pub(crate) async fn completions(site: &Arc<Site>, body: Body) -> Result<Response
 pub(crate) async fn embeddings(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = embedding::decode(&read_body(body).await?)?;
     let mut encoder = embedding::WholeEncoder::new(&request, &request.model);
-    let begin = async |model: &str| {
-        let purpose = Purpose::Embed(&request.embed);
-        let served = site.hub.serve(model, purpose, wish(request.wish), None).await;
-        let Served { lease, model } = served.map_err(|error| refusal(&error))?;
-        Ok::<_, Error>((lease.embed(request.embed.clone()), model))
-    };
-    let (mut answer, served_by) = begin(&request.model).await?;
-    let mut event = answer.next().await;
-    let model = served_by.as_deref().unwrap_or(&request.model);
-    // As with text: what came just when its worker had died is put to the next one.
-    if matches!(event, Some(Event::Failed(_))) && answer.is_lost().await {
-        (answer, _) = begin(model).await?;
-        event = answer.next().await;
-    }
-    encoder.served_by(model);
-    while let Some(now) = event {
-        count(site, &now);
-        encoder.event(&now);
-        event = answer.next().await;
+    let wish = wish(request.wish);
+    let job = Job { model: request.model.clone(), work: Work::Embed(request.embed), wish };
+    let (mut answer, model) = job.begin(&site.hub, None).await?;
+    encoder.served_by(model.as_deref().unwrap_or(&request.model));
+    while let Some((_, event)) = answer.next().await {
+        count(site, &event);
+        encoder.event(&event);
     }
     Ok(json(encoder.finish()?))
 }
 
-/// What a generating request asks of the hub: one answer for each choice.
+/// What a request asks of the hub.
 pub(crate) struct Job {
     /// A model, or a role.
     pub(crate) model: String,
-    pub(crate) generates: Vec<Generate>,
+    pub(crate) work: Work,
     pub(crate) wish: Wish,
 }
 
+pub(crate) enum Work {
+    /// Text: one answer for each choice.
+    Generate(Vec<Generate>),
+    Embed(Embed),
+}
+
 impl Job {
-    /// Gets the model and begins the answers. With them comes the model's name, if a role was asked
-    /// for. `watch` shows meanwhile what is waited for.
+    /// Gets the model and begins the answers; returns when the first event came. With them comes the
+    /// model's name, if a role was asked for. `watch` shows meanwhile what is waited for.
+    ///
+    /// A request of which nothing was seen is put elsewhere: to the next worker, once, when it came
+    /// just as its worker had died, before the hub saw it; and along the models of its role, each
+    /// once, when the one that was to answer is broken.
     pub(crate) async fn begin(
-        mut self,
+        self,
         hub: &Handle,
         watch: Option<&Watch>,
     ) -> Result<(Choices, Option<String>), Error> {
-        let (answers, model) = self.answers(hub, watch).await?;
-        if let Some(model) = &model {
-            // Who began an answer also goes on with it.
-            self.model.clone_from(model);
+        let served = hub.serve(&self.model, self.work.purpose(), self.wish, watch).await;
+        let Served { mut lease, mut model } = served.map_err(|error| refusal(&error))?;
+        let mut losses = Losses::default();
+        loop {
+            let mut choices = Choices { answers: self.work.answers(&lease), first: 0, heard: None };
+            drop(lease);
+            choices.heard = choices.next().await;
+            let Some(loss) = choices.loss().await else { return Ok((choices, model)) };
+            match self.elsewhere(loss, model.as_deref(), &mut losses, hub).await {
+                Ok(Some(served)) => (lease, model) = (served.lease, served.model),
+                Ok(None) => return Ok((choices, model)),
+                Err(error) => {
+                    tracing::info!(%error, "a lost request found nobody else");
+                    return Ok((choices, model));
+                }
+            }
         }
-        Ok((Choices { answers, first: 0, again: Some((self, hub.clone())) }, model))
     }
 
-    async fn answers(
+    /// Who serves what was lost; `None` when nobody else can. `model` is the one that lost it, where
+    /// a role was asked for.
+    async fn elsewhere(
         &self,
+        loss: Loss,
+        model: Option<&str>,
+        losses: &mut Losses,
         hub: &Handle,
-        watch: Option<&Watch>,
-    ) -> Result<(Vec<Option<Answer>>, Option<String>), Error> {
-        let purpose = Purpose::Generate(&self.generates);
-        let served = hub.serve(&self.model, purpose, self.wish, watch).await;
-        let Served { lease, model } = served.map_err(|error| refusal(&error))?;
-        let answer = |generate: &Generate| Some(lease.generate(generate.clone()));
-        Ok((self.generates.iter().map(answer).collect(), model))
+    ) -> Result<Option<Served>, AcquireError> {
+        let purpose = self.work.purpose();
+        if loss == Loss::Died && !std::mem::replace(&mut losses.has_restarted, true) {
+            let again = hub.serve(model.unwrap_or(&self.model), purpose, self.wish, None).await;
+            match (again, model) {
+                (Ok(Served { lease, model: _ }), _) => {
+                    return Ok(Some(Served { lease, model: model.map(str::to_owned) }));
+                }
+                (Err(error), None) => return Err(error),
+                (Err(error), Some(model)) => tracing::info!(model, %error, "it does not come back"),
+            }
+        }
+        let Some(model) = model else { return Ok(None) };
+        losses.lost_by.push(model.to_owned());
+        let next = hub.serve_without(&losses.lost_by, &self.model, purpose, self.wish, None);
+        next.await.map(Some)
+    }
+}
+
+/// What a request went through before it was answered.
+#[derive(Default)]
+struct Losses {
+    /// Whether a worker's death was made good by another of the same model.
+    has_restarted: bool,
+    /// Models of the role that were asked and are broken.
+    lost_by: Vec<String>,
+}
+
+impl Work {
+    fn purpose(&self) -> Purpose<'_> {
+        match self {
+            Self::Generate(generates) => Purpose::Generate(generates),
+            Self::Embed(embed) => Purpose::Embed(embed),
+        }
+    }
+
+    fn answers(&self, lease: &Lease) -> Vec<Option<Answer>> {
+        match self {
+            Self::Generate(generates) => {
+                generates.iter().map(|generate| Some(lease.generate(generate.clone()))).collect()
+            }
+            Self::Embed(embed) => vec![Some(lease.embed(embed.clone()))],
+        }
     }
 }
 
@@ -142,40 +192,23 @@ pub(crate) struct Choices {
     answers: Vec<Option<Answer>>,
     /// Where the search for the next event begins, so that no choice starves the others.
     first: usize,
-    /// How to begin once more, until the first event came.
-    again: Option<(Job, Handle)>,
+    /// An event that was waited for already.
+    heard: Option<(u32, Event)>,
 }
 
 impl Choices {
     /// The next event of any choice, and which; `None` when all have ended.
-    ///
-    /// A request that came just when its worker had died, before the hub saw it, is put to the next
-    /// worker once: a death costs the requests that ran, and no other.
     pub(crate) async fn next(&mut self) -> Option<(u32, Event)> {
-        let (choice, event) = self.next_event().await?;
-        let again = self.again.take();
-        if let Some((job, hub)) = again
-            && matches!(event, Event::Failed(_))
-            && self.is_lost(choice).await
-        {
-            match job.answers(&hub, None).await {
-                Ok((answers, _)) => {
-                    self.answers = answers;
-                    return self.next_event().await;
-                }
-                Err(error) => tracing::info!(%error, "a lost request found no other worker"),
-            }
+        match self.heard.take() {
+            Some(heard) => Some(heard),
+            None => self.next_event().await,
         }
-        Some((choice, event))
     }
 
-    /// Whether this choice's worker died before anything of it came back.
-    async fn is_lost(&self, choice: u32) -> bool {
-        let answer = usize::try_from(choice).ok().and_then(|choice| self.answers.get(choice));
-        match answer {
-            Some(Some(answer)) => answer.is_lost().await,
-            Some(None) | None => false,
-        }
+    /// How the answer was lost, if what was heard says that it was.
+    async fn loss(&self) -> Option<Loss> {
+        let Some((choice, Event::Failed(_))) = &self.heard else { return None };
+        self.answers.get(usize::try_from(*choice).ok()?)?.as_ref()?.loss().await
     }
 
     async fn next_event(&mut self) -> Option<(u32, Event)> {
@@ -287,12 +320,13 @@ fn model_row(model: &ModelSummary) -> model::Model {
 }
 
 /// Clients that offer the list to a person offer roles with it. They have no date either.
-fn role_row(role: &str) -> model::Model {
-    model::Model { id: role.to_owned(), created_unix_s: 0 }
+fn role_row(role: String) -> model::Model {
+    model::Model { id: role, created_unix_s: 0 }
 }
 
 /// Reading headers touches the disk, so it leaves the thread that serves connections.
 pub(crate) async fn list_models(hub: &Handle) -> Vec<ModelSummary> {
+    hub.look_elsewhere().await;
     let hub = hub.clone();
     tokio::task::spawn_blocking(move || hub.models()).await.unwrap_or_default()
 }
@@ -301,37 +335,55 @@ pub(crate) async fn list_models(hub: &Handle) -> Vec<ModelSummary> {
 
 /// The whole body, up to the limit of what is not an upload.
 pub(crate) async fn read_body(body: Body) -> Result<Bytes, Error> {
-    read_up_to(BODY_BYTES_MAX, body).await
-}
-
-/// The whole body, up to this limit.
-pub(crate) async fn read_up_to(bytes_max: usize, mut body: Body) -> Result<Bytes, Error> {
     let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    if declared > bytes_max {
-        return Err(too_large(bytes_max, body).await);
+    let mut incoming = Incoming::new(BODY_BYTES_MAX, body);
+    let mut read = Vec::with_capacity(declared.min(BODY_BYTES_MAX));
+    while let Some(piece) = incoming.next().await? {
+        read.extend_from_slice(&piece);
     }
-    let mut read = Vec::with_capacity(declared);
-    loop {
-        let frame = tokio::time::timeout(BODY_WAIT_MAX, body.frame()).await;
-        let frame = frame.map_err(|_| Error::new(408, "the rest of the body did not come"))?;
-        let Some(frame) = frame else { return Ok(read.into()) };
-        let frame =
-            frame.map_err(|error| Error::invalid(format!("the body broke off: {error}")))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if read.len() + data.len() > bytes_max {
-            drop(read);
-            return Err(too_large(bytes_max, body).await);
-        }
-        read.extend_from_slice(&data);
-    }
+    Ok(read.into())
 }
 
-/// The refusal of a body over the limit, once its rest is out of the way.
-async fn too_large(bytes_max: usize, rest: Body) -> Error {
-    drain(rest).await;
-    let most = bytes_max >> 20;
-    let message = format!("the body is larger than {most} MiB; send less in one request");
-    Error::new(413, message).code("body_too_large")
+/// A body as it comes, within its bounds.
+pub(crate) struct Incoming {
+    body: Body,
+    bytes_max: usize,
+    bytes: usize,
+}
+
+impl Incoming {
+    pub(crate) fn new(bytes_max: usize, body: Body) -> Self {
+        Self { body, bytes_max, bytes: 0 }
+    }
+
+    /// The next piece; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let to_come = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
+        if self.bytes.saturating_add(to_come) > self.bytes_max {
+            return Err(self.too_large().await);
+        }
+        loop {
+            let frame = tokio::time::timeout(BODY_WAIT_MAX, self.body.frame()).await;
+            let frame = frame.map_err(|_| Error::new(408, "the rest of the body did not come"))?;
+            let Some(frame) = frame else { return Ok(None) };
+            let frame =
+                frame.map_err(|error| Error::invalid(format!("the body broke off: {error}")))?;
+            let Ok(piece) = frame.into_data() else { continue };
+            self.bytes += piece.len();
+            if self.bytes > self.bytes_max {
+                return Err(self.too_large().await);
+            }
+            return Ok(Some(piece));
+        }
+    }
+
+    /// The refusal of a body over the limit, once its rest is out of the way.
+    async fn too_large(&mut self) -> Error {
+        drain(std::mem::take(&mut self.body)).await;
+        let most = self.bytes_max >> 20;
+        let message = format!("the body is larger than {most} MiB; send less in one request");
+        Error::new(413, message).code("body_too_large")
+    }
 }
 
 /// Throws the rest of a body away.

@@ -50,11 +50,7 @@ fn by_whom(by: Option<&str>) -> String {
 /// [`BindError`] says who has it, or what else is in the way.
 pub async fn bind(config: Config, hub: Handle) -> Result<Server, BindError> {
     let address = config.listen;
-    let has_key = config.key.as_ref().is_some_and(|key| !key.is_empty());
-    let may_be_reached = has_key && config.allow_lan;
-    if !address.ip().is_loopback() && !may_be_reached {
-        return Err(BindError::NotLoopback { address });
-    }
+    refuse_open_door(&config)?;
     match TcpListener::bind(address).await {
         Ok(listener) => Server::new(config, hub, listener)
             .map_err(|source| BindError::Refused { address, source }),
@@ -64,6 +60,17 @@ pub async fn bind(config: Config, hub: Handle) -> Result<Server, BindError> {
         }
         Err(source) => Err(BindError::Refused { address, source }),
     }
+}
+
+/// An address that others can reach needs a key, and the person's word.
+pub(crate) fn refuse_open_door(config: &Config) -> Result<(), BindError> {
+    let address = config.listen;
+    let has_key = config.key.as_ref().is_some_and(|key| !key.is_empty());
+    let may_be_reached = has_key && config.allow_lan;
+    if address.ip().is_loopback() || may_be_reached {
+        return Ok(());
+    }
+    Err(BindError::NotLoopback { address })
 }
 
 /// Name and process id of whoever listens on the port; other users' processes may be hidden.

@@ -11,10 +11,14 @@ use axum::response::Response;
 use dialect::Error;
 use serde::{Deserialize, Serialize};
 use supervisor::fleet::{Explanation, Turn, WorkerId};
-use supervisor::{Facts, Handle, ModelSummary, Resident, ResidentState, StopError};
+use supervisor::{
+    AcquireError, Facts, Handle, ModelSummary, Outlook, Resident, ResidentState, StopError,
+};
+use tokio::sync::oneshot;
 
 use crate::answer;
 use crate::limits::KEEP_ALIVE_SECONDS_MAX;
+use crate::routes::Site;
 
 /// `GET /resident/v1/ps`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -118,15 +122,25 @@ pub struct Stop {
     pub model: String,
 }
 
-/// Body of `POST /resident/v1/warm`. The answer comes when the model is loaded.
+/// Body of `POST /resident/v1/warm`. The answer comes when the model is loaded; of a role, the first
+/// of its models that can be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Warm {
-    /// Name of the model to load.
+    /// Name of the model to load, or of a role.
     pub model: String,
     /// How long it stays unused; its own setting when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<KeepAlive>,
+}
+
+/// What `POST /resident/v1/warm` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warmed {
+    /// Always so: what cannot be loaded is refused.
+    pub loaded: bool,
+    /// The model; of a role, the one that was chosen.
+    pub model: String,
 }
 
 /// A span of time in a request.
@@ -151,6 +165,14 @@ pub struct Pin {
     pub pinned: Option<bool>,
 }
 
+/// What `POST /resident/v1/reload` answers when the changed configuration was taken. It takes no
+/// body; a configuration that is refused is a 400 with the reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// What the person should know though it stops nothing.
+    pub notes: Vec<String>,
+}
+
 /// Body of `POST /resident/v1/what-if`: a model that nobody has configured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -164,7 +186,41 @@ pub struct WhatIf {
     pub group: Option<String>,
 }
 
-/// `GET /resident/v1/explain?model=NAME`, and what `POST /resident/v1/what-if` answers.
+/// `GET /resident/v1/explain?model=NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ExplainedName {
+    /// The name is a role's.
+    Role(ExplainedRole),
+    /// The name is a model's.
+    Model(Explained),
+}
+
+/// Whom a short request for a role would go to now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplainedRole {
+    /// Name of the role.
+    pub role: String,
+    /// What the request would ask for, as in "generate text".
+    pub asked_to: String,
+    /// Those that would be tried, in this order, and then those that would not.
+    pub candidates: Vec<CandidateRow>,
+}
+
+/// One who may serve a role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CandidateRow {
+    /// Name of the model.
+    pub model: String,
+    /// The roles on the way to it, the asked one first.
+    pub by: Vec<String>,
+    /// Whether it would be tried.
+    pub tried: bool,
+    /// Why it stands where it stands, or is not tried.
+    pub why: String,
+}
+
+/// What is known of a model, and what `POST /resident/v1/what-if` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
     /// Name of the model in question.
@@ -219,30 +275,62 @@ pub(crate) async fn stop(hub: &Handle, body: Body) -> Result<Response, Error> {
     }
 }
 
-pub(crate) async fn warm(hub: &Handle, body: Body) -> Result<Response, Error> {
+pub(crate) async fn warm(site: &Site, body: Body) -> Result<Response, Error> {
     let body = answer::read_body(body).await?;
     let warm: Warm = parse(&body, r#"{"model": NAME, "keep_alive": "10m" or seconds}"#)?;
     let keep_alive = warm.keep_alive.as_ref().map(KeepAlive::span).transpose()?;
-    let loaded = hub.warm(&warm.model, keep_alive).await;
-    loaded.map_err(|error| answer::refusal(&error))?;
-    Ok(answer::json(r#"{"loaded":true}"#.to_owned()))
+    let candidates = site.hub.candidates(&warm.model);
+    if !candidates.is_empty() && candidates.iter().all(|name| site.tools.has(name)) {
+        let message = format!(
+            "'{}' is served by tools, which run anew for each request; there is nothing to load",
+            warm.model
+        );
+        return Err(Error::invalid(message).at("model"));
+    }
+    let loaded = site.hub.warm(&warm.model, keep_alive).await;
+    let chosen = loaded.map_err(|error| answer::refusal(&error))?;
+    answer::serialized(&Warmed { loaded: true, model: chosen.unwrap_or(warm.model) })
 }
 
 pub(crate) async fn pin(hub: &Handle, body: Body) -> Result<Response, Error> {
     let body = answer::read_body(body).await?;
     let pin: Pin = parse(&body, r#"{"model": NAME, "pinned": true, false or null}"#)?;
-    let told = hub.pin(&pin.model, pin.pinned).await;
-    told.map_err(|error| answer::refusal(&error))?;
-    answer::serialized(&pin)
+    match hub.pin(&pin.model, pin.pinned).await {
+        Ok(()) => answer::serialized(&pin),
+        Err(AcquireError::UnknownModel { .. }) if hub.is_role(&pin.model) => {
+            Err(no_pin_of_role(&pin.model, &hub.candidates(&pin.model)))
+        }
+        Err(error) => Err(answer::refusal(&error)),
+    }
 }
 
-pub(crate) async fn explain(hub: &Handle, query: Option<&str>) -> Result<Response, Error> {
+pub(crate) async fn reload(site: &Site) -> Result<Response, Error> {
+    let down = |_| Error::new(503, "the hub is shutting down").code("shutting_down");
+    let Some(changes) = &site.changes else {
+        let message =
+            "this hub was not started by `resident serve`, so it reads no configuration again";
+        return Err(Error::new(409, message));
+    };
+    let (reply, taken) = oneshot::channel();
+    changes.send(reply).await.map_err(|_| down(()))?;
+    let taken = taken.await.map_err(|_| down(()))?;
+    let notes = taken.map_err(Error::invalid)?;
+    answer::serialized(&Reloaded { notes })
+}
+
+pub(crate) async fn explain(site: &Site, query: Option<&str>) -> Result<Response, Error> {
     let mut pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let model = pairs.find(|(key, _)| key == "model").map(|(_, model)| model.into_owned());
     let model = model.ok_or_else(|| {
         Error::invalid("say which model, as in /resident/v1/explain?model=NAME").at("model")
     })?;
-    let explanation = hub.explain(&model).await.map_err(|error| answer::refusal(&error))?;
+    let refused = |error: AcquireError| answer::refusal(&error);
+    if let Some(outlook) = site.hub.outlook(&model).await.map_err(refused)? {
+        let mut explained = ExplainedRole::new(model, &outlook);
+        explained.tell_of_tools(|name| site.tools.has(name));
+        return answer::serialized(&explained);
+    }
+    let explanation = site.hub.explain(&model).await.map_err(refused)?;
     answer::serialized(&Explained { model, explanation })
 }
 
@@ -258,9 +346,51 @@ pub(crate) async fn requests(hub: &Handle) -> Result<Response, Error> {
     answer::serialized(&Requests::from(hub.requests().await))
 }
 
+/// A pin is a promise of memory, and a role is no one's in particular.
+fn no_pin_of_role(role: &str, models: &[String]) -> Error {
+    let which = match models {
+        [] => "it takes whichever model fits the request; pin a model".to_owned(),
+        models => format!("pin one of its models: {}", models.join(", ")),
+    };
+    Error::invalid(format!("'{role}' is a role, and only models are pinned; {which}")).at("model")
+}
+
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], shape: &str) -> Result<T, Error> {
     serde_json::from_slice(body)
         .map_err(|error| Error::invalid(format!("the body must be {shape}: {error}")))
+}
+
+impl ExplainedRole {
+    /// As people and programs read it.
+    #[must_use]
+    pub fn new(role: String, outlook: &Outlook) -> Self {
+        let Outlook { kind, choice } = outlook;
+        let tried = choice.tries.iter().map(|tried| CandidateRow {
+            model: tried.model.clone(),
+            by: tried.by.clone(),
+            tried: true,
+            why: tried.why.to_string(),
+        });
+        let left_out = choice.left_out.iter().map(|left| CandidateRow {
+            model: left.model.clone(),
+            by: left.by.clone(),
+            tried: false,
+            why: left.reason.to_string(),
+        });
+        Self { role, asked_to: kind.to_string(), candidates: tried.chain(left_out).collect() }
+    }
+
+    /// Tools are in no list of models, and whoever is one is always there.
+    fn tell_of_tools(&mut self, is_tool: impl Fn(&str) -> bool) {
+        let tools = self.candidates.iter_mut().filter(|candidate| is_tool(&candidate.model));
+        for tool in tools {
+            tool.tried = true;
+            "a tool, which runs anew for each request".clone_into(&mut tool.why);
+        }
+        if !self.candidates.is_empty() && self.candidates.iter().all(|it| is_tool(&it.model)) {
+            "run a tool".clone_into(&mut self.asked_to);
+        }
+    }
 }
 
 impl KeepAlive {
@@ -361,5 +491,32 @@ fn model_facts(facts: Facts) -> ModelFacts {
         context_tokens: facts.context_tokens,
         generates: facts.generates,
         needed_bytes: facts.needed_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_of_a_role_are_there_though_no_model_has_their_name() {
+        let row = |model: &str| CandidateRow {
+            model: model.to_owned(),
+            by: vec!["speak".to_owned()],
+            tried: false,
+            why: "not installed".to_owned(),
+        };
+        let mut explained = ExplainedRole {
+            role: "speak".to_owned(),
+            asked_to: "generate text".to_owned(),
+            candidates: vec![row("espeak"), row("gone")],
+        };
+        explained.tell_of_tools(|name| name == "espeak");
+        let tried: Vec<bool> = explained.candidates.iter().map(|row| row.tried).collect();
+        assert_eq!(tried, [true, false]);
+        assert_eq!(explained.asked_to, "generate text");
+        explained.candidates.pop();
+        explained.tell_of_tools(|name| name == "espeak");
+        assert_eq!(explained.asked_to, "run a tool");
     }
 }

@@ -207,6 +207,7 @@ mod tests {
             origins: vec!["https://chat.example".to_owned()],
             control_token: "t0ken".to_owned(),
             tools: Vec::new(),
+            changes: None,
         };
         Guard::new(&config, listen)
     }

@@ -9,6 +9,7 @@
 
 mod answer;
 mod bind;
+mod change;
 pub mod control;
 mod guard;
 pub mod limits;
@@ -21,8 +22,10 @@ mod tools;
 use std::net::SocketAddr;
 
 use supervisor::Tool;
+use tokio::sync::mpsc;
 
 pub use bind::{BindError, bind};
+pub use change::{ChangeAsked, ChangeError, Door};
 pub use server::Server;
 
 /// Where to listen and whom to serve.
@@ -42,4 +45,7 @@ pub struct Config {
     pub control_token: String,
     /// Tools for single requests, in the order in which one is chosen when a request names none.
     pub tools: Vec<Tool>,
+    /// Who takes a changed configuration in when `POST /resident/v1/reload` asks for it; `None` when
+    /// this hub takes none.
+    pub changes: Option<mpsc::Sender<ChangeAsked>>,
 }

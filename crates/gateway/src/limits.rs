@@ -13,9 +13,22 @@ pub const UPLOAD_BYTES_MAX: usize = 64 << 20;
 /// Parts of a form. OpenAI's own have ten kinds.
 pub const FORM_PARTS_MAX: usize = 64;
 
-/// Requests for tools at once, from their first byte to their last, whether they wait or run: each
-/// may hold an upload and an output in memory.
+/// Bytes of a form's fields beside its file: words that help to understand it.
+pub const FORM_TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// Time for a whole upload: [`UPLOAD_BYTES_MAX`] at a megabit a second, which is slow for a house.
+pub const UPLOAD_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// Uploads that are under way at once, each on the disk. They have places of their own, so that whoever
+/// sends slowly keeps nobody from the tools whose request is there already.
+pub const UPLOADS_MAX: usize = 16;
+
+/// Requests for tools at once, from when all of the request is there until the client has all of the
+/// answer: each may have an upload and an output on the disk.
 pub const TOOL_REQUESTS_MAX: usize = 16;
+
+/// Pieces of a file between the disk and the connection, each of 64 KiB.
+pub const FILE_PIECES_MAX: usize = 2;
 
 /// Bytes of a body that is too large anyway which are read and thrown away, so that its sender gets
 /// to read the answer instead of a broken pipe.

@@ -1,7 +1,7 @@
 //! The one table of routes, each with its policy, and the way every request takes through it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use axum::Router;
@@ -16,11 +16,12 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use dialect::Error;
 use supervisor::Handle;
+use tokio::sync::mpsc;
 
 use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::tools::{self, Tools};
-use crate::{Config, answer, control, stream};
+use crate::{ChangeAsked, Config, answer, control, stream};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,7 @@ enum Endpoint {
     ControlStop,
     ControlWarm,
     ControlPin,
+    ControlReload,
     ControlExplain,
     ControlWhatIf,
     ControlRequests,
@@ -107,6 +109,7 @@ const ROUTES: &[Route] = &[
     post("/resident/v1/stop", Policy::Control, Endpoint::ControlStop),
     post("/resident/v1/warm", Policy::Control, Endpoint::ControlWarm),
     post("/resident/v1/pin", Policy::Control, Endpoint::ControlPin),
+    post("/resident/v1/reload", Policy::Control, Endpoint::ControlReload),
     get("/resident/v1/explain", Policy::Control, Endpoint::ControlExplain),
     post("/resident/v1/what-if", Policy::Control, Endpoint::ControlWhatIf),
     get("/resident/v1/requests", Policy::Control, Endpoint::ControlRequests),
@@ -118,16 +121,30 @@ pub(crate) struct Site {
     pub(crate) hub: Handle,
     pub(crate) metrics: Metrics,
     pub(crate) tools: Tools,
-    guard: Guard,
+    /// Who takes a changed configuration in, if anyone does.
+    pub(crate) changes: Option<mpsc::Sender<ChangeAsked>>,
+    guard: RwLock<Arc<Guard>>,
+}
+
+impl Site {
+    /// Others may ask from now on.
+    pub(crate) fn put_guard(&self, guard: Guard) {
+        *self.guard.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(guard);
+    }
+
+    fn guard(&self) -> Arc<Guard> {
+        Arc::clone(&self.guard.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// The router that a connection calls. The table decides, so axum's own matching has one entry:
 /// everything.
-pub(crate) fn router(config: Config, address: SocketAddr, hub: Handle) -> Router {
-    let guard = Guard::new(&config, address);
+pub(crate) fn router(config: Config, address: SocketAddr, hub: Handle) -> (Router, Arc<Site>) {
+    let guard = RwLock::new(Arc::new(Guard::new(&config, address)));
     let tools = Tools::new(config.tools);
-    let site = Arc::new(Site { hub, metrics: Metrics::new(), tools, guard });
-    Router::new().fallback(enter).with_state(site)
+    let changes = config.changes;
+    let site = Arc::new(Site { hub, metrics: Metrics::new(), tools, changes, guard });
+    (Router::new().fallback(enter).with_state(Arc::clone(&site)), site)
 }
 
 /// A path as it came, and what the table has for it.
@@ -167,8 +184,9 @@ async fn enter(State(site): State<Arc<Site>>, request: Request) -> Response {
         Found::Route(route, _) => (Some(route.policy), route.takes, route.path),
         Found::OtherMethods(_) | Found::Nothing => (None, Takes::Json, "other"),
     };
-    let origin = site.guard.allowed_origin(&parts.headers).map(str::to_owned);
-    let checked = site.guard.check(&parts.method, &parts.uri, &parts.headers, policy, takes);
+    let guard = site.guard();
+    let origin = guard.allowed_origin(&parts.headers).map(str::to_owned);
+    let checked = guard.check(&parts.method, &parts.uri, &parts.headers, policy, takes);
     let mut response = match checked {
         Err(error) => answer::refuse(&error),
         Ok(()) if parts.method == Method::OPTIONS => preflight(),
@@ -208,9 +226,10 @@ async fn serve(
         Endpoint::ControlResidents => control::residents(&site.hub).await,
         Endpoint::ControlModels => control::models(&site.hub).await,
         Endpoint::ControlStop => control::stop(&site.hub, body).await,
-        Endpoint::ControlWarm => control::warm(&site.hub, body).await,
+        Endpoint::ControlWarm => control::warm(site, body).await,
         Endpoint::ControlPin => control::pin(&site.hub, body).await,
-        Endpoint::ControlExplain => control::explain(&site.hub, parts.uri.query()).await,
+        Endpoint::ControlReload => control::reload(site).await,
+        Endpoint::ControlExplain => control::explain(site, parts.uri.query()).await,
         Endpoint::ControlWhatIf => control::what_if(&site.hub, body).await,
         Endpoint::ControlRequests => control::requests(&site.hub).await,
         Endpoint::ControlEvents => Ok(stream::happenings(site.hub.happenings())),
@@ -286,6 +305,7 @@ mod tests {
                 "POST /resident/v1/stop Control",
                 "POST /resident/v1/warm Control",
                 "POST /resident/v1/pin Control",
+                "POST /resident/v1/reload Control",
                 "GET /resident/v1/explain Control",
                 "POST /resident/v1/what-if Control",
                 "GET /resident/v1/requests Control",

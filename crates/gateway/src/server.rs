@@ -15,20 +15,28 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{CONNECTIONS_MAX, HEADER_WAIT_MAX, SHUTDOWN_WAIT_MAX};
-use crate::{Config, routes};
+use crate::{Config, Door, routes};
 
 /// The port is ours; [`Server::run`] serves on it.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
+    door: Door,
 }
 
 impl Server {
     pub(crate) fn new(config: Config, hub: Handle, listener: TcpListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        let router = routes::router(config, address, hub);
-        Ok(Self { listener, address, router })
+        let listen = config.listen;
+        let (router, site) = routes::router(config, address, hub);
+        Ok(Self { listener, address, router, door: Door::new(site, listen, address) })
+    }
+
+    /// The way to change who may ask while it runs.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        self.door.clone()
     }
 
     /// The address in force; a port of 0 was replaced by the system.

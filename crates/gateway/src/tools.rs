@@ -1,38 +1,48 @@
 //! One-shot tools over HTTP: speech, transcriptions and pictures as OpenAI's clients ask for them,
 //! and any tool by its name.
 //!
-//! Here requests become the values that a tool's command has places for. Not here: running it
-//! (`supervisor::tool`).
+//! Here requests become the values that a tool's command has places for. Speech both ways may also be
+//! a server's work: then the request is sent on to it. Not here: running a tool (`supervisor::tool`),
+//! talking to a server (`supervisor`).
+
+mod choice;
+mod file;
+mod upload;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use axum::http::header::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use bytes::Bytes;
 use dialect::Error;
 use dialect::openai::{image, speech, transcription};
-use futures_util::stream;
-use multer::{Multipart, parse_boundary};
 use percent_encoding::percent_decode_str;
-use supervisor::{Handle, Input, Serves, Tool, ToolError, ToolOutput, tool};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use supervisor::{
+    AcquireError, Content, Errand, Input, Lease, Purpose, Serves, Tool, ToolError, ToolOutput,
+    Wish, tool,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::choice::Able;
+use self::file::Source;
 use crate::answer;
-use crate::limits::{FORM_PARTS_MAX, TOOL_REQUESTS_MAX, UPLOAD_BYTES_MAX};
+use crate::limits::{TOOL_REQUESTS_MAX, UPLOADS_MAX};
 use crate::routes::Site;
 
 /// Words of a minute at the usual speed of speech, for programs that count in them. It is what
 /// espeak-ng's manual gives as its default.
 const WORDS_PER_MINUTE: f32 = 175.0;
 
+/// What an answer is of which nobody knows better.
+const UNKNOWN: &str = "application/octet-stream";
+
 /// The tools that can be asked.
 #[derive(Debug)]
 pub(crate) struct Tools {
-    tools: Vec<Arc<Tool>>,
-    places: Semaphore,
+    tools: RwLock<Arc<[Arc<Tool>]>>,
+    places: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
 }
 
 /// What fills the places of a tool's command.
@@ -40,62 +50,72 @@ type Values = BTreeMap<String, String>;
 
 impl Tools {
     pub(crate) fn new(tools: Vec<Tool>) -> Self {
-        let tools = tools.into_iter().map(Arc::new).collect();
-        Self { tools, places: Semaphore::new(TOOL_REQUESTS_MAX) }
+        let tools = RwLock::new(in_order(tools));
+        let [places, uploads] =
+            [TOOL_REQUESTS_MAX, UPLOADS_MAX].map(|places| Arc::new(Semaphore::new(places)));
+        Self { tools, places, uploads }
     }
 
-    /// A place for one request, until it is answered.
-    fn place(&self) -> Result<SemaphorePermit<'_>, Error> {
-        self.places.try_acquire().map_err(|_| {
+    /// Other tools from now on. What runs goes on.
+    pub(crate) fn replace(&self, tools: Vec<Tool>) {
+        *self.tools.write().unwrap_or_else(PoisonError::into_inner) = in_order(tools);
+    }
+
+    /// Whether a tool has this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.now().iter().any(|tool| tool.name == name)
+    }
+
+    /// The tools as they are now.
+    fn now(&self) -> Arc<[Arc<Tool>]> {
+        Arc::clone(&self.tools.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A place for one request, from when its body is there until its answer is: until then it is up
+    /// to the client how long it takes.
+    fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             let message =
                 format!("{TOOL_REQUESTS_MAX} requests for tools are open already; try again later");
             Error::new(503, message).code("overloaded")
         })
     }
 
-    /// The tool of this name, or of a role the first that does this; or the first of all, when none
-    /// or just that is named.
-    fn find(&self, hub: &Handle, serves: Serves, name: Option<&str>) -> Result<Arc<Tool>, Error> {
-        let does = role(serves);
-        let able = || self.tools.iter().filter(|tool| tool.serves == serves);
-        let Some(first) = able().next() else {
-            let message = format!(
-                "nothing here can {does}; add a tool with serves = \"{does}\" to the configuration"
-            );
-            return Err(Error::new(404, message).at("model").code("model_not_found"));
-        };
-        let Some(name) = name else { return Ok(Arc::clone(first)) };
-        let mut wanted = std::iter::once(name).chain(hub.candidates(name));
-        if let Some(named) = wanted.find_map(|name| able().find(|tool| tool.name == name)) {
-            return Ok(Arc::clone(named));
-        }
-        if name == does {
-            return Ok(Arc::clone(first));
-        }
-        let names: Vec<&str> = able().map(|tool| tool.name.as_str()).collect();
-        let message = format!(
-            "nothing that can {does} is named '{name}'; leave the name out, or ask for one of: {}",
-            names.join(", ")
-        );
-        Err(Error::new(404, message).at("model").code("model_not_found"))
+    /// A place for one upload, until it has one among the requests.
+    fn upload(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.uploads).try_acquire_owned().map_err(|_| {
+            let message = format!("{UPLOADS_MAX} uploads are under way already; try again later");
+            Error::new(503, message).code("overloaded")
+        })
     }
 }
 
-/// What people call the part that a tool plays.
-fn role(serves: Serves) -> &'static str {
-    match serves {
-        Serves::Speak => "speak",
-        Serves::Listen => "listen",
-        Serves::Draw => "draw",
-        Serves::Tool => "tool",
-    }
+fn in_order(tools: Vec<Tool>) -> Arc<[Arc<Tool>]> {
+    tools.into_iter().map(Arc::new).collect()
 }
 
 /// `POST /v1/audio/speech`.
 pub(crate) async fn speech(site: &Site, body: Body) -> Result<Response, Error> {
-    let _place = site.tools.place()?;
     let request = speech::decode(&answer::read_body(body).await?)?;
-    let tool = site.tools.find(&site.hub, Serves::Speak, request.model.as_deref())?;
+    let place = site.tools.place()?;
+    let able = site.tools.able(&site.hub, Serves::Speak, request.model.as_deref()).await?;
+    match first_of(site, able, Purpose::Speak).await? {
+        First::Tool(tool) => speak(site, tool, request, place).await,
+        First::Model(lease) => {
+            let kind = request.format.map_or(UNKNOWN, speech::Format::content_type);
+            let delivered = lease.run(Errand::Speak(request)).await;
+            let delivered = delivered.map_err(|failure| Error::from(&failure))?;
+            Ok(file::answer(kind, Source::Server(delivered), place))
+        }
+    }
+}
+
+async fn speak(
+    site: &Site,
+    tool: Arc<Tool>,
+    request: speech::Request,
+    place: OwnedSemaphorePermit,
+) -> Result<Response, Error> {
     let follows_format = tool.places().contains("format");
     let kind = speech::content_type(request.format, &tool.content_type, follows_format)?;
     let mut values = Values::new();
@@ -107,8 +127,33 @@ pub(crate) async fn speech(site: &Site, body: Body) -> Result<Response, Error> {
     put(&mut values, "speed", Some(request.speed));
     put(&mut values, "words_per_minute", Some((WORDS_PER_MINUTE * request.speed).round()));
     put(&mut values, "length_scale", Some(request.speed.recip()));
-    let output = run(site, tool, values, request.input.into()).await?;
-    Ok(file(&kind, output.bytes))
+    let output = run_on(site, tool, values, request.input.as_bytes()).await?;
+    Ok(file::answer(&kind, Source::Tool(output), place))
+}
+
+/// Who takes a request, with the right to use it.
+enum First {
+    Tool(Arc<Tool>),
+    Model(Lease),
+}
+
+/// The first that can be had. A role none of whose models can be leaves it to the tools behind them.
+async fn first_of(site: &Site, able: Vec<Able>, purpose: Purpose<'_>) -> Result<First, Error> {
+    let mut able = able.into_iter().peekable();
+    while let Some(next) = able.next() {
+        let name = match next {
+            Able::Tool(tool) => return Ok(First::Tool(tool)),
+            Able::Model(name) => name,
+        };
+        match site.hub.serve(&name, purpose, Wish::default(), None).await {
+            Ok(served) => return Ok(First::Model(served.lease)),
+            Err(error @ AcquireError::NobodyServes { .. }) if able.peek().is_some() => {
+                tracing::info!(role = name, %error, "on to the next of the role");
+            }
+            Err(error) => return Err(answer::refusal(&error)),
+        }
+    }
+    Err(Error::new(500, "nobody was found for this request").code("engine_failed"))
 }
 
 fn own_voice(tool: &Tool, voice: String) -> String {
@@ -121,22 +166,47 @@ pub(crate) async fn transcriptions(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Response, Error> {
-    let _place = site.tools.place()?;
-    let body = answer::read_up_to(UPLOAD_BYTES_MAX, body).await?;
-    let request = transcription::decode(form(headers, body).await?)?;
-    let tool = site.tools.find(&site.hub, Serves::Listen, request.model.as_deref())?;
+    let uploading = site.tools.upload()?;
+    let upload::Form { texts, file } = upload::form(headers, body, "file").await?;
+    let described = file.as_ref().map(|file| transcription::File {
+        name: file.name.as_deref(),
+        bytes: file.content.bytes(),
+    });
+    let request = transcription::decode(texts, described)?;
+    let content = match file {
+        Some(file) => file.content,
+        // Such a request was refused.
+        None => upload::of(&[]).await?,
+    };
+    let place = site.tools.place()?;
+    drop(uploading);
+    let able = site.tools.able(&site.hub, Serves::Listen, request.model.as_deref()).await?;
+    match first_of(site, able, Purpose::Listen).await? {
+        First::Tool(tool) => listen(site, tool, request, content).await,
+        First::Model(lease) => {
+            let delivered = lease.run(Errand::Listen { request, content }).await;
+            let delivered = delivered.map_err(|failure| Error::from(&failure))?;
+            Ok(file::answer(UNKNOWN, Source::Server(delivered), place))
+        }
+    }
+}
+
+async fn listen(
+    site: &Site,
+    tool: Arc<Tool>,
+    request: transcription::Request,
+    content: Content,
+) -> Result<Response, Error> {
     let mut values = Values::new();
     put(&mut values, "language", request.language);
     put(&mut values, "prompt", request.prompt);
     put(&mut values, "temperature", request.temperature);
     put(&mut values, "format", Some(request.format.name()));
     let follows_format = tool.places().contains("format");
-    let output = run(site, tool, values, request.file.into()).await?;
-    let heard = transcription::Heard {
-        bytes: &output.bytes,
-        content_type: &output.content_type,
-        follows_format,
-    };
+    let output = run(site, tool, values, content).await?;
+    let content_type = output.content_type.clone();
+    let bytes = whole(output).await?;
+    let heard = transcription::Heard { bytes: &bytes, content_type: &content_type, follows_format };
     let answer = transcription::answer(request.format, heard)?;
     Ok(answer::typed(HeaderValue::from_static(answer.content_type), answer.body.into()))
 }
@@ -144,9 +214,9 @@ pub(crate) async fn transcriptions(
 /// `POST /v1/images/generations`. One picture is one run, and one follows the other: two at once
 /// would need the memory of two.
 pub(crate) async fn images(site: &Site, body: Body) -> Result<Response, Error> {
-    let _place = site.tools.place()?;
     let request = image::decode(&answer::read_body(body).await?)?;
-    let tool = site.tools.find(&site.hub, Serves::Draw, request.model.as_deref())?;
+    let _place = site.tools.place()?;
+    let tool = site.tools.first(&site.hub, Serves::Draw, request.model.as_deref())?;
     let mut values = Values::new();
     put(&mut values, "prompt", Some(&request.prompt));
     if let Some(size) = request.size {
@@ -160,9 +230,9 @@ pub(crate) async fn images(site: &Site, body: Body) -> Result<Response, Error> {
     let mut pictures = Vec::new();
     for number in 0..request.images {
         put(&mut values, "seed", Some(seed.wrapping_add(number)));
-        let prompt = Bytes::from(request.prompt.clone());
-        let output = run(site, Arc::clone(&tool), values.clone(), prompt).await?;
-        pictures.push(output.bytes.into());
+        let prompt = request.prompt.as_bytes();
+        let output = run_on(site, Arc::clone(&tool), values.clone(), prompt).await?;
+        pictures.push(whole(output).await?);
     }
     Ok(answer::json(image::answer(answer::now_unix_s(), &pictures)))
 }
@@ -174,19 +244,22 @@ pub(crate) async fn by_name(
     query: Option<&str>,
     body: Body,
 ) -> Result<Response, Error> {
-    let _place = site.tools.place()?;
     let name = percent_decode_str(name).decode_utf8_lossy();
-    let Some(tool) = site.tools.tools.iter().find(|tool| tool.name == name) else {
-        let names: Vec<&str> = site.tools.tools.iter().map(|tool| tool.name.as_str()).collect();
+    let tools = site.tools.now();
+    let Some(tool) = tools.iter().find(|tool| tool.name == name) else {
+        let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
         let known = if names.is_empty() { "there are none".to_owned() } else { names.join(", ") };
         let message = format!("no tool is named '{name}'; the tools here: {known}");
         return Err(Error::new(404, message).code("tool_not_found"));
     };
     let values = query_values(tool, query.unwrap_or_default())?;
-    let body = answer::read_up_to(UPLOAD_BYTES_MAX, body).await?;
-    let output = tool::run(&site.hub, Arc::clone(tool), values, body).await;
-    let output = output.map_err(|error| failure(&error))?;
-    Ok(file(&output.content_type, output.bytes))
+    let uploading = site.tools.upload()?;
+    let content = upload::whole(body).await?;
+    let place = site.tools.place()?;
+    drop(uploading);
+    let output = run(site, Arc::clone(tool), values, content).await?;
+    let kind = output.content_type.clone();
+    Ok(file::answer(&kind, Source::Tool(output), place))
 }
 
 /// Only what the tool's command has a place for: a value that is ignored is a mistake.
@@ -209,18 +282,34 @@ fn put(values: &mut Values, name: &str, value: Option<impl ToString>) {
     values.extend(value.map(|value| (name.to_owned(), value.to_string())));
 }
 
-/// Runs a tool on the content of a request, which it may also take from its arguments.
+/// Runs a tool on the words of a request, which it may also take from its arguments.
+async fn run_on(
+    site: &Site,
+    tool: Arc<Tool>,
+    values: Values,
+    words: &[u8],
+) -> Result<ToolOutput, Error> {
+    let content = match tool.input {
+        Input::Stdin | Input::File { .. } => words,
+        Input::None => &[],
+    };
+    run(site, tool, values, upload::of(content).await?).await
+}
+
 async fn run(
     site: &Site,
     tool: Arc<Tool>,
     values: Values,
-    content: Bytes,
+    content: Content,
 ) -> Result<ToolOutput, Error> {
-    let input = match tool.input {
-        Input::Stdin | Input::File { .. } => content,
-        Input::None => Bytes::new(),
-    };
-    tool::run(&site.hub, tool, values, input).await.map_err(|error| failure(&error))
+    tool::run(&site.hub, tool, values, content).await.map_err(|error| failure(&error))
+}
+
+/// An output that becomes part of an answer: words and pictures, within the tool's own limit.
+async fn whole(output: ToolOutput) -> Result<Vec<u8>, Error> {
+    output.whole().await.map_err(|error| {
+        Error::new(500, format!("the tool's output cannot be read: {error}")).code("storage_failed")
+    })
 }
 
 fn failure(error: &ToolError) -> Error {
@@ -232,36 +321,9 @@ fn failure(error: &ToolError) -> Error {
         }
         ToolError::TooLarge { .. } => Error::invalid(message).code("tool_too_large"),
         ToolError::NotAdmitted(refused) => answer::refusal(refused),
+        ToolError::Stopped { .. } => Error::new(503, message).code("tool_stopped"),
         ToolError::Failed { .. } => Error::new(500, message).code("tool_failed"),
         ToolError::TimedOut { .. } => Error::new(504, message).code("tool_timed_out"),
         ToolError::TooMuchOutput { .. } => Error::new(500, message).code("tool_output_too_large"),
     }
-}
-
-/// A file as the answer.
-fn file(content_type: &str, bytes: Bytes) -> Response {
-    let unknown = HeaderValue::from_static("application/octet-stream");
-    let kind = HeaderValue::from_str(content_type).unwrap_or(unknown);
-    answer::typed(kind, bytes.into())
-}
-
-/// The parts of a form, by name and in their order.
-async fn form(headers: &HeaderMap, body: Bytes) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let broken = |error: multer::Error| {
-        Error::invalid(format!("the form cannot be read: {error}; send it as multipart/form-data"))
-    };
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let boundary = parse_boundary(kind).map_err(broken)?;
-    let body = stream::iter([Ok::<_, Infallible>(body)]);
-    let mut form = Multipart::new(body, boundary);
-    let mut parts = Vec::new();
-    while let Some(part) = form.next_field().await.map_err(broken)? {
-        if parts.len() == FORM_PARTS_MAX {
-            let message = format!("the form has more than {FORM_PARTS_MAX} parts; send fewer");
-            return Err(Error::invalid(message));
-        }
-        let name = part.name().unwrap_or_default().to_owned();
-        parts.push((name, part.bytes().await.map_err(broken)?.into()));
-    }
-    Ok(parts)
 }

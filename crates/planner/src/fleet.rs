@@ -174,13 +174,15 @@ impl Fleet {
             Event::StopAsked { name } => self.stop_asked(now, &name, actions),
             Event::PinAsked { name, pinned } => self.pin_asked(name, pinned),
             Event::WarmChosen { warm } => self.warm_chosen(now, warm),
-            Event::PolicyChanged { policy } => self.policy_changed(policy),
+            Event::PolicyChanged { policy, models } => self.policy_changed(policy, models),
+            Event::Withdrawn { model } => self.withdrawn(&model),
             Event::Pressure { level } => self.pressure_is(level),
             Event::ShutdownAsked => self.shutdown_asked(now, actions),
             Event::Tick => {}
         }
         self.refuse_hopeless(now, actions);
         self.unload_idle(now, actions);
+        self.unload_withdrawn(now, actions);
         self.plan(now, actions);
         // A pinned model that has just been started may have made the wait of others hopeless, and
         // whoever had to wait for their sake may go on then.
@@ -372,10 +374,24 @@ impl Fleet {
         workers.find(|(_, worker)| live(worker)).map(|(id, _)| *id)
     }
 
-    /// Whether this worker's model is pinned, by the operator's word or else by its terms.
+    /// Whether this worker leaves for no other: it is pinned, or nobody would gain by its leaving,
+    /// since it holds no memory and no place in a group. A server elsewhere is such a one.
+    fn stays(&self, id: WorkerId) -> bool {
+        let gives_nothing = || self.ledger.worker_bytes(id) == 0 && self.group_of(id).is_none();
+        self.is_pinned(id) || gives_nothing()
+    }
+
+    /// Whether this worker's model is pinned, by the operator's word or else by its terms. What is
+    /// not served any more is promised to nobody.
     fn is_pinned(&self, id: WorkerId) -> bool {
         let model = &self.workers[&id].model;
         let by_terms = || self.habits.of(model).is_some_and(|habit| habit.terms.pinned);
-        self.pins.get(&model.name).copied().unwrap_or_else(by_terms)
+        let pinned = self.pins.get(&model.name).copied().unwrap_or_else(by_terms);
+        pinned && !self.is_withdrawn(id)
+    }
+
+    /// Whether this worker's model is not served any more as it was loaded.
+    fn is_withdrawn(&self, id: WorkerId) -> bool {
+        self.habits.of(&self.workers[&id].model).is_some_and(|habit| habit.withdrawn)
     }
 }

@@ -27,6 +27,7 @@ mod latency;
 mod limits;
 mod plain;
 mod report;
+mod router;
 mod speed;
 mod statistic;
 mod subject;

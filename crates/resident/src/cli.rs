@@ -38,13 +38,15 @@ pub(crate) enum Command {
     Ps(Ps),
     /// Take a model out of memory
     Stop(Stop),
-    /// Load a model before anybody asks it
+    /// Load a model before anybody asks it; of a role, the first that can be loaded
     Warm(Warm),
-    /// Never let a model leave for another, until the hub ends or it is unpinned
+    /// Never let a model leave for another, whatever the configuration says, until the hub ends
     Pin(Pin),
-    /// Let a pinned model leave for others again
-    Unpin(Pin),
-    /// Say why a model is not in memory, what would happen if it were asked now, or what a request waits for
+    /// Let a model leave for others, whatever the configuration says, until the hub ends
+    Unpin(Unpin),
+    /// Let the hub read its configuration file again; it takes all of it, or refuses it whole
+    Reload(Reload),
+    /// Say why a model is not in memory, whom a role would choose, what would happen if it were asked now, or what a request waits for
     Explain(Explain),
     /// Tell what the hub was told and decided, and decide it once more
     Replay(Replay),
@@ -188,7 +190,7 @@ pub(crate) struct Stop {
 /// `resident warm`
 #[derive(Debug, Args)]
 pub(crate) struct Warm {
-    /// Name of the model
+    /// Name of the model, or of a role
     pub(crate) model: String,
     /// How long it stays unused, as 90s, 10m, 1h or never [default: its own time]
     #[arg(long, value_name = "TIME", value_parser = idle_unload)]
@@ -197,11 +199,30 @@ pub(crate) struct Warm {
     pub(crate) place: Place,
 }
 
-/// `resident pin`, `resident unpin`
+/// `resident pin`
 #[derive(Debug, Args)]
 pub(crate) struct Pin {
     /// Name of the model
     pub(crate) model: String,
+    /// Take back what `pin` or `unpin` said, so that the configuration counts again
+    #[arg(long)]
+    pub(crate) as_configured: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// `resident unpin`
+#[derive(Debug, Args)]
+pub(crate) struct Unpin {
+    /// Name of the model
+    pub(crate) model: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// `resident reload`
+#[derive(Debug, Args)]
+pub(crate) struct Reload {
     #[command(flatten)]
     pub(crate) place: Place,
 }
@@ -209,8 +230,8 @@ pub(crate) struct Pin {
 /// `resident explain`
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// Name of a model, or number of a request that `resident ps` lists
-    #[arg(value_name = "MODEL|REQUEST")]
+    /// Name of a model or a role, or number of a request that `resident ps` lists
+    #[arg(value_name = "NAME|REQUEST")]
     pub(crate) subject: String,
     /// Print one JSON document
     #[arg(long)]

@@ -4,14 +4,13 @@
 //! anything is said, the hub must show that it is ours (see [`Client::find`]): whatever listens at
 //! the address could be another program, or another user's. Not here: showing anything.
 
-pub(crate) mod sse;
-
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
-use gateway::control::{Explained, Warm};
+use dialect::openai::upstream::sse;
+use gateway::control::{ExplainedName, Warm, Warmed};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -166,24 +165,25 @@ impl Client {
         self.parse(self.whole(request, CONTROL_WAIT_MAX).await?)
     }
 
-    /// What would happen to a request for a model now.
+    /// What would happen to a request for a model or a role now.
     ///
     /// # Errors
-    /// [`Error`]; an unknown model is refused.
-    pub(crate) async fn explain(&self, model: &str) -> Result<Explained, Error> {
+    /// [`Error`]; an unknown name is refused.
+    pub(crate) async fn explain(&self, model: &str) -> Result<ExplainedName, Error> {
         let model: String = form_urlencoded::byte_serialize(model.as_bytes()).collect();
         self.get(&format!("/resident/v1/explain?model={model}")).await
     }
 
-    /// Loads a model, and returns when it is loaded.
+    /// Loads a model, and returns when it is loaded: which one, where a role was named.
     ///
     /// # Errors
     /// [`Error`]; a load that failed is refused in words.
-    pub(crate) async fn warm(&self, warm: &Warm) -> Result<(), Error> {
+    pub(crate) async fn warm(&self, warm: &Warm) -> Result<String, Error> {
         let body = serde_json::to_vec(warm).map_err(|error| self.broken(error))?;
         let path = "/resident/v1/warm";
         let request = request(self.address, Method::POST, path, Some(&self.token), body.into());
-        self.whole(request, LOAD_WAIT_MAX).await.map(drop)
+        let warmed: Warmed = self.parse(self.whole(request, LOAD_WAIT_MAX).await?)?;
+        Ok(warmed.model)
     }
 
     /// Starts an answer that streams.
@@ -255,9 +255,11 @@ impl Stream {
             let Some(frame) = frame.map_err(|_| broken(silent.clone()))? else { return Ok(None) };
             let frame = frame.map_err(|error| broken(error.to_string()))?;
             let Some(bytes) = frame.data_ref() else { continue };
-            let events = self.parser.push(bytes).map_err(|error| broken(error.to_string()))?;
+            let mut events = Vec::new();
+            let pushed = self.parser.push(bytes, &mut events);
+            pushed.map_err(|error| broken(format!("it {error}")))?;
             if !events.is_empty() {
-                return Ok(Some(events));
+                return Ok(Some(events.into_iter().map(|event| event.data).collect()));
             }
         }
     }

@@ -1,13 +1,13 @@
-//! `resident explain MODEL|REQUEST`: why it did that, and what it would do, as a person reads it.
+//! `resident explain NAME|REQUEST`: why it did that, and what it would do, as a person reads it.
 //!
-//! [`of_model`] and [`of_request`] turn what the hub says into lines and ask nobody. Not here: the
+//! [`of_model`], [`of_role`] and [`of_request`] turn what the hub says into lines and ask nobody. Not here: the
 //! decision itself, and what it knows (`planner::fleet`).
 
 #[cfg(test)]
 mod tests;
 pub(crate) mod words;
 
-use gateway::control::{Explained, Requests};
+use gateway::control::{CandidateRow, Explained, ExplainedName, ExplainedRole, Requests};
 use planner::fleet::{Explanation, Holder, Pressure, Standing, Turn, Verdict, Wait, WorkerId};
 use serde::Serialize;
 
@@ -52,7 +52,10 @@ pub(crate) fn explain(arguments: &cli::Explain) -> anyhow::Result<()> {
         .map_err(Error::with_code)?;
     match (explained, number) {
         (Some(explained), _) if arguments.json => terminal::json(&explained)?,
-        (Some(explained), _) => print(of_model(&explained, &open, Paint::stdout())),
+        (Some(ExplainedName::Model(explained)), _) => {
+            print(of_model(&explained, &open, Paint::stdout()));
+        }
+        (Some(ExplainedName::Role(explained)), _) => print(of_role(&explained, Paint::stdout())),
         (None, number) => {
             let found = number.and_then(|number| row(&open, number));
             let found = found.ok_or_else(|| {
@@ -85,6 +88,37 @@ pub(crate) fn of_model(explained: &Explained, open: &Requests, paint: Paint) -> 
     let name = paint.tone(Tone::Strong, &explained.model);
     let mut lines = vec![format!("{name} {}", present(&explained.explanation))];
     lines.extend(if_wanted(explained, open, paint));
+    lines
+}
+
+/// Which of a role's models would serve it now, and why not another.
+pub(crate) fn of_role(explained: &ExplainedRole, paint: Paint) -> Vec<String> {
+    let ExplainedRole { role, asked_to, candidates } = explained;
+    let begin = format!("{} is a role.", paint.tone(Tone::Strong, role));
+    let first = candidates.iter().find(|candidate| candidate.tried);
+    let goes_to = match first {
+        Some(CandidateRow { model, .. }) => format!("would go to {model}."),
+        None => "would be refused: none of its models can serve it.".to_owned(),
+    };
+    let mut lines = vec![format!("{begin} A short request to {asked_to} {goes_to}")];
+    if candidates.is_empty() {
+        return lines;
+    }
+    lines.push(String::new());
+    let mut table = Table::new(&[("", Align::Right), ("MODEL", Align::Left), ("WHY", Align::Left)]);
+    let mut places = 1..;
+    for candidate in candidates {
+        let place = places.next().filter(|_| candidate.tried);
+        let place = place.map_or_else(|| "-".to_owned(), |place: usize| place.to_string());
+        let through = match &*candidate.by {
+            [] | [_] => String::new(),
+            [_, through @ ..] => format!(", through {}", through.join(", ")),
+        };
+        table.row(vec![place, candidate.model.clone(), format!("{}{through}", candidate.why)]);
+    }
+    lines.extend(table.lines(paint));
+    lines.push(String::new());
+    lines.push("`resident explain MODEL` says more of each.".to_owned());
     lines
 }
 

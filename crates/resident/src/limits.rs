@@ -39,10 +39,6 @@ pub(crate) const STREAM_SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Bytes of an answer that is read whole; a list of thousands of models is far below.
 pub(crate) const REPLY_BYTES_MAX: usize = 16 << 20;
 
-/// Bytes one streamed event may have. A chunk of an answer is a few hundred; logprobs make it some
-/// thousands.
-pub(crate) const EVENT_BYTES_MAX: usize = 4 << 20;
-
 /// Bytes of a prompt from standard input; the gateway accepts bodies of at most twice as many.
 pub(crate) const PROMPT_BYTES_MAX: u64 = 16 << 20;
 
@@ -66,6 +62,10 @@ pub(crate) const HISTORY_LINES_MAX: usize = 1_000;
 /// From the first signal to the end of the program. Longer than the supervisor's own bound for its
 /// workers, so that this one only matters when something is broken.
 pub(crate) const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(12);
+
+/// Wishes to read the configuration again that wait while one is looked at. Whoever comes later waits
+/// at the door.
+pub(crate) const CHANGES_WAITING_MAX: usize = 4;
 
 /// One part in so many of the budget: a model that needs more is large, and large models take turns
 /// (group `main`). Three that need just less fit side by side.

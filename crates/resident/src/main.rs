@@ -20,6 +20,7 @@ mod offer;
 mod pin;
 mod plan;
 mod ps;
+mod reload;
 mod replay;
 mod run;
 mod serve;
@@ -54,8 +55,9 @@ fn main() -> ExitCode {
         Command::Ps(arguments) => ps::ps(arguments),
         Command::Stop(arguments) => stop::stop(arguments),
         Command::Warm(arguments) => warm::warm(arguments),
-        Command::Pin(arguments) => pin::pin(arguments, true),
-        Command::Unpin(arguments) => pin::pin(arguments, false),
+        Command::Pin(arguments) => pin::pin(arguments),
+        Command::Unpin(arguments) => pin::unpin(arguments),
+        Command::Reload(arguments) => reload::reload(arguments),
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Replay(arguments) => replay::replay(arguments),
         Command::Plan(arguments) => plan::run(arguments),

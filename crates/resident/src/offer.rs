@@ -4,7 +4,7 @@
 //! Not here: where the files are (`models`), what the configuration says (`config`), tools, which
 //! hold no memory between requests.
 
-use supervisor::{Engine, GgufFile, Model, Residence};
+use supervisor::{Engine, GgufFile, Group, Model, OpenPool, Residence};
 
 use crate::{
     config::{
@@ -81,8 +81,7 @@ impl Offer {
 
     fn of_file(&self, found: Found) -> Model {
         let treatment = self.treatment(&found.name);
-        let groups = &self.served.groups;
-        let group = groups.of(&treatment.membership, true, found.file_bytes, self.budget_bytes);
+        let group = Groups::of_file(&treatment.membership, self.budget_bytes);
         Model {
             name: found.name,
             engine: Engine::Worker(GgufFile {
@@ -98,6 +97,7 @@ impl Offer {
     fn of_command(&self, name: &str) -> Option<Model> {
         let command = self.served.commands.get(name).filter(|_| self.is_command(name))?;
         let group = self.served.group_of_command(name, command, self.budget_bytes);
+        let group = group.map(Group::Named);
         Some(Model {
             name: name.to_owned(),
             engine: Engine::Command(command.clone()),
@@ -117,7 +117,7 @@ impl Offer {
     }
 }
 
-fn residence(treatment: &Treatment, group: Option<String>) -> Residence {
+fn residence(treatment: &Treatment, group: Option<Group>) -> Residence {
     Residence { group, pinned: treatment.pinned, idle_unload: treatment.idle_unload }
 }
 
@@ -132,6 +132,15 @@ impl supervisor::Models for Offer {
         }
         self.of_command(name).or_else(|| Some(self.of_file(self.catalog.find(name)?)))
     }
+
+    fn open_pools(&self) -> Vec<OpenPool> {
+        let open = self.served.pools.iter().filter(|(_, pool)| pool.served.is_none());
+        open.map(|(name, pool)| OpenPool {
+            prefix: format!("{name}{POOL_SEPARATOR}"),
+            servers: pool.upstream.servers.clone(),
+        })
+        .collect()
+    }
 }
 
 /// Refuses pins that cannot be kept, now that the headers of the pinned models' files can be read.
@@ -144,8 +153,8 @@ pub(crate) fn refuse_broken_pins(
     models: Vec<supervisor::ModelSummary>,
 ) -> anyhow::Result<()> {
     let pin = |model: supervisor::ModelSummary| {
+        let group = model.group().map(str::to_owned);
         let bytes = model.facts.ok()?.needed_bytes;
-        let group = model.residence.group;
         model.residence.pinned.then_some(Pin { name: model.name, bytes, group })
     };
     let pins: Vec<Pin> = models.into_iter().filter_map(pin).collect();
@@ -156,7 +165,7 @@ pub(crate) fn refuse_broken_pins(
 mod tests {
     use std::{fs, path::Path, time::Duration};
 
-    use supervisor::{Facts, ModelSummary, Models as _};
+    use supervisor::{Facts, ModelSummary, Models as _, Server};
 
     use super::*;
     use crate::{
@@ -224,6 +233,8 @@ mod tests {
             "{problems:?}"
         );
         assert_eq!(offer.find("open/whatever").unwrap().engine.kind(), "upstream");
+        let servers = vec![Server { base_url: "http://open:1".to_owned(), key: None }];
+        assert_eq!(offer.open_pools(), [OpenPool { prefix: "open/".to_owned(), servers }]);
         for nobody in ["zzz", "lab/other", "lab", "open/", "/a", "open/../a"] {
             assert_eq!(offer.find(nobody), None, "{nobody}");
         }
@@ -247,13 +258,15 @@ mod tests {
         let offer = offer(folder.path(), TEXT);
         let a = offer.find("a").unwrap();
         assert_eq!(a.engine.file().unwrap().context_tokens, Some(7));
-        let main = Some("main".to_owned());
+        let group = Some(Group::OfLarge { name: "main".to_owned(), above_bytes: 10 });
         assert_eq!(
             a.residence,
-            Residence { group: main.clone(), pinned: true, idle_unload: Some(Duration::MAX) },
-            "11 bytes are more than a third of 30"
+            Residence { group: group.clone(), pinned: true, idle_unload: Some(Duration::MAX) },
+            "a third of 30 bytes"
         );
-        assert_eq!(offer.find("c").unwrap().residence, Residence::default(), "10 bytes are not");
+        let c = offer.find("c").unwrap().residence;
+        assert_eq!(c, Residence { group, ..Residence::default() });
+        let main = Some(Group::Named("main".to_owned()));
         assert_eq!(offer.find("apple").unwrap().residence.group, main);
         assert_eq!(offer.find("lab/org/big").unwrap().residence, Residence::default());
         assert_eq!(offer.pinned(), ["a"]);

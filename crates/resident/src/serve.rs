@@ -1,26 +1,36 @@
 //! `resident serve`: starts the hub in this process and keeps it until a signal.
 //!
 //! [`Hub`] is the wiring of settings, supervisor and gateway; `resident run` uses it too when no
-//! hub answers. Not here: what the hub does (`gateway`, `supervisor`).
+//! hub answers. A changed configuration is taken by `change`. Not here: what the hub does (`gateway`, `supervisor`).
+
+mod change;
 
 use std::{
     ffi::OsString,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use anyhow::Context as _;
-use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle, time::timeout};
+use tokio::{
+    runtime::Runtime,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
 
 use crate::{
     cli,
     config::{self, Settings, resolved::Served},
     exit::{self, Code},
     hardware,
-    limits::SHUTDOWN_WAIT_MAX,
+    limits::{CHANGES_WAITING_MAX, SHUTDOWN_WAIT_MAX},
     ls,
     offer::{self, Offer},
     size, stop_signal,
@@ -47,9 +57,14 @@ pub(crate) fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let settings = config::load(&arguments.place, &arguments.serving)?;
     runtime()?.block_on(async {
         let stopped = stop_signal::first();
-        let hub = Hub::open(&settings).await?;
+        let (changes, asked) = mpsc::channel(CHANGES_WAITING_MAX);
+        let hub = Hub::open(&settings, Some(changes)).await?;
         welcome(&settings, &hub);
-        hub.run(stopped).await;
+        let changes = change::Changes::new(arguments, settings, &hub, asked);
+        tokio::select! {
+            () = hub.run(stopped) => {}
+            never = changes.follow() => match never {},
+        }
         Ok(())
     })
 }
@@ -72,6 +87,7 @@ pub(crate) struct Hub {
     task: JoinHandle<()>,
     server: gateway::Server,
     token: String,
+    loads: Loads,
 }
 
 impl Hub {
@@ -79,7 +95,10 @@ impl Hub {
     ///
     /// # Errors
     /// With its exit code: a missing worker, no token, or an address that is taken.
-    pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Self> {
+    pub(crate) async fn open(
+        settings: &Settings,
+        changes: Option<mpsc::Sender<gateway::ChangeAsked>>,
+    ) -> anyhow::Result<Self> {
         make_data_dir(&settings.data_dir)?;
         let token = token::read_or_create(&settings.token_file())?;
         let worker = worker(settings.worker.as_deref())?;
@@ -89,18 +108,11 @@ impl Hub {
         let (supervisor, task) = supervisor::start(supervision(settings, worker), Arc::new(offer));
         let pinned = pinned.iter().filter_map(|name| supervisor.model(name)).collect();
         offer::refuse_broken_pins(&settings.served.groups, settings.budget_bytes, pinned)?;
-        let gateway = gateway::Config {
-            listen: settings.listen,
-            key: settings.key.clone(),
-            allow_lan: settings.allow_lan,
-            hosts: settings.hosts.clone(),
-            origins: settings.origins.clone(),
-            control_token: token.clone(),
-            tools: settings.served.tools_in_order(),
-        };
+        let gateway = gateway::Config { changes, ..entrance(settings, &token) };
         let server = gateway::bind(gateway, supervisor.clone()).await.map_err(refused)?;
-        load_at_start(&supervisor, loaded, settings.served.warm_model());
-        Ok(Self { supervisor, task, server, token })
+        let loads = Loads::default();
+        loads.begin(&supervisor, loaded, settings.served.warm_model());
+        Ok(Self { supervisor, task, server, token, loads })
     }
 
     /// Where it listens.
@@ -149,6 +161,7 @@ pub(crate) fn inspect<T>(
         // It starts no worker, so that none is needed either.
         let config = supervisor::Config { journal: None, ..supervision(settings, PathBuf::new()) };
         let (handle, task) = supervisor::start(config, Arc::new(Offer::of(settings)));
+        handle.look_elsewhere().await;
         let answer = ask(&handle);
         handle.shutdown().await;
         let _panicked = task.await;
@@ -156,50 +169,78 @@ pub(crate) fn inspect<T>(
     })
 }
 
+/// Who may ask, and which tools there are.
+fn entrance(settings: &Settings, token: &str) -> gateway::Config {
+    gateway::Config {
+        listen: settings.listen,
+        key: settings.key.clone(),
+        allow_lan: settings.allow_lan,
+        hosts: settings.hosts.clone(),
+        origins: settings.origins.clone(),
+        control_token: token.to_owned(),
+        tools: settings.served.tools_in_order(),
+        changes: None,
+    }
+}
+
 /// What the supervisor is told.
 fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
     supervisor::Config {
-        worker,
+        settings: changeable(settings, worker),
         guard: guard(),
         pressure: None,
         logs_dir: settings.logs_dir(),
-        budget_bytes: settings.budget_bytes,
-        exclusive_groups: settings
-            .served
-            .groups
-            .exclusive()
-            .into_iter()
-            .map(str::to_owned)
-            .collect(),
         journal: Some(settings.journals_dir()),
-        idle_unload: settings.idle_unload.unwrap_or(Duration::MAX),
-        sequences_max: settings.parallel,
-        threads: settings.threads,
-        context_tokens: settings.context_tokens,
         // As `resident plan` sees this machine; how much memory it has makes no difference.
         place: hardware::this(config::memory_bytes().unwrap_or_default()).place(),
-        roles: settings.served.roles.clone(),
-        prefer_resident: settings.served.prefer_resident,
         patience: supervisor::Patience::default(),
     }
 }
 
-/// Loads what is promised to stay, and then what is to be there when nobody wants another. Requests do
-/// not wait for it, and come first.
-fn load_at_start(supervisor: &supervisor::Handle, pinned: Vec<String>, warm: Option<String>) {
-    let supervisor = supervisor.clone();
-    tokio::spawn(async move {
-        for name in &pinned {
-            if let Err(error) = supervisor.warm(name, None).await {
-                tracing::warn!(%error, "a pinned model could not be loaded");
+/// What the supervisor may be told again while it runs.
+fn changeable(settings: &Settings, worker: PathBuf) -> supervisor::Settings {
+    let groups = settings.served.groups.exclusive().into_iter();
+    supervisor::Settings {
+        worker,
+        budget_bytes: settings.budget_bytes,
+        exclusive_groups: groups.map(str::to_owned).collect(),
+        idle_unload: settings.idle_unload.unwrap_or(Duration::MAX),
+        sequences_max: settings.parallel,
+        threads: settings.threads,
+        context_tokens: settings.context_tokens,
+        roles: settings.served.roles.clone(),
+        prefer_resident: settings.served.prefer_resident,
+    }
+}
+
+/// Loading what nobody asks for, when the hub begins and when its configuration is another.
+#[derive(Debug, Clone, Default)]
+struct Loads {
+    /// How often it began; what began before has no say in what is kept warm.
+    begun: Arc<AtomicU64>,
+}
+
+impl Loads {
+    /// Loads what is promised to stay, and then what is to be there when nobody wants another.
+    /// Requests do not wait for it, and come first.
+    fn begin(&self, supervisor: &supervisor::Handle, pinned: Vec<String>, warm: Option<String>) {
+        let supervisor = supervisor.clone();
+        let begun = Arc::clone(&self.begun);
+        let number = begun.fetch_add(1, Ordering::Relaxed) + 1;
+        tokio::spawn(async move {
+            for name in &pinned {
+                if let Err(error) = supervisor.warm(name, None).await {
+                    tracing::warn!(%error, "a pinned model could not be loaded");
+                }
             }
-        }
-        if let Some(name) = warm
-            && let Err(error) = supervisor.keep_warm(Some(&name)).await
-        {
-            tracing::warn!(%error, "the warm model could not be loaded");
-        }
-    });
+            if begun.load(Ordering::Relaxed) != number {
+                return;
+            }
+            if let Err(error) = supervisor.keep_warm(warm.as_deref()).await {
+                tracing::warn!(%error, "the warm model could not be loaded");
+            }
+        });
+    }
 }
 
 /// This program itself, as the guard of foreign ones. Without it they are refused with the reason.

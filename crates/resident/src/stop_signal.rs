@@ -1,4 +1,5 @@
-//! The signals that end the program: the first asks it to stop, the second ends it at once.
+//! The signals that end the program: the first asks it to stop, the second ends it at once; and the
+//! one that asks a hub to read its configuration again.
 
 use crate::{exit::Code, terminal};
 
@@ -20,6 +21,24 @@ pub(crate) fn first() -> impl Future<Output = ()> + Send + 'static {
     }
 }
 
+/// Comes each time somebody asks with SIGHUP that the configuration be read again. A hub in a
+/// terminal ends with it, as everything in a terminal does; elsewhere there is no such signal.
+pub(crate) struct Hangups(Signals);
+
+impl Hangups {
+    /// The signals are caught from the call on.
+    pub(crate) fn catch() -> Self {
+        use std::io::IsTerminal as _;
+        let in_terminal = std::io::stdin().is_terminal();
+        Self(if in_terminal { Signals::none() } else { Signals::hangups() })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        self.0.next().await;
+    }
+}
+
 #[cfg(unix)]
 struct Signals(Vec<tokio::signal::unix::Signal>);
 
@@ -27,9 +46,21 @@ struct Signals(Vec<tokio::signal::unix::Signal>);
 impl Signals {
     /// Where a handler cannot be had, the signal ends the program by itself.
     fn catch() -> Self {
-        use tokio::signal::unix::{SignalKind, signal};
-        let kinds = [SignalKind::interrupt(), SignalKind::terminate()];
-        Self(kinds.into_iter().filter_map(|kind| signal(kind).ok()).collect())
+        use tokio::signal::unix::SignalKind;
+        Self::of(&[SignalKind::interrupt(), SignalKind::terminate()])
+    }
+
+    fn hangups() -> Self {
+        Self::of(&[tokio::signal::unix::SignalKind::hangup()])
+    }
+
+    fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    fn of(kinds: &[tokio::signal::unix::SignalKind]) -> Self {
+        let caught = kinds.iter().filter_map(|kind| tokio::signal::unix::signal(*kind).ok());
+        Self(caught.collect())
     }
 
     async fn next(&mut self) {
@@ -48,16 +79,26 @@ impl Signals {
 }
 
 #[cfg(not(unix))]
-struct Signals;
+struct Signals {
+    ends: bool,
+}
 
 #[cfg(not(unix))]
 impl Signals {
     fn catch() -> Self {
-        Self
+        Self { ends: true }
+    }
+
+    fn hangups() -> Self {
+        Self::none()
+    }
+
+    fn none() -> Self {
+        Self { ends: false }
     }
 
     async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
+        if !self.ends || tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
     }

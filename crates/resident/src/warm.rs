@@ -1,4 +1,4 @@
-//! `resident warm MODEL`: loads a model before anybody asks it.
+//! `resident warm NAME`: loads a model before anybody asks it; of a role, the first that can be.
 
 use std::time::Duration;
 
@@ -22,8 +22,11 @@ pub(crate) fn warm(arguments: &cli::Warm) -> anyhow::Result<()> {
         let client = Client::find(&settings).await?;
         client.warm(&warm).await
     });
-    loaded.map_err(Error::with_code)?;
-    terminal::note(format_args!("{} is loaded", arguments.model));
+    let loaded = loaded.map_err(Error::with_code)?;
+    terminal::note(match loaded == arguments.model {
+        true => format!("{loaded} is loaded"),
+        false => format!("{loaded} is loaded, for the role {}", arguments.model),
+    });
     Ok(())
 }
 

@@ -13,8 +13,30 @@ use crate::lease::Lease;
 pub struct Answer {
     lease: Lease,
     state: State,
-    /// Whether anything came back but the news that the worker died.
-    heard: bool,
+    heard: Heard,
+}
+
+/// What came back so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// Nothing but, perhaps, the news that the worker died.
+    Nothing,
+    /// That the engine broke before it had begun.
+    Breakage,
+    /// The answer, or why there is none.
+    Answer,
+}
+
+/// How an answer was lost before anything of it was there, so that nobody saw a part of it and the
+/// same request may be put elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// The worker died before it had even begun the prompt, which it would have said. Another worker
+    /// of the same model may do better.
+    Died,
+    /// The engine is there and broken, as one is whose servers do not answer. Another model may do
+    /// better.
+    Broke,
 }
 
 #[derive(Debug)]
@@ -44,7 +66,7 @@ impl Answer {
             Ok(open) => State::Open(open),
             Err(failure) => State::Refused(failure),
         };
-        Self { lease, state, heard: false }
+        Self { lease, state, heard: Heard::Nothing }
     }
 
     /// The next event; `None` after `Finished` or `Failed`. The end of the worker is a
@@ -66,7 +88,7 @@ impl Answer {
         }
         let event = match open.events.recv().await {
             Some(event) => {
-                self.heard = true;
+                self.heard = self.heard.and(&event);
                 event
             }
             None => Event::Failed(self.lease.failure()),
@@ -80,11 +102,24 @@ impl Answer {
 }
 
 impl Answer {
-    /// Whether the worker died before anything of the answer came back, so that the same request
-    /// may be put to another worker: nobody saw a part of it, and the worker had not even begun its
-    /// prompt, which it would have said.
-    pub async fn is_lost(&self) -> bool {
-        !self.heard && self.lease.has_died().await
+    /// How the answer was lost, if it was. To be asked after its last event.
+    pub async fn loss(&self) -> Option<Loss> {
+        match self.heard {
+            Heard::Nothing => self.lease.has_died().await.then_some(Loss::Died),
+            Heard::Breakage => Some(Loss::Broke),
+            Heard::Answer => None,
+        }
+    }
+}
+
+impl Heard {
+    fn and(self, event: &Event) -> Self {
+        match (self, event) {
+            (Self::Nothing, Event::Failed(Failure { kind: FailureKind::Broken, .. })) => {
+                Self::Breakage
+            }
+            (Self::Nothing | Self::Breakage | Self::Answer, _) => Self::Answer,
+        }
     }
 }
 

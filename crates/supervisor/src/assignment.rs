@@ -8,6 +8,7 @@ use worker_protocol::{Failure, FailureKind, Loaded, Stats};
 
 use crate::{
     config::Config,
+    foreign::Errands,
     link::{Closed, Link},
     preflight::Launch,
     run_loop::Message,
@@ -47,6 +48,8 @@ pub(crate) struct Opened {
     pub(crate) loaded: Option<Box<Loaded>>,
     /// Whether it can be asked for memory that it can do without.
     pub(crate) trims: bool,
+    /// Where work is sent on whose answer is bytes; only servers do any.
+    pub(crate) errands: Option<Errands>,
 }
 
 impl Assignment {

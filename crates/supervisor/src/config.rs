@@ -1,10 +1,14 @@
-//! What the supervisor is told at its start.
+//! What the supervisor is told at its start, and what of that may change while it runs.
 //!
 //! Not here: reading it from a file or choosing defaults for a machine (`resident`).
 
 use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, time::Duration};
 
-use planner::{fleet::Pressure, footprint::Place, roles::Roles};
+use planner::{
+    fleet::{Policy, Pressure},
+    footprint::Place,
+    roles::Roles,
+};
 use tokio::sync::watch;
 
 use crate::limits;
@@ -12,19 +16,33 @@ use crate::limits;
 /// How to run workers and how much memory they may take together.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The worker's program, `resident-llama`.
-    pub worker: PathBuf,
+    /// What may change while it runs.
+    pub settings: Settings,
     /// The program that runs [`crate::guard::run`], with its first arguments; without any, foreign
     /// programs cannot be started.
     pub guard: Vec<OsString>,
     /// Where each model's worker writes what it says on standard error; made when missing.
     pub logs_dir: PathBuf,
+    /// The folder in which each run's happenings are written down; `None` writes nothing.
+    pub journal: Option<PathBuf>,
+    /// Where workers put a model's layers on this machine, so that memory is predicted for there.
+    pub place: Place,
+    /// Where the machine's own shortage of memory is told; `None` looks at the machine itself.
+    pub pressure: Option<watch::Receiver<Pressure>>,
+    /// How long to wait for a worker at each step.
+    pub patience: Patience,
+}
+
+/// What may change while the supervisor runs. What concerns a worker holds for those that are
+/// started from then on.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The worker's program, `resident-llama`.
+    pub worker: PathBuf,
     /// Memory that all workers may take together.
     pub budget_bytes: u64,
     /// Groups of which at most one model holds memory at a time.
     pub exclusive_groups: BTreeSet<String>,
-    /// The folder in which each run's happenings are written down; `None` writes nothing.
-    pub journal: Option<PathBuf>,
     /// A worker that nobody asked for this long is stopped; `Duration::MAX` keeps it.
     pub idle_unload: Duration,
     /// Sequences that may run in one step of a worker.
@@ -34,17 +52,23 @@ pub struct Config {
     /// Context of a model that has no setting of its own; `None` takes the smaller of its training
     /// context and [`limits::CONTEXT_TOKENS_DEFAULT`].
     pub context_tokens: Option<u32>,
-    /// Where workers put a model's layers on this machine, so that memory is predicted for there.
-    pub place: Place,
-    /// Where the machine's own shortage of memory is told; `None` looks at the machine itself.
-    pub pressure: Option<watch::Receiver<Pressure>>,
     /// Names that requests may use instead of models.
     pub roles: Roles,
     /// Whether a resident model may stand in for one of a role that would have to be loaded, where
     /// the role does not say.
     pub prefer_resident: bool,
-    /// How long to wait for a worker at each step.
-    pub patience: Patience,
+}
+
+impl Settings {
+    /// What holds for all models.
+    pub(crate) fn policy(&self) -> Policy {
+        let groups = self.exclusive_groups.iter();
+        Policy {
+            budget_bytes: self.budget_bytes,
+            idle_unload: self.idle_unload,
+            exclusive: groups.map(|group| group.as_str().into()).collect(),
+        }
+    }
 }
 
 /// How long to wait for a worker before it counts as broken. The defaults are in [`limits`]; tests

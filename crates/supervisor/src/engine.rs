@@ -33,10 +33,12 @@ pub struct GgufFile {
 /// A program that is started, spoken to over HTTP on a port of this machine, and stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ManagedCommand {
-    /// Program and arguments, never a shell; `{port}` and `{model}` are replaced inside each
+    /// Program and arguments, never a shell; `{port}`, `{model}` and `{key}` are replaced inside each
     /// argument.
     pub argv: Vec<String>,
-    /// Variables that are added to the few of the hub's that every engine gets.
+    /// Variables that are added to the few of the hub's that every engine gets. `{key}` is replaced in
+    /// their values, by a key that each start gets anew and that the hub then sends with every
+    /// request; everybody on this machine can read arguments, so this is the better place for it.
     pub environment: BTreeMap<String, String>,
     /// What `{model}` means, and the value of `model` in requests unless the manner has another.
     pub model: Option<String>,
@@ -91,6 +93,10 @@ pub struct Manner {
     pub images: bool,
     /// Whether it can be held to a JSON schema.
     pub json_schema: bool,
+    /// Where it takes sound and writes down what is said, as OpenAI's `/v1/audio/transcriptions`.
+    pub transcriptions: Option<String>,
+    /// Where it takes text and says it, as OpenAI's `/v1/audio/speech`.
+    pub speech: Option<String>,
     /// Context of its model; `None` is unknown.
     pub context_tokens: Option<u32>,
     /// Where the context is read once it is ready, such as `health.context_window`: the path, then
@@ -112,10 +118,21 @@ pub struct Upstream {
 /// One server of a pool.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Server {
-    /// `http://host:port`, without `/v1`.
+    /// `http://host:port` or `https://host:port`, without `/v1`.
     pub base_url: String,
     /// What it wants as a bearer token.
     pub key: Option<String>,
+}
+
+/// Where a program's settings want the key of its start.
+pub(crate) const KEY_PLACE: &str = "{key}";
+
+impl ManagedCommand {
+    /// Whether it is told a key, without which it answers nobody.
+    pub(crate) fn takes_key(&self) -> bool {
+        let mut texts = self.argv.iter().chain(self.environment.values());
+        texts.any(|text| text.contains(KEY_PLACE))
+    }
 }
 
 impl Engine {
@@ -161,6 +178,8 @@ impl Default for Manner {
             tools: true,
             images: true,
             json_schema: true,
+            transcriptions: Some("/v1/audio/transcriptions".to_owned()),
+            speech: Some("/v1/audio/speech".to_owned()),
             context_tokens: None,
             context_from: None,
         }

@@ -8,12 +8,17 @@ use crate::bytes::readable;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcquireError {
     /// No model has this name.
-    #[error("no model is named '{name}'{}", nearest_hint(.nearest.as_deref()))]
+    #[error(
+        "no model is named '{name}'{}{}",
+        nearest_hint(.nearest.as_deref()), offered_hint(offered)
+    )]
     UnknownModel {
         /// What was asked for.
         name: String,
         /// The known name that is most like it.
         nearest: Option<String>,
+        /// What there is instead in the pool of servers that was named, if one was.
+        offered: Vec<String>,
     },
     /// The file cannot be used.
     #[error("model '{name}' cannot be used: {message}")]
@@ -100,6 +105,13 @@ pub enum StopError {
 
 fn nearest_hint(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |name| format!("; did you mean '{name}'?"))
+}
+
+fn offered_hint(offered: &[String]) -> String {
+    match offered {
+        [] => String::new(),
+        some => format!("; its servers have {}", some.join(", ")),
+    }
 }
 
 fn all_of(reasons: &[String]) -> String {

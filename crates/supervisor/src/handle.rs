@@ -3,19 +3,19 @@
 //! Not here: any decision; the run loop asks the fleet.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use planner::{
     fleet::{self, Explanation, Priority, RequestId, Terms},
-    roles::Roles,
+    footprint::Place,
 };
 use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
@@ -23,25 +23,27 @@ use tokio::{
 };
 
 use crate::{
-    config::Config,
+    config::{Config, Settings},
+    elsewhere::Elsewhere,
     error::{AcquireError, StopError},
     happening::Happening,
     lease::{Grant, Lease, Ticket, Wish},
     limits::{HAPPENINGS_WAITING_MAX, INBOX_MESSAGES_MAX, REQUESTS_MAX},
-    model::{Model, ModelSummary, Models, Residence},
-    preflight::{Launch, Preflight, Start},
+    model::{ModelSummary, Models, Residence},
+    preflight::{Launch, Start},
     report::{Metrics, Requests, Resident},
     reservation::Reservation,
     run_loop::{self, Message},
 };
 
+mod edition;
+mod pools;
 mod progress;
 mod role;
 
-use role::Look;
-
+pub use edition::Edition;
 pub use progress::{Progress, Stage, Watch};
-pub use role::{Purpose, Served};
+pub use role::{Form, Outlook, Purpose, Served};
 
 /// Starts the supervisor's task on the current tokio runtime (time and IO enabled). It ends after
 /// [`Handle::shutdown`]; aborting it stops all workers.
@@ -49,21 +51,21 @@ pub fn start(config: Config, models: Arc<dyn Models>) -> (Handle, JoinHandle<()>
     let (inbox, messages) = mpsc::channel(INBOX_MESSAGES_MAX);
     let (ended, requests_ended) = mpsc::channel(REQUESTS_MAX);
     let (happenings, _) = broadcast::channel(HAPPENINGS_WAITING_MAX);
-    let preflight = Preflight::new(&config);
+    let Config { place, patience, .. } = config;
+    let edition = Edition::new(0, config.settings.clone(), models, place, patience.lookup);
     let shared = Shared {
         inbox: inbox.clone(),
         ended,
-        models,
-        preflight,
+        edition: RwLock::new(Arc::new(edition)),
+        editions: AtomicU64::new(1),
+        changing: tokio::sync::Mutex::default(),
+        place,
         guard: config.guard.clone(),
         logs_dir: config.logs_dir.clone(),
         requests: AtomicU64::new(0),
-        shutdown_wait_max: config.patience.shutdown,
-        looked_up: Mutex::default(),
-        lookup_age_max: config.patience.lookup,
-        roles: config.roles.clone(),
-        prefer_resident: config.prefer_resident,
-        roles_looked_up: Mutex::default(),
+        shutdown_wait_max: patience.shutdown,
+        elsewhere: Elsewhere::default(),
+        lookup_age_max: patience.lookup,
         happenings: happenings.downgrade(),
     };
     let task = tokio::spawn(run_loop::run(config, inbox, messages, requests_ended, happenings));
@@ -79,21 +81,22 @@ pub struct Handle {
 struct Shared {
     inbox: mpsc::Sender<Message>,
     ended: mpsc::Sender<RequestId>,
-    models: Arc<dyn Models>,
-    preflight: Preflight,
+    /// What is served now.
+    edition: RwLock<Arc<Edition>>,
+    /// How many editions there have been.
+    editions: AtomicU64,
+    /// One change follows the other.
+    changing: tokio::sync::Mutex<()>,
+    /// Where workers put a model's layers.
+    place: Place,
     /// The program that tools are guarded by, with its first arguments.
     guard: Vec<OsString>,
     logs_dir: PathBuf,
     requests: AtomicU64,
     shutdown_wait_max: Duration,
-    /// What was found for each name, and when.
-    looked_up: Mutex<BTreeMap<String, (Instant, Launch)>>,
+    /// What the servers of open pools have.
+    elsewhere: Elsewhere,
     lookup_age_max: Duration,
-    /// Names to use instead of models.
-    roles: Roles,
-    prefer_resident: bool,
-    /// What was found for each role.
-    roles_looked_up: Mutex<BTreeMap<String, Look>>,
     /// Weak, so that whoever looks on sees the end of the hub.
     happenings: broadcast::WeakSender<Arc<Happening>>,
 }
@@ -106,19 +109,64 @@ struct Wait {
 }
 
 impl Handle {
-    /// All models with what their headers say, ordered by name. Reads the headers of files that
-    /// are new or changed, so call it where blocking is allowed when there may be many.
+    /// All models with what their headers say, ordered by name; of open pools those that their
+    /// servers listed when [`Self::look_elsewhere`] last asked. Reads the headers of files that are
+    /// new or changed, so call it where blocking is allowed when there may be many.
     #[must_use]
     pub fn models(&self) -> Vec<ModelSummary> {
-        let models = self.shared.models.list();
-        models.iter().map(|model| self.shared.preflight.summary(model)).collect()
+        let edition = self.shared.edition();
+        let mut models = edition.models.list();
+        models.extend(self.models_elsewhere(&edition));
+        models.sort_by(|one, other| one.name.cmp(&other.name));
+        models.iter().map(|model| edition.preflight.summary(model)).collect()
     }
 
     /// The model of exactly this name. Reads its header if the file is new or changed.
     #[must_use]
     pub fn model(&self, name: &str) -> Option<ModelSummary> {
-        let model = self.shared.models.find(name)?;
-        Some(self.shared.preflight.summary(&model))
+        let edition = self.shared.edition();
+        let model = edition.models.find(name)?;
+        if self.is_denied_elsewhere(&edition, name) {
+            return None;
+        }
+        Some(edition.preflight.summary(&model))
+    }
+
+    /// What would be served if the configuration were this; [`Self::change`] makes it so.
+    #[must_use]
+    pub fn edition(&self, settings: Settings, models: Arc<dyn Models>) -> Edition {
+        let shared = &self.shared;
+        let number = shared.editions.fetch_add(1, Ordering::Relaxed);
+        Edition::new(number, settings, models, shared.place, shared.lookup_age_max)
+    }
+
+    /// Takes another configuration in one step. Nobody who uses a model is cut off: an engine whose
+    /// file or settings are others now is let go when its last request has ended, and the next
+    /// request starts it anew.
+    ///
+    /// # Errors
+    /// [`AcquireError::ShuttingDown`].
+    pub async fn change(&self, edition: Edition) -> Result<(), AcquireError> {
+        let _one_at_a_time = self.shared.changing.lock().await;
+        let edition = Arc::new(edition);
+        let known = self.ask(|reply| Message::Known { reply }).await;
+        let known = known.ok_or(AcquireError::ShuttingDown)?;
+        let launches = launches_of(&edition, known).await?;
+        let (reply, missed) = oneshot::channel();
+        let place = self.place_in_inbox().await?;
+        // Under the lock, so that what is wanted of this edition comes after it and what is wanted of
+        // the one before comes before.
+        self.shared.put_edition(&edition, || {
+            place.send(edition.changed(launches, reply));
+        });
+        let missed = missed.await.map_err(|_| AcquireError::ShuttingDown)?;
+        if missed.is_empty() {
+            return Ok(());
+        }
+        // They were wanted while the others were looked up. Nothing more is, of that edition.
+        let launches = launches_of(&edition, missed).await?;
+        let told = self.ask(|reply| edition.changed(launches, reply)).await;
+        told.map(drop).ok_or(AcquireError::ShuttingDown)
     }
 
     /// Waits until the model is loaded and may be used. Dropping the future abandons the wait.
@@ -136,19 +184,6 @@ impl Handle {
     pub async fn acquire_with(&self, model: &str, wish: Wish) -> Result<Lease, AcquireError> {
         let launch = self.launch(model).await?;
         self.wanted(launch, wish, self.ticket(model)?).await
-    }
-
-    /// Loads a model that nobody asks yet, and returns when it is ready. Whoever asks comes first.
-    ///
-    /// # Errors
-    /// See [`AcquireError`].
-    pub async fn warm(
-        &self,
-        model: &str,
-        keep_alive: Option<Duration>,
-    ) -> Result<(), AcquireError> {
-        let wish = Wish { priority: Priority::Background, keep_alive };
-        self.acquire_with(model, wish).await.map(drop)
     }
 
     /// From now on this model is loaded whenever nobody wants another for a while; `None` ends that.
@@ -228,16 +263,35 @@ impl Handle {
 
     async fn wanted(
         &self,
-        launch: Launch,
+        mut launch: Launch,
         wish: Wish,
         ticket: Ticket,
     ) -> Result<Lease, AcquireError> {
-        let (reply, granted) = oneshot::channel();
+        let (mut reply, granted) = oneshot::channel();
         let request = ticket.request();
         let wait = Wait { granted, ticket };
-        let wanted = Message::Wanted { request, launch: Box::new(launch), wish, reply };
-        self.shared.inbox.send(wanted).await.map_err(|_| AcquireError::ShuttingDown)?;
-        wait.lease().await
+        loop {
+            let place = self.place_in_inbox().await?;
+            let is_told = self.shared.with_edition(|edition| {
+                // What was looked up before a change is not what is served now.
+                let holds = launch.edition == edition.number() || !launch.start.is_model();
+                if !holds {
+                    return Err(reply);
+                }
+                let launch = Box::new(launch.clone());
+                place.send(Message::Wanted { request, launch, wish, reply });
+                Ok(())
+            });
+            match is_told {
+                Ok(()) => return wait.lease().await,
+                Err(not_told) => reply = not_told,
+            }
+            launch = self.launch(&launch.model.name).await?;
+        }
+    }
+
+    async fn place_in_inbox(&self) -> Result<mpsc::Permit<'_, Message>, AcquireError> {
+        self.shared.inbox.reserve().await.map_err(|_| AcquireError::ShuttingDown)
     }
 
     /// Waits until so many bytes are free for something that the hub does not run itself, such as
@@ -258,7 +312,9 @@ impl Handle {
         let model = fleet::Model { name: name.into(), version: ticket.request().0 };
         let start = Start::Reservation(hold);
         let residence = Residence::default();
-        let launch = Launch { model, start, needed_bytes: bytes, residence };
+        // It is the same in every edition.
+        let launch =
+            Launch { edition: 0, model, start, needed_bytes: bytes, group: None, residence };
         let wish = Wish { priority, keep_alive: Some(Duration::ZERO) };
         let lease = self.wanted(launch, wish, ticket).await?;
         Ok(Reservation::new(lease, revoked, self.shared.inbox.clone()))
@@ -318,23 +374,13 @@ impl Handle {
     /// was found a moment ago still holds: on a machine that computes, waking that thread takes
     /// longer than the look itself.
     async fn launch(&self, name: &str) -> Result<Launch, AcquireError> {
-        if let Some(launch) = self.shared.fresh_lookup(name) {
+        let edition = self.shared.edition();
+        if let Some(launch) = edition.fresh_lookup(name) {
             return Ok(launch);
         }
-        let launch = self.look_up(name).await?;
-        self.shared.keep_lookup(name, launch.clone());
-        Ok(launch)
-    }
-
-    async fn look_up(&self, name: &str) -> Result<Launch, AcquireError> {
-        let shared = Arc::clone(&self.shared);
+        self.refuse_unlisted(&edition, name).await?;
         let name = name.to_owned();
-        let looked_up = tokio::task::spawn_blocking(move || {
-            let Some(model) = shared.models.find(&name) else {
-                return Err(unknown(name, &shared.models.list()));
-            };
-            shared.preflight.launch(&model)
-        });
+        let looked_up = tokio::task::spawn_blocking(move || edition.look_up(&name));
         // The runtime cancels a blocking task only when it goes down.
         looked_up.await.unwrap_or(Err(AcquireError::ShuttingDown))
     }
@@ -353,18 +399,36 @@ impl Handle {
 }
 
 impl Shared {
-    fn fresh_lookup(&self, name: &str) -> Option<Launch> {
-        let looked_up = self.looked_up.lock().unwrap_or_else(PoisonError::into_inner);
-        let (when, launch) = looked_up.get(name)?;
-        (when.elapsed() < self.lookup_age_max).then(|| launch.clone())
+    fn edition(&self) -> Arc<Edition> {
+        self.with_edition(Arc::clone)
     }
 
-    /// Only names that were found are kept. A pool without a list of models finds any name, so that
-    /// these are not bounded yet.
-    fn keep_lookup(&self, name: &str, launch: Launch) {
-        let mut looked_up = self.looked_up.lock().unwrap_or_else(PoisonError::into_inner);
-        looked_up.insert(name.to_owned(), (Instant::now(), launch));
+    /// Does something for which the edition must not change meanwhile.
+    fn with_edition<T>(&self, work: impl FnOnce(&Arc<Edition>) -> T) -> T {
+        work(&self.edition.read().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// Puts another edition in place, and says so before anyone can see it.
+    fn put_edition(&self, edition: &Arc<Edition>, say: impl FnOnce()) {
+        let mut current = self.edition.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::clone(edition);
+        say();
+    }
+}
+
+/// What would be started for each of these names.
+async fn launches_of(
+    edition: &Arc<Edition>,
+    names: BTreeSet<Arc<str>>,
+) -> Result<BTreeMap<Arc<str>, Option<Launch>>, AcquireError> {
+    let edition = Arc::clone(edition);
+    let looked_up = tokio::task::spawn_blocking(move || {
+        // What cannot be used is not served.
+        let launch = |name: &Arc<str>| edition.look_up(name).ok();
+        names.into_iter().map(|name| (Arc::clone(&name), launch(&name))).collect()
+    });
+    // The runtime cancels a blocking task only when it goes down.
+    looked_up.await.map_err(|_| AcquireError::ShuttingDown)
 }
 
 impl Wait {
@@ -372,16 +436,4 @@ impl Wait {
         let grant = (&mut self.granted).await.unwrap_or(Err(AcquireError::ShuttingDown))?;
         Ok(Lease::new(grant, self.ticket))
     }
-}
-
-fn unknown(name: String, models: &[Model]) -> AcquireError {
-    /// Names less alike than this are a guess, not a slip of the finger.
-    const LIKENESS_MIN: f64 = 0.7;
-    let likeness = |model: &Model| strsim::jaro_winkler(&model.name, &name);
-    let nearest = models
-        .iter()
-        .filter(|model| likeness(model) >= LIKENESS_MIN)
-        .max_by(|one, other| likeness(one).total_cmp(&likeness(other)))
-        .map(|model| model.name.clone());
-    AcquireError::UnknownModel { name, nearest }
 }

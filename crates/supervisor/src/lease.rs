@@ -7,7 +7,13 @@ use planner::fleet::{Priority, RequestId, WorkerId};
 use tokio::{sync::mpsc, time::timeout};
 use worker_protocol::{Command, Embed, Failure, FailureKind, Generate, Loaded};
 
-use crate::{answer::Answer, assignment::Opened, limits::LOST_WAIT_MAX, link::Link};
+use crate::{
+    answer::Answer,
+    assignment::Opened,
+    foreign::{Delivered, Errand},
+    limits::LOST_WAIT_MAX,
+    link::Link,
+};
 
 /// How a model is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +89,20 @@ impl Lease {
     #[must_use]
     pub fn embed(&self, embed: Embed) -> Answer {
         Answer::begin(self.clone(), |request| Command::Embed { request, embed })
+    }
+
+    /// Has a server do work whose answer is bytes, and waits until it has agreed.
+    ///
+    /// # Errors
+    /// The engine does no such work, or the server refuses.
+    pub async fn run(&self, errand: Errand) -> Result<Delivered, Failure> {
+        match &self.held.grant.opened.errands {
+            Some(errands) => errands.run(self.clone(), errand).await,
+            None => {
+                let message = "this model reads and writes text only; ask one that hears or speaks";
+                Err(Failure { kind: FailureKind::Invalid, message: message.to_owned() })
+            }
+        }
     }
 
     pub(crate) fn worker(&self) -> WorkerId {

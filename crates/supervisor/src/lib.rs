@@ -12,6 +12,7 @@ mod answer;
 mod assignment;
 mod bytes;
 mod config;
+mod elsewhere;
 mod engine;
 mod environment;
 mod error;
@@ -37,20 +38,25 @@ mod run_loop;
 pub mod tool;
 mod worker;
 
-pub use answer::Answer;
-pub use config::{Config, Patience};
+pub use answer::{Answer, Loss};
+pub use config::{Config, Patience, Settings};
 pub use engine::{Engine, GgufFile, ManagedCommand, Manner, Ready, Server, StopSignal, Upstream};
 pub use error::{AcquireError, StopError};
-pub use foreign::served_models;
-pub use handle::{Handle, Progress, Purpose, Served, Stage, Watch, start};
+pub use foreign::{Delivered, Errand};
+pub use handle::{Edition, Form, Handle, Outlook, Progress, Purpose, Served, Stage, Watch, start};
 pub use happening::Happening;
 pub use lease::{Lease, Wish};
-pub use model::{Facts, HeaderFacts, Model, ModelSummary, Models, Need, Residence};
+pub use model::{
+    Facts, Group, HeaderFacts, Model, ModelSummary, Models, Need, OpenPool, Residence,
+};
 /// The words in which the fleet explains itself.
 pub use planner::fleet;
 pub use planner::fleet::{Pressure, Priority};
-pub use planner::{footprint::Place, roles::Roles};
+pub use planner::{
+    footprint::Place,
+    roles::{self, Roles},
+};
 pub use preflight::read_header;
 pub use report::{Metrics, ModelMetrics, Requests, Resident, ResidentState};
 pub use reservation::Reservation;
-pub use tool::{Input, Output, Serves, Tool, ToolError, ToolOutput};
+pub use tool::{Content, Input, Output, Serves, Tool, ToolError, ToolOutput};

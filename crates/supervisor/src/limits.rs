@@ -73,9 +73,50 @@ pub const REFUSAL_BYTES_MAX: usize = 64 << 10;
 /// model; whoever waits for that asks again.
 pub const PROBE_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Between two looks at the servers of a pool. A server that comes back gets requests this late,
-/// and each look costs it one small request.
+/// Between two looks at the servers of a pool or a single one. A server that comes back gets requests
+/// this late, one that is gone while nobody asks it shows as gone this late, and each look costs it
+/// one small request.
 pub const HEALTH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Answers in a row that a server breaks until it is left alone for a while. One may be the fault of
+/// the request, and two may be the same one put again by its client.
+pub const FAULTS_MAX: usize = 3;
+
+/// Servers of a pool that one request is put to while nobody has seen any of its answer. Each that
+/// hangs costs the client [`CONNECT_WAIT_MAX`].
+pub const SERVERS_TRIED_MAX: usize = 3;
+
+/// Age at which a server's list of models is asked for again when somebody wants to know. Whoever
+/// adds a model there sees it here this late.
+pub const LIST_AGE_MAX: Duration = Duration::from_secs(30);
+
+/// The same for a name that is not on the list: it may have been added a moment ago, and whoever
+/// asks for such names again and again bothers the server no more often than this.
+pub const LIST_AGE_MIN: Duration = Duration::from_secs(2);
+
+/// For the lists of models elsewhere to come, while somebody waits for the list of all. A server in
+/// the house answers within milliseconds.
+pub const LIST_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Names of a pool's models in the message that another is not there.
+pub const LISTED_IN_ERROR_MAX: usize = 12;
+
+/// Names of models for which what was found is kept: more than any person has, and within
+/// [`LOOKUP_AGE_MAX`] nobody asks for as many.
+pub const LOOKUPS_MAX: usize = 1_024;
+
+/// Models of servers elsewhere that are in use at once. Each is a task that looks after its servers;
+/// none holds memory that would bound them. Far more than people turn to within
+/// [`UPSTREAM_IDLE_MAX`].
+pub const UPSTREAMS_MAX: usize = 128;
+
+/// How long a model of servers elsewhere is looked after when nobody asks for it. To take it up again
+/// costs one look at its servers.
+pub const UPSTREAM_IDLE_MAX: Duration = Duration::from_secs(600);
+
+/// Models whose counters are kept after they have left. A person has fewer; of a pool that takes any
+/// name there is no end to them.
+pub const MODELS_COUNTED_MAX: usize = 1_024;
 
 /// Bytes of what a server says about itself; a list of some thousand models is a few hundred
 /// thousand.
@@ -182,3 +223,20 @@ pub const READY_LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Between two looks at the counters of a foreign engine: as often as our worker sends its own.
 pub const FOREIGN_STATS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Starts of a program whose port was taken by another one in between. Twice in a row is no chance any
+/// more.
+pub const PORT_TRIES_MAX: u32 = 3;
+
+/// Random bytes of a key or of what ends the parts of a form; nobody guesses them.
+pub const UNGUESSABLE_BYTES: usize = 32;
+
+/// From the break of an answer until its engine's own end is seen, if that is why: a stopped process
+/// closes its connections a moment before it is gone.
+pub const ENGINE_END_WAIT: Duration = Duration::from_millis(500);
+
+/// Bytes of one answer that is sound: more than an hour of it as a WAV of 48,000 samples a second.
+pub const ERRAND_BYTES_MAX: u64 = 512 << 20;
+
+/// Pieces of such an answer between the server and its reader; this only smooths.
+pub const ERRAND_PIECES_MAX: usize = 4;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Server};
 
 /// A model that can be served, and how it is treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +21,45 @@ pub struct Model {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Residence {
     /// Of an exclusive group at most one model holds memory.
-    pub group: Option<String>,
+    pub group: Option<Group>,
     /// Never stopped for another's sake.
     pub pinned: bool,
     /// How long it stays idle; `None` takes the hub's setting, `Duration::MAX` keeps it.
     pub idle_unload: Option<Duration>,
+}
+
+/// Which group a model is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Group {
+    /// This one.
+    Named(String),
+    /// This one if it generates text and needs more than so many bytes, which its header says.
+    OfLarge {
+        /// Its name.
+        name: String,
+        /// What a model may need without being in it.
+        above_bytes: u64,
+    },
+}
+
+impl Group {
+    /// The group of a model of which this is known.
+    fn of(&self, facts: &Facts) -> Option<&str> {
+        match self {
+            Self::Named(name) => Some(name),
+            Self::OfLarge { name, above_bytes } => {
+                let is_large = facts.generates && facts.needed_bytes > *above_bytes;
+                is_large.then_some(name)
+            }
+        }
+    }
+}
+
+impl Residence {
+    /// The group of a model of which this is known, if it is in one.
+    pub(crate) fn group_of(&self, facts: &Facts) -> Option<&str> {
+        self.group.as_ref().and_then(|group| group.of(facts))
+    }
 }
 
 /// Who knows the models. Asked anew for every request, so that a file which appears is served
@@ -33,8 +67,20 @@ pub struct Residence {
 pub trait Models: Send + Sync {
     /// Every model, ordered by name.
     fn list(&self) -> Vec<Model>;
-    /// The model of exactly this name.
+    /// The model of exactly this name. Within an open pool any name is one that may be there.
     fn find(&self, name: &str) -> Option<Model>;
+    /// The pools whose models are whatever their servers have; [`Self::list`] knows none of these.
+    /// This neither waits nor touches the disk.
+    fn open_pools(&self) -> Vec<OpenPool>;
+}
+
+/// Servers whose models are served whatever they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenPool {
+    /// What stands before a model's name at the servers in its name here.
+    pub prefix: String,
+    /// The servers.
+    pub servers: Vec<Server>,
 }
 
 /// A model and what is known about it before it is started.
@@ -48,6 +94,14 @@ pub struct ModelSummary {
     pub residence: Residence,
     /// What is known about it, or why it cannot be used.
     pub facts: Result<Facts, String>,
+}
+
+impl ModelSummary {
+    /// The group it is in; of one that cannot be used, none.
+    #[must_use]
+    pub fn group(&self) -> Option<&str> {
+        self.residence.group_of(self.facts.as_ref().ok()?)
+    }
 }
 
 /// What is known about a model before it is started.

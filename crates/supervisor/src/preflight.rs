@@ -14,7 +14,7 @@ use std::{
 use planner::{fleet, footprint::Place, gguf};
 
 use crate::{
-    config::Config,
+    config::Settings,
     engine::{Engine, GgufFile, ManagedCommand, Manner, Upstream},
     error::AcquireError,
     limits::CONTEXT_TOKENS_DEFAULT,
@@ -29,6 +29,8 @@ pub use header::read_header;
 /// Looks at files and remembers those that can be used, until they change.
 #[derive(Debug)]
 pub(crate) struct Preflight {
+    /// The edition of the configuration that it looks for.
+    edition: u64,
     context_tokens: Option<u32>,
     sequences_max: u32,
     place: Place,
@@ -39,13 +41,17 @@ pub(crate) struct Preflight {
 /// What would be started for a model, what it needs and how it is treated.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
+    /// The edition of the configuration that it was looked up in.
+    pub(crate) edition: u64,
     /// The model, as the fleet names it.
     pub(crate) model: fleet::Model,
     /// What is started.
     pub(crate) start: Start,
     /// Memory it needs by prediction.
     pub(crate) needed_bytes: u64,
-    /// How it is treated while it holds memory.
+    /// Its group, if it is in one.
+    pub(crate) group: Option<Arc<str>>,
+    /// How it is treated otherwise while it holds memory.
     pub(crate) residence: Residence,
 }
 
@@ -100,6 +106,22 @@ impl Start {
         }
     }
 
+    /// Whether it serves a model, and not only keeps memory free for a while.
+    pub(crate) fn is_model(&self) -> bool {
+        match self {
+            Self::Worker(_) | Self::Command(_) | Self::Upstream(_) => true,
+            Self::Reservation(_) => false,
+        }
+    }
+
+    /// Whether servers of somebody else serve it, so that it holds nothing here.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        match self {
+            Self::Upstream(_) => true,
+            Self::Worker(_) | Self::Command(_) | Self::Reservation(_) => false,
+        }
+    }
+
     /// Whether it has a process that the hub starts and that can crash.
     pub(crate) fn is_process(&self) -> bool {
         match self {
@@ -132,10 +154,10 @@ struct Stamp {
 }
 
 impl Preflight {
-    /// Looks for workers that are started as `config` says.
-    pub(crate) fn new(config: &Config) -> Self {
-        let Config { context_tokens, sequences_max, place, .. } = *config;
-        Self { context_tokens, sequences_max, place, seen: Mutex::new(BTreeMap::new()) }
+    /// Looks for workers that are started as `settings` say.
+    pub(crate) fn new(edition: u64, settings: &Settings, place: Place) -> Self {
+        let Settings { context_tokens, sequences_max, .. } = *settings;
+        Self { edition, context_tokens, sequences_max, place, seen: Mutex::new(BTreeMap::new()) }
     }
 
     /// The model and what is known about it.
@@ -155,7 +177,8 @@ impl Preflight {
 
     /// What to start for this model.
     pub(crate) fn launch(&self, model: &Model) -> Result<Launch, AcquireError> {
-        let (start, needed_bytes) = match &model.engine {
+        let group = |facts: &Facts| model.residence.group_of(facts).map(Arc::from);
+        let (start, needed_bytes, group) = match &model.engine {
             Engine::Worker(file) => {
                 let looked = self.look(file).map_err(|message| AcquireError::Unusable {
                     name: model.name.clone(),
@@ -163,19 +186,24 @@ impl Preflight {
                 })?;
                 let path = file.path.clone();
                 let worker = WorkerStart { path, context_tokens: looked.context_tokens };
-                (Start::Worker(worker), looked.facts.needed_bytes)
+                (Start::Worker(worker), looked.facts.needed_bytes, group(&looked.facts))
             }
-            Engine::Command(command) => (Start::Command(Arc::clone(command)), command.memory_bytes),
+            Engine::Command(command) => {
+                let facts = promised(&command.manner, command.memory_bytes);
+                (Start::Command(Arc::clone(command)), command.memory_bytes, group(&facts))
+            }
             // Its memory is on another machine, or is not ours to give back.
-            Engine::Upstream(upstream) => (Start::Upstream(Arc::clone(upstream)), 0),
+            Engine::Upstream(upstream) => (Start::Upstream(Arc::clone(upstream)), 0, None),
         };
         Ok(Launch {
+            edition: self.edition,
             model: fleet::Model {
                 name: model.name.as_str().into(),
                 version: self.version(&model.engine),
             },
             start,
             needed_bytes,
+            group,
             residence: model.residence.clone(),
         })
     }
@@ -288,26 +316,42 @@ mod tests {
     use worker_protocol::limits::INTERNAL_SEQUENCES;
 
     use super::*;
-    use crate::config::Patience;
+    use crate::model::Group;
 
     fn preflight(place: Place) -> Preflight {
-        Preflight::new(&Config {
+        let settings = Settings {
             worker: PathBuf::new(),
-            logs_dir: PathBuf::new(),
             budget_bytes: 0,
             exclusive_groups: Default::default(),
-            pressure: None,
-            journal: None,
             idle_unload: Duration::MAX,
             sequences_max: 8,
             threads: None,
             context_tokens: None,
-            place,
-            guard: Vec::new(),
             roles: Default::default(),
             prefer_resident: true,
-            patience: Patience::default(),
-        })
+        };
+        Preflight::new(0, &settings, place)
+    }
+
+    #[test]
+    fn large_is_what_needs_much_and_generates_however_long_its_file_is() {
+        let facts = |name: &str, quantization: &str| {
+            let header = catalogue::builtin().find(name).unwrap().header(quantization).unwrap();
+            (header.tensor_bytes(), preflight(Place::Processor).looked(&header, None).facts)
+        };
+        let group = |above_bytes| {
+            let group = Group::OfLarge { name: "main".to_owned(), above_bytes };
+            Residence { group: Some(group), ..Residence::default() }
+        };
+        let (file_bytes, chat) = facts("qwen3-8b", "Q4_K_M");
+        assert!(file_bytes < chat.needed_bytes, "a context comes on top");
+        assert_eq!(group(chat.needed_bytes - 1).group_of(&chat), Some("main"));
+        assert_eq!(group(chat.needed_bytes).group_of(&chat), None);
+        let (_, embedder) = facts("bge-m3", "Q8_0");
+        assert_eq!(group(0).group_of(&embedder), None, "it works beside the others");
+        let named = Group::Named("spare".to_owned());
+        let named = Residence { group: Some(named), ..Residence::default() };
+        assert_eq!(named.group_of(&embedder), Some("spare"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Not here: carrying actions out (`execute`), talking to a process (`worker`).
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -21,12 +21,13 @@ use tokio::{
 
 use crate::{
     assignment::Report,
-    config::Config,
+    config::{Config, Settings},
     error::{AcquireError, StopError},
     execute::Running,
     happening::Happening,
     journal::Journal,
     lease::{Grant, Wish},
+    limits::{MODELS_COUNTED_MAX, UPSTREAM_IDLE_MAX, UPSTREAMS_MAX},
     preflight::{Launch, Start},
     pressure,
     report::{Metrics, ModelMetrics, Requests, Resident},
@@ -40,6 +41,15 @@ pub(crate) enum Message {
     KeepWarm { launch: Option<Box<Launch>> },
     /// The operator's word on whether a model may leave for others.
     Pin { launch: Box<Launch>, pinned: Option<bool> },
+    /// Someone wants to know the names of all models that may still be here.
+    Known { reply: NamesReply },
+    /// The configuration is another one. For each name that was known, what would be started for it
+    /// now; answered with the names that have become known since.
+    Changed {
+        settings: Box<Settings>,
+        launches: BTreeMap<Arc<str>, Option<Launch>>,
+        reply: NamesReply,
+    },
     /// Someone wants to know what would happen to a request for a model.
     Explain { launch: Box<Launch>, reply: oneshot::Sender<Explanation> },
     /// The same for a model that is in no configuration.
@@ -63,6 +73,9 @@ pub(crate) enum Message {
     /// A worker has something to say.
     Worker { worker: WorkerId, report: Report },
 }
+
+/// Where names of models go.
+pub(crate) type NamesReply = oneshot::Sender<BTreeSet<Arc<str>>>;
 
 /// Where the answer to a wait goes.
 pub(crate) type GrantReply = oneshot::Sender<Result<Grant, AcquireError>>;
@@ -102,14 +115,16 @@ pub(crate) struct RunLoop {
     pub(crate) workers: BTreeMap<WorkerId, Running>,
     pub(crate) waiters: BTreeMap<RequestId, Waiter>,
     /// How to start each model that was ever wanted: the fleet may bring one back for which nobody
-    /// waits. As many as the person has models, and names that were asked of a pool which serves
-    /// whatever its servers have: those are not bounded yet.
+    /// waits. As many as the person has models, and those of servers elsewhere that are in use.
     pub(crate) launches: BTreeMap<fleet::Model, Launch>,
+    /// What was last said to be kept warm.
+    warm: Option<fleet::Model>,
     /// How long each model took to load the last time, from the start of its process.
     load_times: BTreeMap<Arc<str>, Duration>,
     /// Counters; what is true now is filled in when someone asks.
     pub(crate) metrics: Metrics,
-    /// What the workers that are gone had counted, by name of the model.
+    /// What the workers that are gone had counted, by name of the model. At most
+    /// [`MODELS_COUNTED_MAX`].
     pub(crate) totals: BTreeMap<String, ModelMetrics>,
     fleet: Fleet,
     happenings: broadcast::Sender<Arc<Happening>>,
@@ -137,11 +152,7 @@ impl RunLoop {
         inbox: mpsc::Sender<Message>,
         happenings: broadcast::Sender<Arc<Happening>>,
     ) -> Self {
-        let policy = Policy {
-            budget_bytes: config.budget_bytes,
-            idle_unload: config.idle_unload,
-            exclusive: config.exclusive_groups.iter().map(|group| group.as_str().into()).collect(),
-        };
+        let policy = config.settings.policy();
         // Begun with the first event, so that a hub that fails to start takes no other's place.
         let journal = config.journal.clone().map(|folder| Begin { folder, policy: policy.clone() });
         let fleet = Fleet::new(policy);
@@ -151,6 +162,7 @@ impl RunLoop {
             workers: BTreeMap::new(),
             waiters: BTreeMap::new(),
             launches: BTreeMap::new(),
+            warm: None,
             load_times: BTreeMap::new(),
             metrics: Metrics::default(),
             totals: BTreeMap::new(),
@@ -173,6 +185,11 @@ impl RunLoop {
                 let name = Arc::clone(&launch.model.name);
                 self.tell(Event::PinAsked { name, pinned });
             }
+            // Whoever asked may be gone, then nobody misses the answer.
+            Message::Known { reply } => _ = reply.send(self.known_names()),
+            Message::Changed { settings, launches, reply } => {
+                _ = reply.send(self.changed(*settings, launches));
+            }
             Message::Explain { launch, reply } => {
                 let terms = self.terms(&launch);
                 _ = reply.send(self.fleet.what_if(self.now(), &launch.model, &terms));
@@ -190,7 +207,6 @@ impl RunLoop {
                 _ = reply.send(self.fleet.explain_request(self.now(), request));
             }
             Message::Turns { reply } => _ = reply.send(self.turns()),
-            // Whoever asked may be gone, then nobody misses the answer.
             Message::Stop { name, reply } => _ = reply.send(self.stop(name)),
             Message::Residents { reply } => _ = reply.send(self.residents()),
             Message::Metrics { reply } => _ = reply.send(self.metrics_now()),
@@ -210,12 +226,32 @@ impl RunLoop {
             self.metrics.requests_abandoned += 1;
             return;
         }
+        if self.has_too_many_elsewhere(&launch) {
+            *self.metrics.requests_refused.entry("too_many_elsewhere").or_default() += 1;
+            let name = launch.model.name.to_string();
+            let message = format!("{UPSTREAMS_MAX} models of servers elsewhere are in use already");
+            // Whoever asked may be gone, then nobody misses the answer.
+            _ = reply.send(Err(AcquireError::Overloaded { name, message }));
+            return;
+        }
         let model = launch.model.clone();
         let terms = self.terms(&launch);
+        self.replace(&launch);
         self.remember(&launch);
+        let Wish { priority, mut keep_alive } = wish;
+        // What holds no memory is kept as long as all of its kind are.
+        keep_alive.take_if(|_| launch.start.is_elsewhere());
         self.waiters.insert(request, Waiter { launch, reply });
-        let Wish { priority, keep_alive } = wish;
         self.tell(Event::Wanted { request, model, terms, priority, keep_alive });
+    }
+
+    /// Whether this would be one model too many of servers elsewhere.
+    fn has_too_many_elsewhere(&self, launch: &Launch) -> bool {
+        let is_there = |running: &Running| running.launch.model == launch.model;
+        let elsewhere = |running: &&Running| running.launch.start.is_elsewhere();
+        launch.start.is_elsewhere()
+            && !self.workers.values().any(is_there)
+            && self.workers.values().filter(elsewhere).count() >= UPSTREAMS_MAX
     }
 
     /// How the fleet is to treat what would be started.
@@ -224,7 +260,7 @@ impl RunLoop {
         let load_time = self.load_times.get(&launch.model.name).copied().unwrap_or_default();
         let terms = Terms {
             bytes: launch.needed_bytes,
-            group: residence.group.as_deref().map(Arc::from),
+            group: launch.group.clone(),
             pinned: residence.pinned,
             idle_unload: residence.idle_unload,
             load_time,
@@ -232,19 +268,91 @@ impl RunLoop {
         };
         match launch.start {
             Start::Worker(_) | Start::Command(_) | Start::Reservation(_) => terms,
-            // Nothing is won by leaving it, and it is not one of those that exclude each other.
+            // It holds no memory, so it is not one of those that exclude each other, and there is
+            // nothing to pin. It leaves when nobody asks for it, or names of an open pool would pile
+            // up.
             Start::Upstream(_) => {
-                Terms { group: None, pinned: true, idle_unload: Some(Duration::MAX), ..terms }
+                let own = residence.idle_unload.unwrap_or(UPSTREAM_IDLE_MAX);
+                let idle_unload = Some(own.min(UPSTREAM_IDLE_MAX));
+                Terms { group: None, pinned: false, idle_unload, ..terms }
             }
         }
     }
 
+    /// Its file or its settings are others than those of what was started for its name before, which
+    /// is let go when nobody uses it.
+    fn replace(&mut self, launch: &Launch) {
+        if !launch.start.is_model() {
+            return;
+        }
+        let model = &launch.model;
+        let running = self.workers.values().map(|running| &running.launch);
+        let running = running.filter(|launch| launch.start.is_model()).map(|launch| &launch.model);
+        let others = self.launches.keys().chain(running);
+        let others = others.filter(|it| it.name == model.name && *it != model);
+        for model in others.cloned().collect::<BTreeSet<_>>() {
+            self.tell(Event::Withdrawn { model });
+        }
+        if self.warm.as_ref().is_some_and(|warm| warm.name == model.name && warm != model) {
+            self.keep_warm(Some(launch.clone()));
+        }
+    }
+
+    /// Chosen again, it would come back though the operator has stopped it.
     fn keep_warm(&mut self, launch: Option<Launch>) {
+        let model = launch.as_ref().map(|launch| launch.model.clone());
+        if model == self.warm {
+            return;
+        }
+        self.warm = model;
         let warm = launch.map(|launch| {
             self.remember(&launch);
             (launch.model.clone(), self.terms(&launch))
         });
         self.tell(Event::WarmChosen { warm });
+    }
+
+    /// Every model that runs, is waited for or may be brought back.
+    fn known(&self) -> BTreeSet<fleet::Model> {
+        let running = self.workers.values().map(|running| &running.launch);
+        let wanted = self.waiters.values().map(|waiter| &waiter.launch);
+        let of_models = running.chain(wanted).filter(|launch| launch.start.is_model());
+        let known = of_models.map(|launch| &launch.model).chain(self.launches.keys());
+        known.chain(&self.warm).cloned().collect()
+    }
+
+    fn known_names(&self) -> BTreeSet<Arc<str>> {
+        self.known().into_iter().map(|model| model.name).collect()
+    }
+
+    /// Takes another configuration in one step. Workers that were started as it still says stay,
+    /// the others are let go when nobody uses them.
+    fn changed(
+        &mut self,
+        settings: Settings,
+        launches: BTreeMap<Arc<str>, Option<Launch>>,
+    ) -> BTreeSet<Arc<str>> {
+        let mut missed = BTreeSet::new();
+        let mut models = Vec::new();
+        for model in self.known() {
+            match launches.get(&model.name) {
+                None => drop(missed.insert(model.name)),
+                Some(Some(launch)) if launch.model == model => {
+                    models.push((model, Some(self.terms(launch))));
+                }
+                Some(_) => models.push((model, None)),
+            }
+        }
+        for (name, launch) in launches {
+            self.launches.retain(|known, _| known.name != name);
+            self.launches.extend(launch.map(|launch| (launch.model.clone(), launch)));
+        }
+        self.warm.take_if(|warm| models.contains(&(warm.clone(), None)));
+        self.config.settings = settings;
+        let policy = self.config.settings.policy();
+        tracing::info!(budget_bytes = policy.budget_bytes, "the configuration is another");
+        self.tell(Event::PolicyChanged { policy, models });
+        missed
     }
 
     fn turns(&self) -> Requests {
@@ -258,14 +366,25 @@ impl RunLoop {
     /// Keeps how to start a model anew when nobody waits for it; of each name, as it was wanted
     /// last. A reservation is for the one who waits, and never started anew.
     fn remember(&mut self, launch: &Launch) {
-        match launch.start {
-            Start::Worker(_) | Start::Command(_) | Start::Upstream(_) => {
-                let model = &launch.model;
-                self.launches.retain(|known, _| known.name != model.name || known == model);
-                self.launches.insert(model.clone(), launch.clone());
+        if launch.start.is_model() {
+            let model = &launch.model;
+            self.launches.retain(|known, _| known.name != model.name || known == model);
+            if launch.start.is_elsewhere() {
+                self.forget_elsewhere();
             }
-            Start::Reservation(_) => {}
+            self.launches.insert(model.clone(), launch.clone());
         }
+    }
+
+    /// Forgets models of servers elsewhere that are not in use: nothing but their being kept warm
+    /// brings them back without a request.
+    fn forget_elsewhere(&mut self) {
+        let Self { launches, workers, warm, .. } = self;
+        launches.retain(|model, launch| {
+            !launch.start.is_elsewhere()
+                || warm.as_ref() == Some(model)
+                || workers.values().any(|running| running.launch.model == *model)
+        });
     }
 
     fn request_ended(&mut self, request: RequestId) {
@@ -335,8 +454,9 @@ impl RunLoop {
                 self.metrics.loads_failed += 1;
             }
         }
-        let total = self.totals.entry(name.to_owned()).or_default();
-        running.add_counters(total);
+        if self.totals.len() < MODELS_COUNTED_MAX || self.totals.contains_key(name) {
+            running.add_counters(self.totals.entry(name.to_owned()).or_default());
+        }
     }
 
     /// Tells the fleet and does what it decides.

@@ -3,11 +3,13 @@
 //!
 //! Not here: who may ask and in which form (`gateway`), reading tools from a file (`resident`).
 
+mod content;
 mod job;
 mod template;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -17,6 +19,8 @@ use bytes::Bytes;
 use planner::fleet::Priority;
 use tokio::sync::oneshot;
 
+pub use self::content::Content;
+pub(crate) use self::content::Pieces;
 use self::{
     job::Job,
     template::{Template, Unfilled},
@@ -94,15 +98,43 @@ pub enum Output {
     },
 }
 
-/// What a run gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a run gave. It is on the disk, without a name there, and goes when this is dropped.
+#[derive(Debug)]
 pub struct ToolOutput {
-    /// The output.
-    pub bytes: Bytes,
+    pieces: Pieces,
+    bytes: u64,
     /// What it is, as the tool's settings say.
     pub content_type: String,
     /// From its start to its end.
     pub ran_for: Duration,
+}
+
+impl ToolOutput {
+    /// Its length.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        self.pieces.next().await
+    }
+
+    /// All of it, for whoever must take it apart.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub async fn whole(mut self) -> io::Result<Vec<u8>> {
+        let mut whole = Vec::new();
+        while let Some(piece) = self.next().await? {
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole)
+    }
 }
 
 /// Why a run gave nothing.
@@ -151,6 +183,14 @@ pub enum ToolError {
         /// How it ended and what it said.
         message: String,
     },
+    /// The operator or the end of the hub took its memory back.
+    #[error("tool '{name}' was ended: {why}; ask again to run it anew")]
+    Stopped {
+        /// The tool.
+        name: String,
+        /// Who wanted that.
+        why: String,
+    },
     /// It ran for too long.
     #[error(
         "tool '{name}' did not end within {} s and was killed; send less in one request, or raise \
@@ -185,9 +225,9 @@ pub async fn run(
     handle: &Handle,
     tool: Arc<Tool>,
     values: BTreeMap<String, String>,
-    input: Bytes,
+    content: Content,
 ) -> Result<ToolOutput, ToolError> {
-    let job = Job::prepare(Arc::clone(&tool), values, input).await?;
+    let job = Job::prepare(Arc::clone(&tool), values, content).await?;
     let memory = handle.reserve(&tool.name, tool.memory_bytes, Priority::Interactive).await;
     let memory = memory.map_err(refused)?;
     // The run has a task of its own, because it gives the memory back only after the end of its

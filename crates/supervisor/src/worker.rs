@@ -37,7 +37,7 @@ pub(crate) async fn run(
     frames: mpsc::Receiver<Vec<u8>>,
     stop: oneshot::Receiver<StopReason>,
 ) {
-    let reason = match process::spawn(&assignment.config.worker) {
+    let reason = match process::spawn(&assignment.config.settings.worker) {
         Ok(child) => Life::begin(&assignment, &start, child, frames).live(stop).await,
         Err(reason) => reason,
     };
@@ -168,7 +168,7 @@ impl<'a> Life<'a> {
             return Err(End::Fault(format!(
                 "{} speaks version {version} of the protocol and this hub version {}; install \
                  both from the same release",
-                self.assignment.config.worker.display(),
+                self.assignment.config.settings.worker.display(),
                 protocol::VERSION
             )));
         }
@@ -191,7 +191,12 @@ impl<'a> Life<'a> {
         self.stage = Stage::Serving;
         let measured_bytes = memory::tree_bytes(self.child.id()).await;
         let context_tokens = Some(loaded.context_tokens);
-        let opened = Opened { context_tokens, loaded: Some(Box::new(loaded)), trims: self.trims };
+        let opened = Opened {
+            context_tokens,
+            loaded: Some(Box::new(loaded)),
+            trims: self.trims,
+            errands: None,
+        };
         self.assignment.report(Report::Ready { opened, measured_bytes }).await;
         Ok(())
     }
@@ -201,8 +206,8 @@ impl<'a> Life<'a> {
         Load {
             path: self.start.path.clone(),
             context_tokens: Some(self.start.context_tokens),
-            sequences_max: config.sequences_max,
-            threads: config.threads,
+            sequences_max: config.settings.sequences_max,
+            threads: config.settings.threads,
         }
     }
 

@@ -9,17 +9,28 @@ use serde_json::Value;
 use super::model::to_json;
 use crate::{
     Error,
-    limits::{LISTEN_PROMPT_BYTES_MAX, MODEL_NAME_BYTES_MAX, SHORT_VALUE_BYTES_MAX},
+    limits::{
+        FILE_NAME_CHARS_MAX, LISTEN_PROMPT_BYTES_MAX, MODEL_NAME_BYTES_MAX, SHORT_VALUE_BYTES_MAX,
+    },
     read::{self, Path},
 };
+
+/// The file that comes with a form, which whoever reads the form keeps elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct File<'a> {
+    /// Its name, as the client says.
+    pub name: Option<&'a str>,
+    /// Its length.
+    pub bytes: u64,
+}
 
 /// A request to write down what is said.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// Name of what is to listen; `None` leaves the choice to the hub.
     pub model: Option<String>,
-    /// The sound, in whatever form it came.
-    pub file: Vec<u8>,
+    /// A harmless name of the sound's file, since servers tell by its ending what it is.
+    pub file_name: String,
     /// The language it is in, as the client names it.
     pub language: Option<String>,
     /// Words that help to understand it.
@@ -65,15 +76,15 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Reads the parts of a form. What nobody knows is ignored, because vendors add fields.
+/// Reads the parts of a form beside its file, of which only the length matters here. What nobody knows
+/// is ignored, because vendors add fields.
 ///
 /// # Errors
 /// Names the field that is wrong and what it should be.
-pub fn decode(parts: Vec<(String, Vec<u8>)>) -> Result<Request, Error> {
-    let mut file = None;
+pub fn decode(parts: Vec<(String, Vec<u8>)>, file: Option<File<'_>>) -> Result<Request, Error> {
     let mut request = Request {
         model: None,
-        file: Vec::new(),
+        file_name: file_name(file.and_then(|file| file.name)),
         language: None,
         prompt: None,
         temperature: None,
@@ -83,7 +94,6 @@ pub fn decode(parts: Vec<(String, Vec<u8>)>) -> Result<Request, Error> {
         let path = Path::Key(&Path::Root, &name);
         let text = |bytes_max| text(&path, &value, bytes_max);
         match &*name {
-            "file" => file = Some(value),
             "model" => request.model = text(MODEL_NAME_BYTES_MAX)?,
             "language" => request.language = text(SHORT_VALUE_BYTES_MAX)?,
             "prompt" => request.prompt = text(LISTEN_PROMPT_BYTES_MAX)?,
@@ -97,11 +107,19 @@ pub fn decode(parts: Vec<(String, Vec<u8>)>) -> Result<Request, Error> {
         }
     }
     let path = Path::Key(&Path::Root, "file");
-    request.file = file.ok_or_else(|| path.missing())?;
-    if request.file.is_empty() {
-        return Err(path.refuse("must not be empty"));
+    match file {
+        Some(File { bytes: 1.., .. }) => Ok(request),
+        Some(File { bytes: 0, .. }) => Err(path.refuse("must not be empty")),
+        None => Err(path.missing()),
     }
-    Ok(request)
+}
+
+/// The end of a name, without what could mean something in a path or a header.
+fn file_name(name: Option<&str>) -> String {
+    let is_harmless = |letter: &char| letter.is_ascii_alphanumeric() || "._-".contains(*letter);
+    let harmless: Vec<char> = name.unwrap_or_default().chars().filter(is_harmless).collect();
+    let kept = &harmless[harmless.len().saturating_sub(FILE_NAME_CHARS_MAX)..];
+    if kept.is_empty() { "sound".to_owned() } else { kept.iter().collect() }
 }
 
 /// A field of the form; one that is empty counts as absent, since forms send what nobody filled in.
@@ -229,18 +247,24 @@ mod tests {
         fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().into())).collect()
     }
 
+    fn decode_with(file: &str, fields: &[(&str, &str)]) -> Result<Request, Error> {
+        let file = File { name: Some("a.wav"), bytes: file.len() as u64 };
+        decode(parts(fields), Some(file))
+    }
+
     #[test]
     fn a_form_is_read_and_what_nobody_filled_in_is_absent() {
-        let request = decode(parts(&[
-            ("file", "RIFF"),
-            ("model", "whisper-1"),
-            ("language", ""),
-            ("temperature", "0.5"),
-            ("response_format", "srt"),
-            ("timestamp_granularities[]", "word"),
-        ]));
+        let request = decode_with(
+            "RIFF",
+            &[
+                ("model", "whisper-1"),
+                ("language", ""),
+                ("temperature", "0.5"),
+                ("response_format", "srt"),
+                ("timestamp_granularities[]", "word"),
+            ],
+        );
         let request = request.unwrap();
-        assert_eq!(request.file, b"RIFF");
         assert_eq!((request.model.as_deref(), request.language), (Some("whisper-1"), None));
         assert_eq!((request.temperature, request.format), (Some(0.5), Format::Srt));
     }
@@ -248,21 +272,25 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let long = "x".repeat(SHORT_VALUE_BYTES_MAX + 1);
-        for (fields, field, word) in [
-            (&[("model", "m")][..], "file", "required"),
-            (&[("file", "")], "file", "empty"),
-            (&[("file", "x"), ("temperature", "hot")], "temperature", "\"hot\""),
-            (&[("file", "x"), ("temperature", "2")], "temperature", "from 0 to 1"),
-            (&[("file", "x"), ("temperature", "nan")], "temperature", "must be a number"),
-            (&[("file", "x"), ("response_format", "doc")], "response_format", "verbose_json"),
-            (&[("file", "x"), ("language", &*long)], "language", "257 bytes"),
+        for (field_sent, field, word) in [
+            (("temperature", "hot"), "temperature", "\"hot\""),
+            (("temperature", "2"), "temperature", "from 0 to 1"),
+            (("temperature", "nan"), "temperature", "must be a number"),
+            (("response_format", "doc"), "response_format", "verbose_json"),
+            (("language", &*long), "language", "257 bytes"),
         ] {
-            let error = decode(parts(fields)).unwrap_err();
+            let error = decode_with("x", &[field_sent]).unwrap_err();
             assert_eq!((error.status, error.param.as_deref()), (400, Some(field)), "{error}");
             assert!(error.message.contains(word), "{error}");
         }
-        let not_text = vec![("file".to_owned(), vec![0]), ("prompt".to_owned(), vec![0xff])];
-        assert_eq!(decode(not_text).unwrap_err().param.as_deref(), Some("prompt"));
+        let file = |bytes| File { name: None, bytes };
+        for (file, word) in [(None, "required"), (Some(file(0)), "empty")] {
+            let error = decode(Vec::new(), file).unwrap_err();
+            assert_eq!((error.status, error.param.as_deref()), (400, Some("file")), "{error}");
+            assert!(error.message.contains(word), "{error}");
+        }
+        let not_text = vec![("prompt".to_owned(), vec![0xff])];
+        assert_eq!(decode(not_text, Some(file(1))).unwrap_err().param.as_deref(), Some("prompt"));
     }
 
     const PLAIN: Heard<'_> =

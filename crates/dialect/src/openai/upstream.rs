@@ -13,6 +13,7 @@ mod failure;
 mod generate;
 mod logprobs;
 mod model;
+mod sound;
 pub mod sse;
 
 use serde_json::{Map, Value};
@@ -22,6 +23,7 @@ pub use embeddings::{Vectors, embed, vectors};
 pub use failure::{failure, not_a_stream};
 pub use generate::generate;
 pub use model::{figure, models};
+pub use sound::{Form, listen, speak};
 
 use crate::limits::UPSTREAM_MESSAGE_CHARS_MAX;
 

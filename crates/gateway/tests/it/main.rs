@@ -12,6 +12,8 @@ mod roles;
 mod routes;
 mod rules;
 mod site;
+#[cfg(unix)]
+mod sound;
 mod streams;
 #[cfg(unix)]
 mod tools;

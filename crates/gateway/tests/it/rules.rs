@@ -29,6 +29,7 @@ fn everywhere() -> Vec<Ask> {
         post("/resident/v1/stop"),
         post("/resident/v1/warm"),
         post("/resident/v1/pin"),
+        post("/resident/v1/reload"),
         Ask::get("/resident/v1/explain"),
         post("/resident/v1/what-if"),
         Ask::get("/resident/v1/requests"),
@@ -59,6 +60,40 @@ async fn other_machines_are_let_in_only_with_a_key_and_on_purpose() {
         assert!(error.to_string().contains("--allow-lan"), "{error}");
     }
     bind(wide(Some("k"), true), hub).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_running_hub_is_opened_further_by_the_same_rules_and_does_not_move() {
+    let folder = tempfile::tempdir().unwrap();
+    let wide = Config {
+        listen: "0.0.0.0:0".parse().unwrap(),
+        key: Some("k".to_owned()),
+        allow_lan: true,
+        ..config()
+    };
+    let door = bind(wide.clone(), hub(folder.path())).await.unwrap().door();
+    door.check(&wide).unwrap();
+    for open in [Config { key: None, ..wide.clone() }, Config { allow_lan: false, ..wide.clone() }]
+    {
+        let refused = door.check(&open).unwrap_err().to_string();
+        assert!(refused.contains("--allow-lan"), "{refused}");
+    }
+    let refused = door.check(&Config { listen: "127.0.0.1:1".parse().unwrap(), ..wide });
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.starts_with("listen is 127.0.0.1:1 now, and this hub was started"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn nobody_reads_a_configuration_again_for_a_hub_that_has_none() {
+    let site = Site::new().await;
+    let ask = Ask::post("/resident/v1/reload", &json!({}));
+    let ask = ask.with("authorization", &format!("Bearer {TOKEN}"));
+    let answer = ask.send(site.address).await;
+    answer.error(409);
+    site.ends().await;
 }
 
 #[tokio::test]

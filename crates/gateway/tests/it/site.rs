@@ -10,7 +10,9 @@ use std::{
 };
 
 use gateway::{Config, bind};
-use supervisor::{Engine, GgufFile, Handle, Model, Models, Patience, Pressure, Residence, Roles};
+use supervisor::{
+    Engine, GgufFile, Handle, Model, Models, OpenPool, Patience, Pressure, Residence, Roles,
+};
 use tempfile::TempDir;
 use tokio::{
     sync::{oneshot, watch},
@@ -62,8 +64,18 @@ impl Site {
             gguf::write(&path, WEIGHTS_BYTES);
             files.push(model(name, &path, Some(*context_tokens)));
         }
-        let supervision = supervisor::Config { roles, budget_bytes, ..supervision(folder.path()) };
+        let mut supervision = supervision(folder.path());
+        (supervision.settings.roles, supervision.settings.budget_bytes) = (roles, budget_bytes);
         let hub = supervisor::start(supervision, Arc::new(Several(files))).0;
+        Self::serving(config, hub, folder).await
+    }
+
+    /// Whatever models these are.
+    pub(crate) async fn with_engines(config: Config, models: Vec<Model>, roles: Roles) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut supervision = supervision(folder.path());
+        supervision.settings.roles = roles;
+        let hub = supervisor::start(supervision, Arc::new(Several(models))).0;
         Self::serving(config, hub, folder).await
     }
 
@@ -108,6 +120,7 @@ pub(crate) fn config() -> Config {
         origins: vec!["https://chat.example".to_owned()],
         control_token: TOKEN.to_owned(),
         tools: Vec::new(),
+        changes: None,
     }
 }
 
@@ -121,21 +134,23 @@ pub(crate) fn hub(folder: &Path) -> Handle {
 
 fn supervision(folder: &Path) -> supervisor::Config {
     supervisor::Config {
-        worker: env!("CARGO_BIN_EXE_gateway-fixture-worker").into(),
+        settings: supervisor::Settings {
+            worker: env!("CARGO_BIN_EXE_gateway-fixture-worker").into(),
+            budget_bytes: BUDGET_BYTES,
+            exclusive_groups: BTreeSet::new(),
+            idle_unload: Duration::MAX,
+            sequences_max: 4,
+            threads: None,
+            context_tokens: None,
+            roles: Default::default(),
+            prefer_resident: true,
+        },
         guard: vec![env!("CARGO_BIN_EXE_gateway-fixture-guard").into()],
         // Never told: the machine's real state would make tests depend on it.
         pressure: Some(watch::channel(Pressure::Calm).1),
         logs_dir: folder.join("logs"),
-        budget_bytes: BUDGET_BYTES,
-        exclusive_groups: BTreeSet::new(),
         journal: None,
-        idle_unload: Duration::MAX,
-        sequences_max: 4,
-        threads: None,
-        context_tokens: None,
         place: supervisor::Place::Processor,
-        roles: Default::default(),
-        prefer_resident: true,
         patience: Patience::default(),
     }
 }
@@ -162,5 +177,9 @@ impl Models for Several {
 
     fn find(&self, name: &str) -> Option<Model> {
         self.list().into_iter().find(|model| model.name == name)
+    }
+
+    fn open_pools(&self) -> Vec<OpenPool> {
+        Vec::new()
     }
 }

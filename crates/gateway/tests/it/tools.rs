@@ -10,16 +10,23 @@ use std::{
 
 use gateway::{
     Config,
-    limits::{FORM_PARTS_MAX, TOOL_REQUESTS_MAX, UPLOAD_BYTES_MAX},
+    limits::{
+        CLIENT_WAIT_MAX, FORM_PARTS_MAX, FORM_TEXT_BYTES_MAX, TOOL_REQUESTS_MAX, UPLOAD_BYTES_MAX,
+        UPLOADS_MAX,
+    },
 };
 use serde_json::{Value, json};
 use supervisor::{Input, Output, Serves, Tool};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::client::{Answer, Ask, DEADLINE, within};
 use crate::roles::role;
 use crate::site::{BUDGET_BYTES, Site, config};
 
-fn tool(name: &str, serves: Serves, content_type: &str, argv: &[&str]) -> Tool {
+pub(crate) fn tool(name: &str, serves: Serves, content_type: &str, argv: &[&str]) -> Tool {
     let defaults = [
         ("height", "0"),
         ("language", "xx"),
@@ -50,7 +57,7 @@ fn tool(name: &str, serves: Serves, content_type: &str, argv: &[&str]) -> Tool {
 }
 
 /// A script that prints its input and its arguments.
-fn echo(name: &str, serves: Serves, content_type: &str, arguments: &[&str]) -> Tool {
+pub(crate) fn echo(name: &str, serves: Serves, content_type: &str, arguments: &[&str]) -> Tool {
     let shell = ["sh", "-c", "cat; printf '|%s' \"$@\"", "echo"];
     let argv: Vec<&str> = shell.into_iter().chain(arguments.iter().copied()).collect();
     tool(name, serves, content_type, &argv)
@@ -67,7 +74,7 @@ async fn site(tools: Vec<Tool>) -> Site {
     Site::with(Config { tools, ..config() }).await
 }
 
-fn speech(more: Value) -> Ask {
+pub(crate) fn speech(more: Value) -> Ask {
     let mut body = json!({ "input": "Hello." });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     Ask::post("/v1/audio/speech", &body)
@@ -88,11 +95,11 @@ fn form(path: &str, parts: &[(&str, &[u8])]) -> Ask {
     Ask::new("POST", path).with("content-type", "multipart/form-data; boundary=limit").body(body)
 }
 
-fn transcription(parts: &[(&str, &[u8])]) -> Ask {
+pub(crate) fn transcription(parts: &[(&str, &[u8])]) -> Ask {
     form("/v1/audio/transcriptions", parts)
 }
 
-fn ok(answer: &Answer, content_type: &str) -> String {
+pub(crate) fn ok(answer: &Answer, content_type: &str) -> String {
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.headers["content-type"], content_type);
     answer.text.clone()
@@ -218,6 +225,9 @@ async fn a_form_that_is_none_is_refused() {
     let many = vec![("other", b"x".as_slice()); FORM_PARTS_MAX + 1];
     let error = transcription(&many).send(site.address).await.error(400);
     assert!(error["message"].as_str().unwrap().contains(&FORM_PARTS_MAX.to_string()));
+    let wordy = vec![b'x'; FORM_TEXT_BYTES_MAX + 1];
+    let error = transcription(&[("prompt", &wordy)]).send(site.address).await.error(413);
+    assert!(error["message"].as_str().unwrap().contains("1 MiB"), "{error}");
     let huge = vec![b'x'; UPLOAD_BYTES_MAX];
     let error = transcription(&[("file", &huge)]).send(site.address).await.error(413);
     assert!(error["message"].as_str().unwrap().contains("64 MiB"), "{error}");
@@ -337,6 +347,109 @@ async fn only_so_many_requests_for_tools_are_open_at_once() {
     assert!(refused.headers.contains_key("retry-after"));
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
     until_nothing_is_held(&site).await;
+    site.ends().await;
+}
+
+#[tokio::test]
+async fn a_tool_that_was_stopped_can_be_asked_again() {
+    let site = site(vec![shell("sleeper", "sleep 600")]).await;
+    let address = site.address;
+    let waiting =
+        tokio::spawn(async move { by_name("/api/tools/sleeper", "").send(address).await });
+    site.until_leased(1).await;
+    site.hub.stop("sleeper").await.unwrap();
+    let stopped = within(waiting).await.unwrap();
+    assert!(stopped.headers.contains_key("retry-after"));
+    let error = stopped.error(503);
+    assert_eq!(error["code"], "tool_stopped");
+    assert!(error["message"].as_str().unwrap().contains("the operator stopped it"), "{error}");
+    site.ends().await;
+}
+
+/// Writes a large file that takes no room on the disk.
+fn hole(bytes: u64) -> Tool {
+    let mut tool = shell("hole", "truncate -s \"$1\" \"$2\"");
+    tool.argv.extend(["hole".to_owned(), bytes.to_string(), "{output}".to_owned()]);
+    let extension = "bin".to_owned();
+    Tool { output: Output::File { extension }, output_bytes_max: bytes, ..tool }
+}
+
+#[tokio::test]
+async fn an_output_comes_in_pieces_and_holds_its_place_until_it_is_read() {
+    // More than any pair of sockets takes in by itself.
+    let bytes = 64 << 20;
+    let site = site(vec![hole(bytes)]).await;
+    let ask = || by_name("/api/tools/hole", "");
+    let whole = ask().send(site.address).await;
+    assert_eq!(whole.headers["content-length"], bytes.to_string());
+    assert_eq!(
+        (whole.bytes.len() as u64, whole.bytes.iter().all(|byte| *byte == 0)),
+        (bytes, true)
+    );
+
+    let mut unread = Vec::new();
+    for _ in 0..TOOL_REQUESTS_MAX {
+        unread.push(ask().open(site.address).await);
+    }
+    assert!(unread.iter().all(|open| open.response.status() == 200));
+    assert_eq!(site.hub.residents().await, [], "only the answers are left");
+    assert_eq!(ask().send(site.address).await.error(503)["code"], "overloaded");
+    unread.pop();
+    let deadline = Instant::now() + DEADLINE;
+    while ask().open(site.address).await.response.status() == 503 {
+        assert!(Instant::now() < deadline, "a client that has gone holds its place");
+    }
+    // Whoever takes nothing at all for very long has gone in all but name.
+    let full = async || ask().send(site.address).await.status == 503;
+    while !full().await {
+        unread.push(ask().open(site.address).await);
+    }
+    tokio::time::pause();
+    tokio::time::advance(CLIENT_WAIT_MAX).await;
+    tokio::time::resume();
+    let deadline = Instant::now() + DEADLINE;
+    while full().await {
+        assert!(Instant::now() < deadline, "a client that reads nothing holds its place");
+    }
+    drop(unread);
+    site.ends().await;
+}
+
+#[tokio::test]
+async fn whoever_sends_slowly_keeps_nobody_from_a_tool() {
+    let speaker = echo("speaker", Serves::Speak, "audio/wav", &[]);
+    let site = site(vec![speaker, shell("other", "cat")]).await;
+    let head = format!(
+        "POST /api/tools/other HTTP/1.1\r\nhost: {}\r\ncontent-length: 2\r\n\
+         content-type: application/octet-stream\r\n\r\nx",
+        site.address
+    );
+    let mut slow = Vec::new();
+    for _ in 0..UPLOADS_MAX {
+        let mut socket = TcpStream::connect(site.address).await.unwrap();
+        socket.write_all(head.as_bytes()).await.unwrap();
+        slow.push(socket);
+    }
+    let address = site.address;
+    let upload = || async move { by_name("/api/tools/other", "y").send(address).await };
+    let deadline = Instant::now() + DEADLINE;
+    while upload().await.status == 200 {
+        assert!(Instant::now() < deadline, "uploads are not counted");
+    }
+    assert_eq!(upload().await.error(503)["code"], "overloaded");
+    let spoken = speech(json!({})).send(site.address).await;
+    assert_eq!(ok(&spoken, "audio/wav"), "Hello.|");
+    slow.pop();
+    while upload().await.status != 200 {
+        assert!(Instant::now() < deadline, "an upload that broke off holds its place");
+    }
+    // What was begun can still be ended.
+    let mut last = slow.pop().unwrap();
+    last.write_all(b"z").await.unwrap();
+    let mut answer = [0; 12];
+    within(last.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    drop((slow, last));
     site.ends().await;
 }
 

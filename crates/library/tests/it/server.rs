@@ -13,6 +13,7 @@ use library::remote::Options;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
+    sync::watch,
 };
 
 use crate::model::File;
@@ -65,6 +66,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     sent_bytes: Arc<AtomicU64>,
     requests: Arc<Mutex<Vec<Request>>>,
+    /// Connections that are served now.
+    connections: Arc<watch::Sender<usize>>,
 }
 
 impl Server {
@@ -78,16 +81,20 @@ impl Server {
             address: listener.local_addr().unwrap(),
             sent_bytes: Arc::default(),
             requests: Arc::default(),
+            connections: Arc::default(),
         };
         let (sent_bytes, requests) = (server.sent_bytes.clone(), server.requests.clone());
+        let connections = Arc::clone(&server.connections);
         let answer = Arc::new(answer);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (sent_bytes, requests) = (sent_bytes.clone(), requests.clone());
-                let answer = answer.clone();
+                let (answer, connections) = (answer.clone(), connections.clone());
+                connections.send_modify(|count| *count += 1);
                 tokio::spawn(async move {
                     // A client that hangs up early is what some tests are about.
                     let _hung_up = serve(stream, &*answer, &sent_bytes, &requests).await;
+                    connections.send_modify(|count| *count -= 1);
                 });
             }
         });
@@ -102,6 +109,13 @@ impl Server {
     /// Bytes of bodies that the system took from it.
     pub(crate) fn sent_bytes(&self) -> u64 {
         self.sent_bytes.load(Ordering::SeqCst)
+    }
+
+    /// Waits until all that was begun was answered, or the client has hung up.
+    pub(crate) async fn is_done(&self) {
+        let mut connections = self.connections.subscribe();
+        let done = connections.wait_for(|count| *count == 0);
+        tokio::time::timeout(PATIENCE, done).await.unwrap().unwrap();
     }
 
     /// What was asked so far.

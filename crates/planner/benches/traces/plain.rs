@@ -65,6 +65,7 @@ impl Plain {
             | Event::PinAsked { .. }
             | Event::WarmChosen { .. }
             | Event::PolicyChanged { .. }
+            | Event::Withdrawn { .. }
             | Event::Pressure { .. }
             | Event::ShutdownAsked
             | Event::Tick => unreachable!("no trace brings this about"),

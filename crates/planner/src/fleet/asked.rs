@@ -1,11 +1,11 @@
-//! What the operator asks for: models stopped or pinned, another policy, the end.
+//! What the operator asks for: models stopped, pinned or withdrawn, another policy, the end.
 
 use std::sync::Arc;
 
 use super::{
     Fleet, Phase, Worker,
     habits::Cause,
-    word::{Action, Model, Policy, Refusal, StopReason, When},
+    word::{Action, Model, Policy, Refusal, StopReason, Terms, When},
 };
 
 impl Fleet {
@@ -39,10 +39,26 @@ impl Fleet {
     }
 
     /// What is over the new budget or beside another of its group leaves when it is idle.
-    pub(super) fn policy_changed(&mut self, policy: Policy) {
+    pub(super) fn policy_changed(&mut self, policy: Policy, models: Vec<(Model, Option<Terms>)>) {
         self.ledger.set_budget(policy.budget_bytes);
         self.idle_unload = policy.idle_unload;
         self.exclusive = policy.exclusive;
+        for (model, terms) in models {
+            match terms {
+                Some(terms) => self.habits.retold(&model, terms),
+                None => self.withdrawn(&model),
+            }
+        }
+    }
+
+    /// It is not brought back unasked either.
+    pub(super) fn withdrawn(&mut self, model: &Model) {
+        self.habits.withdraw(model);
+        self.warm.take_if(|warm| warm.model == *model);
+        let displaced = self.displaced.values_mut();
+        let displaced =
+            displaced.chain(self.workers.values_mut().map(|worker| &mut worker.displaced));
+        displaced.chain([&mut self.returning]).for_each(|models| models.retain(|it| it != model));
     }
 
     fn stop_where(

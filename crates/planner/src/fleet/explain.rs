@@ -132,14 +132,7 @@ pub enum Verdict {
 }
 
 impl Fleet {
-    /// Why a model is not loaded, and what would happen to a request for it under the terms that
-    /// came last; `None` when nobody has wanted it yet, or that was forgotten.
-    #[must_use]
-    pub fn explain(&self, now: When, model: &Model) -> Option<Explanation> {
-        Some(self.what_if(now, model, &self.habits.of(model)?.terms))
-    }
-
-    /// What would happen to an interactive request for a model under these terms. Changes nothing: it
+    /// Why a model is not loaded, and what would happen to an interactive request for a model under these terms. Changes nothing: it
     /// is tried on a copy.
     #[must_use]
     pub fn what_if(&self, now: When, model: &Model, terms: &Terms) -> Explanation {

@@ -43,6 +43,8 @@ pub(super) struct Habits {
 pub(super) struct Habit {
     /// The newest word on how to treat it.
     pub(super) terms: Terms,
+    /// Whether it is not served any more, and only its present users keep it.
+    pub(super) withdrawn: bool,
     /// How its worker left last, if one did.
     pub(super) departure: Option<Departure>,
     last_wanted: Option<When>,
@@ -87,6 +89,7 @@ impl Habits {
         let known = if terms.once { &mut self.passing } else { &mut self.models };
         if let Some(habit) = known.get_mut(model) {
             habit.terms = terms;
+            habit.withdrawn = false;
             return;
         }
         self.models.remove(model);
@@ -102,6 +105,21 @@ impl Habits {
     /// Forgets those that are used once and were.
     pub(super) fn forget_passing(&mut self, needed: impl Fn(&Model) -> bool) {
         self.passing.retain(|model, _| needed(model));
+    }
+
+    /// How a model is treated from now on, without anybody wanting it.
+    pub(super) fn retold(&mut self, model: &Model, terms: Terms) {
+        if let Some(habit) = self.models.get_mut(model) {
+            habit.terms = terms;
+            habit.withdrawn = false;
+        }
+    }
+
+    /// A model is not served any more.
+    pub(super) fn withdraw(&mut self, model: &Model) {
+        if let Some(habit) = self.models.get_mut(model) {
+            habit.withdrawn = true;
+        }
     }
 
     /// A request wants a model that was told of.
@@ -165,6 +183,7 @@ impl Habit {
     fn new(terms: Terms) -> Self {
         Self {
             terms,
+            withdrawn: false,
             departure: None,
             last_wanted: None,
             usual_silence: None,

@@ -1,5 +1,6 @@
-//! Who leaves although no other model needs the room: who was idle for long, who is over a budget
-//! that shrank or was outgrown, and who is in the way of a machine that is about to swap.
+//! Who leaves although no other model needs the room: who was idle for long, who is not served any
+//! more, who is over a budget that shrank or was outgrown, and who is in the way of a machine that is
+//! about to swap.
 
 use super::{
     Fleet, Phase,
@@ -32,6 +33,15 @@ impl Fleet {
         };
         let due: Vec<WorkerId> = self.workers.keys().copied().filter(due).collect();
         self.stop(now, &due, StopReason::Idle, None, actions);
+    }
+
+    /// Stops workers whose models are not served any more, once nobody uses or waits for them.
+    pub(super) fn unload_withdrawn(&mut self, now: When, actions: &mut Vec<Action>) {
+        let due = |id: &WorkerId| self.is_withdrawn(*id) && self.is_idle(*id);
+        let due: Vec<WorkerId> = self.workers.keys().copied().filter(due).collect();
+        if !planted(Bug::KeepsWithdrawn) {
+            self.stop(now, &due, StopReason::Withdrawn, None, actions);
+        }
     }
 
     /// Workers that turned out larger than promised, or a budget that shrank, may exceed the budget
@@ -112,7 +122,7 @@ impl Fleet {
 
     /// Whether nobody would miss this worker, and nothing keeps it.
     pub(super) fn may_leave(&self, id: WorkerId) -> bool {
-        self.is_idle(id) && (!self.is_pinned(id) || planted(Bug::EvictsPinned))
+        self.is_idle(id) && (!self.stays(id) || planted(Bug::EvictsPinned))
     }
 
     /// Whether nobody would miss this worker: nobody uses it, and nobody waits for it who may

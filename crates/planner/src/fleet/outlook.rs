@@ -106,7 +106,7 @@ impl Fleet {
         let in_use = |id: &WorkerId| {
             let is_new = self.workers[id].ready_at.is_none_or(|when| when >= wanted.since);
             let in_time = is_new || now < wanted.turn_at;
-            in_time && !self.is_idle(*id) && !self.is_pinned(*id)
+            in_time && !self.is_idle(*id) && !self.stays(*id)
         };
         let in_use: Vec<WorkerId> = self.rivals_and_others(need).filter(in_use).collect();
         let victims: Vec<Candidate> = victims.iter().map(|id| self.candidate(now, *id)).collect();

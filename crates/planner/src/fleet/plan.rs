@@ -249,7 +249,7 @@ impl Fleet {
         let in_use = |id: &WorkerId| {
             let worker = &self.workers[id];
             let in_use = worker.phase == Phase::Ready && !worker.leases.is_empty();
-            in_use && !self.is_pinned(*id) && !first.contains(id)
+            in_use && !self.stays(*id) && !first.contains(id)
         };
         let (draining, open): (Vec<WorkerId>, Vec<WorkerId>) =
             self.workers.keys().filter(|id| in_use(id)).partition(|id| self.workers[id].draining);

@@ -52,6 +52,8 @@ pub enum Bug {
     UnloadsWarm,
     /// Workers over a smaller budget stay although nobody uses them.
     NeverRelieves,
+    /// What is not served any more stays although nobody uses it.
+    KeepsWithdrawn,
     /// What is used once is remembered as if it came again.
     RemembersWhatPasses,
 }

@@ -214,7 +214,7 @@ impl Fleet {
         }
         let in_use = self.workers.iter().filter(|(id, worker)| {
             let stays = worker.phase != Phase::Leaving && worker.model != *model;
-            stays && !self.is_pinned(**id) && !self.is_idle(**id)
+            stays && !self.stays(**id) && !self.is_idle(**id)
         });
         in_use.map(|(id, _)| *id).collect()
     }

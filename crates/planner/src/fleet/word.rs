@@ -159,10 +159,21 @@ pub enum Event {
         /// Which one; `None` lets all leave.
         warm: Option<(Model, Terms)>,
     },
-    /// The budget or the groups are others now. Nothing in use is stopped for it.
+    /// The budget, the groups, or how models are treated are others now. All of it counts at once,
+    /// and nothing in use is stopped for it.
     PolicyChanged {
         /// What holds from now on.
         policy: Policy,
+        /// How models that were wanted before are treated from now on; `None` withdraws one.
+        #[serde(default)]
+        models: Vec<(Model, Option<Terms>)>,
+    },
+    /// A model is not served any more, because its file or its settings are others: whoever has
+    /// or waits for it is still served, and then it leaves, pinned or not. The next `Wanted` takes
+    /// that back.
+    Withdrawn {
+        /// Which version.
+        model: Model,
     },
     /// The machine itself is short of memory, or no longer.
     Pressure {
@@ -224,6 +235,8 @@ pub enum StopReason {
     Pressure,
     /// The operator wants it.
     Operator,
+    /// It is not served any more as it was loaded, and nobody uses it.
+    Withdrawn,
     /// Everything is to be stopped.
     Shutdown,
 }
@@ -297,6 +310,7 @@ impl fmt::Display for StopReason {
             Self::Evicted => "another model needs its memory",
             Self::Pressure => "the machine is short of memory",
             Self::Operator => "the operator stopped it",
+            Self::Withdrawn => "its file or its settings are others now",
             Self::Shutdown => "the hub is shutting down",
         })
     }

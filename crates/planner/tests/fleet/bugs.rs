@@ -10,7 +10,7 @@ use crate::{
 /// Histories of each kind after which a bug counts as missed.
 const HISTORIES_MAX: u64 = 2_000;
 
-const BUGS: [Bug; 23] = [
+const BUGS: [Bug; 24] = [
     Bug::LeavingCountsAsGone,
     Bug::ForgetsPledges,
     Bug::EvictsPinned,
@@ -33,6 +33,7 @@ const BUGS: [Bug; 23] = [
     Bug::WarmOnlyOnce,
     Bug::UnloadsWarm,
     Bug::NeverRelieves,
+    Bug::KeepsWithdrawn,
     Bug::RemembersWhatPasses,
 ];
 

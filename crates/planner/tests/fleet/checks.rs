@@ -188,6 +188,7 @@ impl Machine {
         if sponsor.is_none() {
             let is_warm = self.warm.is_some_and(|warm| warm.model == model && !warm.stopped);
             let comes_back = self.known[&model].was_evicted;
+            assert!(!self.known[&model].withdrawn, "{id:?} starts unasked and is withdrawn");
             assert!(is_warm || comes_back, "{id:?} starts for nobody");
             assert!(comes_back || self.warm_is_due(), "{id:?} is warmed too early");
             assert_eq!(self.pressure, Pressure::Calm, "{id:?} starts unasked under pressure");
@@ -222,7 +223,10 @@ impl Machine {
                 assert_eq!(self.cause, Cause::OperatorStops(model), "nobody asked for this");
             }
             StopReason::Shutdown => assert!(self.shut_down),
-            StopReason::Evicted | StopReason::Idle | StopReason::Pressure => {
+            StopReason::Evicted
+            | StopReason::Idle
+            | StopReason::Pressure
+            | StopReason::Withdrawn => {
                 assert_eq!(process.users, BTreeSet::new(), "{id:?} is in use");
                 assert!(!self.is_pinned(model), "{id:?} is pinned");
             }
@@ -242,6 +246,9 @@ impl Machine {
                 );
             }
             StopReason::Evicted => self.check_hold(id, before),
+            StopReason::Withdrawn => {
+                assert!(self.known[&model].withdrawn, "{id:?} leaves though it is served");
+            }
             StopReason::Operator | StopReason::Shutdown => {}
         }
         let process = self.processes.get_mut(&id).unwrap();
@@ -413,11 +420,13 @@ impl Machine {
     }
 
     /// While processes hold more than the budget together, or two of a group stay, none of them
-    /// stays for nothing. Under pressure all were asked to trim.
+    /// stays for nothing, nor does what is not served any more. Under pressure all were asked to trim.
     fn check_relief(&self) {
         let over = self.staying_bytes() > self.policy.budget_bytes;
         for (id, process) in self.staying() {
             let free = self.is_unneeded(process) && !self.is_pinned(process.model);
+            let withdrawn = self.known[&process.model].withdrawn && self.is_unneeded(process);
+            assert!(!withdrawn, "{id:?} is idle and stays although it is not served any more");
             let crowded = free && !self.rivals(process.model).is_empty();
             assert!(!(over && free), "{id:?} is idle and stays although memory has run over");
             assert!(!crowded, "{id:?} is idle and stays beside another of its group");

@@ -93,6 +93,12 @@ enum Step {
         exclusive: Vec<char>,
     },
     Press(Pressure),
+    Withdraw(usize),
+    Reconfigure {
+        budget_bytes: u64,
+        model: usize,
+        terms_now: bool,
+    },
     Renature {
         model: usize,
         pinned: bool,
@@ -288,7 +294,7 @@ fn streamed_step(random: &mut Random) -> Step {
 fn step(has_endless: bool, kind: Kind, random: &mut Random) -> Step {
     let meddles = kind == Kind::Meddling;
     let model = random.below(MODELS as u64) as usize;
-    match random.below(if meddles { 24 } else { 16 }) {
+    match random.below(if meddles { 26 } else { 16 }) {
         0..=5 => Step::Want(want(model, has_endless, random)),
         6..=11 => {
             let long = if one_in(12, random) { 700_000 } else { 20_000 };
@@ -314,6 +320,12 @@ fn step(has_endless: bool, kind: Kind, random: &mut Random) -> Step {
             let levels = [Pressure::Calm, Pressure::Some, Pressure::Full];
             Step::Press(levels[random.below(3) as usize])
         }
+        23 => Step::Withdraw(model),
+        24 => Step::Reconfigure {
+            budget_bytes: 40 + random.below(100),
+            model,
+            terms_now: one_in(2, random),
+        },
         _ => Step::Renature {
             model,
             pinned: one_in(3, random),
@@ -347,6 +359,10 @@ fn take(machine: &mut Machine, step: &Step) {
         Step::Warm(model) => machine.choose_warm(*model),
         Step::Policy { budget_bytes, exclusive } => machine.set_policy(*budget_bytes, exclusive),
         Step::Press(level) => machine.press(*level),
+        Step::Withdraw(model) => machine.withdraw(*model),
+        Step::Reconfigure { budget_bytes, model, terms_now } => {
+            machine.reconfigure(*budget_bytes, *model, *terms_now);
+        }
         Step::Renature { model, pinned, group } => {
             let nature = &mut machine.natures[*model];
             (nature.pinned, nature.group) = (*pinned, *group);

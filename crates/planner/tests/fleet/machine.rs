@@ -10,7 +10,8 @@ use std::{
 };
 
 use planner::fleet::{
-    Action, Event, Fleet, Model, Policy, Pressure, Priority, RequestId, Terms, When, WorkerId,
+    Action, Event, Explanation, Fleet, Model, Policy, Pressure, Priority, RequestId, Terms, When,
+    WorkerId,
     limits::{BACKGROUND_FAIR_WAIT, FAIR_WAIT, LOAD_FAILURES_MAX},
 };
 
@@ -150,6 +151,8 @@ pub(crate) struct Known {
     pub(crate) terms: Option<Nature>,
     /// The operator's word on pinning it.
     pub(crate) pin: Option<bool>,
+    /// It is not served any more, and nobody has wanted it since.
+    pub(crate) withdrawn: bool,
     /// The most that a process of it was seen to hold.
     pub(crate) peak_bytes: u64,
     /// When it failed since it last served.
@@ -226,7 +229,9 @@ impl Machine {
         self.requests.insert(request, Request { want, since: self.now, state });
         self.waiting.push(request);
         let nature = self.natures[want.model];
-        let before = self.known.entry(want.model).or_default().terms.replace(nature);
+        let known = self.known.entry(want.model).or_default();
+        let was_withdrawn = std::mem::take(&mut known.withdrawn);
+        let before = known.terms.replace(nature);
         if let Some(warm) = &mut self.warm {
             warm.quiet_since = self.now;
             warm.is_fresh = false;
@@ -242,7 +247,7 @@ impl Machine {
             keep_alive: want.keep_alive,
         });
         // Other terms may change what becomes of others first.
-        let same_terms = before.is_none_or(|before| before == nature);
+        let same_terms = before.is_none_or(|before| before == nature) && !was_withdrawn;
         if want.priority == Priority::Interactive && same_terms {
             self.check_foretold(request, &foretold, done_before);
         }
@@ -312,7 +317,8 @@ impl Machine {
         });
         let warm = model.map(|model| {
             let nature = self.natures[model];
-            self.known.entry(model).or_default().terms = Some(nature);
+            let known = self.known.entry(model).or_default();
+            (known.terms, known.withdrawn) = (Some(nature), false);
             (name(model), terms(&nature))
         });
         self.tell(Event::WarmChosen { warm });
@@ -321,7 +327,41 @@ impl Machine {
     pub(crate) fn set_policy(&mut self, budget_bytes: u64, exclusive: &[char]) {
         let exclusive = exclusive.iter().map(|letter| group(*letter)).collect();
         self.policy = Policy { budget_bytes, exclusive, ..self.policy.clone() };
-        self.tell(Event::PolicyChanged { policy: self.policy.clone() });
+        self.tell(Event::PolicyChanged { policy: self.policy.clone(), models: Vec::new() });
+    }
+
+    /// The budget is another, and so is what holds for a model, or it is not served any more.
+    pub(crate) fn reconfigure(&mut self, budget_bytes: u64, model: usize, terms_now: bool) {
+        self.policy.budget_bytes = budget_bytes;
+        if terms_now {
+            let known = self.known.entry(model).or_default();
+            if known.terms.is_some() {
+                (known.terms, known.withdrawn) = (Some(self.natures[model]), false);
+            }
+        } else {
+            self.forget_withdrawn(model);
+        }
+        let now = terms_now.then(|| terms(&self.natures[model]));
+        let models = vec![(name(model), now)];
+        self.tell(Event::PolicyChanged { policy: self.policy.clone(), models });
+    }
+
+    /// A model is not served any more.
+    pub(crate) fn withdraw(&mut self, model: usize) {
+        self.forget_withdrawn(model);
+        self.tell(Event::Withdrawn { model: name(model) });
+    }
+
+    fn forget_withdrawn(&mut self, model: usize) {
+        let known = self.known.entry(model).or_default();
+        known.withdrawn = known.terms.is_some();
+        self.warm.take_if(|warm| warm.model == model);
+        for known in self.known.values_mut() {
+            known.made_room.retain(|gone| *gone != model);
+        }
+        for process in self.processes.values_mut() {
+            process.made_room.retain(|gone| *gone != model);
+        }
     }
 
     pub(crate) fn press(&mut self, level: Pressure) {
@@ -382,6 +422,12 @@ impl Machine {
         When(self.now)
     }
 
+    /// What would happen to a request for a model of this nature.
+    pub(crate) fn explain(&self, model: usize) -> Explanation {
+        let nature = &self.natures[model];
+        self.fleet.what_if(self.when(), &name(model), &terms(nature))
+    }
+
     pub(crate) fn starts(&self) -> usize {
         self.log.iter().filter(|(_, action)| matches!(action, Action::Start { .. })).count()
     }
@@ -404,7 +450,8 @@ impl Machine {
 
     pub(crate) fn is_pinned(&self, model: usize) -> bool {
         let known = &self.known[&model];
-        known.pin.unwrap_or(known.terms.is_some_and(|terms| terms.pinned))
+        let pinned = known.pin.unwrap_or(known.terms.is_some_and(|terms| terms.pinned));
+        pinned && !known.withdrawn
     }
 
     /// Its group, if that is exclusive now.

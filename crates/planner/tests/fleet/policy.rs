@@ -70,7 +70,7 @@ fn whoever_waits_for_a_place_in_a_group_gets_it_in_turn() {
     machine.advance(FAIR_WAIT);
     let newcomer = machine.want(0, SECOND);
     assert!(machine.waits(newcomer), "the turn of the other has come");
-    let verdict = machine.fleet().explain(machine.when(), &name(1)).unwrap().verdict;
+    let verdict = machine.explain(1).verdict;
     assert_eq!(verdict, Verdict::Blocked { missing_bytes: 0, workers: vec![WorkerId(0)] });
     machine.crash(0);
     machine.advance(SECOND * 3);
@@ -106,7 +106,7 @@ fn a_pinned_model_never_leaves_and_what_needs_its_room_is_refused_with_the_sum()
     let fits = machine.want(2, SECOND * 9);
     machine.advance(SECOND * 3);
     assert!(machine.is_using(fits));
-    let explanation = machine.fleet().explain(machine.when(), &name(2)).unwrap();
+    let explanation = machine.explain(2);
     assert_eq!(explanation.holders[0].standing, Standing::Pinned);
     machine.pin(0, None);
     machine.advance(SECOND);
@@ -264,7 +264,7 @@ fn the_cheaper_one_to_bring_back_leaves_though_it_was_used_later() {
     assert!(first.cost_ms_per_hour > second.cost_ms_per_hour * 5);
     machine.want(2, SECOND);
     assert_eq!(stopped(&machine, StopReason::Evicted), ["1"]);
-    let departure = machine.fleet().explain(machine.when(), &name(1)).unwrap().departure.unwrap();
+    let departure = machine.explain(1).departure.unwrap();
     let cause = Cause::Stopped { why: StopReason::Evicted, for_model: Some(name(2)) };
     assert_eq!((departure.when, departure.cause), (machine.when(), cause));
 }
@@ -367,7 +367,7 @@ fn what_a_model_was_seen_to_hold_is_what_it_is_promised_next() {
     machine.want(1, FOR_EVER);
     let blocked = machine.want(0, SECOND);
     assert!(machine.waits(blocked), "40 were free, but it takes 80");
-    let explanation = machine.fleet().explain(machine.when(), &name(0)).unwrap();
+    let explanation = machine.explain(0);
     assert_eq!(explanation.needed_bytes, 80);
 }
 
@@ -392,6 +392,41 @@ fn under_pressure_workers_trim_and_then_idle_ones_leave_one_at_a_time() {
     machine.advance(SECOND * 5);
     machine.press(Pressure::Some);
     assert_eq!(trimmed(&machine), 3, "once in each time of pressure");
+}
+
+/// Nothing is won by its leaving, so it leaves only when nobody has used it for its time, however
+/// much others want room and however short of memory the machine is.
+#[test]
+fn what_holds_nothing_leaves_for_nobody_but_does_leave_when_it_is_idle() {
+    let mut machine = machine(&[0, 60, 60]);
+    for model in [0, 1, 2] {
+        machine.want(model, SECOND);
+        machine.advance(SECOND * 20);
+    }
+    assert_eq!(stopped(&machine, StopReason::Evicted), ["1"]);
+    machine.set_policy(50, &[]);
+    assert_eq!(stopped(&machine, StopReason::Evicted), ["1", "2"]);
+    machine.press(Pressure::Full);
+    machine.advance(PRESSURE_SETTLES * 3);
+    assert_eq!(stopped(&machine, StopReason::Pressure), [""; 0]);
+    machine.press(Pressure::Calm);
+    machine.advance(IDLE_UNLOAD);
+    assert_eq!(stopped(&machine, StopReason::Idle), ["0"]);
+}
+
+#[test]
+fn what_is_in_use_and_holds_nothing_is_not_closed_to_newcomers() {
+    let mut machine = machine(&[0, 80, 80]);
+    let slow = Fate { load: FAIR_WAIT * 3, ..Fate::default() };
+    machine.fates = vec![Fate::default(), slow];
+    machine.want(0, FAIR_WAIT * 3);
+    machine.want(1, SECOND);
+    // Nobody in use could give enough, so all who could give anything are closed.
+    machine.want(2, SECOND);
+    machine.advance(FAIR_WAIT * 2);
+    let newcomer = machine.want(0, SECOND);
+    assert!(machine.is_using(newcomer));
+    machine.settle();
 }
 
 #[test]
@@ -497,12 +532,6 @@ fn a_request_can_be_told_where_it_stands() {
 }
 
 #[test]
-fn nothing_is_known_of_a_model_that_nobody_wanted() {
-    let machine = machine(&[60]);
-    assert_eq!(machine.fleet().explain(machine.when(), &name(0)), None);
-}
-
-#[test]
 fn what_a_client_makes_up_is_not_remembered_for_ever() {
     use planner::fleet::{Fleet, Model, limits::REMEMBERED_MODELS_MAX};
     let policy = machine(&[]).policy;
@@ -519,9 +548,60 @@ fn what_a_client_makes_up_is_not_remembered_for_ever() {
     for version in 0..=models {
         fleet.handle(moment(version), wanted(version), &mut Vec::new());
     }
-    let known = |version| {
-        let model = Model { name: "changing".into(), version };
-        fleet.explain(moment(models), &model).is_some()
-    };
-    assert_eq!([0, 1, models].map(known), [false, true, true]);
+    let written = serde_json::to_value(&fleet).unwrap();
+    let remembered = written["habits"]["models"].as_array().unwrap();
+    let versions = remembered.iter().filter_map(|pair| pair[0]["version"].as_u64());
+    assert!(versions.eq(1..=models), "the oldest is forgotten");
+}
+
+#[test]
+fn what_is_not_served_any_more_leaves_with_its_last_user_pinned_or_not() {
+    let mut machine = machine(&[60, 50]);
+    machine.pin(0, Some(true));
+    let user = machine.want(0, SECOND * 30);
+    machine.advance(SECOND * 3);
+    machine.withdraw(0);
+    assert!(machine.is_using(user), "nobody is cut off");
+    let other = machine.want(1, SECOND);
+    assert_eq!(refusals(&machine), [], "a pin that is promised to nobody is in nobody's way");
+    machine.advance(SECOND * 40);
+    assert_eq!(stopped(&machine, StopReason::Withdrawn), ["0"]);
+    assert!(!machine.waits(other));
+    // Whoever wants it again has it served again.
+    machine.want(0, SECOND);
+    machine.advance(SECOND * 40);
+    assert!(machine.has_live(0), "it is pinned again");
+    machine.settle();
+}
+
+#[test]
+fn whoever_waits_for_what_is_withdrawn_is_still_served_by_it() {
+    let mut machine = machine(&[60]);
+    let early = machine.want(0, SECOND);
+    machine.withdraw(0);
+    machine.advance(SECOND * 2);
+    assert!(machine.is_using(early));
+    machine.advance(SECOND * 3);
+    assert_eq!(stopped(&machine, StopReason::Withdrawn), ["0"]);
+    machine.choose_warm(Some(0));
+    machine.withdraw(0);
+    machine.advance(WARM_AFTER_IDLE * 2);
+    assert!(!machine.has_live(0), "nor is it kept warm");
+    machine.settle();
+}
+
+#[test]
+fn budget_and_pins_change_in_one_step() {
+    let pinned = Nature { pinned: true, ..Nature::of(60) };
+    let mut machine = Machine::new(100, IDLE_UNLOAD, &[pinned, Nature::of(40)]);
+    machine.want(0, SECOND);
+    machine.advance(SECOND * 3);
+    machine.want(0, SECOND * 20);
+    let waiting = machine.want(1, SECOND);
+    machine.natures[0].pinned = false;
+    machine.reconfigure(70, 0, true);
+    assert_eq!(refusals(&machine), [], "neither alone would have left room for it");
+    machine.advance(SECOND * 60);
+    assert!(!machine.waits(waiting));
+    machine.settle();
 }

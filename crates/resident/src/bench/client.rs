@@ -195,10 +195,11 @@ struct Chunk {
 struct Usage {
     prompt_tokens: u32,
     completion_tokens: u32,
+    #[serde(default)]
     prompt_tokens_details: PromptDetails,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct PromptDetails {
     cached_tokens: u32,
 }
@@ -206,6 +207,8 @@ struct PromptDetails {
 /// The worker's own account of its time, in milliseconds.
 #[derive(Debug, Deserialize)]
 struct Timings {
+    /// `llama-server` has no such figure.
+    #[serde(default)]
     queue_ms: f64,
     prompt_ms: f64,
     predicted_ms: f64,

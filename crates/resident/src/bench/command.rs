@@ -71,7 +71,8 @@ pub(crate) struct Effort {
 pub(crate) enum Other {
     /// Measure how the worker shares the cores with other programs
     Threads(Box<Threads>),
-    /// Measure switching between two models of which only one may be in memory
+    /// Measure switching between two models of which only one may be in memory, beside llama-server's
+    /// router where it is on PATH
     Switch(Box<Switch>),
     /// Keep one core busy until standard input ends
     #[command(hide = true)]

@@ -211,17 +211,17 @@ fn model_pair(name: &str, path: &Path) -> std::ffi::OsString {
     pair
 }
 
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(super) fn free_address() -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no port is free")?;
     Ok(listener.local_addr()?)
 }
 
-async fn is_up(address: SocketAddr) -> bool {
+pub(super) async fn is_up(address: SocketAddr) -> bool {
     let Ok(mut client) = Client::connect(address).await else { return false };
     client.is_fine("/health").await.unwrap_or(false)
 }
 
-fn log_end(log: &Path) -> String {
+pub(super) fn log_end(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")

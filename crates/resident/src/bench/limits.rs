@@ -23,6 +23,11 @@ pub(crate) const SWITCHES_UNCOUNTED: u32 = 6;
 /// Cells of the context beside prompt and answer.
 pub(crate) const SWITCH_CONTEXT_SLACK_TOKENS: u32 = 64;
 
+#[cfg(unix)]
+/// From telling `llama-server` to leave until it is killed; its models leave first, each within ten
+/// seconds.
+pub(crate) const ROUTER_STOP_WAIT: Duration = Duration::from_secs(20);
+
 /// Lines of the hub's log that are shown when it does not start.
 pub(crate) const LOG_LINES_SHOWN: usize = 12;
 

@@ -2,8 +2,8 @@
 //!
 //! One client asks two models in turn, of which only one may be in memory. The hub's own journal says
 //! when it was asked, when it told the other to leave, when it saw the exit, and when the model was
-//! ready; the worker says what loading took; the client sees the end. Not here: other programs that
-//! switch models.
+//! ready; the worker says what loading took; the client sees the end. Where llama.cpp's own hub is on
+//! PATH, it makes the same switches in turn with ours (`router`).
 
 use std::{path::Path, path::PathBuf, time::Duration};
 
@@ -15,9 +15,10 @@ use supervisor::{
 };
 
 use super::{
-    client::{Answer, Completion},
+    client::{Answer, Client, Completion},
     hub::{Hub, MODEL, OTHER, Setup},
     limits::{SWITCH_CONTEXT_SLACK_TOKENS, SWITCHES_UNCOUNTED},
+    router::Router,
     statistic::median,
     subject::{Prompts, Subject},
 };
@@ -77,6 +78,8 @@ pub(crate) struct Outcome {
 struct Switched {
     model: Subject,
     switches: Vec<Switch>,
+    /// What the same switches took `llama-server`, in milliseconds; empty where it is not on PATH.
+    router_total: Vec<f64>,
 }
 
 /// Measures.
@@ -85,7 +88,7 @@ struct Switched {
 /// When a request fails, or the journal does not tell what happened.
 pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Outcome> {
     let [one, other] = &plan.models;
-    let hub = Hub::start(&Setup {
+    let setup = Setup {
         model: one.path.clone(),
         other: Some(other.path.clone()),
         worker: Some(plan.worker.clone()),
@@ -93,42 +96,80 @@ pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Outcome> {
         parallel: 1,
         threads: plan.threads,
         budget_bytes: plan.budget_bytes,
+    };
+    let hub = Hub::start(&setup).await?;
+    let router = match Router::find() {
+        Some(program) => Some(Router::start(&program, &setup).await?),
+        None => None,
+    };
+    let switched = switch_in_turn(&plan, &hub, router.as_ref()).await;
+    if let Some(router) = router {
+        router.stop().await?;
+    }
+    Ok(Outcome {
+        is_cold: plan.is_cold,
+        prompt_tokens: plan.prompt_tokens,
+        models: switched?.into(),
     })
-    .await?;
+}
+
+async fn switch_in_turn(
+    plan: &Plan,
+    hub: &Hub,
+    router: Option<&Router>,
+) -> anyhow::Result<[Switched; 2]> {
     let mut prompts = plan.models.each_ref().map(|model| Prompts::new(model.vocabulary_tokens));
-    let mut switches = [Vec::new(), Vec::new()];
+    let mut switched = plan.models.clone().map(|model| Switched {
+        model,
+        switches: Vec::new(),
+        router_total: Vec::new(),
+    });
     let uncounted = SWITCHES_UNCOUNTED / 2;
     for round in 0..uncounted + plan.rounds {
         for (at, name) in [MODEL, OTHER].into_iter().enumerate() {
-            let seen = hub.journal()?.len();
-            if plan.is_cold {
-                drop_from_cache(&plan.models[at].path)?;
-            }
             let prompt = prompts[at].take(1, plan.prompt_tokens).concat();
-            let answer = hub.client().await?.complete(&Completion::new(name, prompt, 1)).await?;
+            let completion = Completion::new(name, prompt, 1);
+            let seen = hub.journal()?.len();
+            let answer = ask(plan, at, hub.client().await?, &completion).await?;
+            let router_total = match router {
+                Some(router) => {
+                    let answer = ask(plan, at, router.client().await?, &completion).await;
+                    Some(answer.context("llama-server")?.wall().as_secs_f64() * 1e3)
+                }
+                None => None,
+            };
             if round < uncounted {
                 continue;
             }
-            let journal = hub.journal()?;
             let load_ms = hub.load_ms(name).await?;
-            let switch = Switch::read(&journal[seen..], &answer, load_ms)?;
+            let switch = Switch::read(&hub.journal()?[seen..], &answer, load_ms)?;
+            let beside =
+                router_total.map_or_else(String::new, |ms| format!(", the router {ms:.0}"));
             terminal::note(format_args!(
-                "round {} of {}: to {} in {:.0} ms, {:.0} of it loading",
+                "round {} of {}: to {} in {:.0} ms, {:.0} of it loading{beside}",
                 round + 1 - uncounted,
                 plan.rounds,
                 plan.models[at].name,
                 switch.total,
                 switch.load
             ));
-            switches[at].push(switch);
+            switched[at].switches.push(switch);
+            switched[at].router_total.extend(router_total);
         }
     }
-    let models = plan.models.into_iter().zip(switches);
-    Ok(Outcome {
-        is_cold: plan.is_cold,
-        prompt_tokens: plan.prompt_tokens,
-        models: models.map(|(model, switches)| Switched { model, switches }).collect(),
-    })
+    Ok(switched)
+}
+
+async fn ask(
+    plan: &Plan,
+    at: usize,
+    mut client: Client,
+    completion: &Completion,
+) -> anyhow::Result<Answer> {
+    if plan.is_cold {
+        drop_from_cache(&plan.models[at].path)?;
+    }
+    client.complete(completion).await
 }
 
 impl Switch {
@@ -174,7 +215,8 @@ impl Switch {
 impl Outcome {
     /// For people: the medians, and what the project wants to reach.
     pub(crate) fn lines(&self, paint: Paint) -> Vec<String> {
-        let mut table = Table::new(&[
+        let has_router = self.models.iter().any(|model| !model.router_total.is_empty());
+        let mut heads = vec![
             ("SWITCH TO", Align::Left),
             ("SIZE", Align::Right),
             ("HELD", Align::Right),
@@ -185,9 +227,13 @@ impl Outcome {
             ("TOTAL", Align::Right),
             ("OVER LOAD", Align::Right),
             ("", Align::Left),
-        ]);
+        ];
+        if has_router {
+            heads.insert(heads.len() - 1, ("LLAMA-SERVER", Align::Right));
+        }
+        let mut table = Table::new(&heads);
         let mut is_met = true;
-        for Switched { model, switches } in &self.models {
+        for Switched { model, switches, router_total } in &self.models {
             let middle = |part: fn(&Switch) -> f64| {
                 median(&switches.iter().map(part).collect::<Vec<f64>>()).unwrap_or_default()
             };
@@ -203,7 +249,9 @@ impl Outcome {
                 |switch| switch.total,
             ];
             cells.extend(parts.map(|part| format!("{:.0}", middle(part))));
-            cells.extend([format!("{over:.0}"), "ms".to_owned()]);
+            cells.push(format!("{over:.0}"));
+            cells.extend(median(router_total).map(|ms| format!("{ms:.0}")));
+            cells.push("ms".to_owned());
             table.row(cells);
         }
         let cache = if self.is_cold { "cold" } else { "warm" };

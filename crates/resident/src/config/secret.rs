@@ -25,8 +25,14 @@ const SECRET_STARTS: [&str; 6] = ["sk-", "hf_", "ghp_", "github_pat_", "xoxb-", 
 /// Shorter words are never keys.
 const SECRET_LENGTH_MIN: usize = 16;
 
+/// What stands for the key that the hub makes anew for each start, which is no secret yet.
+const OWN_KEY: &str = "{key}";
+
 /// Refuses a variable whose value is a secret.
 pub(super) fn refuse_variable(name: &str, value: &str) -> Result<(), String> {
+    if value == OWN_KEY {
+        return Ok(());
+    }
     let upper = name.to_ascii_uppercase();
     let by_name = !value.is_empty() && SECRET_PARTS.iter().any(|part| upper.contains(part));
     if by_name || is_key(value) {
@@ -43,7 +49,8 @@ pub(super) fn refuse_arguments(argv: &[String]) -> Result<(), String> {
     let mut before = "";
     for argument in argv {
         let (option, value) = argument.split_once('=').unwrap_or((before, argument));
-        let by_option = SECRET_OPTIONS.contains(&option) && !value.starts_with('-');
+        let by_option =
+            SECRET_OPTIONS.contains(&option) && !value.starts_with('-') && value != OWN_KEY;
         if by_option || is_key(value) {
             return Err(format!(
                 "the argument after '{option}' looks like a secret, which `ps` would show to \
@@ -71,6 +78,8 @@ mod tests {
             ("lab_api_key", "x", false),
             ("ANYTHING", "sk-0123456789abcdef", false),
             ("HF_TOKEN", "", true),
+            ("LAB_API_KEY", "{key}", true),
+            ("LAB_API_KEY", "{key}2", false),
             ("HF_HUB_OFFLINE", "1", true),
             ("OMP_NUM_THREADS", "4", true),
         ] {
@@ -81,6 +90,7 @@ mod tests {
             (&["vllm", "--api-key=abc"], false),
             (&["vllm", "hf_0123456789abcdef"], false),
             (&["vllm", "--api-key", "--port", "1"], true),
+            (&["lab", "--api-key", "{key}"], true),
             (&["vllm", "--max-tokens", "512", "--tokenizer", "qwen"], true),
             (&["vllm", "hf_models/a-model-with-a-long-name"], true),
         ] {

@@ -4,12 +4,17 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use expect_test::{Expect, expect};
-use gateway::control::{Explained, RequestRow, Requests};
+use gateway::control::{Explained, ExplainedRole, RequestRow, Requests};
 use planner::fleet::{
     Action, Event, Fleet, Model, Policy, Pressure, Priority, RequestId, Terms, Turn, When, WorkerId,
 };
 
-use super::{of_model, of_request};
+use supervisor::{
+    Outlook,
+    roles::{Ask, Candidate, Kind, Role, Standing, State, Tokens, check},
+};
+
+use super::{of_model, of_request, of_role};
 use crate::terminal::Paint;
 
 /// What the machine of these stories may hold.
@@ -621,4 +626,74 @@ fn the_sums_add_up_to_the_byte() {
     assert_eq!(figure("  in memory") + figure("+ coder") - figure("- what leaves"), together);
     assert_eq!(figure("chat") + figure("small"), figure("  in memory"));
     assert!(together <= figure("  budget"));
+}
+
+/// What a role that begins with `fast` would do with a short request.
+fn explained_role(standings: &[(&str, Standing)], candidates: &[&str], expected: Expect) {
+    let role = |names: &[&str]| Role {
+        candidates: names.iter().map(|name| Candidate::new(*name)).collect(),
+        prefer_resident: None,
+    };
+    let names: Vec<&str> = candidates.iter().copied().filter(|name| *name != "fast").collect();
+    let by_name = [("daily", role(candidates)), ("fast", role(&["gemma"]))];
+    let by_name = by_name.map(|(name, role)| (name.to_owned(), role)).into();
+    let known: Vec<&str> = names.into_iter().chain(["gemma"]).collect();
+    let roles = check(by_name, &known).unwrap();
+    let state = |(size, (name, standing)): (u64, &(&str, Standing))| {
+        let state = State {
+            kinds: vec![Kind::Generate],
+            context_tokens: Some(4096),
+            tools: true,
+            images: false,
+            json_schema: false,
+            size_bytes: Some(size << 30),
+            standing: standing.clone(),
+        };
+        ((*name).to_owned(), state)
+    };
+    let states = (1..).zip(standings).map(state).collect();
+    let ask = Ask::generate(Tokens::default());
+    let choice = roles.choose("daily", &ask, &states, true).unwrap();
+    let outlook = Outlook { kind: ask.kind, choice };
+    let explained = ExplainedRole::new("daily".to_owned(), &outlook);
+    expected.assert_eq(&of_role(&explained, Paint::plain()).join("\n"));
+}
+
+#[test]
+fn a_role_says_who_serves_it_and_why_not_another() {
+    let retry_in = Duration::from_secs(40);
+    explained_role(
+        &[
+            ("qwen3-8b", Standing::Loadable),
+            ("gemma", Standing::Resident),
+            ("broken", Standing::CoolingOff { retry_in }),
+        ],
+        &["qwen3-8b", "fast", "broken", "gone"],
+        expect![[r#"
+            daily is a role. A short request to generate text would go to gemma.
+
+                MODEL      WHY
+            1   gemma      in memory already and no smaller than qwen3-8b (2.0 GiB against 1.0 GiB), through fast
+            2   qwen3-8b   next in the role
+            -   broken     kept failing and is left alone for 40 s more
+            -   gone       not installed
+
+            `resident explain MODEL` says more of each."#]],
+    );
+}
+
+#[test]
+fn a_role_that_nobody_serves_says_why() {
+    explained_role(
+        &[("broken", Standing::Unusable { why: "broken.gguf is truncated".to_owned() })],
+        &["broken", "gone"],
+        expect![[r#"
+            daily is a role. A short request to generate text would be refused: none of its models can serve it.
+
+                MODEL    WHY
+            -   broken   cannot be used: broken.gguf is truncated
+            -   gone     not installed
+
+            `resident explain MODEL` says more of each."#]],
+    );
 }

@@ -51,6 +51,9 @@ pub(super) fn cause(cause: &Cause) -> String {
         Cause::Stopped { why: StopReason::Pressure, .. } => {
             "the machine itself was short of memory".to_owned()
         }
+        Cause::Stopped { why: StopReason::Withdrawn, .. } => {
+            "its file or its settings are others now".to_owned()
+        }
         Cause::Stopped { why: StopReason::Operator, .. } => "it was told to stop".to_owned(),
         Cause::Stopped { why: StopReason::Shutdown, .. } => "the hub is shutting down".to_owned(),
         Cause::Died { reason } => format!("it ended by itself: {}", sentence_end(reason)),

@@ -1,8 +1,10 @@
 //! Several models on one machine: which can be in memory together, which must take turns, and
 //! whether a configuration can keep its promises.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use planner::{
-    fit::{self, MEMBERS_MAX, Member, Need, Together, Verdict},
+    fit::{self, MEMBERS_MAX, Member, Need, Promise, Together, Verdict},
     machine::{Budget, GpuBudget},
 };
 use serde::Serialize;
@@ -16,7 +18,7 @@ use super::{
     subject::Subject,
 };
 use crate::{
-    config::Settings,
+    config::{Settings, resolved::Served},
     exit::{self, Code},
     size,
     table::{Align, Table},
@@ -36,6 +38,8 @@ pub(crate) struct Document {
     /// Names of those that never are.
     turns: Vec<[String; 2]>,
     models: Vec<Planned>,
+    /// Programs that the configuration starts for models, with the memory that it declares.
+    programs: Vec<Program>,
     notes: Vec<String>,
 }
 
@@ -47,6 +51,27 @@ struct Planned {
     /// Whether it can be had when it is asked for.
     is_kept: bool,
     promise: String,
+}
+
+/// A program that serves a model.
+#[derive(Debug, Serialize)]
+struct Program {
+    model: String,
+    memory_bytes: u64,
+    /// Whether it can be had when it is asked for.
+    is_kept: bool,
+    promise: String,
+}
+
+/// What the configuration says of models beside their files.
+#[derive(Debug, Default)]
+pub(crate) struct Configured {
+    /// Models that a program is started for, and the bytes that are declared for each.
+    programs: Vec<(String, u64)>,
+    /// Models that are promised to stay.
+    pinned: BTreeSet<String>,
+    /// The group of each model that is in one of which only one is in memory at a time.
+    groups: BTreeMap<String, String>,
 }
 
 /// Plans `subject` beside others. They come first, because they are small and meant to stay; it
@@ -85,6 +110,10 @@ pub(crate) fn of_configuration(
         scan.problems.into_iter().map(|problem| problem.sentence).collect();
     let mut subjects = Vec::new();
     for found in &scan.models {
+        if settings.served.commands.contains_key(&found.name) {
+            notes.push(format!("{} is hidden by the program of that name", found.path.display()));
+            continue;
+        }
         // What lies in the folder beside its model promises nothing. A name of the configuration does.
         let is_promised = settings.catalog.named.contains_key(&found.name);
         match Subject::of_found(found, settings) {
@@ -101,7 +130,7 @@ pub(crate) fn of_configuration(
             }
         }
     }
-    if subjects.is_empty() {
+    if subjects.is_empty() && settings.served.commands.is_empty() {
         form::print_notes(&notes);
         if all_are_read {
             return Err(exit::error(Code::Model, crate::ls::no_models(&settings.catalog)));
@@ -112,15 +141,58 @@ pub(crate) fn of_configuration(
     let rows = subjects
         .iter()
         .filter_map(|subject| subject.files.first().map(|file| question.row(subject, file)));
-    let document = Document::of(question, rows.collect(), notes);
+    let rows: Vec<Row> = rows.collect();
+    notes.extend(elsewhere(&settings.served));
+    let configured = Configured::of(&settings.served, &rows, question.host.budget.bytes);
+    let document = Document::configured(question, rows, configured, notes);
     form::print(&document, arguments, question)?;
-    let broken: Vec<&str> = document
-        .models
-        .iter()
-        .filter(|model| !model.is_kept)
+    let models = document.models.iter().filter(|model| !model.is_kept);
+    let programs = document.programs.iter().filter(|program| !program.is_kept);
+    let broken: Vec<&str> = models
         .map(|model| model.row.model.as_str())
+        .chain(programs.map(|program| program.model.as_str()))
         .collect();
     kept(&broken, all_are_read)
+}
+
+/// What takes no memory, or not for long.
+fn elsewhere(served: &Served) -> Vec<String> {
+    let pools = served.pools.keys().map(|pool| {
+        format!("models of {pool}/ are served by servers that run already, and count for nothing")
+    });
+    let tools = served.tools.iter().map(|(name, tool)| {
+        let bytes = size::format(tool.memory_bytes);
+        format!("the tool {name} takes {bytes} while it runs; idle models leave for it then")
+    });
+    pools.chain(tools).collect()
+}
+
+impl Configured {
+    fn of(served: &Served, rows: &[Row], budget_bytes: u64) -> Self {
+        let pinned = served.treatments.iter().filter(|(_, treatment)| treatment.pinned);
+        let files = rows.iter().filter_map(|row| {
+            let treatment = served.treatments.get(&row.model).cloned().unwrap_or_default();
+            let is_text = row.decode_tokens_per_s.is_some();
+            let (membership, bytes) = (&treatment.membership, row.total_bytes);
+            Some((row.model.clone(), served.groups.of(membership, is_text, bytes, budget_bytes)?))
+        });
+        let programs = served.commands.iter().filter_map(|(name, command)| {
+            Some((name.clone(), served.group_of_command(name, command, budget_bytes)?))
+        });
+        let exclusive = served.groups.exclusive();
+        let groups = files.chain(programs);
+        let commands = served.commands.iter();
+        Self {
+            programs: commands.map(|(name, it)| (name.clone(), it.memory_bytes)).collect(),
+            pinned: pinned.map(|(name, _)| name.clone()).collect(),
+            groups: groups.filter(|(_, group)| exclusive.contains(group.as_str())).collect(),
+        }
+    }
+
+    fn member<'a>(&'a self, name: &'a str, need: Need) -> Member<'a> {
+        let group = self.groups.get(name).map(String::as_str);
+        Member { name, need, pinned: self.pinned.contains(name), group }
+    }
 }
 
 /// Whether the configuration keeps its promises, when there is no room for the models in `broken`.
@@ -179,29 +251,51 @@ fn possible(members: &[Member<'_>], budget: &Budget) -> Together {
 
 impl Document {
     /// What is possible with the models of `rows`.
-    pub(crate) fn of(question: &Question, rows: Vec<Row>, mut notes: Vec<String>) -> Self {
-        if rows.len() > MEMBERS_MAX {
+    pub(crate) fn of(question: &Question, rows: Vec<Row>, notes: Vec<String>) -> Self {
+        Self::configured(question, rows, Configured::default(), notes)
+    }
+
+    /// What is possible with the models of `rows` under this configuration.
+    pub(crate) fn configured(
+        question: &Question,
+        rows: Vec<Row>,
+        configured: Configured,
+        mut notes: Vec<String>,
+    ) -> Self {
+        let count = rows.len() + configured.programs.len();
+        if count > MEMBERS_MAX {
             notes.push(format!(
                 "which of them can be in memory together was not tried: they are {}, and at most \
                  {MEMBERS_MAX} are tried; plan those that are used at the same time with --with",
-                rows.len()
+                count
             ));
         }
         notes.extend(question.notes());
-        let members: Vec<Member<'_>> = rows
-            .iter()
-            .map(|row| Member { name: &row.model, need: row.need, pinned: false, group: None })
-            .collect();
+        let files = rows.iter().map(|row| configured.member(&row.model, row.need));
+        let programs = configured.programs.iter().map(|(name, bytes)| {
+            // Where it puts its memory only it knows, and its word is one figure.
+            configured.member(name, Need { ram_bytes: *bytes, gpu_bytes: 0 })
+        });
+        let members: Vec<Member<'_>> = files.chain(programs).collect();
         let Together { all_at_once, sets, turns, promises } =
             possible(&members, &question.host.budget);
-        let name = |place: &usize| rows[*place].model.clone();
+        let name = |place: &usize| members[*place].name.to_owned();
         let sets = sets.iter().map(|set| set.iter().map(name).collect()).collect();
         // Two of which one never fits do not take turns: the one is always there.
         let can_be = |place: &usize| promises[*place].kept;
         let turns = turns.iter().filter(|(one, other)| can_be(one) && can_be(other));
         let turns = turns.map(|(one, other)| [name(one), name(other)]).collect();
-        let total_bytes = rows.iter().fold(0, |sum: u64, row| sum.saturating_add(row.total_bytes));
-        let models = rows.into_iter().zip(promises).map(|(row, promise)| Planned {
+        let bytes = rows.iter().map(|row| row.total_bytes);
+        let bytes = bytes.chain(configured.programs.iter().map(|(_, bytes)| *bytes));
+        let total_bytes = bytes.fold(0, u64::saturating_add);
+        let mut promises = promises.into_iter();
+        let of_files: Vec<Promise> = promises.by_ref().take(rows.len()).collect();
+        let programs = configured.programs.iter().zip(promises).map(|((name, bytes), promise)| {
+            let (model, memory_bytes) = (name.clone(), *bytes);
+            Program { model, memory_bytes, is_kept: promise.kept, promise: promise.why }
+        });
+        let programs = programs.collect();
+        let models = rows.into_iter().zip(of_files).map(|(row, promise)| Planned {
             is_kept: promise.kept && row.judged != Verdict::DoesNotFit,
             promise: promise.why,
             row,
@@ -214,6 +308,7 @@ impl Document {
             sets,
             turns,
             models: models.collect(),
+            programs,
             notes,
         }
     }
@@ -251,14 +346,29 @@ impl Answer for Document {
         let mut lines = vec![format!("On {}", question.host.line())];
         lines.push(question.host.budget.why.clone());
         lines.push(String::new());
-        lines.extend(self.table(explain).lines(paint));
-        lines.push(String::new());
+        if !self.models.is_empty() {
+            lines.extend(self.table(explain).lines(paint));
+            lines.push(String::new());
+        }
+        for Program { model, memory_bytes, .. } in &self.programs {
+            let declared = size::format(*memory_bytes);
+            lines.push(format!("  program    {model}: {declared}, as the configuration declares"));
+        }
+        if !self.programs.is_empty() {
+            lines.push(String::new());
+        }
         let (total, budget) = (size::format(self.total_bytes), size::format(self.budget_bytes));
         if self.all_at_once {
             lines.push(format!("All of them can be in memory together: {total} of {budget}."));
             return lines;
         }
-        lines.push(format!("Together they would need {total}, and there are {budget}."));
+        let one_of_a_group = match self.total_bytes <= self.budget_bytes {
+            true => "; but of a group one is in memory at a time",
+            false => "",
+        };
+        lines.push(format!(
+            "Together they would need {total}, and there are {budget}{one_of_a_group}."
+        ));
         for set in self.sets.iter().filter(|set| set.len() > 1) {
             lines.push(format!("  together   {}", set.join(", ")));
         }
@@ -267,6 +377,9 @@ impl Answer for Document {
         }
         for Planned { row, promise, .. } in self.models.iter().filter(|model| !model.is_kept) {
             lines.push(format!("  never      {}: {promise}", row.model));
+        }
+        for program in self.programs.iter().filter(|program| !program.is_kept) {
+            lines.push(format!("  never      {}: {}", program.model, program.promise));
         }
         lines
     }

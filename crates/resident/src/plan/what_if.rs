@@ -1,7 +1,7 @@
 //! `resident plan MODEL --what-if`: the hub that runs says what would happen if the model were wanted
 //! now. It changes nothing.
 
-use gateway::control::{Explained, Requests, Residents};
+use gateway::control::{Explained, ExplainedName, Requests, Residents};
 use hyper::StatusCode;
 use serde::Serialize;
 
@@ -40,7 +40,10 @@ impl WhatIf {
             let served = match &arguments.model {
                 Some(model) if is_as_served => match client.explain(model).await {
                     Err(Error::Refused { status: StatusCode::NOT_FOUND, .. }) => None,
-                    explained => Some(explained?),
+                    explained => match explained? {
+                        ExplainedName::Model(explained) => Some(explained),
+                        ExplainedName::Role(_) => None,
+                    },
                 },
                 Some(_) | None => None,
             };
@@ -67,8 +70,9 @@ async fn asked(
     settings: &Settings,
 ) -> Result<Explained, Error> {
     let budget_bytes = client.get::<Residents>("/resident/v1/ps").await?.budget_bytes;
-    let bytes = choice.file_bytes.unwrap_or(choice.total_bytes);
-    let group = settings.served.groups.of(&Membership::BySize, true, bytes, budget_bytes);
+    let is_text = choice.decode_tokens_per_s.is_some();
+    let bytes = choice.total_bytes;
+    let group = settings.served.groups.of(&Membership::BySize, is_text, bytes, budget_bytes);
     let question =
         gateway::control::WhatIf { name: name.to_owned(), bytes: choice.total_bytes, group };
     client.post("/resident/v1/what-if", &question).await

@@ -139,7 +139,16 @@ impl Story {
                 format!("{} is to be kept warm", treated(model, terms))
             }
             Event::WarmChosen { warm: None } => "no model is to be kept warm".to_owned(),
-            Event::PolicyChanged { policy } => format!("from now on there is {}", budget(policy)),
+            Event::PolicyChanged { policy, models } => {
+                let models = models.iter().map(|(model, terms)| match terms {
+                    Some(terms) => format!(", {} is treated so", treated(model, terms)),
+                    None => format!(", {} is not served any more as it was", model.name),
+                });
+                format!("from now on there is {}{}", budget(policy), models.collect::<String>())
+            }
+            Event::Withdrawn { model } => {
+                format!("{} is not served any more as it was", model.name)
+            }
             Event::Pressure { level } => match level {
                 Pressure::Calm => "the machine has enough memory",
                 Pressure::Some => "the machine begins to be short of memory",

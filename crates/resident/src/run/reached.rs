@@ -31,7 +31,7 @@ impl Reached {
             Err(Error::NoHub { .. }) => {}
             Err(error) => return Err(error.with_code()),
         }
-        let hub = match Hub::open(settings).await {
+        let hub = match Hub::open(settings, None).await {
             Ok(hub) => hub,
             // Another hub may have been quicker; if it is ours, it serves as well.
             Err(error) => match Client::find(settings).await {

@@ -9,14 +9,20 @@ use crate::hub::{Hub, binary, demo, stories};
 /// A hub with room for either model and not for both.
 struct Narrow {
     hub: Hub,
+    /// Where its configuration lies.
+    _folder: tempfile::TempDir,
 }
 
 impl Narrow {
     fn new() -> Option<Self> {
         let models = [("stories", stories()?), ("demo", demo())];
         let models = models.map(|(name, path)| format!("{name}={}", path.display()));
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config.toml");
+        std::fs::write(&config, "roles.daily = [\"demo\", \"stories\"]").unwrap();
         let arguments = |budget: &str| {
             let mut arguments = vec!["--context", "1024", "--budget", budget];
+            arguments.extend(["--config", config.to_str().unwrap()]);
             arguments.extend(models.iter().flat_map(|model| ["--model", model]));
             arguments.into_iter().map(str::to_owned).collect::<Vec<_>>()
         };
@@ -29,7 +35,7 @@ impl Narrow {
         let needed: Vec<u64> =
             needed.map(|row| row["facts"]["needed_bytes"].as_u64().unwrap()).collect();
         let largest = needed.iter().max().unwrap();
-        Some(Self { hub: start(&(largest + 1).to_string()) })
+        Some(Self { hub: start(&(largest + 1).to_string()), _folder: folder })
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
@@ -98,6 +104,29 @@ fn what_the_hub_did_and_would_do_can_be_asked() {
 
     has(&narrow.refused(&["explain", "nobody"], 4), "no model is named 'nobody'");
     has(&narrow.refused(&["explain", "#99"], 1), "no request #99 is open");
+}
+
+#[test]
+fn a_role_is_no_model_and_yet_can_be_warmed_and_explained() {
+    let Some(narrow) = Narrow::new() else { return };
+    let explained = narrow.ok(&["explain", "daily"]);
+    has(&explained, "daily is a role. A short request to generate text would go to demo.");
+    has(&explained, "first that can take the request");
+    let refused = narrow.refused(&["pin", "daily"], 1);
+    has(&refused, "'daily' is a role, and only models are pinned");
+    has(&refused, "pin one of its models: demo, stories");
+    narrow.ok(&["warm", "daily"]);
+    assert_eq!(narrow.hub.resident()["name"], "demo");
+    assert_eq!(narrow.json(&["explain", "daily"])["candidates"][0]["tried"], true);
+
+    // The last word on a pin is the operator's, until it is taken back.
+    let pinned = || narrow.hub.resident()["pinned"].as_bool().unwrap();
+    narrow.ok(&["pin", "demo"]);
+    assert!(pinned());
+    narrow.ok(&["unpin", "demo"]);
+    assert!(!pinned());
+    narrow.ok(&["pin", "--as-configured", "demo"]);
+    assert!(!pinned());
 }
 
 #[test]

@@ -178,6 +178,12 @@ impl Hub {
         Process::of(self.pid()).expect("a running hub").terminate();
     }
 
+    /// Asks the hub to read its configuration again.
+    #[cfg(unix)]
+    pub(crate) fn hang_up(&self) {
+        Process::of(self.pid()).expect("a running hub").hang_up();
+    }
+
     /// How the hub ended, if it has within `patience`.
     pub(crate) fn ended_within(&mut self, patience: Duration) -> Option<ExitStatus> {
         within(patience, || self.process.try_wait().unwrap())

@@ -29,6 +29,8 @@ mod plan;
 mod process;
 mod promises;
 mod python;
+#[cfg(unix)]
+mod reload;
 mod switching;
 #[cfg(unix)]
 mod tools;

@@ -248,6 +248,41 @@ fn a_configuration_is_held_to_its_promises() {
     assert!(refused(&["--config", path], 2).contains("did you mean 'context'"));
 }
 
+#[test]
+fn programs_groups_and_pins_count_in_a_plan_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.gguf"), File::small().bytes()).unwrap();
+    let configuration = "budget = \"10GiB\"\n[models.one]\npath = \"a.gguf\"\n\
+                [models.large]\nengine = \"vllm\"\nmodel = \"x\"\nmemory = \"4GiB\"\n\
+                [models.other]\nengine = \"vllm\"\nmodel = \"x\"\nmemory = \"5GiB\"\n\
+                [upstreams.lab]\nservers = [\"http://lab:1\"]\nmodels = [\"big\"]\n\
+                [tools.say]\npreset = \"espeak-ng\"\n";
+    let config = configure(folder.path(), configuration);
+    let path = config.to_str().unwrap();
+    let plan = json(&["--config", path]);
+    assert_eq!(plan["programs"][0]["memory_bytes"], 4_u64 << 30, "{plan}");
+    assert!(plan["total_bytes"].as_u64().unwrap() > 9 << 30, "{plan}");
+    assert_eq!(plan["all_at_once"], false, "both programs are in the group main");
+    assert_eq!(plan["turns"], serde_json::json!([["large", "other"]]));
+    let notes = plan["notes"].to_string();
+    for part in ["models of lab/ are served by servers that run already", "the tool say takes"] {
+        assert!(notes.contains(part), "no '{part}' in: {notes}");
+    }
+    let lines = text(&run(&["--config", path]).stdout);
+    for part in [
+        "program    large: 4.0 GiB, as the configuration declares",
+        "of a group one is in memory at a time",
+        "in turns   large and other",
+    ] {
+        assert!(lines.contains(part), "no '{part}' in:\n{lines}");
+    }
+    // What is promised to stay is in every set.
+    let pinned = configuration.replace("\"5GiB\"\n", "\"5GiB\"\npin = true\n");
+    configure(folder.path(), &pinned);
+    let message = refused(&["--config", path], 1);
+    assert!(message.contains("there is no room for large"), "{message}");
+}
+
 /// A configuration in `folder` that only its owner can write.
 fn configure(folder: &Path, text: &str) -> std::path::PathBuf {
     let config = folder.join("config.toml");

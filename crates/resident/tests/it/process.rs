@@ -103,6 +103,12 @@ impl Process {
         self.signal(Signal::Term);
     }
 
+    /// Tells it that its terminal is gone, which a service takes for "read your settings again".
+    #[cfg(unix)]
+    pub(crate) fn hang_up(self) {
+        self.signal(Signal::Hangup);
+    }
+
     fn signal(self, signal: Signal) {
         let system = look(ProcessesToUpdate::Some(&[self.pid]));
         let process = system.process(self.pid).expect("a running process");

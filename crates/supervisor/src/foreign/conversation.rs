@@ -8,11 +8,12 @@
 //!
 //! Not here: starting the engine, and deciding that it is ready (whoever runs the task).
 
+mod errand;
 mod exchange;
 mod probe;
 mod tally;
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -23,8 +24,9 @@ use worker_protocol::{
     frame, limits::EVENT_CREDIT,
 };
 
-pub(crate) use self::probe::Probed;
-pub use self::probe::served_models;
+pub use self::errand::{Delivered, Errand};
+pub(crate) use self::probe::served_models;
+pub(crate) use self::{errand::Errands, probe::Probed};
 use self::{
     exchange::{Reader, Work},
     tally::Tally,
@@ -118,6 +120,11 @@ impl Speaker {
         probe::all(&self.voice).await
     }
 
+    /// Where errands to these servers are sent on.
+    pub(crate) fn errands(&self) -> Errands {
+        Errands(Arc::clone(&self.voice))
+    }
+
     /// Requests that run and wait now, and tokens so far by the servers' own account.
     pub(crate) fn stats(&self) -> Stats {
         self.voice.tally.stats()
@@ -133,18 +140,12 @@ impl Speaker {
             open: BTreeMap::new(),
             tasks: JoinSet::new(),
         };
-        tokio::select! {
-            () = desk.serve(frames) => {}
-            never = self.watch() => match never {},
-        }
+        desk.serve(frames).await;
     }
 
-    /// Looks after the servers for ever. There is nothing to choose from one alone, and whether it
-    /// is well shows at the next request.
-    async fn watch(&self) -> Infallible {
-        if self.voice.pool.members().len() == 1 {
-            return std::future::pending().await;
-        }
+    /// Looks after the servers for as long as any of them is well. Returns why none is, as fragments
+    /// that begin with each one's name.
+    pub(crate) async fn all_down(&self) -> String {
         probe::watch(&self.voice).await
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Not here: the conversation (`conversation`), the guard (`guarded`).
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use planner::fleet::StopReason;
 use tokio::{
@@ -13,13 +13,15 @@ use tokio::{
 
 use super::{
     conversation::{Probed, Speaker, Waits},
+    port::{self, Owner},
+    unguessable,
     upstream::{opened, report_stats},
 };
 use crate::{
     assignment::{Assignment, Report},
-    engine::{ManagedCommand, Server},
+    engine::{KEY_PLACE, ManagedCommand, Server},
     guarded::{Guarded, Order},
-    limits::READY_LOOK_INTERVAL,
+    limits::{PORT_TRIES_MAX, READY_LOOK_INTERVAL},
     log::{self, Log, Pipe},
     memory,
 };
@@ -31,11 +33,39 @@ pub(crate) async fn run(
     frames: mpsc::Receiver<Vec<u8>>,
     stop: oneshot::Receiver<StopReason>,
 ) {
-    let reason = match Life::begin(&assignment, &command) {
-        Ok(life) => life.live(frames, stop).await,
-        Err(reason) => reason,
-    };
+    let reason = live(&assignment, &command, frames, stop).await;
     assignment.exited(reason).await;
+}
+
+/// Returns why it ended, after nothing was left of it. A port that was taken before the program could
+/// listen there costs a new start, and not the request that waits for it.
+async fn live(
+    assignment: &Assignment,
+    command: &ManagedCommand,
+    frames: mpsc::Receiver<Vec<u8>>,
+    mut stop: oneshot::Receiver<StopReason>,
+) -> String {
+    let mut tries_left = PORT_TRIES_MAX;
+    loop {
+        tries_left -= 1;
+        let mut life = match Life::begin(assignment, command) {
+            Ok(life) => life,
+            Err(reason) => return reason,
+        };
+        if let Some(pid) = life.program.pid() {
+            assignment.report(Report::Started { pid }).await;
+        }
+        let end = match life.get_ready(&mut stop).await {
+            Ok(probed) => life.serve(probed, frames, &mut stop).await,
+            Err(end @ End::PortTaken) if tries_left > 0 => {
+                let reason = life.end(end).await;
+                tracing::warn!(model = %assignment.launch.model.name, reason, "tried again");
+                continue;
+            }
+            Err(end) => end,
+        };
+        return life.end(end).await;
+    }
 }
 
 /// A running program.
@@ -43,6 +73,7 @@ struct Life<'a> {
     assignment: &'a Assignment,
     command: &'a ManagedCommand,
     program: Guarded,
+    port: u16,
     speaker: Speaker,
     log: Log,
 }
@@ -55,79 +86,81 @@ enum End {
     Exited(String),
     /// It did not become ready; what it said last.
     NeverReady(String),
+    /// Somebody else listens where it should.
+    PortTaken,
 }
 
 impl<'a> Life<'a> {
     fn begin(assignment: &'a Assignment, command: &'a ManagedCommand) -> Result<Self, String> {
-        let port = free_port()?;
+        let port = port::free()?;
+        let secret = command.takes_key().then(unguessable).transpose()?;
         let name = &assignment.launch.model.name;
-        let server = Server { base_url: format!("http://127.0.0.1:{port}"), key: None };
         let ManagedCommand { model, manner, ready, .. } = command;
         let model = model.as_deref();
-        let speaker = Speaker::new(name, model, &[server], manner, ready, Waits::default())?;
+        let own = Own { port, model, key: secret.as_deref() };
+        let environment = command.environment.iter();
+        let environment = environment.map(|(name, value)| (name.clone(), own.key_into(value)));
         let order = Order {
-            argv: &filled(&command.argv, port, model),
-            environment: &command.environment,
+            argv: &own.argv(&command.argv),
+            environment: &environment.collect(),
             input: None,
             folder: None,
         };
+        let server = Server { base_url: format!("http://127.0.0.1:{port}"), key: secret.clone() };
+        let speaker = Speaker::new(name, model, &[server], manner, ready, Waits::default())?;
         let mut program = Guarded::start(&assignment.config.guard, &order)?;
         let stdout = program.take_stdout().map(|pipe| Box::new(pipe) as Pipe);
         let stderr = program.take_stderr().map(|pipe| Box::new(pipe) as Pipe);
         let log_path = log::path(&assignment.config.logs_dir, name);
         let log = Log::follow(stdout.into_iter().chain(stderr), log_path);
-        Ok(Self { assignment, command, program, speaker, log })
-    }
-
-    /// Returns why it ended, after nothing was left of it.
-    async fn live(
-        mut self,
-        frames: mpsc::Receiver<Vec<u8>>,
-        mut stop: oneshot::Receiver<StopReason>,
-    ) -> String {
-        if let Some(pid) = self.program.pid() {
-            self.assignment.report(Report::Started { pid }).await;
-        }
-        let end = match self.get_ready(&mut stop).await {
-            Ok(probed) => {
-                let opened = opened(probed, self.command.manner.context_tokens);
-                let measured_bytes = memory::tree_bytes(self.program.pid()).await;
-                self.assignment.report(Report::Ready { opened, measured_bytes }).await;
-                self.serve(frames, &mut stop).await
-            }
-            Err(end) => end,
-        };
-        self.end(end).await
+        Ok(Self { assignment, command, program, port, speaker, log })
     }
 
     async fn get_ready(&mut self, stop: &mut oneshot::Receiver<StopReason>) -> Result<Probed, End> {
         let mut last_reason = "it was never asked".to_owned();
+        let pid = self.program.pid();
         let ready = async {
             loop {
-                match self.speaker.probe().await {
-                    Ok(probed) => return probed,
-                    Err(reason) => last_reason = reason,
+                let probed = self.speaker.probe().await;
+                // Only now, so that whoever came between both looks is seen too. What it heard is a
+                // key that opens nothing, since the program never got to listen.
+                match (port::owner(self.port, pid).await, probed) {
+                    (Owner::Other, _) => return Err(End::PortTaken),
+                    (Owner::Program | Owner::Unknown, Ok(probed)) => return Ok(probed),
+                    (Owner::Nobody, Ok(_)) => {
+                        "it changes who listens there".clone_into(&mut last_reason)
+                    }
+                    (Owner::Nobody | Owner::Program | Owner::Unknown, Err(reason)) => {
+                        last_reason = reason;
+                    }
                 }
                 sleep(READY_LOOK_INTERVAL).await;
             }
         };
         tokio::select! {
-            // First, since who took its port may answer in its place.
             biased;
-            ended = self.program.wait() => Err(End::Exited(ended)),
+            // Many programs end when they cannot have their port.
+            ended = self.program.wait() => Err(match port::is_taken(self.port) {
+                true => End::PortTaken,
+                false => End::Exited(ended),
+            }),
             why = stop => Err(End::Asked(why.unwrap_or(StopReason::Shutdown))),
-            probed = ready => Ok(probed),
+            ready = ready => ready,
             () = sleep(self.command.ready_wait_max) => Err(End::NeverReady(last_reason)),
         }
     }
 
     async fn serve(
         &mut self,
+        probed: Probed,
         frames: mpsc::Receiver<Vec<u8>>,
         stop: &mut oneshot::Receiver<StopReason>,
     ) -> End {
-        let Self { assignment, program, speaker, .. } = self;
+        let Self { assignment, command, program, speaker, .. } = self;
         let pid = program.pid();
+        let opened = opened(probed, speaker, command.manner.context_tokens);
+        let measured_bytes = memory::tree_bytes(pid).await;
+        assignment.report(Report::Ready { opened, measured_bytes }).await;
         tokio::select! {
             ended = program.wait() => End::Exited(ended),
             // A stop that is dropped means that the run loop is gone, and with it all need.
@@ -150,6 +183,15 @@ impl<'a> Life<'a> {
                 return why.to_string();
             }
             End::Exited(ended) => ended,
+            End::PortTaken => {
+                self.program.kill();
+                self.program.wait().await;
+                return format!(
+                    "another program listens on port {}, which was free when the hub chose it for \
+                     this engine; stop that program, or ask again",
+                    self.port
+                );
+            }
             End::NeverReady(reason) => {
                 let (signal, grace) = (self.command.stop_signal, self.command.stop_grace);
                 let ended = self.program.stop(signal, grace).await;
@@ -169,7 +211,8 @@ impl<'a> Life<'a> {
             StopReason::Idle
             | StopReason::Evicted
             | StopReason::Pressure
-            | StopReason::Operator => self.command.stop_grace,
+            | StopReason::Operator
+            | StopReason::Withdrawn => self.command.stop_grace,
         }
     }
 }
@@ -193,23 +236,26 @@ async fn measure(assignment: &Assignment, pid: Option<u32>) {
     }
 }
 
-/// A port that nobody has now. Whoever takes it before the program does makes the program end, which
-/// is seen.
-fn free_port() -> Result<u16, String> {
-    let listener = TcpListener::bind("127.0.0.1:0");
-    let address = listener.and_then(|listener| listener.local_addr());
-    address
-        .map(|address| address.port())
-        .map_err(|error| format!("no port is free for it: {error}; close some other program"))
+/// What only the hub knows of a program that it starts.
+struct Own<'a> {
+    port: u16,
+    model: Option<&'a str>,
+    key: Option<&'a str>,
 }
 
-/// The arguments with what only the hub knows.
-fn filled(argv: &[String], port: u16, model: Option<&str>) -> Vec<String> {
-    let fill = |argument: &String| {
-        let argument = argument.replace("{port}", &port.to_string());
-        model.map_or(argument.clone(), |model| argument.replace("{model}", model))
-    };
-    argv.iter().map(fill).collect()
+impl Own<'_> {
+    fn argv(&self, argv: &[String]) -> Vec<String> {
+        let fill = |argument: &String| {
+            // The model last, since a name may hold what looks like a place.
+            let argument = self.key_into(&argument.replace("{port}", &self.port.to_string()));
+            self.model.map_or(argument.clone(), |model| argument.replace("{model}", model))
+        };
+        argv.iter().map(fill).collect()
+    }
+
+    fn key_into(&self, text: &str) -> String {
+        self.key.map_or_else(|| text.to_owned(), |key| text.replace(KEY_PLACE, key))
+    }
 }
 
 #[cfg(test)]
@@ -222,9 +268,11 @@ mod tests {
         let argv = argv.map(str::to_owned);
         let model = Some("a model; with {port} and $(signs)");
         assert_eq!(
-            filled(&argv, 80, model),
+            Own { port: 80, model, key: None }.argv(&argv),
             ["serve", "--at=127.0.0.1:80", "a model; with {port} and $(signs)", "8080", "{other}"]
         );
-        assert_eq!(filled(&argv[2..3], 80, None), ["{model}"]);
+        let own = Own { port: 80, model: None, key: Some("secret") };
+        assert_eq!(own.argv(&argv[2..3]), ["{model}"]);
+        assert_eq!(own.argv(&["--key={key}".to_owned()]), ["--key=secret"]);
     }
 }

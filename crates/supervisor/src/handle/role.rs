@@ -7,16 +7,16 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use planner::{
-    fleet::{Refusal, Verdict},
+    fleet::{Priority, Refusal, Verdict},
     roles::{self, AUTO, Ask, Choice, Kind, Reason, Standing, State, Tokens},
 };
 use worker_protocol::{Embed, EmbedInput, Generate, Prompt};
 
-use super::{Handle, Shared, Watch, Wish};
+use super::{Edition, Handle, Watch, Wish};
 use crate::{
     bytes::readable,
     engine::Engine,
@@ -34,6 +34,30 @@ pub enum Purpose<'a> {
     Generate(&'a [Generate]),
     /// Vectors.
     Embed(&'a Embed),
+    /// Speech to text, at a server.
+    Listen,
+    /// Text to speech, at a server.
+    Speak,
+    /// Something short of this kind, to see who would serve it or to load that one.
+    Short(Kind, Form),
+}
+
+/// Whether a prompt is a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Plain text, or nothing that could be a conversation.
+    Plain,
+    /// A conversation.
+    Chat,
+}
+
+/// Whom a short request for a role would go to now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlook {
+    /// What the request would be about: what the first of its models does.
+    pub kind: Kind,
+    /// Who would be tried, and who not.
+    pub choice: Choice,
 }
 
 /// The right to use a model, and which one that is.
@@ -43,6 +67,14 @@ pub struct Served {
     pub lease: Lease,
     /// The model's name, where a role was asked for.
     pub model: Option<String>,
+}
+
+/// A role that is asked for, and what is known about its models.
+#[derive(Clone, Copy)]
+struct AskedRole<'a> {
+    name: &'a str,
+    edition: &'a Edition,
+    known: &'a [Known],
 }
 
 /// What does not change about a role's model from one request to the next.
@@ -67,18 +99,27 @@ impl Handle {
     /// The names that people may use instead of models: the configured roles, and the built-in one
     /// when there are any.
     #[must_use]
-    pub fn roles(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.shared.roles.iter().map(|(name, _)| name).collect();
-        if !names.is_empty() && !names.contains(&AUTO) {
-            names.push(AUTO);
+    pub fn roles(&self) -> Vec<String> {
+        let edition = self.shared.edition();
+        let mut names: Vec<String> =
+            edition.roles().iter().map(|(name, _)| name.to_owned()).collect();
+        if !names.is_empty() && !names.iter().any(|name| name == AUTO) {
+            names.push(AUTO.to_owned());
         }
         names
     }
 
+    /// Whether this names a role, the built-in one included. A model of that name comes first.
+    #[must_use]
+    pub fn is_role(&self, name: &str) -> bool {
+        self.shared.edition().roles().has(name)
+    }
+
     /// Whom a role ends at, in order; empty when it is none or picks by request.
     #[must_use]
-    pub fn candidates<'a>(&'a self, role: &'a str) -> Vec<&'a str> {
-        self.shared.roles.models(role)
+    pub fn candidates(&self, role: &str) -> Vec<String> {
+        let edition = self.shared.edition();
+        edition.roles().models(role).into_iter().map(str::to_owned).collect()
     }
 
     /// As [`Self::acquire_with`], but `name` may be a role too: then the first of its models that can
@@ -94,10 +135,14 @@ impl Handle {
         watch: Option<&Watch>,
     ) -> Result<Served, AcquireError> {
         // Whoever asks for a model that was used a moment ago pays nothing for roles.
-        let launch = match self.shared.fresh_lookup(name) {
+        let edition = self.shared.edition();
+        let launch = match edition.fresh_lookup(name) {
             Some(launch) => launch,
-            None if self.shared.roles.has(name) => match self.known(name).await? {
-                Some(known) => return self.serve_role(name, &known, purpose, wish, watch).await,
+            None if edition.roles().has(name) => match self.known(&edition, name).await? {
+                Some(known) => {
+                    let role = AskedRole { name, edition: &edition, known: &known };
+                    return self.serve_role(role, purpose, wish, watch, &[]).await;
+                }
                 None => self.launch(name).await?,
             },
             None => self.launch(name).await?,
@@ -106,15 +151,72 @@ impl Handle {
         Ok(Served { lease, model: None })
     }
 
-    async fn serve_role(
+    /// Whom a short request for a role would go to now; `None` when the name is no role.
+    ///
+    /// # Errors
+    /// [`AcquireError::ShuttingDown`].
+    pub async fn outlook(&self, role: &str) -> Result<Option<Outlook>, AcquireError> {
+        let edition = self.shared.edition();
+        if !edition.roles().has(role) {
+            return Ok(None);
+        }
+        let Some(known) = self.known(&edition, role).await? else { return Ok(None) };
+        let purpose = short(&known);
+        let kind = purpose.ask().kind;
+        let asked = AskedRole { name: role, edition: &edition, known: &known };
+        Ok(Some(Outlook { kind, choice: self.choose(asked, purpose).await? }))
+    }
+
+    /// Loads a model that nobody asks yet, or of a role the first that can be loaded, and returns when
+    /// it is ready: its name, where a role was meant. Whoever asks comes first.
+    ///
+    /// # Errors
+    /// See [`AcquireError`].
+    pub async fn warm(
         &self,
+        name: &str,
+        keep_alive: Option<Duration>,
+    ) -> Result<Option<String>, AcquireError> {
+        let wish = Wish { priority: Priority::Background, keep_alive };
+        let edition = self.shared.edition();
+        let known = match edition.roles().has(name) {
+            true => self.known(&edition, name).await?,
+            false => None,
+        };
+        let purpose = short(known.as_deref().map_or(&[], Vec::as_slice));
+        let served = self.serve(name, purpose, wish, None).await?;
+        Ok(served.model)
+    }
+
+    /// As [`Self::serve`] of a role, for a request that these of its models have lost already.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn serve_without(
+        &self,
+        lost_by: &[String],
         role: &str,
-        known: &[Known],
         purpose: Purpose<'_>,
         wish: Wish,
         watch: Option<&Watch>,
     ) -> Result<Served, AcquireError> {
-        let choice = self.choose(role, known, purpose).await?;
+        let edition = self.shared.edition();
+        let known = self.known(&edition, role).await?.unwrap_or_default();
+        let role = AskedRole { name: role, edition: &edition, known: &known };
+        self.serve_role(role, purpose, wish, watch, lost_by).await
+    }
+
+    async fn serve_role(
+        &self,
+        asked: AskedRole<'_>,
+        purpose: Purpose<'_>,
+        wish: Wish,
+        watch: Option<&Watch>,
+        lost_by: &[String],
+    ) -> Result<Served, AcquireError> {
+        let role = asked.name;
+        let mut choice = self.choose(asked, purpose).await?;
+        choice.tries.retain(|tried| !lost_by.contains(&tried.model));
         let mut reasons = Vec::new();
         let mut last = None;
         for tried in &choice.tries {
@@ -151,10 +253,10 @@ impl Handle {
 
     async fn choose(
         &self,
-        role: &str,
-        known: &[Known],
+        role: AskedRole<'_>,
         purpose: Purpose<'_>,
     ) -> Result<Choice, AcquireError> {
+        let AskedRole { name, edition, known } = role;
         let asked: Vec<Launch> = known.iter().filter_map(|known| known.launch.clone()).collect();
         let verdicts = self.ask(|reply| Message::Verdicts { asked, reply }).await;
         let mut verdicts = verdicts.ok_or(AcquireError::ShuttingDown)?.into_iter();
@@ -173,25 +275,29 @@ impl Handle {
             }
             states.insert(known.name.clone(), state);
         }
-        let roles = &self.shared.roles;
-        let choice = roles.choose(role, &purpose.ask(), &states, self.shared.prefer_resident);
+        let prefer_resident = edition.prefers_resident();
+        let choice = edition.roles().choose(name, &purpose.ask(), &states, prefer_resident);
         Ok(choice.unwrap_or_default())
     }
 
     /// What is known about a role's models; `None` when the name is a model's after all. It touches
     /// the disk, so that what was found a moment ago still holds.
-    async fn known(&self, role: &str) -> Result<Option<Arc<Vec<Known>>>, AcquireError> {
-        if let Some(known) = self.shared.fresh_role(role) {
+    async fn known(
+        &self,
+        edition: &Arc<Edition>,
+        role: &str,
+    ) -> Result<Option<Arc<Vec<Known>>>, AcquireError> {
+        if let Some(known) = edition.fresh_role(role) {
             return Ok(Some(known));
         }
-        let shared = Arc::clone(&self.shared);
+        let edition = Arc::clone(edition);
         let role = role.to_owned();
         let looked_up = tokio::task::spawn_blocking(move || {
-            if shared.models.find(&role).is_some() {
+            if edition.models.find(&role).is_some() {
                 return None;
             }
-            let known = Arc::new(shared.look_at_role(&role));
-            shared.keep_role(role, Arc::clone(&known));
+            let known = Arc::new(edition.look_at_role(&role));
+            edition.keep_role(role, Arc::clone(&known));
             Some(known)
         });
         // The runtime cancels a blocking task only when it goes down.
@@ -199,16 +305,16 @@ impl Handle {
     }
 }
 
-impl Shared {
+impl Edition {
     fn look_at_role(&self, role: &str) -> Vec<Known> {
         let find = |name| self.models.find(name);
-        let models: Vec<Model> = match self.roles.models(role) {
+        let models: Vec<Model> = match self.roles().models(role) {
             // The built-in role knows all models of this machine. A server elsewhere sees what is
             // sent to it, so it serves only where a role names it.
             named if named.is_empty() => {
                 let mut models = self.models.list();
                 models.retain(|model| !matches!(model.engine, Engine::Upstream(_)));
-                let named = self.roles.iter().flat_map(|(role, _)| self.roles.models(role));
+                let named = self.roles().iter().flat_map(|(role, _)| self.roles().models(role));
                 for name in named {
                     if !models.iter().any(|model| model.name == name) {
                         models.extend(find(name));
@@ -252,6 +358,16 @@ fn is_of_the_model(error: &AcquireError) -> bool {
     }
 }
 
+/// A short request as the first of these models takes it.
+fn short(known: &[Known]) -> Purpose<'static> {
+    let first = known.iter().find_map(|known| Some((*known.state.kinds.first()?, known.chats)));
+    match first {
+        Some((kind, true)) => Purpose::Short(kind, Form::Chat),
+        Some((kind, false)) => Purpose::Short(kind, Form::Plain),
+        None => Purpose::Short(Kind::Generate, Form::Plain),
+    }
+}
+
 fn nobody(
     role: &str,
     choice: &Choice,
@@ -291,7 +407,12 @@ fn known(summary: &ModelSummary, launch: Option<Launch>) -> Known {
     // Our worker's models do one of the two; a foreign engine may do both.
     let manner = summary.engine.manner();
     let embeds = manner.map_or(!facts.generates, |manner| manner.embeddings);
-    let kinds = [(facts.generates, Kind::Generate), (embeds, Kind::Embed)];
+    let kinds = [
+        (facts.generates, Kind::Generate),
+        (embeds, Kind::Embed),
+        (manner.is_some_and(|manner| manner.transcriptions.is_some()), Kind::Listen),
+        (manner.is_some_and(|manner| manner.speech.is_some()), Kind::Speak),
+    ];
     let state = State {
         kinds: kinds.into_iter().filter(|(does, _)| *does).map(|(_, kind)| kind).collect(),
         context_tokens: facts.context_tokens,
@@ -361,7 +482,8 @@ impl Purpose<'_> {
             Self::Generate(generates) => {
                 generates.iter().any(|generate| matches!(generate.prompt, Prompt::Chat(_)))
             }
-            Self::Embed(_) => false,
+            Self::Embed(_) | Self::Listen | Self::Speak => false,
+            Self::Short(_, form) => form == Form::Chat,
         }
     }
 
@@ -369,6 +491,10 @@ impl Purpose<'_> {
     /// where it is read.
     fn ask(self) -> Ask {
         match self {
+            Self::Short(kind, _) => Ask { kind, ..Ask::generate(Tokens::default()) },
+            // How much sound makes how many tokens is the server's affair.
+            Self::Listen => Ask { kind: Kind::Listen, ..Ask::generate(Tokens::exactly(0)) },
+            Self::Speak => Ask { kind: Kind::Speak, ..Ask::generate(Tokens::exactly(0)) },
             Self::Embed(embed) => {
                 // Each input is computed by itself.
                 let lengths = embed.inputs.iter().map(|input| match input {

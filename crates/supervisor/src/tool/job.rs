@@ -7,22 +7,25 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::{
+    fs::File,
     io::AsyncReadExt,
     process::ChildStdout,
     sync::oneshot,
-    task::spawn_blocking,
+    task::{JoinError, JoinSet, spawn_blocking},
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
-use super::{Input, Output, Tool, ToolError, ToolOutput};
+use super::{
+    Input, Output, Tool, ToolError, ToolOutput,
+    content::{Content, Pieces},
+};
 use crate::{
     AcquireError,
     guarded::{Guarded, Order},
     handle::Handle,
-    limits::{DRAIN_WAIT_MAX, READ_BYTES, TOOL_LOOK_INTERVAL, TOOL_MEASURE_INTERVAL},
+    limits::{DRAIN_WAIT_MAX, TOOL_LOOK_INTERVAL, TOOL_MEASURE_INTERVAL},
     log::{self, Log, Pipe},
     memory::tree_bytes,
     reservation::Reservation,
@@ -41,8 +44,8 @@ struct Files {
     folder: TempDir,
     /// What becomes the tool's standard input.
     stdin: Option<PathBuf>,
-    /// What the tool is to write.
-    output: Option<PathBuf>,
+    /// What the tool is to write, or what it prints.
+    output: PathBuf,
     /// What the places for files are filled with.
     own: BTreeMap<&'static str, String>,
     input_bytes: u64,
@@ -58,18 +61,19 @@ enum End {
     Stopped(String),
     /// It wrote more than it may.
     TooMuch,
+    /// What it prints cannot be written down.
+    Unkept(io::Error),
 }
 
 impl Job {
-    /// Writes the input into a folder of its own, so that a request that waits for memory takes
-    /// none itself.
+    /// Puts the content where the tool wants it.
     pub(super) async fn prepare(
         tool: Arc<Tool>,
         values: BTreeMap<String, String>,
-        input: Bytes,
+        content: Content,
     ) -> Result<Self, ToolError> {
         tool.check().map_err(|message| tool.unusable(message))?;
-        if tool.input == Input::None && !input.is_empty() {
+        if tool.input == Input::None && content.bytes() > 0 {
             return Err(ToolError::BadRequest {
                 name: tool.name.clone(),
                 place: "body".to_owned(),
@@ -77,7 +81,7 @@ impl Job {
             });
         }
         let job = spawn_blocking(move || {
-            let files = Files::make(&tool, &input)
+            let files = Files::make(&tool, content)
                 .map_err(|error| tool.failed(format!("no folder for its files: {error}")))?;
             let argv = tool.fill(&files.own, &values)?;
             Ok(Self { tool, argv, files })
@@ -95,23 +99,22 @@ impl Job {
         gone: oneshot::Receiver<()>,
     ) -> Result<ToolOutput, ToolError> {
         let begun = Instant::now();
-        let stdout = self.run_process(&hub, memory, gone).await;
+        let ended = self.run_process(&hub, memory, gone).await;
         let ran_for = begun.elapsed();
         let content_type = self.tool.content_type.clone();
-        // A folder may hold much, so it is read and removed on a thread that may wait for the disk.
-        let output = spawn_blocking(move || self.output(stdout?));
-        let bytes = output.await.unwrap_or(Err(AcquireError::ShuttingDown.into()))?;
-        Ok(ToolOutput { bytes, content_type, ran_for })
+        // A folder may hold much, so it is removed on a thread that may wait for the disk.
+        let output = spawn_blocking(move || ended.and_then(|()| self.output()));
+        let (pieces, bytes) = output.await.unwrap_or(Err(AcquireError::ShuttingDown.into()))?;
+        Ok(ToolOutput { pieces, bytes, content_type, ran_for })
     }
 
-    /// The process from its start until nothing of it is left; what it printed, if that is its
-    /// output.
+    /// The process from its start until nothing of it is left.
     async fn run_process(
         &self,
         hub: &Handle,
         mut memory: Reservation,
         gone: oneshot::Receiver<()>,
-    ) -> Result<Vec<u8>, ToolError> {
+    ) -> Result<(), ToolError> {
         let tool = &self.tool;
         let environment = self.environment();
         let order = Order {
@@ -128,32 +131,43 @@ impl Job {
             Output::Stdout => (printed, None),
             Output::File { .. } => (None, printed),
         };
-        let mut stdout = Stdout::new(kept, tool.output_bytes_max);
+        let mut printing = Printing::default();
+        if let Some(pipe) = kept {
+            let bytes_max = tool.output_bytes_max;
+            printing.task.spawn(keep(pipe, self.files.output.clone(), bytes_max));
+        }
         let chatter = chatter.map(|pipe| Box::new(pipe) as Pipe);
         let complaints = guarded.take_stderr().map(|pipe| Box::new(pipe) as Pipe);
         let log_path = log::path(hub.logs_dir(), &tool.name);
         let mut log = Log::follow(chatter.into_iter().chain(complaints), log_path);
-        let watch = self.watch(&mut guarded, &mut stdout, &mut memory, gone);
+        let watch = self.watch(&mut guarded, &mut printing, &mut memory, gone);
         let end = timeout(tool.time_max, watch).await;
         // The memory is given back only when nothing is left that uses it.
         guarded.kill();
         guarded.wait().await;
         drop(memory);
-        match end {
-            Ok(End::Exited(how)) => {
-                stdout.drain().await;
-                if stdout.is_over {
-                    Err(tool.too_much())
-                } else if guarded.succeeded() {
-                    Ok(stdout.kept)
-                } else {
-                    Err(tool.failed(format!("it {how}; {}", log.last_words().await)))
-                }
+        let end = match end {
+            // Nothing of the tool is left that could hold the pipe open; whatever else does, must not
+            // hold up the answer.
+            Ok(End::Exited(how)) => match timeout(DRAIN_WAIT_MAX, printing.fault()).await {
+                Ok(Some(fault)) => fault,
+                Ok(None) | Err(_) => End::Exited(how),
+            },
+            Ok(end) => end,
+            Err(_) => {
+                let time_max = tool.time_max;
+                return Err(ToolError::TimedOut { name: tool.name.clone(), time_max });
             }
-            Ok(End::Abandoned) => Err(tool.failed("nobody waits for it any more".to_owned())),
-            Ok(End::Stopped(why)) => Err(tool.failed(format!("it was stopped: {why}"))),
-            Ok(End::TooMuch) => Err(tool.too_much()),
-            Err(_) => Err(ToolError::TimedOut { name: tool.name.clone(), time_max: tool.time_max }),
+        };
+        match end {
+            End::Exited(_) if guarded.succeeded() => Ok(()),
+            End::Exited(how) => Err(tool.failed(format!("it {how}; {}", log.last_words().await))),
+            End::Abandoned => Err(tool.failed("nobody waits for it any more".to_owned())),
+            End::Stopped(why) => Err(ToolError::Stopped { name: tool.name.clone(), why }),
+            End::TooMuch => Err(tool.too_much()),
+            End::Unkept(error) => {
+                Err(tool.failed(format!("what it printed cannot be kept: {error}")))
+            }
         }
     }
 
@@ -161,7 +175,7 @@ impl Job {
     async fn watch(
         &self,
         guarded: &mut Guarded,
-        stdout: &mut Stdout,
+        printing: &mut Printing,
         memory: &mut Reservation,
         mut gone: oneshot::Receiver<()>,
     ) -> End {
@@ -172,7 +186,7 @@ impl Job {
         loop {
             tokio::select! {
                 ended = guarded.wait() => return End::Exited(ended),
-                () = stdout.read() => if stdout.is_over { return End::TooMuch },
+                Some(fault) = printing.fault() => return fault,
                 _ = &mut gone => return End::Abandoned,
                 why = memory.revoked() => return End::Stopped(why),
                 _ = look.tick() => if self.wrote_too_much().await { return End::TooMuch },
@@ -199,9 +213,10 @@ impl Job {
         over.await.unwrap_or(false)
     }
 
-    /// What was written, from where it was to be written to. The folder goes before the answer does.
-    fn output(self, stdout: Vec<u8>) -> Result<Bytes, ToolError> {
-        let Some(path) = &self.files.output else { return Ok(stdout.into()) };
+    /// What was written, from where it was to be written to. The folder goes before the answer does:
+    /// an open file needs no name, and so nothing is left however the hub ends.
+    fn output(self) -> Result<(Pieces, u64), ToolError> {
+        let path = &self.files.output;
         // A link would lead out of the folder.
         let metadata = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file);
         let Some(metadata) = metadata else {
@@ -210,15 +225,16 @@ impl Job {
         if metadata.len() > self.tool.output_bytes_max {
             return Err(self.tool.too_much());
         }
-        let bytes = fs::read(path);
         let broken = |error| self.tool.failed(format!("its output cannot be read: {error}"));
-        bytes.map(Bytes::from).map_err(broken)
+        let pieces = Pieces::open(path).map_err(broken)?;
+        Ok((pieces, metadata.len()))
     }
 }
 
 impl Files {
-    fn make(tool: &Tool, input: &[u8]) -> io::Result<Self> {
-        let folder = private_folder()?;
+    fn make(tool: &Tool, content: Content) -> io::Result<Self> {
+        let input_bytes = content.bytes();
+        let (folder, content) = content.into_parts();
         let at = |name: &str| folder.path().join(name);
         let shown = |path: &Path| {
             let text = path.to_str().map(str::to_owned);
@@ -227,41 +243,31 @@ impl Files {
         let mut own = BTreeMap::new();
         let stdin = match &tool.input {
             Input::Stdin => {
-                fs::write(at("stdin"), input)?;
+                fs::rename(content, at("stdin"))?;
                 Some(at("stdin"))
             }
             Input::File { extension } => {
                 let path = at(&format!("input.{extension}"));
-                fs::write(&path, input)?;
+                fs::rename(content, &path)?;
                 own.insert("input", shown(&path)?);
                 None
             }
-            Input::None => None,
+            Input::None => {
+                fs::remove_file(content)?;
+                None
+            }
         };
         let output = match &tool.output {
-            Output::Stdout => None,
+            Output::Stdout => at("stdout"),
             Output::File { extension } => {
                 let path = at(&format!("output.{extension}"));
                 own.insert("output", shown(&path)?);
                 own.insert("output_stem", shown(&at("output"))?);
-                Some(path)
+                path
             }
         };
-        Ok(Self { folder, stdin, output, own, input_bytes: input.len() as u64 })
+        Ok(Self { folder, stdin, output, own, input_bytes })
     }
-}
-
-#[cfg(unix)]
-fn private_folder() -> io::Result<TempDir> {
-    use std::os::unix::fs::PermissionsExt;
-    let owner_only = fs::Permissions::from_mode(0o700);
-    tempfile::Builder::new().prefix("resident-tool-").permissions(owner_only).tempdir()
-}
-
-/// Elsewhere the user's own folder for temporary files has the access list that keeps others out.
-#[cfg(not(unix))]
-fn private_folder() -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix("resident-tool-").tempdir()
 }
 
 /// Bytes of all files below; what vanishes meanwhile counts for nothing.
@@ -280,39 +286,30 @@ fn folder_bytes(folder: &Path) -> u64 {
     bytes
 }
 
-/// What a tool prints where that is its output: kept up to its limit.
-struct Stdout {
-    pipe: Option<ChildStdout>,
-    kept: Vec<u8>,
-    bytes_max: u64,
-    is_over: bool,
+/// A tool's standard output on its way into a file; nothing where it is chatter. Dropping it ends
+/// that.
+#[derive(Default)]
+struct Printing {
+    task: JoinSet<io::Result<bool>>,
 }
 
-impl Stdout {
-    fn new(pipe: Option<ChildStdout>, bytes_max: u64) -> Self {
-        Self { pipe, kept: Vec::new(), bytes_max, is_over: false }
-    }
-
-    /// Takes in what comes next; never comes back after the end.
-    async fn read(&mut self) {
-        let Some(pipe) = &mut self.pipe else { return std::future::pending().await };
-        self.kept.reserve(READ_BYTES);
-        let read = pipe.read_buf(&mut self.kept).await;
-        if !read.is_ok_and(|bytes| bytes > 0) {
-            self.pipe = None;
+impl Printing {
+    /// What went wrong with it, once all is written down; `None` when nothing did, or ever will.
+    /// Cancel-safe.
+    async fn fault(&mut self) -> Option<End> {
+        let kept: Result<_, JoinError> = self.task.join_next().await?;
+        match kept.unwrap_or_else(|error| Err(error.into())) {
+            Ok(true) => None,
+            Ok(false) => Some(End::TooMuch),
+            Err(error) => Some(End::Unkept(error)),
         }
-        self.is_over = self.kept.len() as u64 > self.bytes_max;
     }
+}
 
-    /// Takes in what was printed before the end.
-    async fn drain(&mut self) {
-        let rest = async {
-            while self.pipe.is_some() && !self.is_over {
-                self.read().await;
-            }
-        };
-        // Nothing of the tool is left that could hold the pipe open; whatever else does, must not
-        // hold up the answer.
-        timeout(DRAIN_WAIT_MAX, rest).await.ok();
-    }
+/// Writes down what comes out of the pipe, and says whether that was all, or there was more than there
+/// may be.
+async fn keep(pipe: ChildStdout, path: PathBuf, bytes_max: u64) -> io::Result<bool> {
+    let mut file = File::create(path).await?;
+    let mut pipe = pipe.take(bytes_max.saturating_add(1));
+    Ok(tokio::io::copy(&mut pipe, &mut file).await? <= bytes_max)
 }

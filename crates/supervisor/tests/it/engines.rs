@@ -1,11 +1,22 @@
 //! Foreign engines as real processes, each misbehaving in its own way: its requests get exactly one
 //! answer, the ledger is right, the hub stays up, and nothing of the engine is left.
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    str::FromStr,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use supervisor::{
-    AcquireError, Engine, ManagedCommand, Manner, Model, Patience, Ready, Residence, ResidentState,
-    Server, StopSignal, Upstream, Wish,
+    AcquireError, Engine, Group, ManagedCommand, Manner, Model, Patience, Ready, Residence,
+    ResidentState, Server, StopSignal, Upstream, Wish,
 };
 use worker_protocol::{Event, FailureKind};
 
@@ -81,11 +92,11 @@ async fn stopped(hub: &Hub, tree: Vec<u32>) {
     }
 }
 
-async fn hidden(file: &Path) -> u32 {
+async fn number_in<T: FromStr<Err: Debug>>(file: &Path) -> T {
     within(async {
         loop {
-            if let Ok(pid) = fs::read_to_string(file) {
-                return pid.parse().unwrap();
+            if let Ok(number) = fs::read_to_string(file) {
+                return number.parse().unwrap();
             }
             tokio::task::yield_now().await;
         }
@@ -182,7 +193,7 @@ async fn a_grandchild_that_hides_goes_with_its_engine() {
     let file = folder.path().join("pid");
     let hub = hub(command(&["leaks", file.to_str().unwrap()]));
     let lease = hub.acquire("foreign").await.unwrap();
-    let hidden = hidden(&file).await;
+    let hidden = number_in::<u32>(&file).await;
     let tree = tree(hub.pid("foreign").await);
     assert!(tree.contains(&hidden), "{hidden} in {tree:?}");
     assert_eq!(texts(lease.generate(prompt("say 1 "))).await, Ok(1));
@@ -197,7 +208,7 @@ async fn a_death_mid_stream_fails_every_open_answer_once_and_the_next_request_wo
     let file = folder.path().join("pid");
     let hub = hub(command(&["leaks", file.to_str().unwrap()]));
     let lease = hub.acquire("foreign").await.unwrap();
-    let hidden = hidden(&file).await;
+    let hidden = number_in::<u32>(&file).await;
     let mut bystander = lease.generate(prompt("endless"));
     assert!(matches!(within(bystander.next()).await, Some(Event::Text(_))));
     let failure = texts(lease.generate(prompt("die-mid-stream"))).await.unwrap_err();
@@ -301,6 +312,84 @@ async fn an_engine_gets_its_own_variables_and_no_secrets() {
     hub.proves_well().await;
 }
 
+/// The port that the program of this tree was told.
+fn port_of(tree: &[u32]) -> u16 {
+    let arguments = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).ok();
+    tree.iter()
+        .filter_map(arguments)
+        .find_map(|line| line.split('\0').skip_while(|word| *word != "--port").nth(1)?.parse().ok())
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_answers_nobody_but_the_hub() {
+    let environment = BTreeMap::from([("FIXTURE_KEY".to_owned(), "{key}".to_owned())]);
+    let hub = hub(ManagedCommand { environment, ready: Ready::Completion, ..command(&[]) });
+    let lease = hub.acquire("foreign").await.unwrap();
+    assert_eq!(texts(lease.generate(prompt("say 2 "))).await, Ok(2));
+    let port = port_of(&tree(hub.pid("foreign").await));
+    for key in ["", "Authorization: Bearer {key}\r\n", "Authorization: Bearer \r\n"] {
+        let mut stranger = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        write!(stranger, "POST /v1/completions HTTP/1.1\r\n{key}Content-Length: 0\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        stranger.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    }
+    drop(lease);
+    hub.proves_well().await;
+}
+
+/// Somebody who answers everything on a port, until the tests end.
+fn impostor(port: u16) {
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    thread::spawn(move || {
+        for mut connection in listener.incoming().flatten() {
+            let mut request = [0; 1 << 10];
+            // Whoever only looks whether somebody listens says nothing.
+            if connection.read(&mut request).is_ok_and(|bytes| bytes > 0) {
+                let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+                connection.write_all(answer.as_bytes()).ok();
+            }
+        }
+    });
+}
+
+/// Whoever takes the port before the program listens there is not believed, whether the program ends
+/// for want of it or does not notice.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_takes_an_engines_port_is_not_asked() {
+    for word in ["loses-port", "yields-port"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("port");
+        let hub = hub(command(&[word, file.to_str().unwrap()]));
+        let (lease, ()) = tokio::join!(hub.acquire("foreign"), async {
+            impostor(number_in(&file).await);
+        });
+        let lease = lease.unwrap();
+        assert_eq!(texts(lease.generate(prompt("say 2 "))).await, Ok(2));
+        drop(lease);
+        hub.proves_well().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_is_taken_each_time_is_a_failed_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("port");
+    let hub = hub(command(&["loses-port", file.to_str().unwrap()]));
+    let taking = async {
+        for _ in 0..supervisor::limits::PORT_TRIES_MAX {
+            let port = number_in(&file).await;
+            fs::remove_file(&file).unwrap();
+            impostor(port);
+        }
+    };
+    tokio::join!(load_fails(&hub, &["another program listens on port"]), taking);
+    hub.proves_well().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_engine_and_a_worker_share_one_budget() {
     let setup = Setup { budget_bytes: PROMISED_BYTES * 18 / 10, ..Setup::default() };
@@ -376,7 +465,7 @@ fn named(name: &str, residence: Residence) -> Model {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_an_exclusive_group_one_model_is_resident_though_both_would_fit() {
-    let main = Residence { group: Some("main".to_owned()), ..Residence::default() };
+    let main = Residence { group: Some(Group::Named("main".to_owned())), ..Residence::default() };
     let foreign =
         vec![named("one", main.clone()), named("two", main), named("beside", Residence::default())];
     let hub = Hub::new(&[], Setup { foreign, ..Setup::default() });

@@ -9,8 +9,9 @@ use std::{
 };
 
 use supervisor::{
-    AcquireError, Answer, Config, Engine, GgufFile, Handle, Lease, Model, Models, Patience, Place,
-    Pressure, Residence, Resident, ResidentState, Roles, start,
+    AcquireError, Answer, Config, Engine, GgufFile, Handle, Lease, Manner, Model, Models, OpenPool,
+    Patience, Place, Pressure, Ready, Residence, Resident, ResidentState, Roles, Server, Settings,
+    Upstream, start,
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
@@ -27,6 +28,8 @@ pub(crate) const WEIGHTS_BYTES: u64 = 50_000_000;
 pub(crate) struct Hub {
     pub(crate) handle: Handle,
     pub(crate) folder: TempDir,
+    /// What it was started with.
+    pub(crate) settings: Settings,
     /// What the machine is said to be short of; its real state would make tests depend on it.
     pub(crate) pressure: watch::Sender<Pressure>,
     task: JoinHandle<()>,
@@ -41,6 +44,7 @@ pub(crate) struct Setup {
     /// Models beside those that have a file.
     pub(crate) foreign: Vec<Model>,
     pub(crate) roles: Roles,
+    pub(crate) open_pools: Vec<OpenPool>,
 }
 
 impl Default for Setup {
@@ -53,12 +57,13 @@ impl Default for Setup {
             program: "fixture-worker",
             foreign: Vec::new(),
             roles: Roles::default(),
+            open_pools: Vec::new(),
         }
     }
 }
 
 /// Every GGUF file of a folder, asked anew each time, and models without a file.
-struct Folder(PathBuf, Vec<Model>);
+struct Folder(PathBuf, Vec<Model>, Vec<OpenPool>);
 
 impl Models for Folder {
     fn list(&self) -> Vec<Model> {
@@ -74,8 +79,30 @@ impl Models for Folder {
     }
 
     fn find(&self, name: &str) -> Option<Model> {
-        self.list().into_iter().find(|model| model.name == name)
+        let of_pool = || {
+            let pool = self.2.iter().find(|pool| name.starts_with(&pool.prefix))?;
+            let theirs = name.strip_prefix(&pool.prefix)?;
+            let servers: Vec<&str> = pool.servers.iter().map(|it| it.base_url.as_str()).collect();
+            Some(elsewhere(name, Some(theirs), &servers))
+        };
+        self.list().into_iter().find(|model| model.name == name).or_else(of_pool)
     }
+
+    fn open_pools(&self) -> Vec<OpenPool> {
+        self.2.clone()
+    }
+}
+
+/// A model of these servers, which call it `theirs`.
+pub(crate) fn elsewhere(name: &str, theirs: Option<&str>, servers: &[&str]) -> Model {
+    let server = |url: &&str| Server { base_url: (*url).to_owned(), key: None };
+    let upstream = Upstream {
+        servers: servers.iter().map(server).collect(),
+        manner: Manner { model: theirs.map(str::to_owned), ..Manner::default() },
+        health: Ready::Path("/health".to_owned()),
+    };
+    let engine = Engine::Upstream(Arc::new(upstream));
+    Model { name: name.to_owned(), engine, residence: Residence::default() }
 }
 
 /// Not a copy where that can be helped: a program that another thread forks while this one still
@@ -116,26 +143,36 @@ impl Hub {
         let worker = folder.path().join(setup.program);
         link(Path::new(env!("CARGO_BIN_EXE_fixture-worker")), &worker);
         let (pressure, pressure_told) = watch::channel(Pressure::Calm);
-        let config = Config {
-            pressure: Some(pressure_told),
+        let settings = Settings {
             worker,
-            guard: vec![env!("CARGO_BIN_EXE_fixture-guard").into()],
-            logs_dir: folder.path().join("logs"),
             budget_bytes: setup.budget_bytes,
             exclusive_groups: BTreeSet::from(["main".to_owned()]),
-            journal: Some(folder.path().join("journal")),
             idle_unload: setup.idle_unload,
             sequences_max: 4,
             threads: None,
             context_tokens: None,
-            place: Place::Processor,
             roles: setup.roles,
             prefer_resident: true,
+        };
+        let config = Config {
+            settings: settings.clone(),
+            pressure: Some(pressure_told),
+            guard: vec![env!("CARGO_BIN_EXE_fixture-guard").into()],
+            logs_dir: folder.path().join("logs"),
+            journal: Some(folder.path().join("journal")),
+            place: Place::Processor,
             patience: setup.patience,
         };
-        let (handle, task) =
-            start(config, Arc::new(Folder(folder.path().to_owned(), setup.foreign)));
-        Self { handle, folder, pressure, task }
+        let models = Folder(folder.path().to_owned(), setup.foreign, setup.open_pools);
+        let (handle, task) = start(config, Arc::new(models));
+        Self { handle, folder, settings, pressure, task }
+    }
+
+    /// Another configuration, with these models beside those that have a file.
+    pub(crate) async fn change(&self, settings: Settings, foreign: Vec<Model>) {
+        let models = Arc::new(Folder(self.folder.path().to_owned(), foreign, Vec::new()));
+        let edition = self.handle.edition(settings, models);
+        within(self.handle.change(edition)).await.unwrap();
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -160,6 +197,19 @@ impl Hub {
         let deadline = Instant::now() + DEADLINE;
         while !so(self.resident(name).await.as_ref()) {
             assert!(Instant::now() < deadline, "{name}: {:?}", self.resident(name).await);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Waits until the worker with this process is no resident any more.
+    pub(crate) async fn until_left(&self, pid: u32) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let residents = self.handle.residents().await;
+            if residents.iter().all(|resident| resident.pid != Some(pid)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{residents:?}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

@@ -1,8 +1,11 @@
 //! The supervisor with real processes: a fixture worker that misbehaves on command.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod changes;
 #[cfg(target_os = "linux")]
 mod engines;
+#[cfg(target_os = "linux")]
+mod errands;
 mod gguf;
 #[cfg(target_os = "linux")]
 mod guard;
@@ -14,3 +17,4 @@ mod roles;
 mod streams;
 #[cfg(unix)]
 mod tools;
+mod upstreams;

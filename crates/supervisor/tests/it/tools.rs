@@ -8,8 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use supervisor::{Input, Output, Serves, Tool, ToolError, ToolOutput, tool};
+use supervisor::{Content, Input, Output, Serves, Tool, ToolError, ToolOutput, tool};
 use tokio::task::JoinHandle;
 
 use crate::hub::{DEADLINE, Hub, Setup, is_gone, within};
@@ -47,22 +46,24 @@ fn hub() -> Hub {
 
 async fn run(hub: &Hub, tool: Tool, values: &[(&str, &str)]) -> Result<ToolOutput, ToolError> {
     let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    let input = Bytes::from_static(match tool.input {
+    let content = Content::of(match tool.input {
         Input::Stdin | Input::File { .. } => b"hello",
         Input::None => b"",
     });
-    within(tool::run(&hub.handle, Arc::new(tool), values.collect(), input)).await
+    let content = content.await.unwrap();
+    within(tool::run(&hub.handle, Arc::new(tool), values.collect(), content)).await
 }
 
 fn begin(hub: &Hub, tool: Tool) -> JoinHandle<Result<ToolOutput, ToolError>> {
     let handle = hub.handle.clone();
-    tokio::spawn(
-        async move { tool::run(&handle, Arc::new(tool), BTreeMap::new(), Bytes::new()).await },
-    )
+    tokio::spawn(async move {
+        let content = Content::empty().await.unwrap();
+        tool::run(&handle, Arc::new(tool), BTreeMap::new(), content).await
+    })
 }
 
-fn text(output: Result<ToolOutput, ToolError>) -> String {
-    String::from_utf8(output.unwrap().bytes.into()).unwrap()
+async fn text(output: Result<ToolOutput, ToolError>) -> String {
+    String::from_utf8(output.unwrap().whole().await.unwrap()).unwrap()
 }
 
 /// Nothing is booked any more, and so nothing runs.
@@ -89,9 +90,9 @@ async fn what_goes_in_and_what_comes_out() {
     let echo = script("cat; printf ' %s|' \"$@\"", &["{language}", "--a={a}", "{b}"]);
     let output = run(&hub, echo, &[("a", "1 $(id); x"), ("b", "*"), ("c", "no place")]).await;
     let output = output.unwrap();
-    assert_eq!(output.bytes, "hello en| --a=1 $(id); x| *|");
     assert_eq!(output.content_type, "text/plain");
     assert!(output.ran_for > Duration::ZERO && output.ran_for < DEADLINE);
+    assert_eq!(text(Ok(output)).await, "hello en| --a=1 $(id); x| *|");
     is_over(&hub).await;
     hub.goes_down().await;
 }
@@ -110,7 +111,7 @@ async fn each_run_has_a_folder_of_its_own_that_is_gone_afterwards() {
             &["{input}", "{output}", "{output_stem}"],
         )
     };
-    let seen = text(run(&hub, tool, &[]).await);
+    let seen = text(run(&hub, tool, &[]).await).await;
     let seen: Vec<&str> = seen.lines().collect();
     let [content, input, output, stem, folder, temporary, mode, secret] = &*seen else {
         panic!("{seen:?}");
@@ -184,7 +185,8 @@ async fn a_tool_that_writes_too_much_is_stopped() {
         assert!(error.to_string().contains("1.0 MiB"), "{error}");
     }
     let fits = script("head -c 1048576 /dev/zero", &[]);
-    assert_eq!(run(&hub, fits, &[]).await.unwrap().bytes.len(), 1 << 20);
+    let output = run(&hub, fits, &[]).await.unwrap();
+    assert_eq!((output.bytes(), output.whole().await.unwrap().len()), (1 << 20, 1 << 20));
     hub.goes_down().await;
 }
 
@@ -192,13 +194,13 @@ async fn a_tool_that_writes_too_much_is_stopped() {
 async fn noise_and_deafness_hold_up_nothing() {
     let hub = hub();
     let noise = "head -c 20000000 /dev/zero | tr '\\0' x >&2; echo done";
-    assert_eq!(text(run(&hub, script(noise, &[]), &[]).await), "done\n");
+    assert_eq!(text(run(&hub, script(noise, &[]), &[]).await).await, "done\n");
     let chatter = "head -c 20000000 /dev/zero; echo file >\"$1\"";
-    assert_eq!(text(run(&hub, to_file(chatter, &["{output}"]), &[]).await), "file\n");
+    assert_eq!(text(run(&hub, to_file(chatter, &["{output}"]), &[]).await).await, "file\n");
     let deaf = Arc::new(script("echo deaf", &[]));
-    let input = Bytes::from(vec![b'x'; 10_000_000]);
-    let output = within(tool::run(&hub.handle, deaf, BTreeMap::new(), input)).await;
-    assert_eq!(text(output), "deaf\n");
+    let content = Content::of(&vec![b'x'; 10_000_000]).await.unwrap();
+    let output = within(tool::run(&hub.handle, deaf, BTreeMap::new(), content)).await;
+    assert_eq!(text(output).await, "deaf\n");
     hub.goes_down().await;
 }
 
@@ -245,8 +247,9 @@ async fn the_operator_and_a_shutdown_end_a_run() {
     let running = begin(&hub, tool());
     let first = line(&pid).await;
     hub.handle.stop("script").await.unwrap();
-    let message = within(running).await.unwrap().unwrap_err().to_string();
-    assert!(message.contains("operator"), "{message}");
+    let error = within(running).await.unwrap().unwrap_err();
+    assert!(matches!(error, ToolError::Stopped { .. }), "{error}");
+    assert!(error.to_string().contains("operator"), "{error}");
     assert!(is_gone(first.parse().unwrap()));
     is_over(&hub).await;
 
@@ -322,7 +325,8 @@ async fn a_request_that_cannot_be_filled_in_starts_nothing() {
     }
     let needs_none = Arc::new(Tool { input: Input::None, ..tool() });
     let values = BTreeMap::from([("voice".to_owned(), "amy".to_owned())]);
-    let refused = tool::run(&hub.handle, needs_none, values, Bytes::from_static(b"x")).await;
+    let refused =
+        tool::run(&hub.handle, needs_none, values, Content::of(b"x").await.unwrap()).await;
     assert!(refused.unwrap_err().to_string().contains("takes no body"));
     assert!(!ran.exists());
     hub.goes_down().await;

@@ -67,6 +67,10 @@ pub(crate) struct Api {
     pub(crate) images: Option<bool>,
     /// Whether it can be held to a JSON schema.
     pub(crate) json_schema: Option<bool>,
+    /// Where it writes down what is said; empty where it does not.
+    pub(crate) transcriptions: Option<String>,
+    /// Where it says what is written; empty where it does not.
+    pub(crate) speech: Option<String>,
     /// Context of its model, in tokens.
     pub(crate) context: Option<u32>,
     /// Where its context is read, as `health.context_window`.

@@ -184,9 +184,9 @@ fn put_model(
 
 fn refuse_unknown(argv: &[String]) -> Result<(), String> {
     let names: Vec<&str> = argv.iter().flat_map(|argument| here::placeholders(argument)).collect();
-    if let Some(unknown) = names.iter().find(|name| !["port", "model"].contains(name)) {
+    if let Some(unknown) = names.iter().find(|name| !["port", "model", "key"].contains(name)) {
         return Err(format!(
-            "command: nobody says what {{{unknown}}} is; there are {{port}}, {{model}}, \
+            "command: nobody says what {{{unknown}}} is; there are {{port}}, {{key}}, {{model}}, \
              {{model.folder}}, {{model.name}} and {{folder}}"
         ));
     }

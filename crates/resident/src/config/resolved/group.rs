@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use supervisor::Group;
+
 use super::super::raw;
 use crate::{limits::LARGE_MODEL_PARTS, models, size};
 
@@ -59,8 +61,19 @@ impl Groups {
         })
     }
 
-    /// The group of a model. `bytes` is what it takes, or the length of its file, which is most of
-    /// that and known without opening it.
+    /// The group of a model of our own worker, whose header says what it needs.
+    pub(crate) fn of_file(membership: &Membership, budget_bytes: u64) -> Option<Group> {
+        match membership {
+            Membership::Alone => None,
+            Membership::In(name) => Some(Group::Named(name.clone())),
+            Membership::BySize => Some(Group::OfLarge {
+                name: MAIN.to_owned(),
+                above_bytes: budget_bytes / LARGE_MODEL_PARTS,
+            }),
+        }
+    }
+
+    /// The group of a model of which it is known that it takes so many bytes.
     pub(crate) fn of(
         &self,
         membership: &Membership,

@@ -69,6 +69,12 @@ impl Here<'_> {
         }
         for name in passed_on {
             match (self.machine.variable)(name) {
+                Some(_) if environment.get(name).is_some_and(|value| value == "{key}") => {
+                    return Err(format!(
+                        "environment_from: {name} is where the hub puts a key of its own, which it \
+                         makes anew for each start; leave it out"
+                    ));
+                }
                 Some(value) => {
                     environment.insert(name.clone(), value);
                 }
@@ -154,6 +160,15 @@ pub(super) fn manner(preset: &Api, own: &Api) -> Result<supervisor::Manner, Stri
         return Err("api.context is 0; it must be 1 or more, or left out".to_owned());
     }
     let whether = |of: fn(&Api) -> Option<bool>| of(own).or(of(preset)).unwrap_or(true);
+    let path = |key, of: fn(&Api) -> Option<&String>| match of(own).or(of(preset)) {
+        Some(path) if path.starts_with('/') => Ok(Some(path.clone())),
+        Some(path) if path.is_empty() => Ok(None),
+        Some(path) => Err(format!(
+            "api.{key}: '{path}' is no path; write for example \"/v1/audio/{key}\", or \"\" where it \
+             does not do that"
+        )),
+        None => Ok(None),
+    };
     Ok(supervisor::Manner {
         model: own.model.clone().or_else(|| preset.model.clone()),
         drops: own.drops.clone().or_else(|| preset.drops.clone()).unwrap_or_default(),
@@ -163,6 +178,8 @@ pub(super) fn manner(preset: &Api, own: &Api) -> Result<supervisor::Manner, Stri
         tools: whether(|api| api.tools),
         images: whether(|api| api.images),
         json_schema: whether(|api| api.json_schema),
+        transcriptions: path("transcriptions", |api| api.transcriptions.as_ref())?,
+        speech: path("speech", |api| api.speech.as_ref())?,
         context_tokens: own.context.or(preset.context),
         // A context that the user says is not asked for.
         context_from: match own.context {

@@ -99,7 +99,7 @@ fn served(raw: raw::ServedNames) -> Result<BTreeMap<String, String>, String> {
     Ok(served)
 }
 
-/// `http://HOST:PORT` of what people copy from elsewhere.
+/// `http://HOST:PORT`, or the same with `https`, of what people copy from elsewhere.
 fn base_url(url: &str, listen: SocketAddr) -> Result<String, String> {
     // What follows is about this text, which may hold a password.
     let shown = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
@@ -111,20 +111,17 @@ fn base_url(url: &str, listen: SocketAddr) -> Result<String, String> {
             "has a name or password in front of the host, and this file is no place for one",
         ));
     }
-    if url.starts_with("https://") {
-        return Err(wrong(
-            "is https, which this version does not speak; a tunnel such as ssh -L gives it a plain \
-             address on this machine",
-        ));
-    }
     let uri: Uri = url.parse().map_err(|_| wrong("is not an address"))?;
-    let Some(authority) = uri.authority().filter(|_| uri.scheme_str() == Some("http")) else {
-        return Err(wrong("is not an address"));
+    let (scheme, usual_port) = match uri.scheme_str() {
+        Some("http") => ("http", 80),
+        Some("https") => ("https", 443),
+        Some(_) | None => return Err(wrong("is not an address")),
     };
+    let Some(authority) = uri.authority() else { return Err(wrong("is not an address")) };
     if !["", "/", "/v1", "/v1/"].contains(&uri.path()) || uri.query().is_some() {
         return Err(wrong("has more behind the host than /v1"));
     }
-    let port = authority.port_u16().unwrap_or(80);
+    let port = authority.port_u16().unwrap_or(usual_port);
     let host = authority.host();
     if host.is_empty() || port == 0 {
         return Err(wrong("is not an address"));
@@ -136,7 +133,7 @@ fn base_url(url: &str, listen: SocketAddr) -> Result<String, String> {
              other program on another port, or let the hub listen elsewhere (--listen)"
         ));
     }
-    Ok(format!("http://{host}:{port}"))
+    Ok(format!("{scheme}://{host}:{port}"))
 }
 
 /// The key, from where it may be. What is missing is said and stops nothing: the program that asks

@@ -12,7 +12,7 @@ use worker_protocol::{
 use super::{
     super::{
         http::{Connection, Endpoint, Reply},
-        pool::{Seat, Unreachable},
+        pool::{Fault, Round, Seat},
     },
     Voice,
 };
@@ -102,19 +102,22 @@ async fn generate(
     generate: &Generate,
     begun: Instant,
 ) -> Result<Finished, Failure> {
-    let (seat, connection) = voice.connect().await?;
-    let endpoint = &seat.member().endpoint;
-    let blame = |failure| voice.blame(endpoint.shown(), failure);
     let mut times = Times::new(begun);
-    let stream = Stream::begin(voice, endpoint, connection, generate).await;
-    let mut stream = stream.map_err(blame)?;
-    seat.member().mark(Ok(()));
+    let (mut seat, mut round) = voice.pool.begin();
+    let (mut stream, mut event) = loop {
+        match voice.first_event(&seat, generate).await {
+            Ok(first) => break first,
+            Err(trouble) => seat = voice.move_on(seat, &mut round, trouble)?,
+        }
+    };
+    seat.answers();
     loop {
-        match stream.next().await {
+        match event {
             Event::Finished(finished) => {
+                seat.answered();
                 return Ok(Finished { usage: times.measured(finished.usage), ..finished });
             }
-            Event::Failed(failure) => return Err(blame(failure)),
+            Event::Failed(failure) => return Err(voice.give_up(seat, failure)),
             event @ (Event::Progress { .. }
             | Event::Text(_)
             | Event::Reasoning(_)
@@ -124,6 +127,7 @@ async fn generate(
                 reader.give(event).await;
             }
         }
+        event = stream.next().await;
     }
 }
 
@@ -139,12 +143,14 @@ async fn embed(
     // Few servers take texts and tokens together.
     let alike = embed.inputs.chunk_by(|one, next| kind(one) == kind(next));
     for inputs in alike.flat_map(|alike| alike.chunks(EMBED_INPUTS_MAX)) {
-        let (seat, connection) = voice.connect().await?;
-        let endpoint = &seat.member().endpoint;
-        let answer = vectors(voice, endpoint, connection, inputs).await;
-        let answer = answer.map_err(|failure| voice.blame(endpoint.shown(), failure))?;
-        seat.member().mark(Ok(()));
-        drop(seat);
+        let (mut seat, mut round) = voice.pool.begin();
+        let answer = loop {
+            match voice.vectors(&seat, inputs).await {
+                Ok(answer) => break answer,
+                Err(trouble) => seat = voice.move_on(seat, &mut round, trouble)?,
+            }
+        };
+        seat.answered();
         times.progressed();
         usage.prompt_tokens = usage.prompt_tokens.saturating_add(answer.prompt_tokens);
         for vector in answer.vectors {
@@ -153,6 +159,82 @@ async fn embed(
         }
     }
     Ok(Finished { reason: FinishReason::End, usage: times.measured(usage) })
+}
+
+/// Why a server gave nothing of an answer.
+pub(super) struct Trouble {
+    fault: Fault,
+    /// A fragment that goes on after the server's name.
+    failure: Failure,
+}
+
+/// Of a server that was reached.
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self { fault: Fault::of(failure.kind), failure }
+    }
+}
+
+impl Voice {
+    pub(super) async fn connect(&self, seat: &Seat) -> Result<Connection, Trouble> {
+        let connected = seat.connect(self.waits.connect).await;
+        connected.map_err(|message| {
+            let failure = Failure { kind: FailureKind::Broken, message };
+            Trouble { fault: Fault::Unreachable, failure }
+        })
+    }
+
+    /// An answer and its first event, which is none of failure.
+    async fn first_event(
+        &self,
+        seat: &Seat,
+        generate: &Generate,
+    ) -> Result<(Stream, Event), Trouble> {
+        let connection = self.connect(seat).await?;
+        let mut stream = Stream::begin(self, seat.endpoint(), connection, generate).await?;
+        match stream.next().await {
+            Event::Failed(failure) => Err(failure.into()),
+            event @ (Event::Progress { .. }
+            | Event::Text(_)
+            | Event::Reasoning(_)
+            | Event::ToolCall(_)
+            | Event::Embedded { .. }
+            | Event::Finished(_)) => Ok((stream, event)),
+        }
+    }
+
+    async fn vectors(
+        &self,
+        seat: &Seat,
+        inputs: &[EmbedInput],
+    ) -> Result<upstream::Vectors, Trouble> {
+        let connection = self.connect(seat).await?;
+        Ok(vectors(self, seat.endpoint(), connection, inputs).await?)
+    }
+
+    /// The next server for a request of which nobody has seen any answer: computing it again costs
+    /// time and nothing else. Or the failure, if none is left that could do better.
+    pub(super) fn move_on(
+        &self,
+        seat: Seat,
+        round: &mut Round<'_>,
+        trouble: Trouble,
+    ) -> Result<Seat, Failure> {
+        let Trouble { fault, failure } = trouble;
+        let blamed = self.blame(seat.endpoint().shown(), failure.clone());
+        seat.failed(fault, &failure.message);
+        let next = if fault.moves_on() { round.next() } else { None };
+        let Some(next) = next else { return Err(blamed) };
+        tracing::info!(failure = blamed.message, next = next.endpoint().shown(), "on to the next");
+        Ok(next)
+    }
+
+    /// The failure of an answer that somebody has seen a part of.
+    pub(super) fn give_up(&self, seat: Seat, failure: Failure) -> Failure {
+        let blamed = self.blame(seat.endpoint().shown(), failure.clone());
+        seat.failed(Fault::of(failure.kind), &failure.message);
+        blamed
+    }
 }
 
 /// The vectors of some inputs.
@@ -171,7 +253,7 @@ pub(super) async fn vectors(
 }
 
 /// A reply that says yes; the other ones as the failure they are.
-async fn accepted(reply: Reply) -> Result<Reply, Failure> {
+pub(super) async fn accepted(reply: Reply) -> Result<Reply, Failure> {
     if reply.is_success() {
         return Ok(reply);
     }
@@ -181,17 +263,8 @@ async fn accepted(reply: Reply) -> Result<Reply, Failure> {
 }
 
 /// The failure that a fault of the server is.
-fn broken(what: impl Display) -> Failure {
+pub(super) fn broken(what: impl Display) -> Failure {
     Failure { kind: FailureKind::Broken, message: format!("{what}; send the request again") }
-}
-
-impl Voice {
-    async fn connect(&self) -> Result<(Seat, Connection), Failure> {
-        let connected = self.pool.connect(self.waits.connect).await;
-        connected.map_err(|Unreachable { shown, reason }| {
-            self.blame(&shown, Failure { kind: FailureKind::Broken, message: reason })
-        })
-    }
 }
 
 /// An answer as it streams. Failures are fragments that go on after the server's name.

@@ -2,7 +2,7 @@
 //!
 //! Errors are fragments that go on after a server's name.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use dialect::openai::upstream;
 use tokio::{
@@ -32,7 +32,7 @@ pub(crate) struct Probed {
 ///
 /// # Errors
 /// Why it cannot be asked, as a whole sentence.
-pub async fn served_models(server: &Server) -> Result<Vec<String>, String> {
+pub(crate) async fn served_models(server: &Server) -> Result<Vec<String>, String> {
     let (endpoint, waits) = (Endpoint::new(server)?, Waits::default());
     let asked = timeout(waits.probe, get(&endpoint, "/v1/models", waits)).await;
     let body = asked.unwrap_or_else(|_| Err(late(waits)));
@@ -58,21 +58,34 @@ pub(super) async fn all(voice: &Arc<Voice>) -> Result<Probed, String> {
     if ready { Ok(Probed { context_tokens }) } else { Err(reasons.join("; ")) }
 }
 
-/// Looks at the servers again and again. They were looked at when the engine became ready, so the
-/// first look has time.
-pub(super) async fn watch(voice: &Arc<Voice>) -> Infallible {
+/// Looks at the servers again and again, until none of them is well; returns why. They were looked
+/// at when the engine became ready, so the first look has time.
+pub(super) async fn watch(voice: &Arc<Voice>) -> String {
+    let pool = &voice.pool;
     let mut interval = interval_at(Instant::now() + voice.waits.health, voice.waits.health);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // A completion is work for a server, and may keep a model in its memory for ever, so one that is
+    // well is not bothered; nor is one that answers, which may be slow to do more.
+    let is_costly = voice.ready == Ready::Completion;
+    let wants_a_look = |member: &Member| !member.is_well() || !is_costly && member.busy() == 0;
     loop {
-        interval.tick().await;
-        // A completion is work for a server, and may keep a model in its memory for ever, so one
-        // that is well is not bothered; nor is one that answers, which may be slow to do more.
-        let is_costly = voice.ready == Ready::Completion;
-        let mut looks =
-            look_at(voice, |member| !member.is_well() || !is_costly && member.busy() == 0);
-        // What was seen is noted by each look itself.
-        while looks.join_next().await.is_some() {}
+        tokio::select! {
+            _ = interval.tick() => looked(look_at(voice, wants_a_look)).await,
+            () = pool.someone_went_down() => {}
+        }
+        // Whoever still waits for an answer loses it by what follows, so it must be sure.
+        if pool.all_down().is_some() && pool.is_busy() {
+            looked(look_at(voice, |_| true)).await;
+        }
+        if let Some(reasons) = pool.all_down() {
+            return reasons;
+        }
     }
+}
+
+/// Waits for these looks. What was seen is noted by each itself.
+async fn looked(mut looks: JoinSet<Result<Probed, String>>) {
+    while looks.join_next().await.is_some() {}
 }
 
 fn look_at(
@@ -94,7 +107,7 @@ async fn look(voice: Arc<Voice>, member: Arc<Member>) -> Result<Probed, String> 
         Ok(Probed { context_tokens: context_tokens(&voice, endpoint).await })
     });
     let looked = looked.await.unwrap_or_else(|_| Err(late(voice.waits)));
-    member.mark(looked.as_ref().map(drop).map_err(String::as_str));
+    member.looked_at(looked.as_ref().map(drop).map_err(String::as_str));
     looked.map_err(|reason| format!("{} {reason}", endpoint.shown()))
 }
 

@@ -158,9 +158,19 @@ fn health() -> Ready {
     Ready::Path("/health".to_owned())
 }
 
+/// Looks after a speaker's servers until none is well.
+fn watched(speaker: &Arc<Speaker>) -> JoinHandle<String> {
+    let speaker = Arc::clone(speaker);
+    tokio::spawn(async move { speaker.all_down().await })
+}
+
 impl Hub {
     fn over(speaker: Speaker) -> Self {
-        let (speaker, (frames, waiting)) = (Arc::new(speaker), mpsc::channel(64));
+        Self::sharing(&Arc::new(speaker))
+    }
+
+    fn sharing(speaker: &Arc<Speaker>) -> Self {
+        let (speaker, (frames, waiting)) = (Arc::clone(speaker), mpsc::channel(64));
         let link = Arc::new(Link::new(frames.clone()));
         let (voice, line) = (Arc::clone(&speaker), Arc::clone(&link));
         let conversing = tokio::spawn(async move { voice.converse(waiting, &line).await });
@@ -559,7 +569,7 @@ async fn gone() -> Server {
 }
 
 #[tokio::test]
-async fn a_request_that_could_not_be_sent_moves_to_the_next_server_once() {
+async fn a_request_that_could_not_be_sent_moves_to_the_next_server() {
     let mut fake = Fake::start().await;
     let hub = Hub::of(&[gone().await, fake.server(None)]);
     for _ in 0..3 {
@@ -572,32 +582,87 @@ async fn a_request_that_could_not_be_sent_moves_to_the_next_server_once() {
     };
     assert_eq!(wells(&hub), [false, true]);
 
-    let hub = Hub::of(&[gone().await, gone().await, fake.server(None)]);
+    let hub = Hub::of(&[gone().await, gone().await]);
     let (_, failure) = hub.chat().await.failure().await;
     assert_eq!(failure.kind, FailureKind::Broken);
     assert!(failure.message.contains("cannot be reached: "), "{failure}");
-    assert_eq!(wells(&hub), [false, false, true]);
+    assert_eq!(wells(&hub), [false, false]);
+}
+
+/// Asked of either of two servers.
+async fn asked(first: &mut Fake, second: &mut Fake) -> Asked {
+    tokio::select! {
+        asked = first.next() => asked,
+        asked = second.next() => asked,
+    }
 }
 
 #[tokio::test]
-async fn a_request_that_was_sent_is_never_sent_again() {
+async fn a_request_of_whose_answer_nothing_was_seen_moves_to_the_next_server() {
     let (mut first, mut second) = (Fake::start().await, Fake::start().await);
     let hub = Hub::of(&[first.server(None), second.server(None)]);
-    for bytes in [String::new(), stream(&[delta("a")])] {
+    let busy = whole("503 Busy", "");
+    let no_stream = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n";
+    for bytes in ["", STREAM_HEAD, &whole("500 Bad", ""), &busy, no_stream] {
         let mut answer = hub.chat().await;
-        tokio::select! {
-            asked = first.next() => asked.answer(&bytes).await,
-            asked = second.next() => asked.answer(&bytes).await,
-        }
+        asked(&mut first, &mut second).await.answer(bytes).await;
+        asked(&mut first, &mut second).await.answer(good()).await;
+        assert_eq!(answer.finished().await.0, "ab", "{bytes}");
+    }
+    let mut answer = hub.embed(vec![EmbedInput::Text("a".to_owned())]).await;
+    asked(&mut first, &mut second).await.answer("").await;
+    let body = r#"{"data":[{"index":0,"embedding":[1]}]}"#;
+    asked(&mut first, &mut second).await.answer(whole("200 OK", body)).await;
+    assert!(matches!(answer.next().await, Some(Event::Embedded { .. })));
+    answer.finished().await;
+}
+
+/// What has no use elsewhere is not asked elsewhere, and what was seen is not taken back.
+#[tokio::test]
+async fn a_refusal_and_half_an_answer_are_not_asked_again() {
+    let (mut first, mut second) = (Fake::start().await, Fake::start().await);
+    let hub = Hub::of(&[first.server(None), second.server(None)]);
+    for bytes in [stream(&[delta("a")]), whole("400 Bad Request", "no")] {
+        let mut answer = hub.chat().await;
+        asked(&mut first, &mut second).await.answer(&bytes).await;
         answer.failure().await;
         assert!(first.was_left_alone() && second.was_left_alone());
     }
 }
 
 #[tokio::test]
+async fn a_server_that_keeps_breaking_is_left_alone_while_another_is_well() {
+    let (mut broken, mut good) = (Fake::start().await, Fake::start().await);
+    let hub = Hub::of(&[broken.server(None), good.server(None)]);
+    let failing = tokio::spawn(async move {
+        let mut count = 0;
+        while let Some(asked) = broken.asked.recv().await {
+            asked.answer(whole("500 Bad", "")).await;
+            count += 1;
+            if count == limits::FAULTS_MAX {
+                break;
+            }
+        }
+        broken
+    });
+    while !failing.is_finished() {
+        let mut answer = hub.chat().await;
+        good.next().await.answer(self::good()).await;
+        assert_eq!(answer.finished().await.0, "ab");
+    }
+    let mut broken = soon(failing).await.unwrap();
+    for _ in 0..4 {
+        let mut answer = hub.chat().await;
+        good.next().await.answer(self::good()).await;
+        answer.finished().await;
+    }
+    assert!(broken.was_left_alone());
+}
+
+#[tokio::test]
 async fn a_key_goes_to_its_own_server_and_redirects_are_not_followed() {
     let (mut first, mut second) = (Fake::start().await, Fake::start().await);
-    let hub = Hub::of(&[first.server(Some("key-1")), second.server(Some("key-2"))]);
+    let hub = Hub::of(&[first.server(Some("key-1"))]);
     let mut redirected = hub.chat().await;
     let asked = first.next().await;
     assert!(asked.head.contains("authorization: bearer key-1\r\n"), "{}", asked.head);
@@ -608,7 +673,9 @@ async fn a_key_goes_to_its_own_server_and_redirects_are_not_followed() {
     let (_, failure) = redirected.failure().await;
     assert!(failure.message.contains("a redirect (307)"), "{failure}");
     assert!(second.was_left_alone());
+    let hub = Hub::of(&[first.server(Some("key-1")), second.server(Some("key-2"))]);
     let mut answer = hub.chat().await;
+    first.next().await.answer("").await;
     let asked = second.next().await;
     assert!(asked.head.contains("authorization: bearer key-2\r\n"), "{}", asked.head);
     assert!(!asked.head.contains("key-1") && !failure.message.contains("key-1"));
@@ -703,15 +770,17 @@ async fn servers_of_a_pool_are_looked_at_again_and_again() {
         }
     };
     let other = tokio::spawn(serve_second(second));
-    let hub = Hub::over(speaker(&servers, &Manner::default(), &health(), waits));
+    let speaker = Arc::new(speaker(&servers, &Manner::default(), &health(), waits));
+    let watching = watched(&speaker);
     for (status, well) in [("500 Bad", false), ("200 OK", true)] {
         first.next().await.answer(whole(status, "")).await;
         // The next look begins after the last has ended.
         let next = first.next().await;
-        assert_eq!(hub.speaker.voice.pool.members()[0].is_well(), well, "{status}");
+        assert_eq!(speaker.voice.pool.members()[0].is_well(), well, "{status}");
         next.answer(whole(status, "")).await;
     }
     other.abort();
+    watching.abort();
 }
 
 #[tokio::test]
@@ -719,15 +788,57 @@ async fn a_server_that_is_well_is_not_bothered_with_completions() {
     let (mut first, mut second) = (Fake::start().await, Fake::start().await);
     let waits = Waits { health: Duration::from_millis(1), ..waits() };
     let servers = [first.server(None), second.server(None)];
-    let speaker = speaker(&servers, &Manner::default(), &Ready::Completion, waits);
-    speaker.voice.pool.members()[0].mark(Err("gone"));
-    let _hub = Hub::over(speaker);
+    let speaker = Arc::new(speaker(&servers, &Manner::default(), &Ready::Completion, waits));
+    speaker.voice.pool.members()[0].looked_at(Err("is gone"));
+    let watching = watched(&speaker);
     for bytes in [whole("503 Loading", ""), good()] {
         let asked = first.next().await;
         assert_eq!(asked.body["max_tokens"], 1);
         asked.answer(bytes).await;
     }
     assert!(second.was_left_alone());
+    watching.abort();
+}
+
+#[tokio::test]
+async fn when_none_is_well_the_watch_ends_with_the_reasons() {
+    // One that is gone shows at the first request, without any wait for a look.
+    let alone = Arc::new(speaker(&[gone().await], &Manner::default(), &health(), waits()));
+    let watching = watched(&alone);
+    let hub = Hub::sharing(&alone);
+    hub.chat().await.failure().await;
+    let reasons = soon(watching).await.unwrap();
+    assert!(reasons.contains("cannot be reached"), "{reasons}");
+    // And without any request at the next look.
+    let waits = Waits { health: Duration::from_millis(1), ..waits() };
+    let idle = Arc::new(speaker(&[gone().await], &Manner::default(), &health(), waits));
+    let reasons = soon(watched(&idle)).await.unwrap();
+    assert!(reasons.contains("cannot be reached"), "{reasons}");
+}
+
+#[tokio::test]
+async fn answers_under_way_are_not_cut_off_before_another_look() {
+    let mut fake = Fake::start().await;
+    let speaker = Arc::new(speaker(&[fake.server(None)], &Manner::default(), &health(), waits()));
+    let watching = watched(&speaker);
+    let hub = Hub::sharing(&speaker);
+    let mut long = hub.chat().await;
+    let mut half = fake.next().await;
+    half.write(stream(&[delta("a")])).await;
+    assert!(matches!(long.next().await, Some(Event::Text(_))));
+    for _ in 0..limits::FAULTS_MAX {
+        let mut answer = hub.chat().await;
+        fake.next().await.answer(whole("500 Bad", "")).await;
+        answer.failure().await;
+    }
+    let look = fake.next().await;
+    assert!(look.head.starts_with("get /health "), "{}", look.head);
+    look.answer(whole("200 OK", "")).await;
+    let rest = good();
+    half.answer(rest.strip_prefix(STREAM_HEAD).unwrap()).await;
+    assert_eq!(long.finished().await.0, "ab");
+    assert!(!watching.is_finished());
+    watching.abort();
 }
 
 #[tokio::test]

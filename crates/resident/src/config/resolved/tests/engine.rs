@@ -101,6 +101,40 @@ fn a_command_of_ones_own_is_taken_for_openai() {
 }
 
 #[test]
+fn an_engine_that_knows_keys_gets_one_of_the_hub_s() {
+    for (engine, variable) in
+        [("llama-server", "LLAMA_API_KEY"), ("vllm", "VLLM_API_KEY"), ("apfel", "APFEL_TOKEN")]
+    {
+        let command = command(&format!("engine = \"{engine}\"\nmodel = \"x\"\nmemory = \"1GB\""));
+        assert_eq!(command.environment[variable], "{key}", "{engine}");
+        assert!(!command.argv.join(" ").contains("{key}"), "{engine}: everybody sees arguments");
+    }
+    let own = command(
+        "command = [\"lab\", \"--port\", \"{port}\", \"--api-key\", \"{key}\"]\nmemory = \"1GB\"\n\
+         environment = { LAB_KEY = \"{key}\" }",
+    );
+    assert_eq!((&*own.argv[4], &*own.environment["LAB_KEY"]), ("{key}", "{key}"));
+    let both = "[models.m]\ncommand = [\"lab\", \"{port}\"]\nmemory = \"1GB\"\n\
+                environment = { LAB_KEY = \"{key}\" }\nenvironment_from = [\"LAB_KEY\"]";
+    assert!(refused(both).contains("environment_from: LAB_KEY is where the hub puts a key"));
+}
+
+#[test]
+fn where_an_engine_hears_and_speaks_is_a_path() {
+    let whisper = command("engine = \"whisper-server\"\nmodel = \"x\"").manner;
+    assert_eq!(whisper.transcriptions.as_deref(), Some("/v1/audio/transcriptions"));
+    assert_eq!(whisper.speech, None);
+    let own = command(
+        "command = [\"x\", \"{port}\"]\nmemory = \"1GB\"\n\
+         api = { transcriptions = \"/inference\", speech = \"\" }",
+    );
+    let Manner { transcriptions, speech, .. } = own.manner;
+    assert_eq!((transcriptions.as_deref(), speech), (Some("/inference"), None));
+    let wrong = refused("[models.m]\nengine = \"apfel\"\napi = { speech = \"yes\" }");
+    assert!(wrong.contains("api.speech: 'yes' is no path"), "{wrong}");
+}
+
+#[test]
 fn an_engine_that_cannot_be_started_is_refused_with_a_way_out() {
     for (text, message) in [
         (
@@ -130,8 +164,8 @@ fn an_engine_that_cannot_be_started_is_refused_with_a_way_out() {
         ),
         (
             "command = [\"x\", \"{port}\", \"{prot}\"]\nmemory = \"1GB\"",
-            "command: nobody says what {prot} is; there are {port}, {model}, {model.folder}, \
-             {model.name} and {folder}",
+            "command: nobody says what {prot} is; there are {port}, {key}, {model}, \
+             {model.folder}, {model.name} and {folder}",
         ),
         (
             "command = []\nmemory = \"1GB\"",

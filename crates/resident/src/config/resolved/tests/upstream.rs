@@ -58,6 +58,15 @@ fn a_key_that_is_not_there_is_noted_and_stops_nothing() {
 }
 
 #[test]
+fn each_scheme_has_its_port() {
+    let text =
+        "[upstreams.u]\nservers = [\"http://lab\", \"https://lab/v1\", \"https://lab:8443\"]";
+    let servers = from_text(text).served.pools["u"].upstream.servers.clone();
+    let urls: Vec<&str> = servers.iter().map(|server| server.base_url.as_str()).collect();
+    assert_eq!(urls, ["http://lab:80", "https://lab:443", "https://lab:8443"]);
+}
+
+#[test]
 fn servers_that_cannot_be_asked_are_refused_with_a_way_out() {
     for (text, message) in [
         ("kind = \"olama\"", "kind 'olama' is not known; did you mean 'ollama'?"),
@@ -72,9 +81,8 @@ fn servers_that_cannot_be_asked_are_refused_with_a_way_out() {
              (--listen)",
         ),
         (
-            "servers = [\"https://lab\"]",
-            "servers: 'https://lab' is https, which this version does not speak; a tunnel such as \
-             ssh -L gives it a plain address on this machine; write http://HOST:PORT, for example \
+            "servers = [\"ftp://lab\"]",
+            "servers: 'ftp://lab' is not an address; write http://HOST:PORT, for example \
              http://lab:8000",
         ),
         (
