@@ -22,6 +22,7 @@ pub(crate) struct Fake {
     cache: BTreeMap<u32, Vec<u32>>,
     outputs: Vec<Vec<f32>>,
     trims: bool,
+    pub(crate) step_tokens: u32,
     /// How often it was asked to give memory back.
     pub(crate) given_back: Arc<AtomicUsize>,
 }
@@ -42,7 +43,14 @@ impl Fake {
             load_ms: 0,
         };
         let given_back = Arc::default();
-        Self { facts, cache: BTreeMap::new(), outputs: Vec::new(), trims, given_back }
+        Self {
+            facts,
+            cache: BTreeMap::new(),
+            outputs: Vec::new(),
+            trims,
+            step_tokens: 32,
+            given_back,
+        }
     }
 }
 
@@ -81,7 +89,7 @@ impl Model for Fake {
     }
 
     fn step_tokens_max(&self) -> u32 {
-        32
+        self.step_tokens
     }
 
     fn trims(&self) -> bool {

@@ -100,9 +100,12 @@ impl Keeping {
         self.tiers.stats()
     }
 
-    /// The machine is short of memory: what is kept in RAM and is in files too is let go.
+    /// The machine is short of memory: what is kept in RAM is let go, but for what was not written yet.
     pub(crate) fn give_back(&self) {
-        self.tiers.shrink(0);
+        let bytes = self.tiers.shrink(0);
+        tracing::info!(bytes, "the cache gave memory back");
+        // It may fill again; while the machine stays short, this comes again.
+        self.tiers.shrink(u64::MAX);
     }
 
     // Back.

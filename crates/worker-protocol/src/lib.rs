@@ -18,7 +18,7 @@ pub use request::{
     Sampling, ToolCall, Xtc,
 };
 pub use words::{
-    Alternative, Buffer, Command, Event, Failure, FailureKind, FinishReason, Finished, Load,
+    Alternative, Buffer, Command, Event, Failure, FailureKind, FinishReason, Finished, Keep, Load,
     LoadFailure, LoadFailureKind, Loaded, Piece, Report, RequestId, Stats, TokenLogprob,
     ToolCallPiece, Usage,
 };

@@ -63,6 +63,34 @@ pub struct Load {
     pub sequences_max: u32,
     /// Threads of a step; `None` adapts to what the machine can spare.
     pub threads: Option<u32>,
+    /// How prefixes are kept outside the context; `None` keeps none.
+    #[serde(default)]
+    pub keep: Option<Keep>,
+}
+
+/// How prefixes are kept outside the context, so that they outlive their worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keep {
+    /// The model's name, for people who look at what is kept.
+    pub model: String,
+    /// Whether files are written; else memory alone is used, and what it holds ends with the worker.
+    pub files: bool,
+    /// Where the files are; several workers and hubs may share a folder.
+    pub folder: PathBuf,
+    /// Bytes in memory, with what waits to be written.
+    pub ram_bytes: u64,
+    /// Bytes of all files in the folder, of all models.
+    pub ssd_bytes: u64,
+    /// Bytes of this model's files, where it has a quota of its own.
+    pub model_ssd_bytes: Option<u64>,
+    /// Bytes that stay free on the disk for everybody else.
+    pub free_floor_bytes: u64,
+    /// Bytes that may be written in a day, by all who share the folder.
+    pub day_write_bytes: u64,
+    /// Whether files are compressed.
+    pub compress: bool,
+    /// The file with the key, where files are encrypted.
+    pub encryption_key: Option<PathBuf>,
 }
 
 /// What a worker tells the hub.

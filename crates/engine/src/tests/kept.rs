@@ -92,7 +92,10 @@ fn a_conversation_goes_on_where_it_was() {
 fn memory_serves_what_the_context_had_no_room_for() {
     let folder = tempfile::tempdir().unwrap();
     let tiers = tiers(folder.path(), Mode::Ram, true);
-    let mut hub = Hub::start_with(Fake::new(600, 2, true), Some(tiers));
+    // Steps too short to tell the model's speed, which would be beyond any tier's.
+    let mut model = Fake::new(600, 2, true);
+    model.step_tokens = 8;
+    let mut hub = Hub::start_with(model, Some(tiers));
     for request in 0..6 {
         ask(&mut hub, request, &prompt(request as u32, 400), 3);
         // It is saved when nobody asks for anything, which the counters tell.
