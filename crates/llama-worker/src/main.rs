@@ -21,6 +21,7 @@ mod plain;
 mod quantize;
 mod sampler;
 mod serve;
+mod tiers;
 
 use std::process::ExitCode;
 

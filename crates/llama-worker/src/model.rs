@@ -141,6 +141,23 @@ impl LlamaModel {
         })
     }
 
+    /// What decides, beside the weights and the engine, what its cells hold: each with its name.
+    pub(crate) fn cache_facts(&self) -> [(&'static str, String); 4] {
+        let weights = self.context.weights();
+        // Some models stretch positions by other factors in a context that is longer than the one they
+        // were first trained with.
+        let first_trained = weights.architecture_metadata("rope.scaling.original_context_length");
+        let is_stretched = first_trained
+            .and_then(|tokens| tokens.parse::<u32>().ok())
+            .is_some_and(|tokens| self.facts.context_tokens > tokens);
+        [
+            ("cache", "f16 f16".to_owned()),
+            ("flash attention", wants_flash_attention().to_string()),
+            ("whole windows", true.to_string()),
+            ("stretched", is_stretched.to_string()),
+        ]
+    }
+
     /// The sequence in which a generator embeds. Between two texts it is empty and serves the keeper.
     fn embedding_sequence(&self) -> u32 {
         self.facts.sequences_max

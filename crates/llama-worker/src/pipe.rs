@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 
 use worker_protocol::{Command, frame};
@@ -38,18 +39,27 @@ fn duplicate_stdout() -> io::Result<File> {
     Ok(File::from(io::stdout().as_handle().try_clone_to_owned()?))
 }
 
-/// Reads commands until the hub is gone, and then ends the process at once, whatever the model is
-/// computing: nobody waits for it any more. Never returns.
-pub(crate) fn read_forever(commands: &SyncSender<Command>) -> ! {
+/// Whether something is left to do when the hub is gone.
+static LINGERS: AtomicBool = AtomicBool::new(false);
+
+/// From now on the end of the hub's words does not end the process at once: the engine hears of it, has
+/// a bounded time to put things away, and ends the process itself.
+pub(crate) fn linger() {
+    LINGERS.store(true, Ordering::Relaxed);
+}
+
+/// Reads commands until the hub is gone, and then ends the process, whatever the model is computing:
+/// nobody waits for it any more. Never returns.
+pub(crate) fn read_forever(commands: SyncSender<Command>) -> ! {
     let mut decoder = frame::Decoder::default();
     let mut buffer = vec![0; READ_BYTES];
     let mut stdin = io::stdin().lock();
     loop {
         match stdin.read(&mut buffer) {
-            Ok(0) => leave(0),
+            Ok(0) => end(commands),
             Ok(count) => decoder.push(&buffer[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => leave(0),
+            Err(_) => end(commands),
         }
         loop {
             match decoder.take::<Command>() {
@@ -66,6 +76,16 @@ pub(crate) fn read_forever(commands: &SyncSender<Command>) -> ! {
             }
         }
     }
+}
+
+/// The hub is gone.
+fn end(commands: SyncSender<Command>) -> ! {
+    // The engine sees the end of the channel after the step that it computes.
+    drop(commands);
+    if LINGERS.load(Ordering::Relaxed) {
+        std::thread::sleep(engine::limits::LEAVE_WAIT_MAX);
+    }
+    leave(0)
 }
 
 /// Ends the process without destructors: those of C++ would run beside threads that still compute.

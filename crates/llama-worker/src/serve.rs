@@ -8,6 +8,7 @@ use engine::{Inbox, Outbox};
 use worker_protocol::{Command, Load, Report, VERSION};
 
 use crate::model::LlamaModel;
+use crate::tiers::Hash;
 use crate::{FAILED, MISUSED, llama, log, pipe};
 
 /// Commands that wait for the next step. The hub sends a few per request; when it is this far
@@ -29,7 +30,7 @@ pub(crate) fn run() -> ExitCode {
     log::install();
     let (sender, receiver) = sync_channel(COMMANDS_MAX);
     let reader = std::thread::Builder::new().name("commands".to_owned());
-    if let Err(error) = reader.spawn(move || pipe::read_forever(&sender)) {
+    if let Err(error) = reader.spawn(move || pipe::read_forever(sender)) {
         log::complain(&format!("error: cannot start a thread: {error}"));
         return ExitCode::from(FAILED);
     }
@@ -51,11 +52,17 @@ fn serve(pipe: File, commands: Receiver<Command>) -> ExitCode {
         }
         Err(_) => return ExitCode::SUCCESS,
     };
+    let hash = Hash::begin(&load);
     match load_model(&load, &mut outbox) {
         Some(model) => {
+            let tiers = hash.and_then(|hash| hash.then_open(&load, &model));
+            if tiers.is_some() {
+                pipe::linger();
+            }
             // An error means that the hub is gone, which ends a worker in peace.
-            let _ = engine::run(model, &Inbox::new(commands), outbox, None);
-            ExitCode::SUCCESS
+            let _ = engine::run(model, &Inbox::new(commands), outbox, tiers);
+            // Destructors of C++ have nothing to give back that the end of the process does not.
+            pipe::leave(0)
         }
         None => ExitCode::from(FAILED),
     }
