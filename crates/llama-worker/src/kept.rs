@@ -275,3 +275,132 @@ fn cut_piece(bytes: &[u8]) -> Option<(u32, &[u8], &[u8])> {
     let (state, rest) = rest.split_at_checked(length)?;
     Some((u32::from_le_bytes(*tokens), state, rest)).filter(|(tokens, _, _)| *tokens > 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+
+    use engine::{Model, Row};
+    use worker_protocol::Load;
+
+    use super::*;
+    use crate::model::LlamaModel;
+
+    /// Architectures that random models can be made of: full attention, mixed experts, and sliding
+    /// windows that are shorter than a block.
+    const ARCHITECTURES: [&str; 4] = ["llama", "qwen3", "qwen3moe", "gemma3"];
+
+    fn made(architecture: &str, folder: &Path) -> PathBuf {
+        let out = folder.join(format!("{architecture}.gguf"));
+        let made = Command::new(env!("CARGO"))
+            .args(["xtask", "make-model", "--arch", architecture, "--like", "tiny"])
+            .args(["--quant", "f16", "--out"])
+            .arg(&out)
+            .status()
+            .unwrap();
+        assert!(made.success());
+        out
+    }
+
+    fn load(path: &Path) -> LlamaModel {
+        let load = Load {
+            path: path.to_owned(),
+            context_tokens: Some(2048),
+            sequences_max: 3,
+            threads: Some(1),
+            keep: None,
+        };
+        LlamaModel::load(&load, |_| {}).unwrap()
+    }
+
+    /// Decodes tokens from `begin` on, and gives the logits after the last.
+    fn decode(model: &mut LlamaModel, sequence: u32, begin: usize, tokens: &[u32]) -> Vec<f32> {
+        let mut logits = Vec::new();
+        for (at, chunk) in (begin..).step_by(100).zip(tokens.chunks(100)) {
+            let row = |(position, token): (usize, &u32)| Row {
+                token: *token,
+                position: u32::try_from(position).unwrap(),
+                sequence,
+                output: position + 1 == begin + tokens.len(),
+            };
+            let rows: Vec<Row> = (at..).zip(chunk).map(row).collect();
+            model.decode(&rows).unwrap();
+            if rows.last().is_some_and(|row| row.output) {
+                logits = model.logits(rows.len() - 1).to_vec();
+            }
+        }
+        logits
+    }
+
+    fn greedy(model: &mut LlamaModel, sequence: u32, tokens: &[u32], logits: Vec<f32>) -> Vec<u32> {
+        let (mut tokens, mut logits, mut answer) = (tokens.to_vec(), logits, Vec::new());
+        for _ in 0..16 {
+            let best = (0..).zip(&logits).max_by(|one, other| one.1.total_cmp(other.1)).unwrap().0;
+            answer.push(best);
+            logits = decode(model, sequence, tokens.len(), &[best]);
+            tokens.push(best);
+        }
+        answer
+    }
+
+    fn prompt(length: u32, seed: u32, vocabulary: u32) -> Vec<u32> {
+        (0..length).map(|at| (at * at * 31 + at * seed + seed) % vocabulary).collect()
+    }
+
+    /// What was saved comes back in another context, into another sequence, beside other text; the
+    /// same text follows.
+    #[test]
+    fn a_prefix_that_comes_back_is_continued_as_if_it_had_never_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        for architecture in ARCHITECTURES {
+            let path = made(architecture, folder.path());
+            let mut model = load(&path);
+            let vocabulary = model.facts().vocabulary;
+            for length in [2_u32, 64, 255, 256, 257, 700] {
+                let tokens = prompt(length, 7, vocabulary);
+                let logits = decode(&mut model, 0, 0, &tokens);
+                let blocks: Vec<Range<u32>> = pieces(0..length - 1, 256).collect();
+                let saved: Vec<Vec<u8>> = blocks
+                    .iter()
+                    .map(|block| model.save_cells(0, block.clone()).expect("it can be saved"))
+                    .collect();
+                let expected = greedy(&mut model, 0, &tokens, logits);
+
+                let mut other = load(&path);
+                decode(&mut other, 0, 0, &prompt(300, 3, vocabulary));
+                for (block, cells) in blocks.iter().zip(&saved) {
+                    let is_done = other.load_cells(2, block.clone(), block.clone(), cells);
+                    assert!(is_done, "{architecture}: {block:?} of {length}");
+                }
+                let begin = length as usize - 1;
+                let logits = decode(&mut other, 2, begin, &tokens[begin..]);
+                let answer = greedy(&mut other, 2, &tokens, logits);
+                assert_eq!(answer, expected, "{architecture}: {length} tokens");
+                model.clear(0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_block_joins_what_is_there_and_nonsense_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        for architecture in ARCHITECTURES {
+            let mut model = load(&made(architecture, folder.path()));
+            let tokens = prompt(256, 5, model.facts().vocabulary);
+            let logits = decode(&mut model, 0, 0, &tokens[..200]);
+            let expected = greedy(&mut model, 0, &tokens[..200], logits);
+            model.clear(0);
+            decode(&mut model, 0, 0, &tokens);
+            let saved = model.save_cells(0, 0..256).unwrap();
+
+            decode(&mut model, 1, 0, &tokens[..100]);
+            for broken in [&saved[..saved.len() / 2], &saved[..10], &[]] {
+                assert!(!model.load_cells(1, 0..256, 100..199, broken), "{architecture}");
+            }
+            assert!(model.load_cells(1, 0..256, 100..199, &saved), "{architecture}");
+            let logits = decode(&mut model, 1, 199, &tokens[199..200]);
+            assert_eq!(greedy(&mut model, 1, &tokens[..200], logits), expected, "{architecture}");
+        }
+    }
+}

@@ -8,6 +8,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use engine::{Keeps, Model};
 use kv_store::{Fingerprint, Identity, Key, Mode, Need, Settings, Tiers};
@@ -19,6 +20,10 @@ use crate::model::LlamaModel;
 
 /// The form of what `kept` gives and takes.
 const FORM: &str = "pieces 1";
+
+/// For the hash of a file that was hashed before, which was looked up while the model loaded: whoever
+/// waits for the model is to find what is kept of it.
+const KNOWN_WAIT: Duration = Duration::from_millis(200);
 
 /// The file of hashes, in the folder of what is kept.
 const DIGESTS: &str = "digests.json";
@@ -56,20 +61,29 @@ impl Hash {
         let fingerprint = fingerprint(model);
         let path = load.path.clone();
         let (give, tiers) = channel();
-        let work = move || match self.0.recv() {
-            Ok(Ok(digest)) => {
-                let root = fingerprint.with("file", digest.0).root();
+        let open = move |hash: io::Result<Key>| match hash {
+            Ok(hash) => {
+                let root = fingerprint.with("file", hash.0).root();
                 let identity = Identity { root, model: keep.model.clone(), path, need };
                 let tiers = Tiers::open(settings(keep), identity);
                 tiers.prefetch();
                 // The engine may be gone.
                 give.send(tiers).ok();
             }
-            Ok(Err(error)) => tracing::warn!(%error, "nothing is kept: the file cannot be hashed"),
-            Err(_) => {}
+            Err(error) => tracing::warn!(%error, "nothing is kept: the file cannot be hashed"),
         };
-        let started = std::thread::Builder::new().name("kv-open".to_owned()).spawn(work);
-        started.ok().map(|_| tiers)
+        match self.0.recv_timeout(KNOWN_WAIT) {
+            Ok(hash) => open(hash),
+            Err(_) => {
+                let work = move || {
+                    if let Ok(hash) = self.0.recv() {
+                        open(hash);
+                    }
+                };
+                std::thread::Builder::new().name("kv-open".to_owned()).spawn(work).ok()?;
+            }
+        }
+        Some(tiers)
     }
 }
 

@@ -20,6 +20,7 @@ mod guard;
 mod http;
 mod hub;
 mod input;
+mod kept;
 mod kills;
 mod layouts;
 mod made;
