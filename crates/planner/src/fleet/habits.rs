@@ -109,7 +109,7 @@ impl Habits {
 
     /// How a model is treated from now on, without anybody wanting it.
     pub(super) fn retold(&mut self, model: &Model, terms: Terms) {
-        if let Some(habit) = self.models.get_mut(model) {
+        if let Some(habit) = self.get_mut(model) {
             habit.terms = terms;
             habit.withdrawn = false;
         }
@@ -117,7 +117,7 @@ impl Habits {
 
     /// A model is not served any more.
     pub(super) fn withdraw(&mut self, model: &Model) {
-        if let Some(habit) = self.models.get_mut(model) {
+        if let Some(habit) = self.get_mut(model) {
             habit.withdrawn = true;
         }
     }
