@@ -12,10 +12,6 @@ pub struct RequestId(pub u64);
 
 /// What the hub tells a worker. End of file means: leave at once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "commands are read one at a time, never stored in bulk"
-)]
 pub enum Command {
     /// Load a model. Exactly once, before anything else.
     Load(Load),
