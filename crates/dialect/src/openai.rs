@@ -15,3 +15,5 @@ mod sampling;
 pub mod speech;
 pub mod transcription;
 pub mod upstream;
+
+pub use answer::CachedBy;

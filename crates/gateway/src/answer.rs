@@ -8,11 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::{Body, HttpBody};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use axum::response::Response;
 use bytes::Bytes;
 use dialect::Error;
-use dialect::openai::{chat, completion, embedding, model};
+use dialect::openai::{CachedBy, chat, completion, embedding, model};
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
@@ -25,6 +25,9 @@ use worker_protocol::{Embed, Event, Generate};
 use crate::limits::{BODY_BYTES_MAX, BODY_WAIT_MAX, DRAIN_BYTES_MAX, DRAIN_WAIT_MAX};
 use crate::routes::Site;
 use crate::stream;
+
+/// Where a whole answer says which cached tokens came from where.
+const CACHE_HEADER: HeaderName = HeaderName::from_static("x-resident-cache");
 
 // Generations.
 
@@ -46,7 +49,8 @@ pub(crate) async fn chat(site: &Arc<Site>, body: Body) -> Result<Response, Error
         encoder.served_by(&model);
     }
     collect(site, choices, |choice, event| encoder.event(choice, event)).await;
-    Ok(json(encoder.finish()?))
+    let cached = encoder.cached();
+    Ok(with_cached(json(encoder.finish()?), cached))
 }
 
 pub(crate) async fn completions(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
@@ -65,7 +69,8 @@ pub(crate) async fn completions(site: &Arc<Site>, body: Body) -> Result<Response
         encoder.served_by(&model);
     }
     collect(site, choices, |choice, event| encoder.event(choice, event)).await;
-    Ok(json(encoder.finish()?))
+    let cached = encoder.cached();
+    Ok(with_cached(json(encoder.finish()?), cached))
 }
 
 pub(crate) async fn embeddings(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
@@ -399,6 +404,22 @@ async fn drain(mut body: Body) {
     };
     // Whoever sends for longer than this gets a broken pipe.
     let _ = tokio::time::timeout(DRAIN_WAIT_MAX, throw_away).await;
+}
+
+/// Says in the head where cached tokens were found. A stream's head is sent before that is known; its
+/// `timings` say it.
+fn with_cached(mut response: Response, cached: CachedBy) -> Response {
+    let said = match (cached.tokens(), cached) {
+        (0, _) => Ok(HeaderValue::from_static("none")),
+        (_, CachedBy { live, ram, ssd }) => {
+            HeaderValue::from_str(&format!("live={live}, ram={ram}, ssd={ssd}"))
+        }
+    };
+    // Digits and commas are always a header's value.
+    if let Ok(said) = said {
+        response.headers_mut().insert(CACHE_HEADER, said);
+    }
+    response
 }
 
 pub(crate) fn json(body: String) -> Response {

@@ -31,6 +31,12 @@ struct OfModel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfTier {
+    model: String,
+    tier: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Because {
     reason: &'static str,
 }
@@ -42,7 +48,6 @@ pub(crate) struct Metrics {
     request_seconds: Histogram,
     first_token_seconds: Histogram,
     prompt_tokens: Counter,
-    cached_tokens: Counter,
     completion_tokens: Counter,
 }
 
@@ -53,7 +58,6 @@ impl Metrics {
             request_seconds: Histogram::new(REQUEST_SECONDS),
             first_token_seconds: Histogram::new(FIRST_TOKEN_SECONDS),
             prompt_tokens: Counter::default(),
-            cached_tokens: Counter::default(),
             completion_tokens: Counter::default(),
         }
     }
@@ -67,7 +71,6 @@ impl Metrics {
     /// An answer ended.
     pub(crate) fn usage(&self, usage: &Usage) {
         self.prompt_tokens.inc_by(u64::from(usage.prompt_tokens));
-        self.cached_tokens.inc_by(u64::from(usage.cached_tokens));
         self.completion_tokens.inc_by(u64::from(usage.completion_tokens));
         if usage.completion_tokens > 0 {
             let first = Duration::from_micros(usage.queue_us + usage.prefill_us);
@@ -102,7 +105,6 @@ impl Metrics {
         );
         for (name, help, counter) in [
             ("prompt_tokens", "Prompt tokens of answered requests", &self.prompt_tokens),
-            ("cached_tokens", "Prompt tokens that were found in a cache", &self.cached_tokens),
             ("completion_tokens", "Tokens generated", &self.completion_tokens),
         ] {
             registry.register(name, help, counter.clone());
@@ -147,7 +149,7 @@ fn register_models(registry: &mut Registry, models: &[supervisor::ModelMetrics])
     type Read = fn(&supervisor::ModelMetrics) -> u64;
     let counters: [(&str, &str, Read); 3] = [
         ("model_prefill_tokens", "Prompt tokens a model processed", |m| m.prefill_tokens),
-        ("model_cached_tokens", "Prompt tokens a model found in its cache", |m| m.cached_tokens),
+        ("kv_written_bytes", "Bytes of kept prefixes written to files", |m| m.kept_written_bytes),
         ("model_decode_tokens", "Tokens a model generated", |m| m.decode_tokens),
     ];
     for (name, help, read) in counters {
@@ -169,5 +171,59 @@ fn register_models(registry: &mut Registry, models: &[supervisor::ModelMetrics])
             family.get_or_create(&OfModel { model: model.name.clone() }).set(read(model));
         }
         registry.register(name, help, family);
+    }
+    register_tiers(registry, models);
+}
+
+/// What each tier of the KV cache found and holds.
+fn register_tiers(registry: &mut Registry, models: &[supervisor::ModelMetrics]) {
+    let cached: Family<OfTier, Counter> = Family::default();
+    let bytes: Family<OfTier, Gauge<u64, AtomicU64>> = Family::default();
+    for model in models {
+        let of = |tier| OfTier { model: model.name.clone(), tier };
+        let elsewhere = model.cached_ram_tokens + model.cached_ssd_tokens;
+        let live = model.cached_tokens.saturating_sub(elsewhere);
+        cached.get_or_create(&of("live")).inc_by(live);
+        cached.get_or_create(&of("ram")).inc_by(model.cached_ram_tokens);
+        cached.get_or_create(&of("ssd")).inc_by(model.cached_ssd_tokens);
+        bytes.get_or_create(&of("ram")).set(model.kept_ram_bytes);
+        bytes.get_or_create(&of("ssd")).set(model.kept_ssd_bytes);
+    }
+    let help = "Prompt tokens a model found in its cache, by tier";
+    registry.register("cached_tokens", help, cached);
+    let help = "Bytes of kept prefixes of the models in memory, by tier";
+    registry.register("kv_bytes", help, bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiers_are_told_apart() {
+        let model = supervisor::ModelMetrics {
+            name: "m".to_owned(),
+            cached_tokens: 10,
+            cached_ram_tokens: 3,
+            cached_ssd_tokens: 2,
+            kept_ram_bytes: 7,
+            kept_ssd_bytes: 8,
+            kept_written_bytes: 9,
+            ..Default::default()
+        };
+        let mut registry = Registry::with_prefix("resident");
+        register_models(&mut registry, &[model]);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
+            "resident_cached_tokens_total{model=\"m\",tier=\"live\"} 5",
+            "resident_cached_tokens_total{model=\"m\",tier=\"ram\"} 3",
+            "resident_cached_tokens_total{model=\"m\",tier=\"ssd\"} 2",
+            "resident_kv_bytes{model=\"m\",tier=\"ram\"} 7",
+            "resident_kv_bytes{model=\"m\",tier=\"ssd\"} 8",
+            "resident_kv_written_bytes_total{model=\"m\"} 9",
+        ] {
+            assert!(text.lines().any(|seen| seen == line), "no {line} in:\n{text}");
+        }
     }
 }

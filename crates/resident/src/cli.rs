@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 
-use crate::{bench, duration, exit, models, plan, size};
+use crate::{bench, config::raw::KvCache, duration, exit, models, plan, size};
 
 /// Resident (常驻): a private AI hub on your own computer.
 ///
@@ -100,6 +100,9 @@ pub(crate) struct Serving {
     #[arg(long, value_name = "N", env = "RESIDENT_PARALLEL")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) parallel: Option<u32>,
+    /// Where prefixes of conversations are kept besides the live cells [default: ssd]
+    #[arg(long, value_name = "WHERE", env = "RESIDENT_KV_CACHE", value_enum)]
+    pub(crate) kv_cache: Option<KvCache>,
     /// Listen on an address that other machines can reach; needs a key
     #[arg(long, env = "RESIDENT_ALLOW_LAN", value_parser = FalseyValueParser::new())]
     pub(crate) allow_lan: bool,

@@ -82,3 +82,19 @@ pub(crate) const TOOL_TIME_MAX: Duration = Duration::from_secs(120);
 
 /// Bytes a tool may give when nobody says: an hour of compressed speech, or a dozen pictures.
 pub(crate) const TOOL_OUTPUT_BYTES_MAX: u64 = 50_000_000;
+
+/// Memory of each worker for prefixes that it keeps outside the context: a conversation or two, and
+/// what waits to be written.
+pub(crate) const KV_RAM_BYTES: u64 = 256 << 20;
+
+/// One part in so many of the budget is that memory at most, so that it matters on no machine.
+pub(crate) const KV_RAM_BUDGET_PARTS: u64 = 32;
+
+/// Files of kept prefixes: the conversations of some weeks, on a disk that has a few hundred.
+pub(crate) const KV_SSD_BYTES: u64 = 20 << 30;
+
+/// What the cache leaves free on a disk, for everybody else.
+pub(crate) const KV_FREE_FLOOR_BYTES: u64 = 10 << 30;
+
+/// What may be written in a day: 18 TB in a year, where a small SSD is promised to bear 300 in all.
+pub(crate) const KV_DAILY_WRITES_BYTES: u64 = 50_000_000_000;

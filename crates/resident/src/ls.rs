@@ -248,6 +248,7 @@ mod tests {
                 file_bytes: 3 << 30,
                 modified_unix_s: 0,
                 context_tokens: None,
+                keep: None,
             }),
             residence: Residence::default(),
             facts,

@@ -89,6 +89,7 @@ impl Offer {
                 file_bytes: found.file_bytes,
                 modified_unix_s: found.modified_unix_s,
                 context_tokens: found.context_tokens,
+                keep: treatment.keep,
             }),
             residence: residence(&treatment, group),
         }
@@ -189,7 +190,7 @@ mod tests {
     }
 
     const TEXT: &str = "budget = \"30\"\n\
-        [models.a]\npin = true\nidle_unload = \"never\"\ncontext = 7\n\
+        [models.a]\npin = true\nidle_unload = \"never\"\ncontext = 7\nkv_cache = \"ram\"\n\
         [models.apple]\nengine = \"apfel\"\n\
         [models.b]\nengine = \"apfel\"\n\
         [upstreams.lab]\nservers = [\"http://lab:1\"]\nmodels = [\"org/big\"]\n\
@@ -257,6 +258,8 @@ mod tests {
         let folder = folder();
         let offer = offer(folder.path(), TEXT);
         let a = offer.find("a").unwrap();
+        assert_eq!(a.engine.file().unwrap().keep, Some(supervisor::KeepMode::Ram));
+        assert_eq!(offer.find("c").unwrap().engine.file().unwrap().keep, None);
         assert_eq!(a.engine.file().unwrap().context_tokens, Some(7));
         let group = Some(Group::OfLarge { name: "main".to_owned(), above_bytes: 10 });
         assert_eq!(

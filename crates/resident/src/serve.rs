@@ -210,6 +210,7 @@ fn changeable(settings: &Settings, worker: PathBuf) -> supervisor::Settings {
         context_tokens: settings.context_tokens,
         roles: settings.served.roles.clone(),
         prefer_resident: settings.served.prefer_resident,
+        keep: Some(settings.keep.clone()),
     }
 }
 

@@ -57,6 +57,52 @@ pub struct Settings {
     /// Whether a resident model may stand in for one of a role that would have to be loaded, where
     /// the role does not say.
     pub prefer_resident: bool,
+    /// How our own workers keep prefixes outside the context; `None` keeps none, whatever a model says.
+    pub keep: Option<KeepSettings>,
+}
+
+/// Where prefixes are kept outside the context, so that they outlive a worker's sequences or the
+/// worker itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeepMode {
+    /// Nowhere.
+    Off,
+    /// In the worker's memory; it ends with the worker.
+    Ram,
+    /// In memory, and in files that stay.
+    Ssd,
+}
+
+/// How prefixes are kept outside the context.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KeepSettings {
+    /// Where, for models that say nothing else.
+    pub mode: KeepMode,
+    /// Where the files lie; several hubs may share a folder.
+    pub folder: PathBuf,
+    /// Bytes in each worker's memory, at most; a small model gets less.
+    pub ram_bytes: u64,
+    /// Bytes of all files in the folder, of all models.
+    pub ssd_bytes: u64,
+    /// Bytes that stay free on the disk for everybody else.
+    pub free_floor_bytes: u64,
+    /// Bytes that may be written in a day.
+    pub day_write_bytes: u64,
+    /// Whether files are compressed.
+    pub compress: bool,
+    /// The file with the key, where files are encrypted.
+    pub encryption_key: Option<PathBuf>,
+}
+
+impl KeepSettings {
+    /// What holds for a model with this word of its own; `None` where it keeps nothing.
+    pub(crate) fn of_model(&self, own: Option<KeepMode>) -> Option<Self> {
+        let mode = own.unwrap_or(self.mode);
+        match mode {
+            KeepMode::Off => None,
+            KeepMode::Ram | KeepMode::Ssd => Some(Self { mode, ..self.clone() }),
+        }
+    }
 }
 
 impl Settings {

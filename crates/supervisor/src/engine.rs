@@ -6,6 +6,8 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use crate::config::KeepMode;
+
 /// What runs a model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Engine {
@@ -28,6 +30,8 @@ pub struct GgufFile {
     pub modified_unix_s: u64,
     /// Context to load it with; `None` takes the hub's setting.
     pub context_tokens: Option<u32>,
+    /// Where its prefixes are kept outside the context; `None` takes the hub's setting.
+    pub keep: Option<KeepMode>,
 }
 
 /// A program that is started, spoken to over HTTP on a port of this machine, and stopped.

@@ -178,6 +178,9 @@ impl Running {
         if let Some(stats) = self.stats {
             model.prefill_tokens += stats.prefill_tokens;
             model.cached_tokens += stats.cached_tokens;
+            model.cached_ram_tokens += stats.cached_ram_tokens;
+            model.cached_ssd_tokens += stats.cached_ssd_tokens;
+            model.kept_written_bytes += stats.kept_written_bytes;
             model.decode_tokens += stats.decode_tokens;
         }
     }
@@ -188,6 +191,9 @@ impl Running {
             model.running += stats.running;
             model.waiting += stats.waiting;
             model.cells_used += stats.cells_used;
+            model.kept_ram_bytes += stats.kept_ram_bytes;
+            // Two workers of one model share its files.
+            model.kept_ssd_bytes = model.kept_ssd_bytes.max(stats.kept_ssd_bytes);
         }
     }
 }

@@ -39,7 +39,7 @@ pub mod tool;
 mod worker;
 
 pub use answer::{Answer, Loss};
-pub use config::{Config, Patience, Settings};
+pub use config::{Config, KeepMode, KeepSettings, Patience, Settings};
 pub use engine::{Engine, GgufFile, ManagedCommand, Manner, Ready, Server, StopSignal, Upstream};
 pub use error::{AcquireError, StopError};
 pub use foreign::{Delivered, Errand};

@@ -240,3 +240,10 @@ pub const ERRAND_BYTES_MAX: u64 = 512 << 20;
 
 /// Pieces of such an answer between the server and its reader; this only smooths.
 pub const ERRAND_PIECES_MAX: usize = 4;
+
+/// One part in so many of what a model needs may go to prefixes that its worker keeps in memory: small
+/// beside what they save, and no model becomes unfit by it.
+pub const KEPT_RAM_PARTS: u64 = 8;
+
+/// Bytes of that which the smallest model gets; some blocks of it fit.
+pub const KEPT_RAM_BYTES_MIN: u64 = 4 << 20;

@@ -14,10 +14,10 @@ use std::{
 use planner::{fleet, footprint::Place, gguf};
 
 use crate::{
-    config::Settings,
+    config::{KeepSettings, Settings},
     engine::{Engine, GgufFile, ManagedCommand, Manner, Upstream},
     error::AcquireError,
-    limits::CONTEXT_TOKENS_DEFAULT,
+    limits::{CONTEXT_TOKENS_DEFAULT, KEPT_RAM_BYTES_MIN, KEPT_RAM_PARTS},
     model::{Facts, HeaderFacts, Model, ModelSummary, Need, Residence},
     reservation::Hold,
 };
@@ -33,6 +33,7 @@ pub(crate) struct Preflight {
     edition: u64,
     context_tokens: Option<u32>,
     sequences_max: u32,
+    keep: Option<KeepSettings>,
     place: Place,
     /// The last look at each file. As many as there are model files.
     seen: Mutex<BTreeMap<PathBuf, Look>>,
@@ -75,6 +76,8 @@ pub(crate) struct WorkerStart {
     pub(crate) path: PathBuf,
     /// Context cells to load it with.
     pub(crate) context_tokens: u32,
+    /// How it keeps prefixes outside the context; `None` keeps none.
+    pub(crate) keep: Option<KeepSettings>,
 }
 
 impl Start {
@@ -143,6 +146,8 @@ struct Looked {
     facts: Facts,
     /// The context of the facts, which a file always has.
     context_tokens: u32,
+    /// How it keeps prefixes, with what fits its size.
+    keep: Option<KeepSettings>,
 }
 
 /// While this stays the same, so does what a look would find.
@@ -151,13 +156,15 @@ struct Stamp {
     file_bytes: u64,
     modified_unix_s: u64,
     context_tokens: Option<u32>,
+    keep: Option<KeepSettings>,
 }
 
 impl Preflight {
     /// Looks for workers that are started as `settings` say.
     pub(crate) fn new(edition: u64, settings: &Settings, place: Place) -> Self {
         let Settings { context_tokens, sequences_max, .. } = *settings;
-        Self { edition, context_tokens, sequences_max, place, seen: Mutex::new(BTreeMap::new()) }
+        let (keep, seen) = (settings.keep.clone(), Mutex::new(BTreeMap::new()));
+        Self { edition, context_tokens, sequences_max, keep, place, seen }
     }
 
     /// The model and what is known about it.
@@ -184,8 +191,11 @@ impl Preflight {
                     name: model.name.clone(),
                     message,
                 })?;
-                let path = file.path.clone();
-                let worker = WorkerStart { path, context_tokens: looked.context_tokens };
+                let worker = WorkerStart {
+                    path: file.path.clone(),
+                    context_tokens: looked.context_tokens,
+                    keep: looked.keep.clone(),
+                };
                 (Start::Worker(worker), looked.facts.needed_bytes, group(&looked.facts))
             }
             Engine::Command(command) => {
@@ -234,10 +244,15 @@ impl Preflight {
                  name the model's own file"
             ));
         }
-        Ok(self.looked(&header, stamp.context_tokens))
+        Ok(self.looked(&header, stamp.context_tokens, stamp.keep.clone()))
     }
 
-    fn looked(&self, header: &gguf::Header, context_tokens: Option<u32>) -> Looked {
+    fn looked(
+        &self,
+        header: &gguf::Header,
+        context_tokens: Option<u32>,
+        keep: Option<KeepSettings>,
+    ) -> Looked {
         let trained = header.context_trained_tokens().and_then(|tokens| u32::try_from(tokens).ok());
         let context_tokens = context_tokens
             .unwrap_or_else(|| {
@@ -247,7 +262,17 @@ impl Preflight {
         // Encoders know no position beyond those they were trained with, and the worker takes no more.
         let most = trained.filter(|_| header.encodes()).unwrap_or(u32::MAX);
         let context_tokens = context_tokens.min(most.max(1));
-        let needs = header::needs(header, context_tokens, self.sequences_max, self.place);
+        let mut needs = header::needs(header, context_tokens, self.sequences_max, self.place);
+        // An encoder reads each text once, so that there is nothing to keep.
+        let keep = keep.filter(|_| header.generates()).map(|keep| fitting(keep, bytes_of(&needs)));
+        needs.extend(keep.as_ref().map(|keep| {
+            Need {
+                what: "kept prefixes in RAM".to_owned(),
+                bytes: keep.ram_bytes,
+                why: "what [kv] ram allows, at most an eighth of what the model needs without it"
+                    .to_owned(),
+            }
+        }));
         let facts = Facts {
             header: Some(HeaderFacts {
                 architecture: header.architecture().to_owned(),
@@ -258,10 +283,10 @@ impl Preflight {
             context_tokens: Some(context_tokens),
             generates: header.generates(),
             chats: header.generates() && header.chat_template().is_some(),
-            needed_bytes: needs.iter().fold(0, |sum: u64, need| sum.saturating_add(need.bytes)),
+            needed_bytes: bytes_of(&needs),
             needs,
         };
-        Looked { facts, context_tokens }
+        Looked { facts, context_tokens, keep }
     }
 
     fn stamp(&self, file: &GgufFile) -> Stamp {
@@ -269,6 +294,7 @@ impl Preflight {
             file_bytes: file.file_bytes,
             modified_unix_s: file.modified_unix_s,
             context_tokens: file.context_tokens.or(self.context_tokens),
+            keep: self.keep.as_ref().and_then(|keep| keep.of_model(file.keep)),
         }
     }
 
@@ -286,6 +312,16 @@ impl Preflight {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, Look>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn bytes_of(needs: &[Need]) -> u64 {
+    needs.iter().fold(0, |sum: u64, need| sum.saturating_add(need.bytes))
+}
+
+/// With memory that is in proportion to a model that needs so many bytes.
+fn fitting(keep: KeepSettings, needed_bytes: u64) -> KeepSettings {
+    let share_bytes = (needed_bytes / KEPT_RAM_PARTS).max(KEPT_RAM_BYTES_MIN);
+    KeepSettings { ram_bytes: keep.ram_bytes.min(share_bytes), ..keep }
 }
 
 /// What the settings of a foreign engine promise.
@@ -316,7 +352,7 @@ mod tests {
     use worker_protocol::limits::INTERNAL_SEQUENCES;
 
     use super::*;
-    use crate::model::Group;
+    use crate::{config::KeepMode, model::Group};
 
     fn preflight(place: Place) -> Preflight {
         let settings = Settings {
@@ -329,6 +365,7 @@ mod tests {
             context_tokens: None,
             roles: Default::default(),
             prefer_resident: true,
+            keep: None,
         };
         Preflight::new(0, &settings, place)
     }
@@ -337,7 +374,7 @@ mod tests {
     fn large_is_what_needs_much_and_generates_however_long_its_file_is() {
         let facts = |name: &str, quantization: &str| {
             let header = catalogue::builtin().find(name).unwrap().header(quantization).unwrap();
-            (header.tensor_bytes(), preflight(Place::Processor).looked(&header, None).facts)
+            (header.tensor_bytes(), preflight(Place::Processor).looked(&header, None, None).facts)
         };
         let group = |above_bytes| {
             let group = Group::OfLarge { name: "main".to_owned(), above_bytes };
@@ -354,12 +391,76 @@ mod tests {
         assert_eq!(named.group_of(&embedder), Some("spare"));
     }
 
+    fn keep(mode: KeepMode, ram_bytes: u64) -> KeepSettings {
+        KeepSettings {
+            mode,
+            folder: "kv".into(),
+            ram_bytes,
+            ssd_bytes: 1 << 30,
+            free_floor_bytes: 0,
+            day_write_bytes: u64::MAX,
+            compress: false,
+            encryption_key: None,
+        }
+    }
+
+    #[test]
+    fn memory_for_kept_prefixes_is_booked_in_proportion_to_the_model() {
+        let header = catalogue::builtin().find("qwen3-8b").unwrap().header("Q4_K_M").unwrap();
+        let preflight = preflight(Place::Processor);
+        let without_bytes = preflight.looked(&header, None, None).facts.needed_bytes;
+        let booked = |ram_bytes| {
+            let looked = preflight.looked(&header, None, Some(keep(KeepMode::Ssd, ram_bytes)));
+            let booked_bytes = looked.facts.needed_bytes - without_bytes;
+            assert_eq!(looked.keep.unwrap().ram_bytes, booked_bytes, "the worker is told the same");
+            booked_bytes
+        };
+        assert_eq!(booked(1 << 20), 1 << 20);
+        assert_eq!(booked(u64::MAX), without_bytes / KEPT_RAM_PARTS);
+        assert_eq!(fitting(keep(KeepMode::Ram, u64::MAX), 1000).ram_bytes, KEPT_RAM_BYTES_MIN);
+        let embedder = catalogue::builtin().find("bge-m3").unwrap().header("Q8_0").unwrap();
+        let looked = preflight.looked(&embedder, None, Some(keep(KeepMode::Ssd, 1 << 20)));
+        assert_eq!(looked.keep, None, "an encoder keeps nothing");
+        assert!(looked.facts.needs.iter().all(|need| !need.what.starts_with("kept")));
+    }
+
+    #[test]
+    fn a_model_s_own_word_wins_and_another_word_is_another_version() {
+        let file = |keep| GgufFile {
+            path: "a.gguf".into(),
+            file_bytes: 1,
+            modified_unix_s: 1,
+            context_tokens: None,
+            keep,
+        };
+        let hub = |mode| {
+            let keep = Some(keep(mode, 1 << 20));
+            Preflight { keep, ..preflight(Place::Processor) }
+        };
+        let mode = |hub: &Preflight, own| hub.stamp(&file(own)).keep.map(|keep| keep.mode);
+        for (hub_mode, own, expected) in [
+            (KeepMode::Ssd, None, Some(KeepMode::Ssd)),
+            (KeepMode::Ssd, Some(KeepMode::Ram), Some(KeepMode::Ram)),
+            (KeepMode::Ssd, Some(KeepMode::Off), None),
+            (KeepMode::Off, None, None),
+            (KeepMode::Off, Some(KeepMode::Ssd), Some(KeepMode::Ssd)),
+        ] {
+            assert_eq!(mode(&hub(hub_mode), own), expected, "{hub_mode:?} {own:?}");
+        }
+        let never = preflight(Place::Processor);
+        assert_eq!(mode(&never, Some(KeepMode::Ssd)), None, "without settings nothing is kept");
+        let version = |hub: &Preflight, own| hub.version(&Engine::Worker(file(own)));
+        let hub = hub(KeepMode::Ssd);
+        assert_eq!(version(&hub, None), version(&hub, Some(KeepMode::Ssd)));
+        assert_ne!(version(&hub, None), version(&hub, Some(KeepMode::Ram)));
+    }
+
     #[test]
     fn what_a_model_needs_is_predicted_for_where_its_layers_lie() {
         let header = catalogue::builtin().find("qwen3-8b").unwrap().header("Q4_K_M").unwrap();
         let places = [Place::Processor, Place::SharedGpu, Place::DiscreteGpu];
         let needed = places.map(|place| {
-            let looked = preflight(place).looked(&header, None);
+            let looked = preflight(place).looked(&header, None, None);
             let layout = Layout::new(looked.context_tokens, 8 + INTERNAL_SEQUENCES);
             let planned = footprint::predict(&header, &Layout { place, ..layout });
             assert_eq!(looked.facts.needed_bytes, planned.total_bytes(), "{place:?}");

@@ -105,8 +105,18 @@ pub struct ModelMetrics {
     pub cells_used: u32,
     /// Prompt tokens processed.
     pub prefill_tokens: u64,
-    /// Prompt tokens found in the cache.
+    /// Prompt tokens found in the cache, whichever tier had them.
     pub cached_tokens: u64,
+    /// Those of them that came from memory outside the context.
+    pub cached_ram_tokens: u64,
+    /// Those of them that came from files.
+    pub cached_ssd_tokens: u64,
+    /// Bytes of kept prefixes written to files.
+    pub kept_written_bytes: u64,
+    /// Bytes of prefixes kept in memory now.
+    pub kept_ram_bytes: u64,
+    /// Bytes of prefixes kept in files, while the model is in memory.
+    pub kept_ssd_bytes: u64,
     /// Tokens generated.
     pub decode_tokens: u64,
 }

@@ -18,11 +18,12 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout},
 };
-use worker_protocol::{self as protocol, Command, Load, Loaded, frame};
+use worker_protocol::{self as protocol, Command, Keep, Load, Loaded, frame};
 
 use self::reader::Reader;
 use crate::{
     assignment::{Assignment, Opened, Report},
+    config::{KeepMode, KeepSettings},
     limits::DRAIN_WAIT_MAX,
     link::Delivery,
     log::{self, Log},
@@ -208,6 +209,25 @@ impl<'a> Life<'a> {
             context_tokens: Some(self.start.context_tokens),
             sequences_max: config.settings.sequences_max,
             threads: config.settings.threads,
+            keep: self.start.keep.as_ref().map(|keep| self.keep(keep)),
+        }
+    }
+
+    fn keep(&self, keep: &KeepSettings) -> Keep {
+        Keep {
+            model: self.assignment.launch.model.name.to_string(),
+            files: match keep.mode {
+                KeepMode::Off | KeepMode::Ram => false,
+                KeepMode::Ssd => true,
+            },
+            folder: keep.folder.clone(),
+            ram_bytes: keep.ram_bytes,
+            ssd_bytes: keep.ssd_bytes,
+            model_ssd_bytes: None,
+            free_floor_bytes: keep.free_floor_bytes,
+            day_write_bytes: keep.day_write_bytes,
+            compress: keep.compress,
+            encryption_key: keep.encryption_key.clone(),
         }
     }
 

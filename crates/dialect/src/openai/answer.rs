@@ -9,7 +9,7 @@ use worker_protocol::{Alternative, FinishReason, TokenLogprob};
 pub(super) struct UsageTotal {
     choices_per_prompt: u32,
     prompt_tokens: u64,
-    cached_tokens: u64,
+    cached: CachedBy,
     completion_tokens: u64,
 }
 
@@ -23,7 +23,7 @@ impl UsageTotal {
     pub(super) fn add(&mut self, choice: u32, usage: &worker_protocol::Usage) {
         if choice.is_multiple_of(self.choices_per_prompt) {
             self.prompt_tokens += u64::from(usage.prompt_tokens);
-            self.cached_tokens += u64::from(usage.cached_tokens);
+            self.cached.add(&CachedBy::new(usage));
         }
         self.completion_tokens += u64::from(usage.completion_tokens);
     }
@@ -33,8 +33,12 @@ impl UsageTotal {
             prompt_tokens: self.prompt_tokens,
             completion_tokens: self.completion_tokens,
             total_tokens: self.prompt_tokens + self.completion_tokens,
-            prompt_tokens_details: PromptTokensDetails { cached_tokens: self.cached_tokens },
+            prompt_tokens_details: PromptTokensDetails { cached_tokens: self.cached.tokens() },
         }
+    }
+
+    pub(super) fn cached(&self) -> CachedBy {
+        self.cached
     }
 }
 
@@ -51,10 +55,47 @@ struct PromptTokensDetails {
     cached_tokens: u64,
 }
 
+/// Where the cached tokens of a prompt were found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct CachedBy {
+    /// In the context of the engine.
+    pub live: u64,
+    /// In memory outside the context.
+    pub ram: u64,
+    /// In files.
+    pub ssd: u64,
+}
+
+impl CachedBy {
+    fn new(usage: &worker_protocol::Usage) -> Self {
+        let elsewhere = usage.cached_ram_tokens.saturating_add(usage.cached_ssd_tokens);
+        Self {
+            live: usage.cached_tokens.saturating_sub(elsewhere).into(),
+            ram: usage.cached_ram_tokens.into(),
+            ssd: usage.cached_ssd_tokens.into(),
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.live += other.live;
+        self.ram += other.ram;
+        self.ssd += other.ssd;
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        self.live + self.ram + self.ssd
+    }
+}
+
 /// What a choice took, in llama.cpp's words. An extension that OpenAI's clients ignore.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Timings {
     cache_n: u32,
+    /// Our own word, where there is something to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cached_by: Option<CachedBy>,
     prompt_n: u32,
     prompt_ms: f64,
     predicted_n: u32,
@@ -66,6 +107,7 @@ impl Timings {
     pub(super) fn new(usage: &worker_protocol::Usage) -> Self {
         Self {
             cache_n: usage.cached_tokens,
+            cached_by: (usage.cached_tokens > 0).then(|| CachedBy::new(usage)),
             prompt_n: usage.prompt_tokens.saturating_sub(usage.cached_tokens),
             prompt_ms: milliseconds(usage.prefill_us),
             predicted_n: usage.completion_tokens,

@@ -109,6 +109,22 @@ async fn what_makes_no_sense_is_refused_in_openais_form() {
 }
 
 #[tokio::test]
+async fn a_whole_answer_says_which_tier_had_its_prompt() {
+    let site = Site::new().await;
+    let answer = Ask::completion("say 3", json!({})).send(site.address).await;
+    assert_eq!(answer.headers["x-resident-cache"], "none");
+    assert_eq!(answer.ok()["timings"].get("cached_by"), None);
+    let answer = Ask::completion("say 7", json!({})).send(site.address).await;
+    assert_eq!(answer.headers["x-resident-cache"], "live=1, ram=2, ssd=3");
+    let answer = answer.ok();
+    assert_eq!(answer["usage"]["prompt_tokens_details"]["cached_tokens"], 6);
+    assert_eq!(answer["timings"]["cached_by"], json!({ "live": 1, "ram": 2, "ssd": 3 }));
+    let stream = Ask::completion("say 7", json!({ "stream": true })).send(site.address).await;
+    assert!(stream.text.contains(r#""cached_by":{"live":1,"ram":2,"ssd":3}"#), "{}", stream.text);
+    site.ends().await;
+}
+
+#[tokio::test]
 async fn metrics_count_what_happened() {
     let site = Site::new().await;
     Ask::completion("say 3", json!({})).send(site.address).await.ok();

@@ -144,6 +144,7 @@ fn supervision(folder: &Path) -> supervisor::Config {
             context_tokens: None,
             roles: Default::default(),
             prefer_resident: true,
+            keep: None,
         },
         guard: vec![env!("CARGO_BIN_EXE_gateway-fixture-guard").into()],
         // Never told: the machine's real state would make tests depend on it.
@@ -163,6 +164,7 @@ fn model(name: &str, path: &Path, context_tokens: Option<u32>) -> Model {
             file_bytes: fs::metadata(path).unwrap().len(),
             modified_unix_s: 1_700_000_000,
             context_tokens,
+            keep: None,
         }),
         residence: Residence::default(),
     }

@@ -4,12 +4,14 @@
 //! none. Not here: defaults, flags, and what the values mean together (`resolved`).
 
 mod engine;
+mod kv;
 mod role;
 mod tool;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 pub(crate) use engine::{Api, Model, ServedNames, Upstream};
+pub(crate) use kv::{Kv, KvCache};
 pub(crate) use role::{Candidate, Role};
 use serde::Deserialize;
 pub(crate) use tool::Tool;
@@ -51,6 +53,9 @@ pub(crate) struct Config {
     /// The machine itself.
     #[serde(default)]
     pub(crate) machine: Machine,
+    /// The KV cache beside the live cells.
+    #[serde(default)]
+    pub(crate) kv: Kv,
     /// Groups of models.
     #[serde(default)]
     pub(crate) groups: BTreeMap<String, Group>,
@@ -140,6 +145,15 @@ mod tests {
             pin = true
             [machine]
             reserve = "25%"
+            [kv]
+            cache = "ram"
+            folder = "k"
+            ram = "1GB"
+            ssd = "2GB"
+            daily_writes = "4GB"
+            encrypt = true
+            [models.kept]
+            kv_cache = "off"
             [groups.main]
             exclusive = true
             [models.mlx]
@@ -166,6 +180,8 @@ mod tests {
         assert_eq!(config.context, Some(4096));
         assert_eq!(config.models["chat"].context, Some(8192));
         assert_eq!(config.models["qwen3:8b"].path, Some(PathBuf::from("y.gguf")));
+        assert_eq!(config.kv.cache, Some(KvCache::Ram));
+        assert_eq!(config.models["kept"].kv_cache, Some(KvCache::Off));
         assert_eq!(config.models["mlx"].api.tools, Some(false));
         let same = ServedNames::Same(vec!["a".into(), "b".into()]);
         assert_eq!(config.upstreams["lab"].models, Some(same));
@@ -185,6 +201,11 @@ mod tests {
             (
                 "[models.chat]\npath = \"x\"\ncontex = 1\n",
                 "line 3: unknown key 'contex'; did you mean 'context'?",
+            ),
+            ("[kv]\nforlder = \"k\"\n", "line 2: unknown key 'forlder'; did you mean 'folder'?"),
+            (
+                "[kv]\ncache = \"disk\"\n",
+                "line 2: unknown variant `disk`, expected one of `off`, `ram`, `ssd`",
             ),
             ("[groups.main]\nzzz = 1\n", "line 2: unknown key 'zzz'; the keys are exclusive"),
             (

@@ -6,6 +6,7 @@
 mod engine;
 pub(crate) mod group;
 mod here;
+mod kv;
 mod role;
 mod served;
 mod tool;
@@ -79,6 +80,8 @@ pub(crate) struct Settings {
     pub(crate) threads: Option<u32>,
     /// Sequences of a model that run in one step.
     pub(crate) parallel: u32,
+    /// How workers keep prefixes outside the context.
+    pub(crate) keep: supervisor::KeepSettings,
 }
 
 impl Settings {
@@ -216,6 +219,8 @@ pub(crate) fn resolve(
         warm: raw.warm,
         prefer_resident: raw.prefer_resident,
     };
+    let known = kv::Known { flag: serving.kv_cache, data_dir: &data_dir, budget_bytes };
+    let keep = kv::read(raw.kv, &known, from_file).map_err(Error::Table)?;
     let given = given(serving, machine.models_variable.as_deref())?;
     let known =
         Known { base, data_dir: &data_dir, models_dir, given, listen, budget_bytes, machine };
@@ -236,6 +241,7 @@ pub(crate) fn resolve(
         threads: not_zero("threads", serving.threads.or(raw.threads))?,
         parallel: not_zero("parallel", serving.parallel.or(raw.parallel))?
             .unwrap_or(PARALLEL_DEFAULT),
+        keep,
         data_dir,
     })
 }

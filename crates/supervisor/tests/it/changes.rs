@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use planner::roles::{Candidate, Role, check};
-use supervisor::{AcquireError, Patience, Purpose, Roles, Settings, Wish};
+use supervisor::{AcquireError, KeepMode, KeepSettings, Patience, Purpose, Roles, Settings, Wish};
 use worker_protocol::Event;
 
 use crate::{
@@ -70,6 +70,36 @@ async fn an_engine_of_other_settings_leaves_with_its_last_user_and_the_next_gets
     hub.change(same, Vec::new()).await;
     drop(hub.acquire("one").await.unwrap());
     assert_eq!(hub.pid("one").await, pid);
+    hub.proves_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_is_told_what_to_keep_and_another_word_starts_another() {
+    const NAME: &str = "tells-what-it-keeps";
+    let hub = Hub::new(&[NAME], Setup::default());
+    let told = || fs::read_to_string(hub.folder.path().join(NAME).with_extension("keep"));
+    drop(hub.acquire(NAME).await.unwrap());
+    assert_eq!(told().unwrap(), "", "without settings nothing is kept");
+    let keep = KeepSettings {
+        mode: KeepMode::Ssd,
+        folder: hub.folder.path().join("kv"),
+        ram_bytes: 1000,
+        ssd_bytes: 1 << 20,
+        free_floor_bytes: 0,
+        day_write_bytes: 1 << 20,
+        compress: false,
+        encryption_key: None,
+    };
+    for (mode, expected) in [
+        (KeepMode::Ssd, "tells-what-it-keeps true 1000"),
+        (KeepMode::Ram, "tells-what-it-keeps false 1000"),
+        (KeepMode::Off, ""),
+    ] {
+        let keep = Some(KeepSettings { mode, ..keep.clone() });
+        hub.change(Settings { keep, ..hub.settings.clone() }, Vec::new()).await;
+        drop(hub.acquire(NAME).await.unwrap());
+        assert_eq!(told().unwrap(), expected);
+    }
     hub.proves_well().await;
 }
 

@@ -128,6 +128,7 @@ fn model(path: &Path) -> Model {
             file_bytes: metadata.len(),
             modified_unix_s: modified.as_secs(),
             context_tokens: None,
+            keep: None,
         }),
         residence: Residence::default(),
     }
@@ -153,6 +154,7 @@ impl Hub {
             context_tokens: None,
             roles: setup.roles,
             prefer_resident: true,
+            keep: None,
         };
         let config = Config {
             settings: settings.clone(),

@@ -7,7 +7,7 @@ use super::Request;
 use crate::{
     Error,
     openai::{
-        answer::{ChatLogprobs, Timings, Usage, UsageTotal, finish_reason, tool_call_id},
+        answer::{CachedBy, ChatLogprobs, Timings, Usage, UsageTotal, finish_reason, tool_call_id},
         model::to_json,
     },
 };
@@ -75,6 +75,12 @@ impl WholeEncoder {
             }
             Event::Failed(failure) => self.failure = Some(Error::from(failure)),
         }
+    }
+
+    /// Where the cached tokens of what has ended were found.
+    #[must_use]
+    pub fn cached(&self) -> CachedBy {
+        self.usage.cached()
     }
 
     /// The answer.

@@ -7,7 +7,7 @@ use super::Request;
 use crate::{
     Error,
     openai::{
-        answer::{CompletionLogprobs, Timings, Usage, UsageTotal, finish_reason},
+        answer::{CachedBy, CompletionLogprobs, Timings, Usage, UsageTotal, finish_reason},
         model::to_json,
     },
 };
@@ -69,6 +69,12 @@ impl WholeEncoder {
             }
             Event::Failed(failure) => self.failure = Some(Error::from(failure)),
         }
+    }
+
+    /// Where the cached tokens of what has ended were found.
+    #[must_use]
+    pub fn cached(&self) -> CachedBy {
+        self.usage.cached()
     }
 
     /// The answer.

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
+use super::KvCache;
+
 /// One `[models.NAME]`.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +47,8 @@ pub(crate) struct Model {
     pub(crate) group: Option<String>,
     /// How long it stays when idle, as `1h` or `never`.
     pub(crate) idle_unload: Option<String>,
+    /// Where its prefixes are kept.
+    pub(crate) kv_cache: Option<KvCache>,
 }
 
 /// How a server's API differs from OpenAI's. What is left out is as the preset says.

@@ -60,6 +60,13 @@ pub(super) fn read(
         refuse_of_programs(&raw, "there is no engine or command")?;
         return Ok((Entry::File { path: None, context_tokens: raw.context }, treatment));
     }
+    if raw.kv_cache.is_some() {
+        return Err(
+            "kv_cache is for the hub's own worker; a program that is started keeps its cache \
+                    itself"
+                .to_owned(),
+        );
+    }
     let command = command(here, name, raw)?;
     Ok((Entry::Command(Arc::new(command)), treatment))
 }
@@ -72,6 +79,7 @@ fn treatment(groups: &Groups, raw: &raw::Model) -> Result<Treatment, String> {
             Some(group) => groups.membership(group)?,
         },
         idle_unload: raw.idle_unload.as_deref().map(here::idle).transpose()?,
+        keep: raw.kv_cache.map(raw::KvCache::mode),
     })
 }
 

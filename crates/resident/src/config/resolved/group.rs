@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use supervisor::Group;
+use supervisor::{Group, KeepMode};
 
 use super::super::raw;
 use crate::{limits::LARGE_MODEL_PARTS, models, size};
@@ -113,6 +113,8 @@ pub(crate) struct Treatment {
     pub(crate) membership: Membership,
     /// How long it stays idle; `None` takes the general setting.
     pub(crate) idle_unload: Option<Duration>,
+    /// Where its prefixes are kept; `None` takes the general setting.
+    pub(crate) keep: Option<KeepMode>,
 }
 
 /// A model that is promised to stay.

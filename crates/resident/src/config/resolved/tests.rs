@@ -2,6 +2,7 @@
 
 mod engine;
 mod group;
+mod kv;
 mod role;
 mod tool;
 mod upstream;
