@@ -50,6 +50,9 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Tell what the hub was told and decided, and decide it once more
     Replay(Replay),
+    /// Show or clear what is kept of conversations in files
+    #[command(subcommand)]
+    Cache(Cache),
     /// Say what fits this machine, how well and how fast, before anything is downloaded
     Plan(Box<plan::Plan>),
     /// Measure a model through the hub, beside a plain loop over llama.cpp
@@ -255,6 +258,46 @@ pub(crate) struct Replay {
     pub(crate) place: Place,
 }
 
+/// `resident cache`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cache {
+    /// List the models of which something is kept
+    Ls(CacheLook),
+    /// Show how much is kept, how much was written today, and what is free
+    Stats(CacheLook),
+    /// Remove what is kept
+    Clear(CacheClear),
+}
+
+/// `resident cache ls` and `resident cache stats`
+#[derive(Debug, Args)]
+pub(crate) struct CacheLook {
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// `resident cache clear`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["model", "gone", "all"]))]
+pub(crate) struct CacheClear {
+    /// What is kept of this model
+    pub(crate) model: Option<String>,
+    /// What is kept of models whose file is gone or is another one now
+    #[arg(long)]
+    pub(crate) gone: bool,
+    /// Everything
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -300,6 +343,8 @@ mod tests {
             (["serve", "--budget", "12parsecs"], ["--budget", "'parsecs' is not a unit"]),
             (["serve", "--model", "chat"], ["--model", "is not NAME=PATH"]),
             (["serve", "--context", "0"], ["--context", "0 is not in 1.."]),
+            (["serve", "--kv-cache", "disk"], ["--kv-cache", "off, ram, ssd"]),
+            (["cache", "clear", "--json"], ["MODEL", "--gone"]),
             (["serve", "--idle-unload", "soon"], ["--idle-unload", "for example 90s"]),
         ] {
             let arguments = std::iter::once("resident").chain(arguments);

@@ -5,6 +5,7 @@
 //! (`terminal`). Not here: HTTP service (`gateway`), processes (`supervisor`), decisions (`planner`).
 
 mod bench;
+mod cache;
 mod calibration;
 mod cli;
 mod client;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         Command::Reload(arguments) => reload::reload(arguments),
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Replay(arguments) => replay::replay(arguments),
+        Command::Cache(arguments) => cache::cache(arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Bench(bench) => bench::run(bench),
     };
