@@ -158,7 +158,7 @@ impl Keeper {
 
     /// See [`engine::Model::load_cells`].
     pub(crate) fn load_cells(
-        &self,
+        &mut self,
         context: &mut Context,
         sequence: u32,
         saved: Range<u32>,
@@ -188,25 +188,48 @@ impl Keeper {
     }
 
     fn load_piece(
-        &self,
+        &mut self,
         context: &mut Context,
         sequence: u32,
         piece: Range<u32>,
         part: Range<u32>,
         state: &[u8],
     ) -> bool {
-        let is_taken = if self.keeps == Keeps::CellsAndState {
-            let whole = [state, &self.no_state].concat();
-            context.set_state(self.spare, StatePart::Whole, &whole)
-        } else {
-            context.set_state(self.spare, StatePart::Whole, state)
-        };
+        let is_taken = self.take_piece(context, state)
+            && (!self.learn_from(context, &piece) || self.take_piece(context, state));
         let is_whole = is_taken && self.is_whole(context, piece);
         if is_whole {
             context.share(self.spare, sequence, part);
         }
         context.remove(self.spare, 0);
         is_whole
+    }
+
+    /// Puts a saved state into the spare sequence.
+    fn take_piece(&self, context: &mut Context, state: &[u8]) -> bool {
+        if self.keeps == Keeps::CellsAndState {
+            let whole = [state, &self.no_state].concat();
+            context.set_state(self.spare, StatePart::Whole, &whole)
+        } else {
+            context.set_state(self.spare, StatePart::Whole, state)
+        }
+    }
+
+    /// Learns the bytes of a cell, before any token was decoded, from a piece that was whole when it
+    /// was saved. Whether it had to, which costs the spare sequence all but its first token.
+    fn learn_from(&mut self, context: &mut Context, piece: &Range<u32>) -> bool {
+        let spare = self.spare;
+        let Some(window) = self.window.as_mut().filter(|window| window.sizes.is_none()) else {
+            return false;
+        };
+        let all = context.state_bytes(spare, StatePart::Partial);
+        context.remove(spare, piece.start + 1);
+        let one = context.state_bytes(spare, StatePart::Partial);
+        let others = (piece.end - piece.start - 1) as usize;
+        let cell = all.checked_sub(one).and_then(|bytes| bytes.checked_div(others));
+        let cell = cell.filter(|cell| *cell > 0 && cell * others + one == all);
+        window.sizes = cell.and_then(|cell| Some((one.checked_sub(cell)?, cell)));
+        true
     }
 
     /// See [`engine::Model::save_state`].

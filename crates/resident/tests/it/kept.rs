@@ -20,7 +20,8 @@ fn tiny(architecture: &str, seed: &str) -> PathBuf {
 
 /// A hub that keeps its cache in `folder`, with these models, of which one is in memory at a time.
 fn hub(folder: &Path, models: &[(&str, &Path)]) -> Hub {
-    let mut text = format!("[kv]\nfolder = '{}'\n", folder.join("kv").display());
+    // The number of threads decides in which order llama.cpp adds up.
+    let mut text = format!("threads = 1\n[kv]\nfolder = '{}'\n", folder.join("kv").display());
     for (name, path) in models {
         text += &format!("[models.{name}]\npath = '{}'\ngroup = \"main\"\n", path.display());
     }
@@ -72,8 +73,11 @@ fn a_prompt_comes_back_after_the_hub_was_killed() {
         let (folder, path) = (tempfile::tempdir().unwrap(), tiny(architecture, "1"));
         let tokens = prompt(700, 7);
         let mut first = hub(folder.path(), &[("m", &path)]);
+        assert_eq!(cached(&ask(&first, "m", &tokens).ok()), 0);
+        // What follows when the prefix is still in the context: llama.cpp computes the last token of a
+        // prompt by itself then, as after a restore, and rounds it otherwise than among many.
         let before = ask(&first, "m", &tokens).ok();
-        assert_eq!(cached(&before), 0);
+        assert_eq!(cached(&before), 699);
         until_kept(folder.path(), 3);
         first.kill();
         let second = hub(folder.path(), &[("m", &path)]);
@@ -89,6 +93,7 @@ fn a_conversation_survives_a_switch_to_another_model_and_back() {
     let (one, other) = (tiny("llama", "1"), tiny("qwen3", "1"));
     let hub = hub(folder.path(), &[("one", &one), ("other", &other)]);
     let tokens = prompt(600, 5);
+    ask(&hub, "one", &tokens).ok();
     let before = ask(&hub, "one", &tokens).ok();
     ask(&hub, "other", &tokens).ok();
     let after = ask(&hub, "one", &tokens).ok();
