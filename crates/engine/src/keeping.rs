@@ -33,6 +33,9 @@ pub(crate) struct Keeping {
     is_behind: bool,
     /// Time that may still be spent on saving beside work.
     allowance: Duration,
+    /// What of each sequence was offered to the tiers. They may have let go of it since, and it is not
+    /// offered again: where they have no room for all, that would never end.
+    offered: BTreeMap<u32, Vec<u32>>,
 }
 
 /// A prefix on its way back.
@@ -88,6 +91,7 @@ impl Keeping {
             // The context may have been in use before the tiers were there.
             is_behind: true,
             allowance: Duration::ZERO,
+            offered: BTreeMap::new(),
         }
     }
 
@@ -296,7 +300,12 @@ impl Keeping {
             Keeps::Nothing | Keeps::State => return None,
             Keeps::Cells | Keeps::CellsAndState => {}
         }
-        let is_wanted = |block: &Range<usize>| !is_owned || block.len() == BLOCK_TOKENS;
+        let offered = self.offered.get(&sequence).map_or(0, |offered| {
+            offered.iter().zip(tokens).take_while(|(one, other)| one == other).count()
+        });
+        let is_wanted = |block: &Range<usize>| {
+            block.end > offered && (!is_owned || block.len() == BLOCK_TOKENS)
+        };
         let mut missing = self.tiers.missing(tokens).into_iter().filter(is_wanted);
         missing.find_map(|block| {
             let end = block.end;
@@ -307,7 +316,11 @@ impl Keeping {
             let save_s = begun.elapsed().as_secs_f32() / block.len() as f32;
             let before = self.save_s.unwrap_or(save_s);
             self.save_s = Some(before + RESTORE_WEIGHT * (save_s - before));
-            Some(self.tiers.put(Kind::Cells, &tokens[..end], cells))
+            let put = self.tiers.put(Kind::Cells, &tokens[..end], cells);
+            if put != Put::Full {
+                self.offered.insert(sequence, tokens[..end].to_vec());
+            }
+            Some(put)
         })
     }
 
