@@ -169,7 +169,7 @@ impl<M: Model, W: Write> Driver<M, W> {
 
     /// Keeps the states that a step has ended at.
     fn save_states(&mut self, step: &Step) {
-        let Some(keeping) = &self.keeping else { return };
+        let Some(keeping) = &mut self.keeping else { return };
         for held in self.batch.held() {
             if step.states.contains(&held.sequence) {
                 // Without room this one is not kept; the next one may be.

@@ -36,6 +36,8 @@ pub(crate) struct Keeping {
     /// What of each sequence was offered to the tiers. They may have let go of it since, and it is not
     /// offered again: where they have no room for all, that would never end.
     offered: BTreeMap<u32, Vec<u32>>,
+    /// The same of states, by the tokens they stand after.
+    offered_states: BTreeMap<u32, Vec<u32>>,
 }
 
 /// A prefix on its way back.
@@ -92,6 +94,7 @@ impl Keeping {
             is_behind: true,
             allowance: Duration::ZERO,
             offered: BTreeMap::new(),
+            offered_states: BTreeMap::new(),
         }
     }
 
@@ -326,7 +329,7 @@ impl Keeping {
 
     /// The state that a sequence stands at, if it is not kept.
     pub(crate) fn save_state<M: Model>(
-        &self,
+        &mut self,
         model: &mut M,
         sequence: u32,
         tokens: &[u32],
@@ -335,11 +338,16 @@ impl Keeping {
             Keeps::Nothing | Keeps::Cells => return None,
             Keeps::CellsAndState | Keeps::State => {}
         }
-        if self.tiers.has_state(tokens) {
+        let was_offered = self.offered_states.get(&sequence).is_some_and(|one| one == tokens);
+        if was_offered || self.tiers.has_state(tokens) {
             return None;
         }
         let state = model.save_state(sequence)?;
-        Some(self.tiers.put(Kind::State, tokens, state))
+        let put = self.tiers.put(Kind::State, tokens, state);
+        if put != Put::Full {
+            self.offered_states.insert(sequence, tokens.to_vec());
+        }
+        Some(put)
     }
 
     /// Waits a moment for room. `false` when nothing was written meanwhile, so that there is no hurry.
