@@ -25,6 +25,8 @@ pub(crate) struct Fake {
     pub(crate) step_tokens: u32,
     /// How often it was asked to give memory back.
     pub(crate) given_back: Arc<AtomicUsize>,
+    /// How often cells or a state were copied out.
+    pub(crate) saved: Arc<AtomicUsize>,
 }
 
 impl Fake {
@@ -42,7 +44,7 @@ impl Fake {
             buffers: Vec::new(),
             load_ms: 0,
         };
-        let given_back = Arc::default();
+        let (given_back, saved) = (Arc::default(), Arc::default());
         Self {
             facts,
             cache: BTreeMap::new(),
@@ -50,6 +52,7 @@ impl Fake {
             trims,
             step_tokens: 32,
             given_back,
+            saved,
         }
     }
 }
@@ -167,6 +170,7 @@ impl Model for Fake {
     }
 
     fn save_cells(&mut self, sequence: u32, tokens: Range<u32>) -> Option<Vec<u8>> {
+        self.saved.fetch_add(1, Ordering::Relaxed);
         let held = self.cache.get(&sequence)?.get(tokens.start as usize..tokens.end as usize)?;
         Some(held.iter().flat_map(|token| token.to_le_bytes()).collect())
     }
@@ -192,6 +196,7 @@ impl Model for Fake {
 
     /// A hash of what the sequence holds, so that a state of another text is told.
     fn save_state(&mut self, sequence: u32) -> Option<Vec<u8>> {
+        self.saved.fetch_add(1, Ordering::Relaxed);
         let held = self.cache.get(&sequence)?;
         Some(hash(held).to_le_bytes().to_vec())
     }
