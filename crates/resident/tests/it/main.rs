@@ -21,6 +21,7 @@ mod http;
 mod hub;
 mod input;
 mod kept;
+mod kept_trouble;
 mod kills;
 mod kv_types;
 mod layouts;
