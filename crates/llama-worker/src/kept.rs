@@ -333,6 +333,7 @@ mod tests {
             sequences_max: 3,
             threads: Some(1),
             keep: None,
+            speculation: Default::default(),
         };
         LlamaModel::load(&load, |_| {}).unwrap()
     }

@@ -10,6 +10,7 @@
 #![expect(unsafe_code, reason = "the wall to llama.cpp's C API")]
 
 mod cpu;
+mod draft;
 mod kept;
 mod llama;
 mod log;

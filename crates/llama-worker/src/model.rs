@@ -6,12 +6,13 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-use engine::{DecodeError, Keeps, Pooling, Row};
+use engine::{DecodeError, Guessing, Keeps, Pooling, Row, Wanted};
 use llama_cpp_sys_2 as sys;
 use worker_protocol::limits::INTERNAL_SEQUENCES;
-use worker_protocol::{Load, LoadFailure, LoadFailureKind, Loaded, Sampling};
+use worker_protocol::{Load, LoadFailure, LoadFailureKind, Loaded, Sampling, SpeculationSource};
 
 use crate::cpu::Spare;
+use crate::draft::DraftModel;
 use crate::kept::Keeper;
 use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, Weights};
 use crate::log;
@@ -33,6 +34,10 @@ const VECTOR_ROWS: u32 = 64;
 /// Texts that an encoder takes in one step.
 const ENCODER_TEXTS: u32 = 64;
 
+/// Tokens that the model which guesses may guess at a time: beyond these, one of them is wrong nearly
+/// always.
+const DRAFT_TOKENS: u32 = 8;
+
 /// A loaded model.
 pub(crate) struct LlamaModel {
     context: Context,
@@ -43,6 +48,7 @@ pub(crate) struct LlamaModel {
     keeper: Keeper,
     pooling: Pooling,
     spare: Spare,
+    draft: Option<DraftModel>,
 }
 
 impl LlamaModel {
@@ -74,6 +80,7 @@ impl LlamaModel {
             ),
         })?;
         pages::release(path);
+        model.load_draft(load)?;
         model.facts.buffers = log::buffers();
         model.facts.load_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(model)
@@ -83,18 +90,7 @@ impl LlamaModel {
         let trained = weights.trained_context().max(1);
         let cells = load.context_tokens.unwrap_or(trained.min(CONTEXT_TOKENS_DEFAULT)).max(1);
         let sequences = load.sequences_max.max(1);
-        let shape = ContextShape {
-            cells,
-            sequences: sequences.saturating_add(INTERNAL_SEQUENCES),
-            step_tokens: STEP_TOKENS,
-            outputs: VECTOR_ROWS.max(sequences),
-            threads: spare.threads(),
-            unified: true,
-            flash_attention: wants_flash_attention(),
-            cache: CacheTypes::HALF,
-            whole_windows: true,
-            pooling: None,
-        };
+        let shape = generator_shape(cells, sequences, spare.threads());
         let context = Context::new(Rc::clone(&weights), shape)?;
         let facts = facts(&weights, cells.min(context.cells()), sequences, true);
         let keeper = Keeper::new(&context, sequences);
@@ -107,7 +103,27 @@ impl LlamaModel {
             keeper,
             pooling: pooling(&weights),
             spare,
+            draft: None,
         })
+    }
+
+    /// Loads the model that guesses, where there is to be one.
+    fn load_draft(&mut self, load: &Load) -> Result<(), LoadFailure> {
+        let path = match &load.speculation.source {
+            SpeculationSource::Draft(path) if self.facts.generates => path,
+            SpeculationSource::Draft(_) | SpeculationSource::Off | SpeculationSource::Lookup => {
+                return Ok(());
+            }
+        };
+        let Loaded { context_tokens, sequences_max, .. } = self.facts;
+        let shape = generator_shape(context_tokens, sequences_max, self.spare.threads());
+        let draft = DraftModel::load(path, self.context.weights(), shape);
+        pages::release(path);
+        self.draft = Some(draft.map_err(|why| LoadFailure {
+            kind: LoadFailureKind::Unusable,
+            message: format!("{} cannot guess for {}: {why}", path.display(), load.path.display()),
+        })?);
+        Ok(())
     }
 
     fn encoder(weights: Rc<Weights>, load: &Load, spare: Spare) -> Option<Self> {
@@ -138,6 +154,7 @@ impl LlamaModel {
             keeper: Keeper::nothing(),
             pooling: pooling(&weights),
             spare,
+            draft: None,
         })
     }
 
@@ -212,8 +229,16 @@ impl engine::Model for LlamaModel {
         self.step_tokens
     }
 
+    fn outputs_max(&self) -> u32 {
+        VECTOR_ROWS.max(self.facts.sequences_max)
+    }
+
     fn trims(&self) -> bool {
         self.trims
+    }
+
+    fn takes_back_max(&self) -> u32 {
+        if self.trims { u32::MAX } else { 0 }
     }
 
     fn chat_template(&self) -> Option<&str> {
@@ -314,6 +339,30 @@ impl engine::Model for LlamaModel {
         self.keeper.load_state(&mut self.context, sequence, tokens, state)
     }
 
+    fn guesses(&self) -> Guessing {
+        match &self.draft {
+            Some(_) => Guessing::Tokens(DRAFT_TOKENS),
+            None => Guessing::Nothing,
+        }
+    }
+
+    fn has_read(&self, stream: &Wanted<'_>) -> bool {
+        self.draft.as_ref().is_some_and(|draft| draft.has_read(stream))
+    }
+
+    fn read(&mut self, streams: &[Wanted<'_>]) {
+        if let Some(draft) = &mut self.draft {
+            draft.read(streams);
+        }
+    }
+
+    fn guess(&mut self, wanted: &[Wanted<'_>]) -> Vec<Vec<u32>> {
+        match &mut self.draft {
+            Some(draft) => draft.guess(wanted),
+            None => vec![Vec::new(); wanted.len()],
+        }
+    }
+
     fn give_back(&mut self) {
         pages::give_back();
     }
@@ -343,7 +392,26 @@ impl engine::Model for LlamaModel {
     fn adapt_threads(&mut self) -> u32 {
         let threads = self.spare.threads();
         self.context.set_threads(threads);
+        if let Some(draft) = &mut self.draft {
+            draft.set_threads(threads);
+        }
         threads
+    }
+}
+
+/// The context of a generator, and of the one that guesses for it.
+fn generator_shape(cells: u32, sequences: u32, threads: u32) -> ContextShape {
+    ContextShape {
+        cells,
+        sequences: sequences.saturating_add(INTERNAL_SEQUENCES),
+        step_tokens: STEP_TOKENS,
+        outputs: VECTOR_ROWS.max(sequences),
+        threads,
+        unified: true,
+        flash_attention: wants_flash_attention(),
+        cache: CacheTypes::HALF,
+        whole_windows: true,
+        pooling: None,
     }
 }
 

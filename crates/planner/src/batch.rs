@@ -296,7 +296,12 @@ impl Batch {
                 continue;
             }
             if !self.cells_allow(work) {
-                break;
+                // Whoever does not read gives way, and goes to the head of the queue.
+                if self.park_paused().is_none() {
+                    break;
+                }
+                next += 1;
+                continue;
             }
             let key = work.key;
             let Some(admission) = self.place(key, rates, look) else { break };

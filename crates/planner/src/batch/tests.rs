@@ -426,6 +426,28 @@ fn readers_that_stopped_hold_up_nobody() {
 }
 
 #[test]
+fn readers_that_stopped_give_their_cells_to_whoever_reads() {
+    let mut world = World::new(SHAPE);
+    for key in 0..2 {
+        world.submit(key, prompt(key as u32, 100), 50).unwrap();
+        while world.expected[&key].len() < 110 {
+            world.turn();
+        }
+        world.pause(key, true);
+    }
+    world.submit(9, prompt(9, 100), 5).unwrap();
+    for _ in 0..50 {
+        world.turn();
+    }
+    assert_eq!(world.finished, [9], "it waits for somebody who does not read");
+    for key in 0..2 {
+        world.pause(key, false);
+    }
+    world.run_to_end();
+    assert_eq!(world.finished.len(), 3);
+}
+
+#[test]
 fn when_cells_run_out_the_youngest_gives_way_and_still_finishes() {
     let mut world = World::new(Shape { cells: 128, ..SHAPE });
     world.submit(1, prompt(1, 10), 100).unwrap();

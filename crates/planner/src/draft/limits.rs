@@ -72,6 +72,9 @@ pub const PROBE_TOKENS: usize = 4;
 /// comparison stays true while contexts grow. They cost about that share of what drafting gains.
 pub const PLAIN_STEP_EVERY: u32 = 64;
 
+/// Guesses of a model that are tried before it may be left without reading what it would guess of.
+pub const MODEL_TRIES_MIN: f32 = 24.0;
+
 /// What a model is believed to take for one guess, as a share of a step, before it was measured: one
 /// that is slower is not worth its memory.
 pub const GUESS_SHARE_FIRST: f32 = 0.25;

@@ -2,9 +2,9 @@
 
 use super::Trust;
 use super::limits::{
-    DRAFT_TOKENS_MAX, GAIN_MIN, GUESS_SHARE_FIRST, PLAIN_STEP_EVERY, PRIOR_KEPT, PRIOR_WEIGHT,
-    PROBE_CREDIT_STEPS, PROBE_SHARE, PROBE_STEPS_MIN, PROBE_TOKENS, RECORD_KEPT, TIME_WEIGHT,
-    TRUTH_FIRST,
+    DRAFT_TOKENS_MAX, GAIN_MIN, GUESS_SHARE_FIRST, MODEL_TRIES_MIN, PLAIN_STEP_EVERY, PRIOR_KEPT,
+    PRIOR_WEIGHT, PROBE_CREDIT_STEPS, PROBE_SHARE, PROBE_STEPS_MIN, PROBE_TOKENS, RECORD_KEPT,
+    TIME_WEIGHT, TRUTH_FIRST,
 };
 use super::times::Times;
 use crate::batch::limits::STALL_US;
@@ -125,13 +125,37 @@ impl Policy {
     /// which of two a stream should take.
     #[must_use]
     pub fn worth(&self, offer: &Offer<'_>) -> f32 {
-        let most = offer.tokens_max.min(DRAFT_TOKENS_MAX);
+        self.rate(self.truth(offer), offer.trust, offer.tokens_max).unwrap_or(0.0)
+    }
+
+    /// Whether a model that guesses should read a text before it is known what it guesses of it: its
+    /// guesses pay, or too few were tried to say and they would if all came true.
+    #[must_use]
+    pub fn is_model_worth_its_reading(&self) -> bool {
+        let offer =
+            Offer { record: &self.prior, trust: Trust::Model, tokens_max: DRAFT_TOKENS_MAX };
+        let is_known = self.prior.kinds[Trust::Model.index()].tried >= MODEL_TRIES_MIN;
+        let truth = if is_known { self.truth(&offer) } else { 1.0 };
+        let plain = self.rate(truth, offer.trust, 0);
+        let guessing = self.rate(truth, offer.trust, offer.tokens_max);
+        match (self.mode, plain.zip(guessing)) {
+            (Mode::Fixed(tokens), _) => tokens > 0,
+            (Mode::Measured, Some((plain, guessing))) if self.guess_us.is_some() => {
+                guessing > plain * GAIN_MIN
+            }
+            (Mode::Measured, _) => true,
+        }
+    }
+
+    /// Tokens a second of one stream with the best number of guesses, of which each comes true with
+    /// this chance; `None` before steps were measured.
+    fn rate(&self, truth: f32, trust: Trust, tokens_max: usize) -> Option<f32> {
         let rate = |tokens: usize| {
-            let expected = 1.0 + expected(self.truth(offer), tokens);
-            let step_us = self.times.estimate(1 + tokens).unwrap_or(1.0);
-            1e6 * expected / (step_us + self.guessing_us(offer.trust, tokens, step_us)).max(1e-3)
+            let step_us = self.times.estimate(1 + tokens)?;
+            let guessing_us = self.guessing_us(trust, tokens, step_us);
+            Some(1e6 * (1.0 + expected(truth, tokens)) / (step_us + guessing_us).max(1e-3))
         };
-        (0..=most).map(rate).fold(0.0, f32::max)
+        (0..=tokens_max.min(DRAFT_TOKENS_MAX)).filter_map(rate).reduce(f32::max)
     }
 
     /// What came of the guesses of one stream in a step.
@@ -140,13 +164,11 @@ impl Policy {
         self.prior.kinds[trust.index()].note(drafted, accepted, PRIOR_KEPT);
     }
 
-    /// A model guessed so many tokens in so many microseconds.
+    /// A model guessed so many tokens in so many microseconds; none, where it was sure of nothing.
     pub fn guessed(&mut self, tokens: usize, took_us: f32) {
-        if tokens > 0 {
-            let each = took_us / count(tokens);
-            let before = self.guess_us.unwrap_or(each);
-            self.guess_us = Some(before + TIME_WEIGHT * (each - before));
-        }
+        let each = took_us / count(tokens.max(1));
+        let before = self.guess_us.unwrap_or(each);
+        self.guess_us = Some(before + TIME_WEIGHT * (each - before));
     }
 
     /// What came of a whole step.

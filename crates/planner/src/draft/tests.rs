@@ -142,7 +142,7 @@ impl Machine {
         let accepted = (0..drafted).take_while(|_| self.roll() < self.truth).count();
         let took_us = (self.step_us)(1 + drafted);
         let guessing_us = drafted as f32 * self.guess_us;
-        if self.guess_us > 0.0 {
+        if self.guess_us > 0.0 && drafted > 0 {
             self.policy.guessed(drafted, guessing_us);
         }
         if drafted > 0 {
@@ -225,6 +225,21 @@ fn what_a_model_takes_to_guess_is_counted() {
     assert!(with(1_000.0) > 2.0, "a twentieth of a step");
     let dear = with(30_000.0);
     assert!(dear > 0.98, "dearer than the step itself: {dear}");
+}
+
+#[test]
+fn a_model_reads_as_long_as_its_guesses_pay_or_may_pay() {
+    let reads = |truth, guess_us| {
+        let mut machine = Machine::new(flat, truth);
+        (machine.guess_us, machine.trust) = (guess_us, Trust::Model);
+        assert!(machine.policy.is_model_worth_its_reading(), "nothing is known");
+        machine.run(3_000);
+        machine.policy.is_model_worth_its_reading()
+    };
+    assert!(reads(0.8, 1_000.0));
+    assert!(!reads(0.1, 5_000.0));
+    assert!(!reads(0.8, 40_000.0));
+    assert!(Policy::new(Mode::Fixed(3)).is_model_worth_its_reading());
 }
 
 #[test]
