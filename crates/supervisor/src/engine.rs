@@ -6,6 +6,8 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use worker_protocol::Speculation;
+
 use crate::config::KeepMode;
 
 /// What runs a model.
@@ -32,6 +34,8 @@ pub struct GgufFile {
     pub context_tokens: Option<u32>,
     /// Where its prefixes are kept outside the context; `None` takes the hub's setting.
     pub keep: Option<KeepMode>,
+    /// How it guesses ahead.
+    pub speculation: Speculation,
 }
 
 /// A program that is started, spoken to over HTTP on a port of this machine, and stopped.

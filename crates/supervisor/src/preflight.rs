@@ -9,9 +9,15 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
-use planner::{fleet, footprint::Place, gguf};
+use planner::{
+    fleet,
+    footprint::{Companions, Place},
+    gguf,
+};
+use worker_protocol::{Speculation, SpeculationSource};
 
 use crate::{
     config::{KeepSettings, Settings},
@@ -78,6 +84,8 @@ pub(crate) struct WorkerStart {
     pub(crate) context_tokens: u32,
     /// How it keeps prefixes outside the context; `None` keeps none.
     pub(crate) keep: Option<KeepSettings>,
+    /// How it guesses ahead.
+    pub(crate) speculation: Speculation,
 }
 
 impl Start {
@@ -157,6 +165,9 @@ struct Stamp {
     modified_unix_s: u64,
     context_tokens: Option<u32>,
     keep: Option<KeepSettings>,
+    speculation: Speculation,
+    /// Length and change of the file that guesses.
+    draft: Option<(u64, Option<SystemTime>)>,
 }
 
 impl Preflight {
@@ -195,6 +206,7 @@ impl Preflight {
                     path: file.path.clone(),
                     context_tokens: looked.context_tokens,
                     keep: looked.keep.clone(),
+                    speculation: file.speculation.clone(),
                 };
                 (Start::Worker(worker), looked.facts.needed_bytes, group(&looked.facts))
             }
@@ -244,17 +256,17 @@ impl Preflight {
                  name the model's own file"
             ));
         }
-        Ok(self.looked(&header, stamp.context_tokens, stamp.keep.clone()))
+        let draft = match &stamp.speculation.source {
+            SpeculationSource::Off | SpeculationSource::Lookup => None,
+            SpeculationSource::Draft(path) => Some(header::read_draft(path, &header)?),
+        };
+        Ok(self.looked(&header, draft.as_ref(), stamp))
     }
 
-    fn looked(
-        &self,
-        header: &gguf::Header,
-        context_tokens: Option<u32>,
-        keep: Option<KeepSettings>,
-    ) -> Looked {
+    fn looked(&self, header: &gguf::Header, draft: Option<&gguf::Header>, stamp: &Stamp) -> Looked {
         let trained = header.context_trained_tokens().and_then(|tokens| u32::try_from(tokens).ok());
-        let context_tokens = context_tokens
+        let context_tokens = stamp
+            .context_tokens
             .unwrap_or_else(|| {
                 CONTEXT_TOKENS_DEFAULT.min(trained.unwrap_or(CONTEXT_TOKENS_DEFAULT))
             })
@@ -262,9 +274,12 @@ impl Preflight {
         // Encoders know no position beyond those they were trained with, and the worker takes no more.
         let most = trained.filter(|_| header.encodes()).unwrap_or(u32::MAX);
         let context_tokens = context_tokens.min(most.max(1));
-        let mut needs = header::needs(header, context_tokens, self.sequences_max, self.place);
+        let companions = Companions { draft, ..Companions::default() };
+        let mut needs =
+            header::needs(header, context_tokens, self.sequences_max, self.place, &companions);
         // An encoder reads each text once, so that there is nothing to keep.
-        let keep = keep.filter(|_| header.generates()).map(|keep| fitting(keep, bytes_of(&needs)));
+        let keep = stamp.keep.clone().filter(|_| header.generates());
+        let keep = keep.map(|keep| fitting(keep, bytes_of(&needs)));
         needs.extend(keep.as_ref().map(|keep| {
             Need {
                 what: "kept prefixes in RAM".to_owned(),
@@ -295,6 +310,8 @@ impl Preflight {
             modified_unix_s: file.modified_unix_s,
             context_tokens: file.context_tokens.or(self.context_tokens),
             keep: self.keep.as_ref().and_then(|keep| keep.of_model(file.keep)),
+            speculation: file.speculation.clone(),
+            draft: draft_stamp(&file.speculation),
         }
     }
 
@@ -311,6 +328,17 @@ impl Preflight {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, Look>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While this stays the same, so does the file of the model that guesses.
+fn draft_stamp(speculation: &Speculation) -> Option<(u64, Option<SystemTime>)> {
+    match &speculation.source {
+        SpeculationSource::Off | SpeculationSource::Lookup => None,
+        SpeculationSource::Draft(path) => {
+            let metadata = std::fs::metadata(path).ok()?;
+            Some((metadata.len(), metadata.modified().ok()))
+        }
     }
 }
 
@@ -374,7 +402,10 @@ mod tests {
     fn large_is_what_needs_much_and_generates_however_long_its_file_is() {
         let facts = |name: &str, quantization: &str| {
             let header = catalogue::builtin().find(name).unwrap().header(quantization).unwrap();
-            (header.tensor_bytes(), preflight(Place::Processor).looked(&header, None, None).facts)
+            (
+                header.tensor_bytes(),
+                preflight(Place::Processor).looked(&header, None, &stamp(None)).facts,
+            )
         };
         let group = |above_bytes| {
             let group = Group::OfLarge { name: "main".to_owned(), above_bytes };
@@ -389,6 +420,12 @@ mod tests {
         let named = Group::Named("spare".to_owned());
         let named = Residence { group: Some(named), ..Residence::default() };
         assert_eq!(named.group_of(&embedder), Some("spare"));
+    }
+
+    fn stamp(keep: Option<KeepSettings>) -> Stamp {
+        let speculation = Speculation::default();
+        let (file_bytes, modified_unix_s, context_tokens, draft) = (0, 0, None, None);
+        Stamp { file_bytes, modified_unix_s, context_tokens, keep, speculation, draft }
     }
 
     fn keep(mode: KeepMode, ram_bytes: u64) -> KeepSettings {
@@ -408,9 +445,10 @@ mod tests {
     fn memory_for_kept_prefixes_is_booked_in_proportion_to_the_model() {
         let header = catalogue::builtin().find("qwen3-8b").unwrap().header("Q4_K_M").unwrap();
         let preflight = preflight(Place::Processor);
-        let without_bytes = preflight.looked(&header, None, None).facts.needed_bytes;
+        let without_bytes = preflight.looked(&header, None, &stamp(None)).facts.needed_bytes;
         let booked = |ram_bytes| {
-            let looked = preflight.looked(&header, None, Some(keep(KeepMode::Ssd, ram_bytes)));
+            let looked =
+                preflight.looked(&header, None, &stamp(Some(keep(KeepMode::Ssd, ram_bytes))));
             let booked_bytes = looked.facts.needed_bytes - without_bytes;
             assert_eq!(looked.keep.unwrap().ram_bytes, booked_bytes, "the worker is told the same");
             booked_bytes
@@ -419,7 +457,7 @@ mod tests {
         assert_eq!(booked(u64::MAX), without_bytes / KEPT_RAM_PARTS);
         assert_eq!(fitting(keep(KeepMode::Ram, u64::MAX), 1000).ram_bytes, KEPT_RAM_BYTES_MIN);
         let embedder = catalogue::builtin().find("bge-m3").unwrap().header("Q8_0").unwrap();
-        let looked = preflight.looked(&embedder, None, Some(keep(KeepMode::Ssd, 1 << 20)));
+        let looked = preflight.looked(&embedder, None, &stamp(Some(keep(KeepMode::Ssd, 1 << 20))));
         assert_eq!(looked.keep, None, "an encoder keeps nothing");
         assert!(looked.facts.needs.iter().all(|need| !need.what.starts_with("kept")));
     }
@@ -432,6 +470,7 @@ mod tests {
             modified_unix_s: 1,
             context_tokens: None,
             keep,
+            speculation: Speculation::default(),
         };
         let hub = |mode| {
             let keep = Some(keep(mode, 1 << 20));
@@ -456,11 +495,40 @@ mod tests {
     }
 
     #[test]
+    fn a_draft_is_booked_beside_its_model_and_another_one_is_another_version() {
+        let header = |quantization| {
+            catalogue::builtin().find("qwen3-0.6b").unwrap().header(quantization).unwrap()
+        };
+        let model = catalogue::builtin().find("qwen3-8b").unwrap().header("Q4_K_M").unwrap();
+        let (preflight, draft) = (preflight(Place::Processor), header("Q8_0"));
+        let alone = preflight.looked(&model, None, &stamp(None)).facts;
+        let both = preflight.looked(&model, Some(&draft), &stamp(None)).facts;
+        let drafts = both.needs.iter().filter(|need| need.what == footprint::DRAFT);
+        let draft_bytes: u64 = drafts.map(|need| need.bytes).sum();
+        assert_eq!(both.needed_bytes, alone.needed_bytes + draft_bytes);
+        assert!(draft_bytes > draft.tensor_bytes(), "its weights, cells and buffers");
+
+        let file = |path: &str| GgufFile {
+            path: "a.gguf".into(),
+            file_bytes: 1,
+            modified_unix_s: 1,
+            context_tokens: None,
+            keep: None,
+            speculation: Speculation {
+                source: SpeculationSource::Draft(path.into()),
+                tokens: None,
+            },
+        };
+        let version = |path| preflight.version(&Engine::Worker(file(path)));
+        assert_ne!(version("small.gguf"), version("other.gguf"));
+    }
+
+    #[test]
     fn what_a_model_needs_is_predicted_for_where_its_layers_lie() {
         let header = catalogue::builtin().find("qwen3-8b").unwrap().header("Q4_K_M").unwrap();
         let places = [Place::Processor, Place::SharedGpu, Place::DiscreteGpu];
         let needed = places.map(|place| {
-            let looked = preflight(place).looked(&header, None, None);
+            let looked = preflight(place).looked(&header, None, &stamp(None));
             let layout = Layout::new(looked.context_tokens, 8 + INTERNAL_SEQUENCES);
             let planned = footprint::predict(&header, &Layout { place, ..layout });
             assert_eq!(looked.facts.needed_bytes, planned.total_bytes(), "{place:?}");

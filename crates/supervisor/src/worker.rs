@@ -210,6 +210,7 @@ impl<'a> Life<'a> {
             sequences_max: config.settings.sequences_max,
             threads: config.settings.threads,
             keep: self.start.keep.as_ref().map(|keep| self.keep(keep)),
+            speculation: self.start.speculation.clone(),
         }
     }
 

@@ -165,6 +165,7 @@ fn model(name: &str, path: &Path, context_tokens: Option<u32>) -> Model {
             modified_unix_s: 1_700_000_000,
             context_tokens,
             keep: None,
+            speculation: Default::default(),
         }),
         residence: Residence::default(),
     }

@@ -7,7 +7,8 @@ use std::{
 };
 
 use planner::{
-    footprint::{self, Layout, Place},
+    draft,
+    footprint::{self, Companions, Layout, Place},
     gguf::{self, Header, split},
 };
 
@@ -39,12 +40,25 @@ pub fn read_header(path: &Path) -> Result<Header, String> {
     split::join(parts).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// What the model needs in memory when it is loaded with its layers in `place`.
+/// Reads the header of the file that guesses for a model.
+///
+/// # Errors
+/// A message that names the file, the problem and the way out: it cannot be read, or its tokens are
+/// not the model's.
+pub(super) fn read_draft(path: &Path, model: &Header) -> Result<Header, String> {
+    let draft = read_header(path).map_err(|why| format!("the draft model {why}"))?;
+    draft::misfit(&draft, model).map_or(Ok(draft), |why| {
+        Err(format!("{} cannot guess for this model: {why}", path.display()))
+    })
+}
+
+/// What the model needs in memory, with what is loaded beside it, when it is loaded with its layers in `place`.
 pub(super) fn needs(
     header: &Header,
     context_tokens: u32,
     sequences_max: u32,
     place: Place,
+    companions: &Companions<'_>,
 ) -> Vec<Need> {
     let sequences_max = sequences_max.saturating_add(INTERNAL_SEQUENCES);
     let layout = Layout {
@@ -52,7 +66,7 @@ pub(super) fn needs(
         place,
         ..Layout::new(context_tokens, sequences_max)
     };
-    let items = footprint::predict(header, &layout).items.into_iter();
+    let items = footprint::predict_with(header, &layout, companions).items.into_iter();
     items
         .map(|item| Need { what: item.what.to_owned(), bytes: item.bytes, why: item.why })
         .collect()

@@ -129,6 +129,7 @@ fn model(path: &Path) -> Model {
             modified_unix_s: modified.as_secs(),
             context_tokens: None,
             keep: None,
+            speculation: Default::default(),
         }),
         residence: Residence::default(),
     }
