@@ -12,6 +12,7 @@
 //!   HTTP. Of the plain loop the better of llama.cpp's two kinds of cache counts.
 //! - *added latency* ([`latency`]): the client's time minus the worker's own account of its time.
 //! - *switch* ([`switch`]): from a request for a model that is not in memory to its first token.
+//! - *speculation* ([`speculation`]): answers with guesses and without, by turns.
 //! - *threads* ([`threads`]): the adaptive worker beside fixed numbers of threads on a machine that
 //!   others use too.
 //!
@@ -28,6 +29,7 @@ mod limits;
 mod plain;
 mod report;
 mod router;
+mod speculation;
 mod speed;
 mod statistic;
 mod subject;
@@ -58,6 +60,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         Some(Other::Spin) => busy::spin(),
         Some(Other::Threads(threads)) => wait_for(measure_threads(threads)),
         Some(Other::Switch(switch)) => wait_for(measure_switch(switch)),
+        Some(Other::Speculation(speculation)) => wait_for(measure_speculation(speculation)),
         None => wait_for(measure_speed(bench)),
     }
 }
@@ -99,6 +102,7 @@ async fn measure_speed(bench: &Bench) -> anyhow::Result<()> {
         parallel: plan.streams_max(),
         threads: Some(plan.threads),
         budget_bytes: settings.budget_bytes,
+        guessing: hub::Guessing::Off,
     })
     .await?;
     let memory_idle = hub.memory().await?;
@@ -136,6 +140,29 @@ async fn measure_threads(threads: &command::Threads) -> anyhow::Result<()> {
     };
     let outcome = threads::measure(subject, &plan).await?;
     if threads.effort.json {
+        return terminal::json(&outcome);
+    }
+    outcome.lines(Paint::stdout()).iter().for_each(terminal::line);
+    Ok(())
+}
+
+async fn measure_speculation(arguments: &command::Speculation) -> anyhow::Result<()> {
+    let settings = config::load(&arguments.place, &arguments.serving)?;
+    let asked = asked(arguments.model.as_ref(), &arguments.serving);
+    let subject = subject::Subject::choose(asked, &settings)?;
+    let draft = arguments.draft.as_deref();
+    let draft = draft.map(|draft| subject::Subject::choose(Some(draft), &settings)).transpose()?;
+    let plan = speculation::Plan {
+        draft: draft.map(|draft| draft.path),
+        prompt_tokens: arguments.prompt_tokens,
+        tokens: arguments.effort.tokens,
+        rounds: arguments.effort.rounds,
+        worker: worker(&settings)?,
+        threads: settings.threads,
+        budget_bytes: settings.budget_bytes,
+    };
+    let outcome = speculation::measure(subject, &plan).await?;
+    if arguments.effort.json {
         return terminal::json(&outcome);
     }
     outcome.lines(Paint::stdout()).iter().for_each(terminal::line);

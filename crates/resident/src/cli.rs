@@ -8,7 +8,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 
-use crate::{bench, config::raw::KvCache, duration, exit, models, plan, size};
+use crate::{
+    bench,
+    config::raw::{KvCache, Speculation},
+    duration, exit, models, plan, size,
+};
 
 /// Resident (常驻): a private AI hub on your own computer.
 ///
@@ -106,6 +110,9 @@ pub(crate) struct Serving {
     /// Where prefixes of conversations are kept besides the live cells [default: ssd]
     #[arg(long, value_name = "WHERE", env = "RESIDENT_KV_CACHE", value_enum)]
     pub(crate) kv_cache: Option<KvCache>,
+    /// What models guess ahead from, as far as that is seen to pay [default: auto]
+    #[arg(long, value_name = "FROM", env = "RESIDENT_SPECULATION", value_enum)]
+    pub(crate) speculation: Option<Speculation>,
     /// Listen on an address that other machines can reach; needs a key
     #[arg(long, env = "RESIDENT_ALLOW_LAN", value_parser = FalseyValueParser::new())]
     pub(crate) allow_lan: bool,
@@ -344,6 +351,7 @@ mod tests {
             (["serve", "--model", "chat"], ["--model", "is not NAME=PATH"]),
             (["serve", "--context", "0"], ["--context", "0 is not in 1.."]),
             (["serve", "--kv-cache", "disk"], ["--kv-cache", "off, ram, ssd"]),
+            (["serve", "--speculation", "on"], ["--speculation", "auto, off, lookup, draft"]),
             (["cache", "clear", "--json"], ["MODEL", "--gone"]),
             (["serve", "--idle-unload", "soon"], ["--idle-unload", "for example 90s"]),
         ] {

@@ -249,6 +249,7 @@ mod tests {
                 modified_unix_s: 0,
                 context_tokens: None,
                 keep: None,
+                speculation: Default::default(),
             }),
             residence: Residence::default(),
             facts,

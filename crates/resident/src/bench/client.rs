@@ -56,6 +56,11 @@ impl Completion {
             stream_options: StreamOptions { include_usage: true },
         }
     }
+
+    /// The same, drawn at this temperature.
+    pub(crate) fn at(self, temperature: f32) -> Self {
+        Self { temperature, ..self }
+    }
 }
 
 /// What came back, and when.
@@ -73,6 +78,10 @@ pub(crate) struct Answer {
     pub(crate) prompt_tokens: u32,
     /// Tokens of the prompt that were found in the cache.
     pub(crate) cached_tokens: u32,
+    /// Tokens that were guessed ahead and checked.
+    pub(crate) drafted_tokens: u32,
+    /// Those of them that came true.
+    pub(crate) accepted_tokens: u32,
 }
 
 impl Answer {
@@ -174,6 +183,8 @@ impl Client {
             tokens: report.usage.completion_tokens,
             prompt_tokens: report.usage.prompt_tokens,
             cached_tokens: report.usage.prompt_tokens_details.cached_tokens,
+            drafted_tokens: report.drafted_tokens,
+            accepted_tokens: report.accepted_tokens,
         })
     }
 }
@@ -182,6 +193,8 @@ impl Client {
 struct Account {
     usage: Usage,
     worker: Duration,
+    drafted_tokens: u32,
+    accepted_tokens: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -212,6 +225,11 @@ struct Timings {
     queue_ms: f64,
     prompt_ms: f64,
     predicted_ms: f64,
+    /// Only where something was guessed.
+    #[serde(default)]
+    draft_n: u32,
+    #[serde(default)]
+    draft_n_accepted: u32,
 }
 
 /// Reads the events of a stream. The last ones say what it took; the text does not matter here.
@@ -237,7 +255,8 @@ fn read(text: &str) -> anyhow::Result<Account> {
     let worker_ms = timings.queue_ms + timings.prompt_ms + timings.predicted_ms;
     let worker = Duration::try_from_secs_f64(worker_ms / 1000.0)
         .with_context(|| format!("{worker_ms} ms is not a time"))?;
-    Ok(Account { usage, worker })
+    let Timings { draft_n: drafted_tokens, draft_n_accepted: accepted_tokens, .. } = timings;
+    Ok(Account { usage, worker, drafted_tokens, accepted_tokens })
 }
 
 #[cfg(test)]

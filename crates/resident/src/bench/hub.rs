@@ -48,6 +48,19 @@ pub(crate) struct Setup {
     pub(crate) threads: Option<u32>,
     /// Memory for models.
     pub(crate) budget_bytes: u64,
+    /// How the model guesses ahead. Off, but where that is measured: the other side does not guess.
+    pub(crate) guessing: Guessing,
+}
+
+/// How the measured model guesses ahead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Guessing {
+    /// Not at all.
+    Off,
+    /// From the text: so many tokens in each step, or as many as pay.
+    Lookup(Option<u32>),
+    /// With the model in this file, as much as pays.
+    Draft(PathBuf),
 }
 
 /// A running hub.
@@ -187,8 +200,8 @@ fn command(
         .args(["--idle-unload", "never"]);
     if let Some(other) = &setup.other {
         command.arg("--model").arg(model_pair(OTHER, other));
-        command.arg("--config").arg(exclusive(folder)?);
     }
+    command.arg("--config").arg(configuration(setup, folder)?);
     if let Some(threads) = setup.threads {
         command.args(["--threads", &threads.to_string()]);
     }
@@ -197,11 +210,26 @@ fn command(
     Ok(command)
 }
 
-/// A configuration file by which both models are of one group, which is exclusive.
-fn exclusive(folder: &Path) -> anyhow::Result<PathBuf> {
+/// A configuration file that says how the models guess, and by which two of them are of one group,
+/// which is exclusive.
+fn configuration(setup: &Setup, folder: &Path) -> anyhow::Result<PathBuf> {
     let file = folder.join("config.toml");
-    let table = |name| format!("[models.{name}]\ngroup = \"main\"\n");
-    fs::write(&file, table(MODEL) + &table(OTHER))?;
+    let group = if setup.other.is_some() { "group = \"main\"\n" } else { "" };
+    let guessing = match &setup.guessing {
+        Guessing::Off => "speculation = \"off\"\n".to_owned(),
+        Guessing::Lookup(None) => "speculation = \"lookup\"\n".to_owned(),
+        Guessing::Lookup(Some(tokens)) => {
+            format!("speculation = \"lookup\"\ndraft_tokens = {tokens}\n")
+        }
+        Guessing::Draft(path) => {
+            format!("draft = {}\n", toml::Value::String(path.display().to_string()))
+        }
+    };
+    let mut text = format!("[models.{MODEL}]\n{group}{guessing}");
+    if setup.other.is_some() {
+        text.push_str(&format!("[models.{OTHER}]\n{group}speculation = \"off\"\n"));
+    }
+    fs::write(&file, text)?;
     Ok(file)
 }
 

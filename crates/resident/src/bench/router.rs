@@ -133,6 +133,7 @@ fn arguments(setup: &Setup, address: SocketAddr, preset: &Path) -> Vec<OsString>
 
 #[cfg(test)]
 mod tests {
+    use super::super::hub::Guessing;
     use super::*;
 
     #[test]
@@ -145,6 +146,7 @@ mod tests {
             parallel: 1,
             threads: Some(3),
             budget_bytes: 1,
+            guessing: Guessing::Off,
         };
         assert_eq!(
             presets(&setup).unwrap(),

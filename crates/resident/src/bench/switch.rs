@@ -16,7 +16,7 @@ use supervisor::{
 
 use super::{
     client::{Answer, Client, Completion},
-    hub::{Hub, MODEL, OTHER, Setup},
+    hub::{Guessing, Hub, MODEL, OTHER, Setup},
     limits::{SWITCH_CONTEXT_SLACK_TOKENS, SWITCHES_UNCOUNTED},
     router::Router,
     statistic::median,
@@ -96,6 +96,7 @@ pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Outcome> {
         parallel: 1,
         threads: plan.threads,
         budget_bytes: plan.budget_bytes,
+        guessing: Guessing::Off,
     };
     let hub = Hub::start(&setup).await?;
     let router = match Router::find() {
@@ -324,6 +325,8 @@ mod tests {
             tokens: 1,
             prompt_tokens: 1,
             cached_tokens: 0,
+            drafted_tokens: 0,
+            accepted_tokens: 0,
         };
         let switch = Switch::read(&happened, &answer, 80).unwrap();
         let Switch { held, stop, spawn, load, first_token, total } = switch;

@@ -80,6 +80,8 @@ pub(crate) struct Settings {
     pub(crate) threads: Option<u32>,
     /// Sequences of a model that run in one step.
     pub(crate) parallel: u32,
+    /// What models guess ahead from that have no word of their own.
+    pub(crate) guesses: group::Guesses,
     /// How workers keep prefixes outside the context.
     pub(crate) keep: supervisor::KeepSettings,
 }
@@ -219,6 +221,7 @@ pub(crate) fn resolve(
         warm: raw.warm,
         prefer_resident: raw.prefer_resident,
     };
+    let guesses = engine::general_guesses(serving.speculation.or(raw.speculation));
     let known = kv::Known { flag: serving.kv_cache, data_dir: &data_dir, budget_bytes };
     let keep = kv::read(raw.kv, &known, from_file).map_err(Error::Table)?;
     let given = given(serving, machine.models_variable.as_deref())?;
@@ -241,6 +244,7 @@ pub(crate) fn resolve(
         threads: not_zero("threads", serving.threads.or(raw.threads))?,
         parallel: not_zero("parallel", serving.parallel.or(raw.parallel))?
             .unwrap_or(PARALLEL_DEFAULT),
+        guesses: guesses.map_err(Error::Table)?,
         keep,
         data_dir,
     })

@@ -32,6 +32,8 @@ mod promises;
 mod python;
 #[cfg(unix)]
 mod reload;
+#[cfg(unix)]
+mod speculation;
 mod switching;
 #[cfg(unix)]
 mod tools;
