@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use crate::{
-    cli,
+    cache, cli,
     config::{self, Settings, resolved::Served},
     exit::{self, Code},
     hardware,
@@ -112,6 +112,7 @@ impl Hub {
         let server = gateway::bind(gateway, supervisor.clone()).await.map_err(refused)?;
         let loads = Loads::default();
         loads.begin(&supervisor, loaded, settings.served.warm_model());
+        tokio::spawn(cache::forget_deleted(settings.keep.folder.clone()));
         Ok(Self { supervisor, task, server, token, loads })
     }
 
