@@ -98,3 +98,7 @@ pub(crate) const KV_FREE_FLOOR_BYTES: u64 = 10 << 30;
 
 /// What may be written in a day: 18 TB in a year, where a small SSD is promised to bear 300 in all.
 pub(crate) const KV_DAILY_WRITES_BYTES: u64 = 50_000_000_000;
+
+/// Between two looks at the file that tells of a shortage of memory, where a test names one: far
+/// shorter than a shortage lasts.
+pub(crate) const PRESSURE_FILE_LOOK_INTERVAL: Duration = Duration::from_millis(100);
