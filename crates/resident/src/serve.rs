@@ -4,6 +4,7 @@
 //! hub answers. A changed configuration is taken by `change`. Not here: what the hub does (`gateway`, `supervisor`).
 
 mod change;
+mod pressure;
 
 use std::{
     ffi::OsString,
@@ -189,7 +190,7 @@ fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
     supervisor::Config {
         settings: changeable(settings, worker),
         guard: guard(),
-        pressure: None,
+        pressure: pressure::told(),
         logs_dir: settings.logs_dir(),
         journal: Some(settings.journals_dir()),
         // As `resident plan` sees this machine; how much memory it has makes no difference.

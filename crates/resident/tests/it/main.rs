@@ -22,6 +22,8 @@ mod hub;
 mod input;
 mod kept;
 mod kills;
+#[cfg(unix)]
+mod kv_folder;
 mod layouts;
 mod made;
 mod models;
@@ -32,6 +34,9 @@ mod promises;
 mod python;
 #[cfg(unix)]
 mod reload;
+mod sharing;
+mod soak;
 mod switching;
 #[cfg(unix)]
 mod tools;
+mod torn_writes;
