@@ -25,6 +25,7 @@ mod kept;
 mod kills;
 #[cfg(unix)]
 mod kv_folder;
+mod kv_types;
 mod layouts;
 mod made;
 mod models;
