@@ -36,9 +36,12 @@ mod promises;
 mod python;
 #[cfg(unix)]
 mod reload;
+#[cfg(unix)]
 mod sharing;
+#[cfg(unix)]
 mod soak;
 mod switching;
 #[cfg(unix)]
 mod tools;
+#[cfg(unix)]
 mod torn_writes;
