@@ -151,6 +151,7 @@ fn setup(subject: &Subject, plan: &Plan, guessing: Guessing) -> Setup {
         threads: plan.threads,
         budget_bytes: plan.budget_bytes,
         guessing,
+        keep: None,
     }
 }
 

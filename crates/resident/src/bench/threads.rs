@@ -224,6 +224,7 @@ async fn turn(
         threads,
         budget_bytes: plan.budget_bytes,
         guessing: Guessing::Off,
+        keep: None,
     })
     .await?;
     let mut prompts = Prompts::new(subject.vocabulary_tokens);

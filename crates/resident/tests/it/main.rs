@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "shown when a test fails or is skipped")]
 
 mod answers;
+mod bench;
 mod equality;
 mod explain;
 #[cfg(unix)]
@@ -22,6 +23,9 @@ mod hub;
 mod input;
 mod kept;
 mod kills;
+#[cfg(unix)]
+mod kv_folder;
+mod kv_types;
 mod layouts;
 mod made;
 mod models;
@@ -33,7 +37,13 @@ mod python;
 #[cfg(unix)]
 mod reload;
 #[cfg(unix)]
+mod sharing;
+#[cfg(unix)]
+mod soak;
+#[cfg(unix)]
 mod speculation;
 mod switching;
 #[cfg(unix)]
 mod tools;
+#[cfg(unix)]
+mod torn_writes;

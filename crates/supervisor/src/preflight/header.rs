@@ -8,7 +8,7 @@ use std::{
 
 use planner::{
     draft,
-    footprint::{self, Companions, Layout, Place},
+    footprint::{self, CacheType, Companions, Item, Layout, Place},
     gguf::{self, Header, split},
 };
 
@@ -46,30 +46,46 @@ pub fn read_header(path: &Path) -> Result<Header, String> {
 /// A message that names the file, the problem and the way out: it cannot be read, or its tokens are
 /// not the model's.
 pub(super) fn read_draft(path: &Path, model: &Header) -> Result<Header, String> {
-    let draft = read_header(path).map_err(|why| format!("the draft model {why}"))?;
-    draft::misfit(&draft, model).map_or(Ok(draft), |why| {
+    let header = read_header(path).map_err(|why| format!("the draft model {why}"))?;
+    draft::misfit(&header, model).map_or(Ok(header), |why| {
         Err(format!("{} cannot guess for this model: {why}", path.display()))
     })
 }
 
-/// What the model needs in memory, with what is loaded beside it, when it is loaded with its layers in `place`.
-pub(super) fn needs(
-    header: &Header,
+/// How our worker loads a model with its layers in `place`.
+pub(super) fn layout(
     context_tokens: u32,
     sequences_max: u32,
+    kv_type: CacheType,
     place: Place,
-    companions: &Companions<'_>,
-) -> Vec<Need> {
+) -> Layout {
     let sequences_max = sequences_max.saturating_add(INTERNAL_SEQUENCES);
-    let layout = Layout {
+    Layout {
         step_tokens_max: STEP_TOKENS_MAX,
+        keys: kv_type,
+        values: kv_type,
         place,
         ..Layout::new(context_tokens, sequences_max)
-    };
-    let items = footprint::predict_with(header, &layout, companions).items.into_iter();
-    items
-        .map(|item| Need { what: item.what.to_owned(), bytes: item.bytes, why: item.why })
-        .collect()
+    }
+}
+
+/// What the model needs in memory, with what is loaded beside it, when it is loaded as `layout` says.
+///
+/// # Errors
+/// A fragment that says why it cannot be loaded so, and the way out.
+pub(super) fn needs(
+    header: &Header,
+    layout: &Layout,
+    companions: &Companions<'_>,
+) -> Result<Vec<Need>, String> {
+    for header in std::iter::once(header).chain(companions.draft) {
+        footprint::check(header, layout).map_err(|refusal| {
+            format!("cannot be loaded as [kv] type or kv_type says: {refusal}")
+        })?;
+    }
+    let items = footprint::predict_with(header, layout, companions).items.into_iter();
+    let need = |item: Item| Need { what: item.what.to_owned(), bytes: item.bytes, why: item.why };
+    Ok(items.map(need).collect())
 }
 
 /// Reads more and more of the file until the header is whole.

@@ -49,6 +49,8 @@ pub(crate) struct Model {
     pub(crate) idle_unload: Option<String>,
     /// Where its prefixes are kept.
     pub(crate) kv_cache: Option<KvCache>,
+    /// How its keys and values are encoded, as `q8_0`.
+    pub(crate) kv_type: Option<String>,
     /// What it guesses ahead from.
     pub(crate) speculation: Option<Speculation>,
     /// The model that guesses for it: a name of the catalogue, or a GGUF file.

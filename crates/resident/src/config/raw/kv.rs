@@ -11,6 +11,9 @@ use supervisor::KeepMode;
 pub(crate) struct Kv {
     /// Where prefixes are kept.
     pub(crate) cache: Option<KvCache>,
+    /// How keys and values are encoded, as `q8_0`.
+    #[serde(rename = "type")]
+    pub(crate) kv_type: Option<String>,
     /// The folder of the files.
     pub(crate) folder: Option<PathBuf>,
     /// Memory of each worker for it, as `256MiB`.
@@ -40,6 +43,15 @@ pub(crate) enum KvCache {
 }
 
 impl KvCache {
+    /// The user's word for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Ram => "ram",
+            Self::Ssd => "ssd",
+        }
+    }
+
     /// The supervisor's word for it.
     pub(crate) fn mode(self) -> KeepMode {
         match self {

@@ -17,7 +17,7 @@ use super::{
     group::{Draft, Groups, Guesses, Membership, Treatment},
     here::{self, Here},
 };
-use crate::models;
+use crate::{kv_type, models};
 
 /// What a model of the file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,12 +62,11 @@ pub(super) fn read(
         refuse_of_programs(&raw, "there is no engine or command")?;
         return Ok((Entry::File { path: None, context_tokens: raw.context }, treatment));
     }
-    if raw.kv_cache.is_some() {
-        return Err(
-            "kv_cache is for the hub's own worker; a program that is started keeps its cache \
-                    itself"
-                .to_owned(),
-        );
+    let of_worker = [("kv_cache", raw.kv_cache.is_some()), ("kv_type", raw.kv_type.is_some())];
+    if let Some((key, _)) = of_worker.iter().find(|(_, given)| *given) {
+        return Err(format!(
+            "{key} is for the hub's own worker; a program that is started keeps its cache itself"
+        ));
     }
     let speculation = [
         ("speculation", raw.speculation.is_some()),
@@ -102,6 +101,11 @@ fn treatment(here: &Here<'_>, groups: &Groups, raw: &raw::Model) -> Result<Treat
                 ));
             }
             tokens => tokens,
+        },
+        kv_type: match raw.kv_type.as_deref().map(kv_type::parse) {
+            None => None,
+            Some(Ok(kv_type)) => Some(kv_type),
+            Some(Err(why)) => return Err(format!("kv_type: {why}")),
         },
     })
 }

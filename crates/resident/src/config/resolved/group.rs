@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use planner::footprint::CacheType;
 use supervisor::{Group, KeepMode};
 
 use super::super::raw;
@@ -116,6 +117,8 @@ pub(crate) struct Treatment {
     pub(crate) idle_unload: Option<Duration>,
     /// Where its prefixes are kept; `None` takes the general setting.
     pub(crate) keep: Option<KeepMode>,
+    /// How its keys and values are encoded; `None` takes the general setting.
+    pub(crate) kv_type: Option<CacheType>,
     /// What it guesses ahead from; `None` takes the general setting.
     pub(crate) guesses: Option<Guesses>,
     /// Guesses of a stream in each step; `None` makes as many as pay.
