@@ -56,6 +56,9 @@ pub struct ResidentRow {
     pub load_ms: Option<u64>,
     /// Context cells that its requests share; null where only a foreign engine knows.
     pub context_tokens: Option<u32>,
+    /// How its keys and values are kept, as `f16`; null where that is not for the hub to say.
+    #[serde(default)]
+    pub kv_type: Option<String>,
     /// Requests that hold it.
     pub leased: u32,
     /// Requests that wait for it.
@@ -106,6 +109,10 @@ pub struct ModelFacts {
     pub quantization: Option<String>,
     /// Context it would be loaded with, in tokens; null where only a foreign engine knows.
     pub context_tokens: Option<u32>,
+    /// How its keys and values would be kept, as `f16`; null where it has none, or only a foreign
+    /// engine knows.
+    #[serde(default)]
+    pub kv_type: Option<String>,
     /// Context it was trained with, in tokens.
     pub context_tokens_trained: Option<u32>,
     /// Whether it generates text; the others embed.
@@ -456,6 +463,7 @@ fn resident_row(resident: Resident) -> ResidentRow {
         pid: resident.pid,
         load_ms: resident.load_ms,
         context_tokens: resident.context_tokens,
+        kv_type: resident.kv_type.map(|kind| kind.name().to_owned()),
         leased: resident.leased,
         waiting: resident.waiting,
         cells_used: stats.cells_used,
@@ -489,6 +497,7 @@ fn model_facts(facts: Facts) -> ModelFacts {
         quantization: header.map(|header| header.quantization.clone()),
         context_tokens_trained: header.and_then(|header| header.context_tokens_trained),
         context_tokens: facts.context_tokens,
+        kv_type: facts.kv_type.map(|kind| kind.name().to_owned()),
         generates: facts.generates,
         needed_bytes: facts.needed_bytes,
     }

@@ -332,6 +332,7 @@ mod tests {
             context_tokens: Some(2048),
             sequences_max: 3,
             threads: Some(1),
+            kv_type: None,
             keep: None,
         };
         LlamaModel::load(&load, |_| {}).unwrap()

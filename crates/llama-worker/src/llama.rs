@@ -9,6 +9,7 @@ use std::path::Path;
 use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
+use planner::footprint::CacheType;
 
 /// Version of llama.cpp.
 pub(crate) fn version() -> String {
@@ -265,8 +266,11 @@ pub(crate) struct CacheTypes {
 }
 
 impl CacheTypes {
-    /// Half precision, llama.cpp's default.
-    pub(crate) const HALF: Self = Self { keys: sys::GGML_TYPE_F16, values: sys::GGML_TYPE_F16 };
+    /// Keys and values of the same type.
+    pub(crate) fn both(kind: CacheType) -> Self {
+        let kind = ggml_type(kind);
+        Self { keys: kind, values: kind }
+    }
 
     /// The types by ggml's names.
     ///
@@ -278,22 +282,24 @@ impl CacheTypes {
 }
 
 fn cache_type(name: &str) -> Result<sys::ggml_type, String> {
-    const TYPES: [(&str, sys::ggml_type); 9] = [
-        ("f32", sys::GGML_TYPE_F32),
-        ("f16", sys::GGML_TYPE_F16),
-        ("bf16", sys::GGML_TYPE_BF16),
-        ("q8_0", sys::GGML_TYPE_Q8_0),
-        ("q5_1", sys::GGML_TYPE_Q5_1),
-        ("q5_0", sys::GGML_TYPE_Q5_0),
-        ("q4_1", sys::GGML_TYPE_Q4_1),
-        ("q4_0", sys::GGML_TYPE_Q4_0),
-        ("iq4_nl", sys::GGML_TYPE_IQ4_NL),
-    ];
-    let found = TYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
-    found.ok_or_else(|| {
-        let names: Vec<&str> = TYPES.iter().map(|(known, _)| *known).collect();
+    CacheType::from_name(name).map(ggml_type).ok_or_else(|| {
+        let names: Vec<&str> = CacheType::ALL.into_iter().map(CacheType::name).collect();
         format!("`{name}` is no type for a cache; there are: {}", names.join(", "))
     })
+}
+
+fn ggml_type(kind: CacheType) -> sys::ggml_type {
+    match kind {
+        CacheType::F32 => sys::GGML_TYPE_F32,
+        CacheType::F16 => sys::GGML_TYPE_F16,
+        CacheType::Bf16 => sys::GGML_TYPE_BF16,
+        CacheType::Q8_0 => sys::GGML_TYPE_Q8_0,
+        CacheType::Q5_1 => sys::GGML_TYPE_Q5_1,
+        CacheType::Q5_0 => sys::GGML_TYPE_Q5_0,
+        CacheType::Q4_1 => sys::GGML_TYPE_Q4_1,
+        CacheType::Q4_0 => sys::GGML_TYPE_Q4_0,
+        CacheType::Iq4Nl => sys::GGML_TYPE_IQ4_NL,
+    }
 }
 
 /// A context: the cache of sequences, and steps.

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use engine::{DecodeError, Keeps, Pooling, Row};
 use llama_cpp_sys_2 as sys;
+use planner::footprint::CacheType;
 use worker_protocol::limits::INTERNAL_SEQUENCES;
 use worker_protocol::{Load, LoadFailure, LoadFailureKind, Loaded, Sampling};
 
@@ -37,12 +38,24 @@ const ENCODER_TEXTS: u32 = 64;
 pub(crate) struct LlamaModel {
     context: Context,
     facts: Loaded,
+    kv_type: CacheType,
     template: Option<String>,
     step_tokens: u32,
     trims: bool,
     keeper: Keeper,
     pooling: Pooling,
     spare: Spare,
+}
+
+/// What decides, beside the weights and the engine, what cells hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CacheFacts {
+    /// How keys and values are encoded.
+    pub(crate) kv_type: CacheType,
+    /// Whether attention is fused.
+    pub(crate) flash_attention: bool,
+    /// Whether positions are stretched for a long context.
+    pub(crate) is_stretched: bool,
 }
 
 impl LlamaModel {
@@ -61,10 +74,11 @@ impl LlamaModel {
         if !weights.is_decoder_only() && !is_encoder(&weights) {
             return Err(unusable(path, "encoder-decoder models are not supported"));
         }
+        let kv_type = kv_type(load).map_err(|why| unusable(path, &why))?;
         let mut model = if is_encoder(&weights) {
             Self::encoder(weights, load, spare)
         } else {
-            Self::generator(weights, load, spare)
+            Self::generator(weights, load, kv_type, spare)
         }
         .ok_or_else(|| LoadFailure {
             kind: LoadFailureKind::OutOfMemory,
@@ -79,9 +93,13 @@ impl LlamaModel {
         Ok(model)
     }
 
-    fn generator(weights: Rc<Weights>, load: &Load, spare: Spare) -> Option<Self> {
-        let trained = weights.trained_context().max(1);
-        let cells = load.context_tokens.unwrap_or(trained.min(CONTEXT_TOKENS_DEFAULT)).max(1);
+    fn generator(
+        weights: Rc<Weights>,
+        load: &Load,
+        kv_type: CacheType,
+        spare: Spare,
+    ) -> Option<Self> {
+        let cells = context_tokens(load, weights.trained_context());
         let sequences = load.sequences_max.max(1);
         let shape = ContextShape {
             cells,
@@ -91,7 +109,7 @@ impl LlamaModel {
             threads: spare.threads(),
             unified: true,
             flash_attention: wants_flash_attention(),
-            cache: CacheTypes::HALF,
+            cache: CacheTypes::both(kv_type),
             whole_windows: true,
             pooling: None,
         };
@@ -101,6 +119,7 @@ impl LlamaModel {
         Some(Self {
             context,
             facts,
+            kv_type,
             template: weights.chat_template(),
             step_tokens: STEP_TOKENS,
             trims: keeper.keeps() == Keeps::Cells,
@@ -123,7 +142,8 @@ impl LlamaModel {
             threads: spare.threads(),
             unified: true,
             flash_attention: wants_flash_attention(),
-            cache: CacheTypes::HALF,
+            // It has no cache, and nothing must depend on how it would be kept.
+            cache: CacheTypes::both(CacheType::F16),
             whole_windows: true,
             pooling: Some(pooling_kind(&weights)),
         };
@@ -132,6 +152,7 @@ impl LlamaModel {
         Some(Self {
             context,
             facts,
+            kv_type: CacheType::F16,
             template: None,
             step_tokens,
             trims: true,
@@ -141,21 +162,16 @@ impl LlamaModel {
         })
     }
 
-    /// What decides, beside the weights and the engine, what its cells hold: each with its name.
-    pub(crate) fn cache_facts(&self) -> [(&'static str, String); 4] {
+    /// What decides, beside the weights and the engine, what its cells hold.
+    pub(crate) fn cache_facts(&self) -> CacheFacts {
         let weights = self.context.weights();
-        // Some models stretch positions by other factors in a context that is longer than the one they
-        // were first trained with.
-        let first_trained = weights.architecture_metadata("rope.scaling.original_context_length");
-        let is_stretched = first_trained
-            .and_then(|tokens| tokens.parse::<u32>().ok())
-            .is_some_and(|tokens| self.facts.context_tokens > tokens);
-        [
-            ("cache", "f16 f16".to_owned()),
-            ("flash attention", wants_flash_attention().to_string()),
-            ("whole windows", true.to_string()),
-            ("stretched", is_stretched.to_string()),
-        ]
+        let original = weights.architecture_metadata("rope.scaling.original_context_length");
+        let original = original.and_then(|tokens| tokens.parse::<u64>().ok());
+        CacheFacts {
+            kv_type: self.kv_type,
+            flash_attention: wants_flash_attention(),
+            is_stretched: is_stretched(self.facts.context_tokens, original),
+        }
     }
 
     /// The sequence in which a generator embeds. Between two texts it is empty and serves the keeper.
@@ -363,9 +379,32 @@ fn facts(weights: &Weights, cells: u32, sequences: u32, generates: bool) -> Load
     }
 }
 
+/// Context of a generator that was trained with so many tokens.
+pub(crate) fn context_tokens(load: &Load, trained_tokens: u32) -> u32 {
+    load.context_tokens.unwrap_or(trained_tokens.clamp(1, CONTEXT_TOKENS_DEFAULT)).max(1)
+}
+
+/// Some models stretch positions by other factors in a context that is longer than the one they were first
+/// trained with, which their metadata say.
+pub(crate) fn is_stretched(context_tokens: u32, original_tokens: Option<u64>) -> bool {
+    original_tokens.is_some_and(|tokens| u64::from(context_tokens) > tokens)
+}
+
+/// How keys and values are to be kept.
+///
+/// # Errors
+/// A fragment that names the type and those there are.
+pub(crate) fn kv_type(load: &Load) -> Result<CacheType, String> {
+    let name = load.kv_type.as_deref().unwrap_or(CacheType::F16.name());
+    CacheType::from_name(name).ok_or_else(|| {
+        let names: Vec<&str> = CacheType::ALL.into_iter().map(CacheType::name).collect();
+        format!("'{name}' is no type of cache; there are {}", names.join(", "))
+    })
+}
+
 /// Fused attention, unless a comparison with llama.cpp needs numbers that do not depend on the shape
 /// of a step. Not a setting of the hub: it costs speed and memory and gains nobody anything else.
-fn wants_flash_attention() -> bool {
+pub(crate) fn wants_flash_attention() -> bool {
     std::env::var_os("RESIDENT_WORKER_FLASH_ATTENTION").is_none_or(|value| value != "off")
 }
 

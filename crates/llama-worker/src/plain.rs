@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use engine::logprobs;
+use planner::footprint::CacheType;
 use serde::{Deserialize, Serialize};
 
 use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, Weights};
@@ -108,7 +109,7 @@ fn new_context(job: &Job, weights: &Rc<Weights>, lanes: usize) -> Result<Context
         threads: job.threads,
         unified: job.unified,
         flash_attention: job.flash_attention,
-        cache: CacheTypes::HALF,
+        cache: CacheTypes::both(CacheType::F16),
         whole_windows: true,
         pooling: None,
     };

@@ -16,7 +16,7 @@ use planner::gguf::split;
 use worker_protocol::{Keep, Load};
 
 use crate::llama;
-use crate::model::LlamaModel;
+use crate::model::{CacheFacts, LlamaModel};
 
 /// The form of what `kept` gives and takes.
 const FORM: &str = "pieces 1";
@@ -89,10 +89,15 @@ impl Hash {
 
 /// Everything but the file that decides what the cells hold and how they are laid out.
 fn fingerprint(model: &LlamaModel) -> Fingerprint {
-    model.cache_facts().into_iter().fold(
-        Fingerprint::default().with("engine", llama::version()).with("form", FORM),
-        |fingerprint, (name, value)| fingerprint.with(name, value),
-    )
+    let CacheFacts { kv_type, flash_attention, is_stretched } = model.cache_facts();
+    let cache = format!("{0} {0}", kv_type.name());
+    Fingerprint::default()
+        .with("engine", llama::version())
+        .with("form", FORM)
+        .with("cache", cache)
+        .with("flash attention", flash_attention.to_string())
+        .with("whole windows", true.to_string())
+        .with("stretched", is_stretched.to_string())
 }
 
 fn settings(keep: Keep) -> Settings {

@@ -1,5 +1,6 @@
 //! `resident ls`: the models that can be served, with or without a running hub.
 
+use planner::footprint::CacheType;
 use serde::Serialize;
 use supervisor::{Facts, ModelSummary};
 
@@ -54,6 +55,8 @@ pub(crate) struct FactsRow {
     pub(crate) header: Option<HeaderRow>,
     /// Context it would be loaded with; null where only a foreign engine knows.
     pub(crate) context_tokens: Option<u32>,
+    /// How its keys and values would be kept; null where it has none, or only a foreign engine knows.
+    pub(crate) kv_type: Option<&'static str>,
     /// `chat`, `text` or `embeddings`.
     pub(crate) purpose: &'static str,
     /// Memory it would take.
@@ -179,6 +182,7 @@ impl FactsRow {
                 context_tokens_trained: header.context_tokens_trained,
             }),
             context_tokens: facts.context_tokens,
+            kv_type: facts.kv_type.map(CacheType::name),
             needed_bytes: facts.needed_bytes,
             needs: facts.needs.into_iter().map(need).collect(),
         }
@@ -248,6 +252,7 @@ mod tests {
                 file_bytes: 3 << 30,
                 modified_unix_s: 0,
                 context_tokens: None,
+                kv_type: None,
                 keep: None,
             }),
             residence: Residence::default(),
@@ -261,6 +266,7 @@ mod tests {
                 context_tokens_trained: Some(40_960),
             }),
             context_tokens: Some(16_384),
+            kv_type: Some(CacheType::F16),
             generates: true,
             chats: true,
             needed_bytes: 5 << 30,

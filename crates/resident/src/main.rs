@@ -14,6 +14,7 @@ mod duration;
 mod exit;
 mod explain;
 mod hardware;
+mod kv_type;
 mod limits;
 mod ls;
 mod models;

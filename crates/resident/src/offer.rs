@@ -89,6 +89,7 @@ impl Offer {
                 file_bytes: found.file_bytes,
                 modified_unix_s: found.modified_unix_s,
                 context_tokens: found.context_tokens,
+                kv_type: treatment.kv_type,
                 keep: treatment.keep,
             }),
             residence: residence(&treatment, group),
@@ -166,6 +167,7 @@ pub(crate) fn refuse_broken_pins(
 mod tests {
     use std::{fs, path::Path, time::Duration};
 
+    use planner::footprint::CacheType;
     use supervisor::{Facts, ModelSummary, Models as _, Server};
 
     use super::*;
@@ -190,7 +192,7 @@ mod tests {
     }
 
     const TEXT: &str = "budget = \"30\"\n\
-        [models.a]\npin = true\nidle_unload = \"never\"\ncontext = 7\nkv_cache = \"ram\"\n\
+        [models.a]\npin = true\nidle_unload = \"never\"\ncontext = 7\nkv_cache = \"ram\"\nkv_type = \"q8_0\"\n\
         [models.apple]\nengine = \"apfel\"\n\
         [models.b]\nengine = \"apfel\"\n\
         [upstreams.lab]\nservers = [\"http://lab:1\"]\nmodels = [\"org/big\"]\n\
@@ -260,6 +262,8 @@ mod tests {
         let a = offer.find("a").unwrap();
         assert_eq!(a.engine.file().unwrap().keep, Some(supervisor::KeepMode::Ram));
         assert_eq!(offer.find("c").unwrap().engine.file().unwrap().keep, None);
+        assert_eq!(a.engine.file().unwrap().kv_type, Some(CacheType::Q8_0));
+        assert_eq!(offer.find("c").unwrap().engine.file().unwrap().kv_type, None);
         assert_eq!(a.engine.file().unwrap().context_tokens, Some(7));
         let group = Some(Group::OfLarge { name: "main".to_owned(), above_bytes: 10 });
         assert_eq!(
@@ -284,6 +288,7 @@ mod tests {
             let facts = Facts {
                 header: None,
                 context_tokens: None,
+                kv_type: None,
                 generates: true,
                 chats: true,
                 needed_bytes,

@@ -21,7 +21,7 @@ mod together;
 mod what_if;
 
 use clap::Parser as _;
-use planner::{catalogue, footprint::CacheType};
+use planner::catalogue;
 
 pub(crate) use command::Plan;
 
@@ -45,7 +45,8 @@ pub(crate) fn run(arguments: &Plan) -> anyhow::Result<()> {
     let question = Question {
         host,
         context_tokens: arguments.context,
-        cache: arguments.kv.unwrap_or(CacheType::F16),
+        cache: arguments.kv,
+        hub_cache: settings.kv_type,
         parallel: settings.parallel,
     };
     if arguments.config.is_some() {

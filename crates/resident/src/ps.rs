@@ -73,6 +73,7 @@ fn lines(residents: &Residents, paint: Paint) -> Vec<String> {
         ("BOOKED", Align::Right),
         ("MEASURED", Align::Right),
         ("CONTEXT", Align::Right),
+        ("KV", Align::Left),
         ("RUNNING", Align::Right),
         ("WAITING", Align::Right),
         ("PROCESS", Align::Right),
@@ -104,6 +105,7 @@ fn cells(row: &ResidentRow) -> Vec<String> {
         size::format(row.booked_bytes),
         row.measured_bytes.map_or_else(|| "-".to_owned(), size::format),
         or_dash(row.context_tokens),
+        row.kv_type.clone().unwrap_or_else(|| "-".to_owned()),
         row.leased.to_string(),
         row.waiting.to_string(),
         or_dash(row.pid),
@@ -165,6 +167,7 @@ mod tests {
             pid: Some(4242),
             load_ms: None,
             context_tokens: Some(8192),
+            kv_type: Some("q8_0".to_owned()),
             leased: 1,
             waiting: 0,
             cells_used: 0,
@@ -188,6 +191,7 @@ mod tests {
             engine: "command".to_owned(),
             pinned: true,
             context_tokens: None,
+            kv_type: None,
             ..row("voice", "ready")
         };
         let residents = Residents {

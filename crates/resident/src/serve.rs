@@ -208,6 +208,7 @@ fn changeable(settings: &Settings, worker: PathBuf) -> supervisor::Settings {
         sequences_max: settings.parallel,
         threads: settings.threads,
         context_tokens: settings.context_tokens,
+        kv_type: settings.kv_type,
         roles: settings.served.roles.clone(),
         prefer_resident: settings.served.prefer_resident,
         keep: Some(settings.keep.clone()),

@@ -105,6 +105,9 @@ impl Document {
                     None => "known to the engine only".to_owned(),
                 },
             );
+            if let Some(kv_type) = facts.kv_type {
+                lines.push(format!("  {:<14} kept as {kv_type}", "keys, values"));
+            }
             lines.extend(self.memory_lines(facts, paint));
         }
         lines

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, ffi::OsString, path::PathBuf, time::Duration};
 
 use planner::{
     fleet::{Policy, Pressure},
-    footprint::Place,
+    footprint::{CacheType, Place},
     roles::Roles,
 };
 use tokio::sync::watch;
@@ -52,6 +52,9 @@ pub struct Settings {
     /// Context of a model that has no setting of its own; `None` takes the smaller of its training
     /// context and [`limits::CONTEXT_TOKENS_DEFAULT`].
     pub context_tokens: Option<u32>,
+    /// How our own workers encode keys and values in the cache of a model that has no setting of its
+    /// own.
+    pub kv_type: CacheType,
     /// Names that requests may use instead of models.
     pub roles: Roles,
     /// Whether a resident model may stand in for one of a role that would have to be loaded, where

@@ -6,6 +6,8 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use planner::footprint::CacheType;
+
 use crate::config::KeepMode;
 
 /// What runs a model.
@@ -30,6 +32,8 @@ pub struct GgufFile {
     pub modified_unix_s: u64,
     /// Context to load it with; `None` takes the hub's setting.
     pub context_tokens: Option<u32>,
+    /// How keys and values are encoded in its cache; `None` takes the hub's setting.
+    pub kv_type: Option<CacheType>,
     /// Where its prefixes are kept outside the context; `None` takes the hub's setting.
     pub keep: Option<KeepMode>,
 }

@@ -53,7 +53,7 @@ pub use model::{
 pub use planner::fleet;
 pub use planner::fleet::{Pressure, Priority};
 pub use planner::{
-    footprint::Place,
+    footprint::{CacheType, Place},
     roles::{self, Roles},
 };
 pub use preflight::read_header;

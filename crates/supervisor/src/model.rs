@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use planner::footprint::CacheType;
+
 use crate::engine::{Engine, Server};
 
 /// A model that can be served, and how it is treated.
@@ -111,6 +113,9 @@ pub struct Facts {
     pub header: Option<HeaderFacts>,
     /// Context it would be loaded with, in tokens; `None` where only a foreign engine knows.
     pub context_tokens: Option<u32>,
+    /// How keys and values would be encoded in its cache; `None` where it has none, or only a foreign
+    /// engine knows.
+    pub kv_type: Option<CacheType>,
     /// Whether it can answer `Generate`; the others embed.
     pub generates: bool,
     /// Whether it can answer conversations.

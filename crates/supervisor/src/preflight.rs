@@ -11,7 +11,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use planner::{fleet, footprint::Place, gguf};
+use planner::{
+    fleet,
+    footprint::{CacheType, Place},
+    gguf,
+};
 
 use crate::{
     config::{KeepSettings, Settings},
@@ -33,6 +37,7 @@ pub(crate) struct Preflight {
     edition: u64,
     context_tokens: Option<u32>,
     sequences_max: u32,
+    kv_type: CacheType,
     keep: Option<KeepSettings>,
     place: Place,
     /// The last look at each file. As many as there are model files.
@@ -76,6 +81,8 @@ pub(crate) struct WorkerStart {
     pub(crate) path: PathBuf,
     /// Context cells to load it with.
     pub(crate) context_tokens: u32,
+    /// How it encodes keys and values in its cache; `None` where it has none.
+    pub(crate) kv_type: Option<CacheType>,
     /// How it keeps prefixes outside the context; `None` keeps none.
     pub(crate) keep: Option<KeepSettings>,
 }
@@ -96,6 +103,14 @@ impl Start {
             Self::Command(command) => command.manner.context_tokens,
             Self::Upstream(upstream) => upstream.manner.context_tokens,
             Self::Reservation(_) => None,
+        }
+    }
+
+    /// How keys and values are encoded in its cache, where that is for us to say.
+    pub(crate) fn kv_type(&self) -> Option<CacheType> {
+        match self {
+            Self::Worker(worker) => worker.kv_type,
+            Self::Command(_) | Self::Upstream(_) | Self::Reservation(_) => None,
         }
     }
 
@@ -156,15 +171,16 @@ struct Stamp {
     file_bytes: u64,
     modified_unix_s: u64,
     context_tokens: Option<u32>,
+    kv_type: CacheType,
     keep: Option<KeepSettings>,
 }
 
 impl Preflight {
     /// Looks for workers that are started as `settings` say.
     pub(crate) fn new(edition: u64, settings: &Settings, place: Place) -> Self {
-        let Settings { context_tokens, sequences_max, .. } = *settings;
+        let Settings { context_tokens, sequences_max, kv_type, .. } = *settings;
         let (keep, seen) = (settings.keep.clone(), Mutex::new(BTreeMap::new()));
-        Self { edition, context_tokens, sequences_max, keep, place, seen }
+        Self { edition, context_tokens, sequences_max, kv_type, keep, place, seen }
     }
 
     /// The model and what is known about it.
@@ -194,6 +210,7 @@ impl Preflight {
                 let worker = WorkerStart {
                     path: file.path.clone(),
                     context_tokens: looked.context_tokens,
+                    kv_type: looked.facts.kv_type,
                     keep: looked.keep.clone(),
                 };
                 (Start::Worker(worker), looked.facts.needed_bytes, group(&looked.facts))
@@ -244,17 +261,13 @@ impl Preflight {
                  name the model's own file"
             ));
         }
-        Ok(self.looked(&header, stamp.context_tokens, stamp.keep.clone()))
+        self.looked(&header, stamp).map_err(|why| format!("{} {why}", file.path.display()))
     }
 
-    fn looked(
-        &self,
-        header: &gguf::Header,
-        context_tokens: Option<u32>,
-        keep: Option<KeepSettings>,
-    ) -> Looked {
+    fn looked(&self, header: &gguf::Header, stamp: &Stamp) -> Result<Looked, String> {
         let trained = header.context_trained_tokens().and_then(|tokens| u32::try_from(tokens).ok());
-        let context_tokens = context_tokens
+        let context_tokens = stamp
+            .context_tokens
             .unwrap_or_else(|| {
                 CONTEXT_TOKENS_DEFAULT.min(trained.unwrap_or(CONTEXT_TOKENS_DEFAULT))
             })
@@ -262,8 +275,10 @@ impl Preflight {
         // Encoders know no position beyond those they were trained with, and the worker takes no more.
         let most = trained.filter(|_| header.encodes()).unwrap_or(u32::MAX);
         let context_tokens = context_tokens.min(most.max(1));
-        let mut needs = header::needs(header, context_tokens, self.sequences_max, self.place);
+        let layout = header::layout(context_tokens, self.sequences_max, stamp.kv_type, self.place);
+        let mut needs = header::needs(header, &layout)?;
         // An encoder reads each text once, so that there is nothing to keep.
+        let keep = stamp.keep.clone();
         let keep = keep.filter(|_| header.generates()).map(|keep| fitting(keep, bytes_of(&needs)));
         needs.extend(keep.as_ref().map(|keep| {
             Need {
@@ -281,12 +296,13 @@ impl Preflight {
                 context_tokens_trained: trained,
             }),
             context_tokens: Some(context_tokens),
+            kv_type: header.generates().then_some(stamp.kv_type),
             generates: header.generates(),
             chats: header.generates() && header.chat_template().is_some(),
             needed_bytes: bytes_of(&needs),
             needs,
         };
-        Looked { facts, context_tokens, keep }
+        Ok(Looked { facts, context_tokens, keep })
     }
 
     fn stamp(&self, file: &GgufFile) -> Stamp {
@@ -294,8 +310,13 @@ impl Preflight {
             file_bytes: file.file_bytes,
             modified_unix_s: file.modified_unix_s,
             context_tokens: file.context_tokens.or(self.context_tokens),
+            kv_type: self.kv_type_of(file),
             keep: self.keep.as_ref().and_then(|keep| keep.of_model(file.keep)),
         }
+    }
+
+    fn kv_type_of(&self, file: &GgufFile) -> CacheType {
+        file.kv_type.unwrap_or(self.kv_type)
     }
 
     /// Tells two files or settings of one name apart, and two ways to load one file. Lives in this
@@ -334,6 +355,7 @@ fn promised(manner: &Manner, memory_bytes: u64) -> Facts {
     Facts {
         header: None,
         context_tokens: manner.context_tokens,
+        kv_type: None,
         generates: manner.chat || manner.completions,
         chats: manner.chat,
         needed_bytes: memory_bytes,
@@ -348,6 +370,7 @@ mod tests {
     use planner::{
         catalogue,
         footprint::{self, Layout},
+        gguf::{Value, write},
     };
     use worker_protocol::limits::INTERNAL_SEQUENCES;
 
@@ -363,6 +386,7 @@ mod tests {
             sequences_max: 8,
             threads: None,
             context_tokens: None,
+            kv_type: CacheType::F16,
             roles: Default::default(),
             prefer_resident: true,
             keep: None,
@@ -370,11 +394,19 @@ mod tests {
         Preflight::new(0, &settings, place)
     }
 
+    fn stamp(kv_type: CacheType, keep: Option<KeepSettings>) -> Stamp {
+        Stamp { file_bytes: 1, modified_unix_s: 1, context_tokens: None, kv_type, keep }
+    }
+
+    fn look(place: Place, header: &gguf::Header, kv_type: CacheType) -> Looked {
+        preflight(place).looked(header, &stamp(kv_type, None)).unwrap()
+    }
+
     #[test]
     fn large_is_what_needs_much_and_generates_however_long_its_file_is() {
         let facts = |name: &str, quantization: &str| {
             let header = catalogue::builtin().find(name).unwrap().header(quantization).unwrap();
-            (header.tensor_bytes(), preflight(Place::Processor).looked(&header, None, None).facts)
+            (header.tensor_bytes(), look(Place::Processor, &header, CacheType::F16).facts)
         };
         let group = |above_bytes| {
             let group = Group::OfLarge { name: "main".to_owned(), above_bytes };
@@ -408,9 +440,12 @@ mod tests {
     fn memory_for_kept_prefixes_is_booked_in_proportion_to_the_model() {
         let header = catalogue::builtin().find("qwen3-8b").unwrap().header("Q4_K_M").unwrap();
         let preflight = preflight(Place::Processor);
-        let without_bytes = preflight.looked(&header, None, None).facts.needed_bytes;
+        let looked = |header: &gguf::Header, keep| {
+            preflight.looked(header, &stamp(CacheType::F16, keep)).unwrap()
+        };
+        let without_bytes = looked(&header, None).facts.needed_bytes;
         let booked = |ram_bytes| {
-            let looked = preflight.looked(&header, None, Some(keep(KeepMode::Ssd, ram_bytes)));
+            let looked = looked(&header, Some(keep(KeepMode::Ssd, ram_bytes)));
             let booked_bytes = looked.facts.needed_bytes - without_bytes;
             assert_eq!(looked.keep.unwrap().ram_bytes, booked_bytes, "the worker is told the same");
             booked_bytes
@@ -419,7 +454,7 @@ mod tests {
         assert_eq!(booked(u64::MAX), without_bytes / KEPT_RAM_PARTS);
         assert_eq!(fitting(keep(KeepMode::Ram, u64::MAX), 1000).ram_bytes, KEPT_RAM_BYTES_MIN);
         let embedder = catalogue::builtin().find("bge-m3").unwrap().header("Q8_0").unwrap();
-        let looked = preflight.looked(&embedder, None, Some(keep(KeepMode::Ssd, 1 << 20)));
+        let looked = looked(&embedder, Some(keep(KeepMode::Ssd, 1 << 20)));
         assert_eq!(looked.keep, None, "an encoder keeps nothing");
         assert!(looked.facts.needs.iter().all(|need| !need.what.starts_with("kept")));
     }
@@ -431,6 +466,7 @@ mod tests {
             file_bytes: 1,
             modified_unix_s: 1,
             context_tokens: None,
+            kv_type: None,
             keep,
         };
         let hub = |mode| {
@@ -456,11 +492,78 @@ mod tests {
     }
 
     #[test]
+    fn caches_are_booked_as_they_are_kept_and_another_type_is_another_version() {
+        let header = catalogue::builtin().find("qwen3-8b").unwrap().header("Q4_K_M").unwrap();
+        let needed = [CacheType::F16, CacheType::Q8_0, CacheType::Q4_0].map(|kv_type| {
+            let looked = look(Place::Processor, &header, kv_type);
+            assert_eq!(looked.facts.kv_type, Some(kv_type));
+            let layout = Layout::new(looked.context_tokens, 8 + INTERNAL_SEQUENCES);
+            let layout = Layout { keys: kv_type, values: kv_type, ..layout };
+            let planned = footprint::predict(&header, &layout).total_bytes();
+            assert_eq!(looked.facts.needed_bytes, planned, "{kv_type:?}");
+            planned
+        });
+        assert!(needed[0] > needed[1] && needed[1] > needed[2], "{needed:?}");
+
+        let embedder = catalogue::builtin().find("bge-m3").unwrap().header("Q8_0").unwrap();
+        let facts = look(Place::Processor, &embedder, CacheType::Q8_0).facts;
+        assert_eq!(facts.kv_type, None, "an encoder has no cache");
+
+        let file = |kv_type| GgufFile {
+            path: "a.gguf".into(),
+            file_bytes: 1,
+            modified_unix_s: 1,
+            context_tokens: None,
+            kv_type,
+            keep: None,
+        };
+        let hub = Preflight { kv_type: CacheType::Q8_0, ..preflight(Place::Processor) };
+        let version = |kv_type| hub.version(&Engine::Worker(file(kv_type)));
+        assert_eq!(version(None), version(Some(CacheType::Q8_0)), "the hub's word holds");
+        assert_ne!(version(None), version(Some(CacheType::F16)), "a model's own wins");
+    }
+
+    #[test]
+    fn a_type_that_a_model_cannot_have_is_refused_with_the_file_and_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut header = catalogue::builtin().find("qwen3-0.6b").unwrap().header("Q8_0").unwrap();
+        for part in ["key", "value"] {
+            header.metadata.insert(format!("qwen3.attention.{part}_length"), Value::Unsigned(40));
+        }
+        let path = folder.path().join("odd.gguf");
+        let bytes = write::write(&header).unwrap();
+        std::fs::write(&path, &bytes).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(bytes.len() as u64 + header.tensor_bytes()).unwrap();
+        let model = |kv_type| Model {
+            name: "odd".to_owned(),
+            engine: Engine::Worker(GgufFile {
+                path: path.clone(),
+                file_bytes: 1,
+                modified_unix_s: 1,
+                context_tokens: None,
+                kv_type,
+                keep: None,
+            }),
+            residence: Residence::default(),
+        };
+        let preflight = preflight(Place::Processor);
+        assert!(preflight.launch(&model(None)).is_ok());
+        let error = preflight.launch(&model(Some(CacheType::Q8_0))).unwrap_err();
+        let expected = format!(
+            "{} cannot be loaded as [kv] type or kv_type says: keys as q8_0 come in blocks of 32, but \
+             a head of layer 0 has 40 numbers; keep them as f16",
+            path.display()
+        );
+        assert!(error.to_string().ends_with(&expected), "{error}");
+    }
+
+    #[test]
     fn what_a_model_needs_is_predicted_for_where_its_layers_lie() {
         let header = catalogue::builtin().find("qwen3-8b").unwrap().header("Q4_K_M").unwrap();
         let places = [Place::Processor, Place::SharedGpu, Place::DiscreteGpu];
         let needed = places.map(|place| {
-            let looked = preflight(place).looked(&header, None, None);
+            let looked = look(place, &header, CacheType::F16);
             let layout = Layout::new(looked.context_tokens, 8 + INTERNAL_SEQUENCES);
             let planned = footprint::predict(&header, &Layout { place, ..layout });
             assert_eq!(looked.facts.needed_bytes, planned.total_bytes(), "{place:?}");

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use planner::fleet::{Model, Pressure, RequestId, Turn, WorkerId};
+use planner::{
+    fleet::{Model, Pressure, RequestId, Turn, WorkerId},
+    footprint::CacheType,
+};
 use worker_protocol::Stats;
 
 /// A model that holds memory.
@@ -28,6 +31,8 @@ pub struct Resident {
     pub load_ms: Option<u64>,
     /// Context cells that all its sequences share; `None` where only a foreign engine knows.
     pub context_tokens: Option<u32>,
+    /// How keys and values are encoded in its cache; `None` where that is not for the hub to say.
+    pub kv_type: Option<CacheType>,
     /// Requests that hold a lease on it.
     pub leased: u32,
     /// Requests that wait for it.

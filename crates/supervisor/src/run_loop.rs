@@ -521,6 +521,7 @@ impl RunLoop {
                 pid: running.pid,
                 load_ms: running.load_ms(),
                 context_tokens: running.context_tokens(),
+                kv_type: running.launch.start.kv_type(),
                 leased: count(self.fleet.leases(*id)),
                 waiting: count(self.fleet.waiting_for(&running.launch.model)),
                 stats: running.stats,

@@ -209,6 +209,7 @@ impl<'a> Life<'a> {
             context_tokens: Some(self.start.context_tokens),
             sequences_max: config.settings.sequences_max,
             threads: config.settings.threads,
+            kv_type: self.start.kv_type.map(|kind| kind.name().to_owned()),
             keep: self.start.keep.as_ref().map(|keep| self.keep(keep)),
         }
     }

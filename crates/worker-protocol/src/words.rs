@@ -59,6 +59,10 @@ pub struct Load {
     pub sequences_max: u32,
     /// Threads of a step; `None` adapts to what the machine can spare.
     pub threads: Option<u32>,
+    /// How keys and values are encoded in the cache, by llama.cpp's name such as `q8_0`; `None` is
+    /// `f16`.
+    #[serde(default)]
+    pub kv_type: Option<String>,
     /// How prefixes are kept outside the context; `None` keeps none.
     #[serde(default)]
     pub keep: Option<Keep>,

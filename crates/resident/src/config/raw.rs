@@ -145,15 +145,6 @@ mod tests {
             pin = true
             [machine]
             reserve = "25%"
-            [kv]
-            cache = "ram"
-            folder = "k"
-            ram = "1GB"
-            ssd = "2GB"
-            daily_writes = "4GB"
-            encrypt = true
-            [models.kept]
-            kv_cache = "off"
             [groups.main]
             exclusive = true
             [models.mlx]
@@ -180,8 +171,6 @@ mod tests {
         assert_eq!(config.context, Some(4096));
         assert_eq!(config.models["chat"].context, Some(8192));
         assert_eq!(config.models["qwen3:8b"].path, Some(PathBuf::from("y.gguf")));
-        assert_eq!(config.kv.cache, Some(KvCache::Ram));
-        assert_eq!(config.models["kept"].kv_cache, Some(KvCache::Off));
         assert_eq!(config.models["mlx"].api.tools, Some(false));
         let same = ServedNames::Same(vec!["a".into(), "b".into()]);
         assert_eq!(config.upstreams["lab"].models, Some(same));
@@ -192,6 +181,32 @@ mod tests {
         let Role::Differing(deep) = &config.roles["deep"] else { panic!("a table") };
         assert_eq!(deep.prefer_resident, Some(false));
         assert_eq!(parse(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn every_key_of_the_cache_is_read() {
+        let config = parse(
+            r#"
+            [kv]
+            cache = "ram"
+            type = "q8_0"
+            folder = "k"
+            ram = "1GB"
+            ssd = "2GB"
+            free_floor = "3GB"
+            daily_writes = "4GB"
+            compress = true
+            encrypt = true
+            [models.kept]
+            kv_cache = "off"
+            kv_type = "q4_0"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.kv.cache, Some(KvCache::Ram));
+        assert_eq!(config.kv.kv_type.as_deref(), Some("q8_0"));
+        assert_eq!(config.models["kept"].kv_cache, Some(KvCache::Off));
+        assert_eq!(config.models["kept"].kv_type.as_deref(), Some("q4_0"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use planner::footprint::CacheType;
 pub(crate) use served::Served;
 use served::{Known, Tables};
 
@@ -80,6 +81,8 @@ pub(crate) struct Settings {
     pub(crate) threads: Option<u32>,
     /// Sequences of a model that run in one step.
     pub(crate) parallel: u32,
+    /// How workers encode keys and values of models that have no setting of their own.
+    pub(crate) kv_type: CacheType,
     /// How workers keep prefixes outside the context.
     pub(crate) keep: supervisor::KeepSettings,
 }
@@ -219,6 +222,7 @@ pub(crate) fn resolve(
         warm: raw.warm,
         prefer_resident: raw.prefer_resident,
     };
+    let kv_type = kv::kv_type(serving.kv_type, &raw.kv).map_err(Error::Table)?;
     let known = kv::Known { flag: serving.kv_cache, data_dir: &data_dir, budget_bytes };
     let keep = kv::read(raw.kv, &known, from_file).map_err(Error::Table)?;
     let given = given(serving, machine.models_variable.as_deref())?;
@@ -241,6 +245,7 @@ pub(crate) fn resolve(
         threads: not_zero("threads", serving.threads.or(raw.threads))?,
         parallel: not_zero("parallel", serving.parallel.or(raw.parallel))?
             .unwrap_or(PARALLEL_DEFAULT),
+        kv_type,
         keep,
         data_dir,
     })

@@ -20,7 +20,7 @@ const BITS_CLASS_MAX: u32 = 8;
 pub(crate) fn recommend(question: &Question, subject: &Subject, budget: &Budget) -> Option<usize> {
     let (places, candidates) = candidates(subject);
     let Some(first) = candidates.first() else { return runtime(question, subject) };
-    let layout = question.layout(first.header, subject.context_tokens);
+    let layout = question.layout(first.header, subject);
     let loads = |candidate: &Candidate<'_>| footprint::check(candidate.header, &layout).is_ok();
     if !candidates.iter().all(loads) {
         return None;

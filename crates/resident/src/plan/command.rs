@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 use planner::{footprint::CacheType, machine::Reserve};
 
-use crate::size;
+use crate::{kv_type, size};
 
 /// What a plan is made of, for `resident plan --help`.
 const METHOD: &str = "\
@@ -50,8 +50,8 @@ pub(crate) struct Plan {
     /// What the system keeps, as 25% or 4GB [default: 25%]
     #[arg(long, value_name = "SHARE|SIZE", value_parser = reserve)]
     pub(crate) reserve: Option<Reserve>,
-    /// How keys and values are kept, as f16, q8_0 or q4_0; the hub itself keeps f16 [default: f16]
-    #[arg(long, value_name = "TYPE", value_parser = cache_type)]
+    /// How keys and values are kept, as f16, q8_0 or q4_0 [default: as the hub keeps them]
+    #[arg(long, value_name = "TYPE", value_parser = kv_type::parse)]
     pub(crate) kv: Option<CacheType>,
     /// Requests that are answered at once [default: 8]
     #[arg(long, value_name = "N")]
@@ -132,13 +132,6 @@ fn reserve(text: &str) -> Result<Reserve, String> {
     Ok(Reserve::Share(percent / 100.0))
 }
 
-fn cache_type(text: &str) -> Result<CacheType, String> {
-    CacheType::from_name(text).ok_or_else(|| {
-        let names: Vec<&str> = CacheType::ALL.into_iter().map(CacheType::name).collect();
-        format!("'{text}' is no type of cache; use {}", names.join(", "))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,12 +162,5 @@ mod tests {
             let is_fine = reserve(text) == Ok(Reserve::Bytes(4));
             assert!(reserve(text).is_err() || (text == "4" && is_fine), "{text}");
         }
-    }
-
-    #[test]
-    fn types_of_cache() {
-        assert_eq!(cache_type("Q8_0"), Ok(CacheType::Q8_0));
-        let message = cache_type("q9").unwrap_err();
-        assert!(message.contains("'q9'") && message.contains("q8_0"), "{message}");
     }
 }

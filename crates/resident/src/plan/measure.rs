@@ -81,7 +81,7 @@ pub(crate) fn ask(
     };
     refuse_other_device(&question.host)?;
     let worker = serve::worker(settings.worker.as_deref())?;
-    let job = json!({ "model": path, "layouts": [layout(question, header, row)] });
+    let job = json!({ "model": path, "layouts": [layout(question, header, subject, row)] });
     let mut command = Command::new(&worker);
     command.arg("measure");
     let outcome = run(MEASURE_WAIT_MAX, command, path, &job)?;
@@ -134,8 +134,8 @@ fn device(place: Place) -> &'static str {
 }
 
 /// The layout in the words of `resident-llama measure`.
-fn layout(question: &Question, header: &Header, row: &Row) -> Value {
-    let layout = question.layout(header, Some(row.context_tokens));
+fn layout(question: &Question, header: &Header, subject: &Subject, row: &Row) -> Value {
+    let layout = question.layout(header, subject);
     let (cells, sequences, step_tokens, outputs) = if header.encodes() {
         // An encoder takes a whole text in one step, of many texts at once, and gives a vector for each
         // token.
@@ -276,7 +276,8 @@ mod tests {
         let question = |context_tokens| Question {
             host: host::known("m4-16gb"),
             context_tokens: Some(context_tokens),
-            cache: CacheType::F16,
+            cache: None,
+            hub_cache: CacheType::F16,
             parallel: 100,
         };
         let laid_out = |name: &str, context_tokens| {
@@ -285,7 +286,7 @@ mod tests {
             let What::Header(header) = &subject.files[0].what else { panic!("{name}") };
             let question = question(context_tokens);
             let row = question.row(&subject, &subject.files[0]);
-            let laid_out = layout(&question, header, &row);
+            let laid_out = layout(&question, header, &subject, &row);
             ["context_tokens", "sequences", "step_tokens", "outputs"]
                 .map(|key| laid_out[key].as_u64().unwrap())
         };

@@ -3,7 +3,6 @@
 
 use planner::{
     fit::{self, Change, Offer, Offload, Verdict, Wanted},
-    footprint::CacheType,
     gguf::Header,
 };
 use serde::Serialize;
@@ -25,9 +24,6 @@ use crate::{
     table::{Align, Table},
     terminal::{Paint, Tone},
 };
-
-/// Said of an offer that the hub cannot take up itself.
-const OFFERED_ELSEWHERE: &str = ", in an engine that keeps the cache so; this hub does not yet";
 
 /// What `--json` prints. The figures at the top are those of the file to take, or of the smallest
 /// when none fits.
@@ -57,8 +53,6 @@ pub(crate) struct Document {
 struct OfferRow {
     kv_type: Option<&'static str>,
     context_tokens: Option<u32>,
-    /// Whether this version's hub can serve it so.
-    is_served: bool,
     verdict: &'static str,
     why: String,
 }
@@ -122,8 +116,7 @@ impl Document {
             What::Header(header) => Some(header),
             What::Runtime { .. } => None,
         };
-        let wanted =
-            header.map(|header| Wanted::alone(question.layout(header, subject.context_tokens)));
+        let wanted = header.map(|header| Wanted::alone(question.layout(header, subject)));
         let budget = &question.host.budget;
         let with_header = header.zip(wanted.as_ref());
         Self {
@@ -136,7 +129,7 @@ impl Document {
             }),
             offers: with_header.map_or_else(Vec::new, |(header, wanted)| {
                 let offers = fit::offers(header, wanted, budget);
-                offers.iter().map(|offer| OfferRow::of(offer, question.cache)).collect()
+                offers.iter().map(OfferRow::of).collect()
             }),
             split: with_header
                 .and_then(|(header, wanted)| {
@@ -328,7 +321,7 @@ impl SplitRow {
 }
 
 impl OfferRow {
-    fn of(offer: &Offer, planned: CacheType) -> Self {
+    fn of(offer: &Offer) -> Self {
         let (kv_type, context_tokens) = match offer.change {
             Change::Cache(cache) => (Some(cache.name()), None),
             Change::Context(tokens) => (None, Some(tokens)),
@@ -337,7 +330,6 @@ impl OfferRow {
         Self {
             kv_type,
             context_tokens,
-            is_served: kv_type.is_none() && planned == CacheType::F16,
             verdict: offer.judgement.verdict.name(),
             why: offer.judgement.why.clone(),
         }
@@ -347,7 +339,6 @@ impl OfferRow {
         let kv = self.kv_type.map(|kind| format!("--kv {kind}"));
         let context = self.context_tokens.map(|tokens| format!("--context {tokens}"));
         let flags: Vec<String> = kv.into_iter().chain(context).collect();
-        let condition = if self.is_served { "" } else { OFFERED_ELSEWHERE };
-        format!("with {}: {} ({}){condition}", flags.join(" "), self.verdict, self.why)
+        format!("with {}: {} ({})", flags.join(" "), self.verdict, self.why)
     }
 }

@@ -22,7 +22,10 @@ pub(crate) struct Question {
     pub(crate) host: Host,
     /// Tokens of the context; without it what the hub would take.
     pub(crate) context_tokens: Option<u32>,
-    pub(crate) cache: CacheType,
+    /// How caches are kept; without it as the hub would.
+    pub(crate) cache: Option<CacheType>,
+    /// How the hub keeps those of models that have no setting of their own.
+    pub(crate) hub_cache: CacheType,
     /// Requests at once.
     pub(crate) parallel: u32,
 }
@@ -92,33 +95,37 @@ pub(crate) struct ItemRow {
 }
 
 impl Question {
-    /// How the hub would load a model with this header. `own_tokens` is the context that the
-    /// configuration gives it.
-    pub(crate) fn layout(&self, header: &Header, own_tokens: Option<u32>) -> Layout {
+    /// How the hub would load `subject` with this header.
+    pub(crate) fn layout(&self, header: &Header, subject: &Subject) -> Layout {
         let trained = header.context_trained_tokens().and_then(|tokens| u32::try_from(tokens).ok());
         let usual = supervisor::limits::CONTEXT_TOKENS_DEFAULT;
-        let asked_tokens = self.context_tokens.or(own_tokens);
+        let asked_tokens = self.context_tokens.or(subject.context_tokens);
         let context_tokens =
             asked_tokens.unwrap_or_else(|| trained.map_or(usual, |most| most.min(usual)));
         let sequences_max = self.parallel.saturating_add(INTERNAL_SEQUENCES);
         // Encoders know no position beyond those they were trained with.
         let most = trained.filter(|_| header.encodes()).unwrap_or(u32::MAX);
+        let cache = self.cache_of(subject);
         Layout {
-            keys: self.cache,
-            values: self.cache,
+            keys: cache,
+            values: cache,
             place: self.host.machine.place(),
             ..Layout::new(context_tokens.min(most).max(1), sequences_max)
         }
     }
 
+    fn cache_of(&self, subject: &Subject) -> CacheType {
+        self.cache.or(subject.kv_type).unwrap_or(self.hub_cache)
+    }
+
     /// What a reader of any answer should know.
     pub(crate) fn notes(&self) -> Vec<String> {
-        let cache = (self.cache != CacheType::F16).then(|| {
+        let cache = self.cache.filter(|cache| *cache != self.hub_cache).map(|cache| {
             format!(
-                "this hub's worker keeps caches as {}; a plan with {} is for an engine that keeps \
-                 them so",
-                CacheType::F16.name(),
-                self.cache.name()
+                "where nothing else is said the hub keeps caches as {}; it keeps them as {cache} with \
+                 --kv-type {cache}, [kv] type = \"{cache}\", or kv_type in a model's own table",
+                self.hub_cache.name(),
+                cache = cache.name()
             )
         });
         cache.into_iter().chain(self.host.speed_note().map(str::to_owned)).collect()
@@ -133,7 +140,7 @@ impl Question {
     }
 
     fn of_header(&self, subject: &Subject, file: &File, header: &Header) -> Row {
-        let layout = self.layout(header, subject.context_tokens);
+        let layout = self.layout(header, subject);
         let mut footprint = footprint::predict(header, &layout);
         footprint.items.iter_mut().for_each(|item| item.why = crate::terminal::inert(&item.why));
         let mut judgement = fit::judge(&footprint, &self.host.budget);
@@ -198,7 +205,7 @@ impl Question {
             file_bytes: file.file_bytes,
             context_tokens: 0,
             requests: self.parallel,
-            kv_type: self.cache.name(),
+            kv_type: self.cache_of(subject).name(),
             weights_bytes: sum(WEIGHTS),
             kv_bytes: sum(KV),
             recurrent_bytes: sum(RECURRENT),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use planner::{
     catalogue::{self, Entry, Kind},
+    footprint::CacheType,
     gguf::Header,
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct Subject {
     pub(crate) path: Option<PathBuf>,
     /// Its own context by the configuration.
     pub(crate) context_tokens: Option<u32>,
+    /// How the configuration says that its cache is kept.
+    pub(crate) kv_type: Option<CacheType>,
 }
 
 /// One file of a model.
@@ -103,7 +106,8 @@ impl Subject {
         let subject = Self::of_file(&found.path)?;
         // The configuration's own word for a model wins over its word for all.
         let context_tokens = found.context_tokens.or(settings.context_tokens);
-        Ok(Self { name: found.name.clone(), context_tokens, ..subject })
+        let kv_type = settings.served.treatments.get(&found.name).and_then(|own| own.kv_type);
+        Ok(Self { name: found.name.clone(), context_tokens, kv_type, ..subject })
     }
 
     /// Nobody plans a projector, an adapter or a vocabulary.
@@ -157,6 +161,7 @@ impl Subject {
             files,
             path: None,
             context_tokens: None,
+            kv_type: None,
         }
     }
 
@@ -200,6 +205,7 @@ impl Subject {
             files: files?,
             path: None,
             context_tokens: None,
+            kv_type: None,
         })
     }
 }

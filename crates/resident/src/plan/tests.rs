@@ -9,7 +9,13 @@ use super::{
 use crate::terminal::Paint;
 
 fn question(machine: &str, context_tokens: Option<u32>) -> Question {
-    Question { host: host::known(machine), context_tokens, cache: CacheType::F16, parallel: 8 }
+    Question {
+        host: host::known(machine),
+        context_tokens,
+        cache: None,
+        hub_cache: CacheType::F16,
+        parallel: 8,
+    }
 }
 
 fn subject(name: &str, quantization: Option<&str>) -> Subject {
@@ -67,8 +73,8 @@ fn one_model_that_does_not_fit_is_offered_with_less() {
 
             Nothing of it fits.
             The smallest is Q6_K: needs 15.8 GiB of RAM, but may have 12.0 GiB: 3.8 GiB too few.
-              with --kv q8_0: tight (needs 11.6 GiB of the 12.0 GiB of RAM, 441.5 MiB (3.6 %) are left), in an engine that keeps the cache so; this hub does not yet
-              with --kv q4_0: comfortable (needs 9.3 GiB of the 12.0 GiB of RAM, 2.7 GiB (22.3 %) are left), in an engine that keeps the cache so; this hub does not yet
+              with --kv q8_0: tight (needs 11.6 GiB of the 12.0 GiB of RAM, 441.5 MiB (3.6 %) are left)
+              with --kv q4_0: comfortable (needs 9.3 GiB of the 12.0 GiB of RAM, 2.7 GiB (22.3 %) are left)
               with --context 38912: tight (needs 12.0 GiB of the 12.0 GiB of RAM, 31.0 MiB (0.3 %) are left)
             With Q6_K the context can have up to 34816 tokens.
 
@@ -240,15 +246,23 @@ fn a_model_of_another_engine_has_no_context() {
     assert!(table[1].ends_with(" -"), "{table:?}");
 }
 
-/// The hub has no setting for it, so that whoever plans with it must know.
+/// Whoever plans otherwise than the hub is set must know how to set it so.
 #[test]
-fn a_cache_that_the_hub_does_not_keep_is_for_other_engines() {
+fn a_cache_that_is_kept_otherwise_than_the_hub_does_comes_with_the_setting() {
     let f16 = question("m4-16gb", Some(8192));
-    let q8_0 = Question { cache: CacheType::Q8_0, ..f16.clone() };
+    let q8_0 = Question { cache: Some(CacheType::Q8_0), ..f16.clone() };
     let subject = subject("qwen3-8b", Some("Q4_K_M"));
     let rows = || vec![q8_0.row(&subject, &subject.files[0])];
-    let says = |notes: &[String]| notes.iter().any(|note| note.contains("keeps caches as f16"));
+    let says = |notes: &[String]| notes.iter().any(|note| note.contains("[kv] type = \"q8_0\""));
     assert!(says(one::Document::of(&q8_0, &subject).notes()));
     assert!(says(together::Document::of(&q8_0, rows(), Vec::new()).notes()));
     assert!(!says(one::Document::of(&f16, &subject).notes()));
+    let of_hub = Question { hub_cache: CacheType::Q8_0, ..q8_0.clone() };
+    assert!(!says(one::Document::of(&of_hub, &subject).notes()), "it keeps them so");
+    let own = Subject { kv_type: Some(CacheType::Q4_0), ..subject.clone() };
+    for (question, subject, expected) in
+        [(&f16, &subject, "f16"), (&of_hub, &own, "q8_0"), (&f16, &own, "q4_0")]
+    {
+        assert_eq!(question.row(subject, &subject.files[0]).kv_type, expected);
+    }
 }

@@ -12,14 +12,14 @@ use crate::made;
 /// Full attention, mixed experts, and sliding windows.
 const ARCHITECTURES: [&str; 4] = ["llama", "qwen3", "qwen3moe", "gemma3"];
 
-fn tiny(architecture: &str, seed: &str) -> PathBuf {
+pub(crate) fn tiny(architecture: &str, seed: &str) -> PathBuf {
     let name = format!("{architecture}-tiny-{seed}");
     let arguments = ["--arch", architecture, "--like", "tiny", "--quant", "q8_0", "--seed", seed];
     made::model(&name, &arguments)
 }
 
 /// A hub that keeps its cache in `folder`, with these models, of which one is in memory at a time.
-fn hub(folder: &Path, models: &[(&str, &Path)]) -> Hub {
+pub(crate) fn hub(folder: &Path, models: &[(&str, &Path)]) -> Hub {
     // The number of threads decides in which order llama.cpp adds up.
     let mut text = format!("threads = 1\n[kv]\nfolder = '{}'\n", folder.join("kv").display());
     for (name, path) in models {
@@ -28,32 +28,32 @@ fn hub(folder: &Path, models: &[(&str, &Path)]) -> Hub {
     Hub::configured(folder, &text)
 }
 
-fn prompt(length: u32, seed: u32) -> Vec<u32> {
+pub(crate) fn prompt(length: u32, seed: u32) -> Vec<u32> {
     (0..length).map(|at| 3 + (at * at * 31 + at * seed + seed) % 200).collect()
 }
 
-fn ask(hub: &Hub, model: &str, prompt: &[u32]) -> Answer {
+pub(crate) fn ask(hub: &Hub, model: &str, prompt: &[u32]) -> Answer {
     let body = json!({
         "model": model, "prompt": prompt, "max_tokens": 12, "temperature": 0, "ignore_eos": true
     });
     hub.post("/v1/completions", &body)
 }
 
-fn text(answer: &Value) -> &str {
+pub(crate) fn text(answer: &Value) -> &str {
     answer["choices"][0]["text"].as_str().unwrap()
 }
 
-fn cached(answer: &Value) -> u64 {
+pub(crate) fn cached(answer: &Value) -> u64 {
     answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
 }
 
 /// Waits until so many entries are written.
-fn until_kept(folder: &Path, entries: usize) {
+pub(crate) fn until_kept(folder: &Path, entries: usize) {
     let kept = within(PATIENCE, || (count(&folder.join("kv")) >= entries).then_some(()));
     assert!(kept.is_some(), "{} of {entries} entries are written", count(&folder.join("kv")));
 }
 
-fn count(folder: &Path) -> usize {
+pub(crate) fn count(folder: &Path) -> usize {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     let paths = entries.map(|entry| entry.unwrap().path());
     paths

@@ -22,6 +22,7 @@ mod hub;
 mod input;
 mod kept;
 mod kills;
+mod kv_types;
 mod layouts;
 mod made;
 mod models;

@@ -349,6 +349,28 @@ fn a_model_of_the_hub_is_planned_with_the_context_it_is_served_with() {
 }
 
 #[test]
+fn a_model_of_the_hub_is_planned_with_the_cache_it_is_served_with() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("models")).unwrap();
+    fs::write(folder.path().join("models/a.gguf"), File::small().bytes()).unwrap();
+    let own = "[kv]\ntype = \"bf16\"\n[models.b]\npath = \"models/a.gguf\"\nkv_type = \"f32\"\n";
+    configure(folder.path(), own);
+    let planned = |arguments: &[&str]| {
+        let output = command(folder.path(), &[arguments, &["--json"]].concat()).output().unwrap();
+        parsed(&output)
+    };
+    for (arguments, kv_type) in
+        [(&["a"][..], "bf16"), (&["b"], "f32"), (&["b", "--kv", "f16"], "f16")]
+    {
+        assert_eq!(planned(arguments)["kv_type"], kv_type, "{arguments:?}");
+    }
+    // Heads of 16 numbers are no whole blocks.
+    let refused = planned(&["a", "--kv", "q8_0"]);
+    let why = refused["why"].as_str().unwrap();
+    assert!(why.starts_with("it cannot be loaded so: keys as q8_0 come in blocks of 32"), "{why}");
+}
+
+#[test]
 fn the_worlds_smallest_model_is_planned_too() {
     let Some(path) = stories() else { return };
     let plan = json(&[path.to_str().unwrap()]);

@@ -13,7 +13,7 @@
 use std::fs;
 use std::path::Path;
 
-use planner::footprint::{self, Footprint, Layout};
+use planner::footprint::{self, CacheType, Footprint, Layout};
 use planner::gguf;
 use serde_json::json;
 
@@ -41,6 +41,9 @@ const MODELS: [[&str; 4]; 4] = [
     ["qwen3", "qwen3-4b", "q4_0", "8"],
 ];
 
+/// The same with keys and values in fewer bits, of the first model, whose cache is the largest part.
+const QUANTIZED: CacheType = CacheType::Q8_0;
+
 /// Nearly all weights, as on machines that are planned for; too large for every run.
 const LARGE: [&str; 4] = ["qwen3", "qwen3-8b", "q8_0", "36"];
 
@@ -49,20 +52,23 @@ fn a_worker_takes_what_the_plan_said() {
     let whole = std::env::var("RESIDENT_PROMISES").is_ok_and(|value| value == "whole");
     let mut broken = Vec::new();
     let large = whole.then_some(LARGE);
-    for [architecture, shape, quantization, layers] in MODELS.into_iter().chain(large) {
+    let halves = MODELS.into_iter().chain(large).map(|model| (model, CacheType::F16));
+    for (model, kv_type) in halves.chain([(MODELS[0], QUANTIZED)]) {
+        let [architecture, shape, quantization, layers] = model;
         let layers: &[&str] = if whole { &[] } else { &["--layers", layers] };
         let name = format!("{shape}-{}-layers-{quantization}", layers.last().unwrap_or(&"all"));
         let arguments = ["--arch", architecture, "--like", shape, "--quant", quantization];
         let path = made::model(&name, &[&arguments[..], layers, &["--seed", "1"]].concat());
-        let (planned, by_row) = planned(&path);
-        let (loaded, filled) = taken_bytes(&path);
+        let (planned, by_row) = planned(&path, kv_type);
+        let (loaded, filled) = taken_bytes(&path, kv_type);
         for (when, taken) in [("loaded", loaded), ("filled", filled)] {
             let mebibytes = |bytes: u64| bytes / (1024 * 1024);
             let most = planned.total_bytes();
             let compute = planned.bytes_of(footprint::COMPUTE);
             let line = format!(
-                "{name} {when}: planned {} MiB, {} of it compute buffers and {} read by row; takes {} \
+                "{name} {} {when}: planned {} MiB, {} of it compute buffers and {} read by row; takes {} \
                  MiB, {:+.1} % of the plan",
+                kv_type.name(),
                 mebibytes(most),
                 mebibytes(compute),
                 mebibytes(by_row),
@@ -81,21 +87,22 @@ fn a_worker_takes_what_the_plan_said() {
 }
 
 /// The plan, and what of it is read row by row.
-fn planned(path: &Path) -> (Footprint, u64) {
+fn planned(path: &Path, kv_type: CacheType) -> (Footprint, u64) {
     let bytes = fs::read(path).unwrap();
     let header = gguf::parse(&bytes, bytes.len() as u64).unwrap();
     let layout = Layout::new(CONTEXT_TOKENS, PARALLEL + INTERNAL_SEQUENCES);
+    let layout = Layout { keys: kv_type, values: kv_type, ..layout };
     (footprint::predict(&header, &layout), footprint::weights(&header).by_row_bytes())
 }
 
 /// What the model's worker holds after its first answer and after a conversation that fills its
 /// context.
-fn taken_bytes(path: &Path) -> (u64, u64) {
+fn taken_bytes(path: &Path, kv_type: CacheType) -> (u64, u64) {
     let hub = Hub::start_with(|serve| {
         serve.arg("--model").arg(format!("made={}", path.display()));
         serve.args(["--context", &CONTEXT_TOKENS.to_string()]);
         // The plan is about the model itself; what is kept beside it is booked apart.
-        serve.args(["--kv-cache", "off"]);
+        serve.args(["--kv-cache", "off", "--kv-type", kv_type.name()]);
         serve.args(["--parallel", &PARALLEL.to_string()]);
     });
     let ask = |prompt_tokens: u32, tokens: u32| {

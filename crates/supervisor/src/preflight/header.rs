@@ -7,7 +7,7 @@ use std::{
 };
 
 use planner::{
-    footprint::{self, Layout, Place},
+    footprint::{self, CacheType, Item, Layout, Place},
     gguf::{self, Header, split},
 };
 
@@ -39,23 +39,33 @@ pub fn read_header(path: &Path) -> Result<Header, String> {
     split::join(parts).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// What the model needs in memory when it is loaded with its layers in `place`.
-pub(super) fn needs(
-    header: &Header,
+/// How our worker loads a model with its layers in `place`.
+pub(super) fn layout(
     context_tokens: u32,
     sequences_max: u32,
+    kv_type: CacheType,
     place: Place,
-) -> Vec<Need> {
+) -> Layout {
     let sequences_max = sequences_max.saturating_add(INTERNAL_SEQUENCES);
-    let layout = Layout {
+    Layout {
         step_tokens_max: STEP_TOKENS_MAX,
+        keys: kv_type,
+        values: kv_type,
         place,
         ..Layout::new(context_tokens, sequences_max)
-    };
-    let items = footprint::predict(header, &layout).items.into_iter();
-    items
-        .map(|item| Need { what: item.what.to_owned(), bytes: item.bytes, why: item.why })
-        .collect()
+    }
+}
+
+/// What the model needs in memory when it is loaded as `layout` says.
+///
+/// # Errors
+/// A fragment that says why it cannot be loaded so, and the way out.
+pub(super) fn needs(header: &Header, layout: &Layout) -> Result<Vec<Need>, String> {
+    footprint::check(header, layout)
+        .map_err(|refusal| format!("cannot be loaded as [kv] type or kv_type says: {refusal}"))?;
+    let items = footprint::predict(header, layout).items.into_iter();
+    let need = |item: Item| Need { what: item.what.to_owned(), bytes: item.bytes, why: item.why };
+    Ok(items.map(need).collect())
 }
 
 /// Reads more and more of the file until the header is whole.

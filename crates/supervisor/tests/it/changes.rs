@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use planner::roles::{Candidate, Role, check};
-use supervisor::{AcquireError, KeepMode, KeepSettings, Patience, Purpose, Roles, Settings, Wish};
+use supervisor::{
+    AcquireError, CacheType, KeepMode, KeepSettings, Patience, Purpose, Roles, Settings, Wish,
+};
 use worker_protocol::Event;
 
 use crate::{
@@ -100,6 +102,29 @@ async fn a_worker_is_told_what_to_keep_and_another_word_starts_another() {
         drop(hub.acquire(NAME).await.unwrap());
         assert_eq!(told().unwrap(), expected);
     }
+    hub.proves_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_is_told_how_to_keep_keys_and_values_and_another_type_starts_another() {
+    const NAME: &str = "tells-its-type";
+    let hub = Hub::new(&[NAME], Setup::default());
+    let told = || fs::read_to_string(hub.folder.path().join(NAME).with_extension("type"));
+    drop(hub.acquire(NAME).await.unwrap());
+    assert_eq!(told().unwrap(), "f16");
+    let first = hub.pid(NAME).await;
+    let change = |kv_type| Settings { kv_type, ..hub.settings.clone() };
+    hub.change(change(CacheType::Bf16), Vec::new()).await;
+    drop(hub.acquire(NAME).await.unwrap());
+    assert_eq!(told().unwrap(), "bf16");
+    assert_ne!(hub.pid(NAME).await, first);
+    assert_eq!(hub.resident(NAME).await.unwrap().kv_type, Some(CacheType::Bf16));
+    hub.change(change(CacheType::Q8_0), Vec::new()).await;
+    let error = hub.acquire(NAME).await.unwrap_err().to_string();
+    let why =
+        "keys as q8_0 come in blocks of 32, but a head of layer 0 has 16 numbers; keep them as f16";
+    assert!(error.contains(why), "{error}");
+    hub.change(hub.settings.clone(), Vec::new()).await;
     hub.proves_well().await;
 }
 

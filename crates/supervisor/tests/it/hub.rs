@@ -9,9 +9,9 @@ use std::{
 };
 
 use supervisor::{
-    AcquireError, Answer, Config, Engine, GgufFile, Handle, Lease, Manner, Model, Models, OpenPool,
-    Patience, Place, Pressure, Ready, Residence, Resident, ResidentState, Roles, Server, Settings,
-    Upstream, start,
+    AcquireError, Answer, CacheType, Config, Engine, GgufFile, Handle, Lease, Manner, Model,
+    Models, OpenPool, Patience, Place, Pressure, Ready, Residence, Resident, ResidentState, Roles,
+    Server, Settings, Upstream, start,
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
@@ -128,6 +128,7 @@ fn model(path: &Path) -> Model {
             file_bytes: metadata.len(),
             modified_unix_s: modified.as_secs(),
             context_tokens: None,
+            kv_type: None,
             keep: None,
         }),
         residence: Residence::default(),
@@ -152,6 +153,7 @@ impl Hub {
             sequences_max: 4,
             threads: None,
             context_tokens: None,
+            kv_type: CacheType::F16,
             roles: setup.roles,
             prefer_resident: true,
             keep: None,

@@ -49,6 +49,8 @@ pub(crate) struct Model {
     pub(crate) idle_unload: Option<String>,
     /// Where its prefixes are kept.
     pub(crate) kv_cache: Option<KvCache>,
+    /// How its keys and values are encoded, as `q8_0`.
+    pub(crate) kv_type: Option<String>,
 }
 
 /// How a server's API differs from OpenAI's. What is left out is as the preset says.

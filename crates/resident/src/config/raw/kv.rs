@@ -11,6 +11,9 @@ use supervisor::KeepMode;
 pub(crate) struct Kv {
     /// Where prefixes are kept.
     pub(crate) cache: Option<KvCache>,
+    /// How keys and values are encoded, as `q8_0`.
+    #[serde(rename = "type")]
+    pub(crate) kv_type: Option<String>,
     /// The folder of the files.
     pub(crate) folder: Option<PathBuf>,
     /// Memory of each worker for it, as `256MiB`.

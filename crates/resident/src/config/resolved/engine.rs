@@ -16,6 +16,7 @@ use super::{
     group::{Groups, Membership, Treatment},
     here::{self, Here},
 };
+use crate::kv_type;
 
 /// What a model of the file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,12 +61,11 @@ pub(super) fn read(
         refuse_of_programs(&raw, "there is no engine or command")?;
         return Ok((Entry::File { path: None, context_tokens: raw.context }, treatment));
     }
-    if raw.kv_cache.is_some() {
-        return Err(
-            "kv_cache is for the hub's own worker; a program that is started keeps its cache \
-                    itself"
-                .to_owned(),
-        );
+    let of_worker = [("kv_cache", raw.kv_cache.is_some()), ("kv_type", raw.kv_type.is_some())];
+    if let Some((key, _)) = of_worker.iter().find(|(_, given)| *given) {
+        return Err(format!(
+            "{key} is for the hub's own worker; a program that is started keeps its cache itself"
+        ));
     }
     let command = command(here, name, raw)?;
     Ok((Entry::Command(Arc::new(command)), treatment))
@@ -80,6 +80,11 @@ fn treatment(groups: &Groups, raw: &raw::Model) -> Result<Treatment, String> {
         },
         idle_unload: raw.idle_unload.as_deref().map(here::idle).transpose()?,
         keep: raw.kv_cache.map(raw::KvCache::mode),
+        kv_type: match raw.kv_type.as_deref().map(kv_type::parse) {
+            None => None,
+            Some(Ok(kv_type)) => Some(kv_type),
+            Some(Err(why)) => return Err(format!("kv_type: {why}")),
+        },
     })
 }
 

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use planner::footprint::CacheType;
 use supervisor::{Group, KeepMode};
 
 use super::super::raw;
@@ -115,6 +116,8 @@ pub(crate) struct Treatment {
     pub(crate) idle_unload: Option<Duration>,
     /// Where its prefixes are kept; `None` takes the general setting.
     pub(crate) keep: Option<KeepMode>,
+    /// How its keys and values are encoded; `None` takes the general setting.
+    pub(crate) kv_type: Option<CacheType>,
 }
 
 /// A model that is promised to stay.

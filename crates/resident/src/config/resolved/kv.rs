@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use planner::footprint::CacheType;
 use supervisor::{KeepMode, KeepSettings};
 
 use super::super::raw::{Kv, KvCache};
 use crate::{
+    kv_type,
     limits::{
         KV_DAILY_WRITES_BYTES, KV_FREE_FLOOR_BYTES, KV_RAM_BUDGET_PARTS, KV_RAM_BYTES, KV_SSD_BYTES,
     },
@@ -27,6 +29,18 @@ pub(super) struct Known<'a> {
     pub(super) data_dir: &'a Path,
     /// Memory for models.
     pub(super) budget_bytes: u64,
+}
+
+/// How keys and values are encoded in caches: what the flag says, else the table.
+///
+/// # Errors
+/// A sentence that begins with the table and the key.
+pub(super) fn kv_type(flag: Option<CacheType>, raw: &Kv) -> Result<CacheType, String> {
+    match (flag, raw.kv_type.as_deref()) {
+        (Some(kv_type), _) => Ok(kv_type),
+        (None, Some(text)) => kv_type::parse(text).map_err(|why| format!("[kv] type: {why}")),
+        (None, None) => Ok(CacheType::default()),
+    }
 }
 
 /// Reads the table. `from_file` makes a path of the file whole.

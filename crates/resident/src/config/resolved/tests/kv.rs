@@ -1,5 +1,6 @@
 //! What the KV cache may take, from defaults to refusals.
 
+use planner::footprint::CacheType;
 use supervisor::{KeepMode, KeepSettings};
 
 use super::*;
@@ -45,6 +46,21 @@ fn every_key_counts_and_the_flag_wins() {
 }
 
 #[test]
+fn types_of_numbers_come_from_the_flag_the_table_and_the_model() {
+    assert_eq!(from_text("").kv_type, CacheType::F16);
+    let text =
+        "[kv]\ntype = \"Q8_0\"\n[models.tiny]\nkv_type = \"q4_0\"\n[models.chat]\npin = true";
+    let settings = from_text(text);
+    assert_eq!(settings.kv_type, CacheType::Q8_0);
+    assert_eq!(settings.served.treatments["tiny"].kv_type, Some(CacheType::Q4_0));
+    assert_eq!(settings.served.treatments["chat"].kv_type, None);
+    let serving = Serving { kv_type: Some(CacheType::Bf16), ..Serving::default() };
+    let flagged = resolve_text(&Place::default(), &serving, text).unwrap();
+    assert_eq!(flagged.kv_type, CacheType::Bf16);
+    assert_eq!(flagged.served.treatments["tiny"].kv_type, Some(CacheType::Q4_0));
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_the_key() {
     let refused = |text: &str| {
         resolve_text(&Place::default(), &Serving::default(), text).unwrap_err().to_string()
@@ -54,6 +70,20 @@ fn what_makes_no_sense_is_refused_with_the_key() {
     assert_eq!(
         refused("[kv]\nram = \"0\""),
         "[kv] ram is 0; write cache = \"off\" to keep nothing"
+    );
+    let there_are = "use f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl";
+    assert_eq!(
+        refused("[kv]\ntype = \"q9\""),
+        format!("[kv] type: 'q9' is no type of cache; {there_are}")
+    );
+    assert_eq!(
+        refused("[models.tiny]\nkv_type = \"8\""),
+        format!("[models.tiny] kv_type: '8' is no type of cache; {there_are}")
+    );
+    assert_eq!(
+        refused("[models.a]\nengine = \"apfel\"\nkv_type = \"q8_0\""),
+        "[models.a] kv_type is for the hub's own worker; a program that is started keeps its cache \
+         itself"
     );
     assert_eq!(
         refused("[models.a]\nengine = \"apfel\"\nkv_cache = \"ram\""),
