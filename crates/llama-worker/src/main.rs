@@ -10,6 +10,8 @@
 #![expect(unsafe_code, reason = "the wall to llama.cpp's C API")]
 
 mod cpu;
+#[cfg(test)]
+mod exact;
 mod kept;
 mod llama;
 mod log;

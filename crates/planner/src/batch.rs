@@ -22,7 +22,7 @@
 pub mod limits;
 mod restore;
 
-pub use restore::{Rates, Stored};
+pub use restore::{Rates, Stored, is_state_worth_keeping};
 
 use std::collections::VecDeque;
 

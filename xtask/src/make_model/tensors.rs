@@ -91,6 +91,10 @@ fn choose(shape: &Shape, tensor: &tensors::Shape, quantization: Quantization) ->
 /// partner it would make greedy output repeat one token.
 const ATTENTION_SHARE: f32 = 0.25;
 
+/// Factors of the norm over queries in LFM2. Its convolutions reach two tokens back, so what is before
+/// them shows only through its attention, and attention that is as sharp as this is no average.
+const QUERY_FACTOR: f32 = 4.0;
+
 /// What is added to the step of a state before it is made positive: steps are then a tenth on average,
 /// as models are initialized.
 const STEP_BIAS: f32 = -2.0;
@@ -116,13 +120,18 @@ fn content(shape: &Shape, tensor: &tensors::Shape) -> Content {
     if name.ends_with("post_attention_norm.weight") && shape.architecture == Architecture::Gemma3 {
         return Content::Constant(ATTENTION_SHARE);
     }
+    let is_lfm2 = shape.architecture == Architecture::Lfm2;
+    if is_lfm2 && name.ends_with("attn_q_norm.weight") {
+        return Content::Constant(QUERY_FACTOR);
+    }
     if name.ends_with("_norm.weight") {
         return Content::Constant(1.0);
     }
     if matches!(name, "token_embd.weight" | "position_embd.weight" | "token_types.weight") {
         return Content::Random(embedding(shape));
     }
-    if name.ends_with("attn_output.weight") && shape.architecture != Architecture::Bert {
+    let is_average = !is_lfm2 && shape.architecture != Architecture::Bert;
+    if is_average && name.ends_with("attn_output.weight") {
         return Content::Random(ATTENTION_SHARE / root(inputs));
     }
     // Dividing by the root of the inputs keeps what comes out as large as what goes in, whatever
