@@ -12,6 +12,7 @@
 //!
 //! Not here: HTTP, framing of an outgoing stream (`data: …`), and authentication (`gateway`).
 
+mod billing;
 mod error;
 pub mod limits;
 pub mod openai;

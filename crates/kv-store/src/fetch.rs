@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::format::{self, Damage};
+use crate::format::{self, Damage, Sum};
 use crate::key::{Key, Kind};
 use crate::limits::{ENTRY_BYTES_MAX, READ_AHEAD_BYTES, READERS};
 use crate::writer::Frame;
@@ -284,14 +284,17 @@ fn read(frame: &Frame, piece: &Piece, buffer: Vec<u8>) -> Result<Vec<u8>, String
     let seal = frame.seal.as_ref();
     let path = frame.layout.entry(frame.identity.root, piece.key, piece.rank);
     let head_bytes = format::header_bytes(piece.range.len(), seal.is_some());
-    let read = frame.layout.disk.read_all(&path, head_bytes, ENTRY_BYTES_MAX, buffer);
+    let mut sum = Sum::new();
+    let disk = &frame.layout.disk;
+    let read =
+        disk.read_all(&path, head_bytes, ENTRY_BYTES_MAX, buffer, &mut |part| sum.add(part));
     let read = read.map_err(|error| {
         frame.unreadable(piece.key, &error);
         format!("{}: {error}", path.display())
     })?;
     let payload = format::decode(&read.head, read.bytes, seal).and_then(|header| {
         let is_it = header.key == piece.key && header.root == frame.identity.root;
-        if is_it { format::unpack(&header, read.rest, seal) } else { Err(Damage::Key) }
+        if is_it { format::unpack(&header, read.rest, &sum, seal) } else { Err(Damage::Key) }
     });
     payload.map_err(|damage| {
         frame.drop_file(piece.key, piece.rank, damage);

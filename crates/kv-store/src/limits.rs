@@ -21,6 +21,10 @@ pub const CARD_BYTES_MAX: u64 = 64 << 10;
 /// than four gave nothing.
 pub const READERS: usize = 4;
 
+/// Bytes that are read of an entry before they are hashed: within the second-level cache of a core, so
+/// that hashing does not fetch them from memory again, and large enough that the calls cost nothing.
+pub const READ_PART_BYTES: usize = 256 << 10;
+
 /// Bytes that readers of one restore may be ahead of the one who takes. Two of the largest usual
 /// blocks, so that the disk is busy while the engine copies one. A single larger entry still passes.
 pub const READ_AHEAD_BYTES: u64 = 128 << 20;

@@ -223,6 +223,7 @@ async fn turn(
         parallel: 1,
         threads,
         budget_bytes: plan.budget_bytes,
+        keep: None,
     })
     .await?;
     let mut prompts = Prompts::new(subject.vocabulary_tokens);

@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "shown when a test fails or is skipped")]
 
 mod answers;
+mod bench;
 mod equality;
 mod explain;
 #[cfg(unix)]
@@ -22,6 +23,8 @@ mod hub;
 mod input;
 mod kept;
 mod kills;
+#[cfg(unix)]
+mod kv_folder;
 mod kv_types;
 mod layouts;
 mod made;
@@ -33,6 +36,12 @@ mod promises;
 mod python;
 #[cfg(unix)]
 mod reload;
+#[cfg(unix)]
+mod sharing;
+#[cfg(unix)]
+mod soak;
 mod switching;
 #[cfg(unix)]
 mod tools;
+#[cfg(unix)]
+mod torn_writes;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use worker_protocol::{Message, Role, ToolCall};
 
 use crate::{
-    Error,
+    Error, billing,
     limits::{MESSAGES_MAX, TOOLS_MAX},
     read::{self, Object, Path},
 };
@@ -20,6 +20,7 @@ pub(super) fn decode(fields: &mut Object<'_>) -> Result<Vec<Message>, Error> {
     for (index, entry) in entries.into_iter().enumerate() {
         messages.push(message(&Path::Index(&path, index), entry)?);
     }
+    billing::strip(&mut messages);
     Ok(messages)
 }
 
