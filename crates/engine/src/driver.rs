@@ -149,7 +149,9 @@ impl<M: Model, W: Write> Driver<M, W> {
     fn take_tiers(&mut self) {
         if let Some(Ok(tiers)) = self.tiers.as_ref().map(Receiver::try_recv) {
             self.tiers = None;
-            self.keeping = Some(Keeping::new(tiers, self.model.keeps()));
+            let mut keeping = Keeping::new(tiers, self.model.keeps());
+            keeping.note_speed(self.speed);
+            self.keeping = Some(keeping);
         }
     }
 
@@ -199,7 +201,7 @@ impl<M: Model, W: Write> Driver<M, W> {
     /// Keeps what the context is about to lose, where that is worth its time.
     fn rescue(&mut self, lost: &Lost) {
         if let Some(keeping) = &mut self.keeping {
-            keeping.rescue(&mut self.model, lost, self.speed);
+            keeping.rescue(&mut self.model, lost);
         }
     }
 
@@ -329,10 +331,7 @@ impl<M: Model, W: Write> Driver<M, W> {
     fn admit(&mut self) {
         let admissions = match &mut self.keeping {
             Some(keeping) => {
-                let rates = Rates {
-                    prefill_tokens_per_s: self.speed,
-                    restore_bytes_per_s: keeping.bytes_per_s(),
-                };
+                let rates = keeping.rates();
                 self.batch.admit(rates, &mut |key, tokens| keeping.look(key, tokens))
             }
             None => self.batch.admit(Rates::default(), &mut |_, _| None),
@@ -469,6 +468,9 @@ impl<M: Model, W: Write> Driver<M, W> {
         let speed = step.prefill_rows as f32 / begun.elapsed().as_secs_f32().max(1e-6);
         let before = self.speed.unwrap_or(speed);
         self.speed = Some(before + SPEED_WEIGHT * (speed - before));
+        if let Some(keeping) = &mut self.keeping {
+            keeping.note_speed(self.speed);
+        }
     }
 
     /// Tells readers of long prompts how far they are. The rows of a request are neighbours, so its

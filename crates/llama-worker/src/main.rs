@@ -11,6 +11,8 @@
 
 mod cpu;
 mod draft;
+#[cfg(test)]
+mod exact;
 mod kept;
 mod llama;
 mod log;

@@ -319,7 +319,7 @@ impl engine::Model for LlamaModel {
 
     fn copy(&mut self, from: u32, to: u32, tokens: u32) -> bool {
         self.clear(to);
-        self.context.share(from, to, 0..tokens);
+        self.keeper.share(&mut self.context, from, to, tokens);
         let kept = self.keeper.covers(&self.context, to, tokens);
         if !kept {
             self.clear(to);

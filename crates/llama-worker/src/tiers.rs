@@ -87,8 +87,9 @@ impl Hash {
     }
 }
 
-/// Everything but the file that decides what the cells hold and how they are laid out.
-fn fingerprint(model: &LlamaModel) -> Fingerprint {
+/// Everything but the file that decides what the cells hold and how they are laid out. An adapter, once
+/// a worker can load one, changes every cell: the digest of its file then belongs into `CacheFacts`.
+pub(crate) fn fingerprint(model: &LlamaModel) -> Fingerprint {
     let CacheFacts { kv_type, flash_attention, is_stretched } = model.cache_facts();
     let cache = format!("{0} {0}", kv_type.name());
     Fingerprint::default()

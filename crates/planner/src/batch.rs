@@ -28,7 +28,7 @@ pub mod limits;
 mod restore;
 
 pub use drafts::{Settled, Stream};
-pub use restore::{Rates, Stored};
+pub use restore::{Rates, Stored, is_state_worth_keeping};
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -9,8 +9,9 @@ use crate::http::Answer;
 use crate::hub::{Hub, PATIENCE, within};
 use crate::made;
 
-/// Full attention, mixed experts, and sliding windows.
-const ARCHITECTURES: [&str; 4] = ["llama", "qwen3", "qwen3moe", "gemma3"];
+/// Full attention, mixed experts, sliding windows, states beside a cache, and states alone.
+const ARCHITECTURES: [&str; 7] =
+    ["llama", "qwen3", "qwen3moe", "gemma3", "qwen35", "lfm2", "mamba"];
 
 pub(crate) fn tiny(architecture: &str, seed: &str) -> PathBuf {
     let name = format!("{architecture}-tiny-{seed}");
