@@ -38,6 +38,8 @@ pub(crate) struct Keeping {
     offered: BTreeMap<u32, Vec<u32>>,
     /// The same of states, by the tokens they stand after.
     offered_states: BTreeMap<u32, Vec<u32>>,
+    /// Entries that the tiers had written or given up when there was no room last.
+    settled: u64,
 }
 
 /// A prefix on its way back.
@@ -95,6 +97,7 @@ impl Keeping {
             allowance: Duration::ZERO,
             offered: BTreeMap::new(),
             offered_states: BTreeMap::new(),
+            settled: 0,
         }
     }
 
@@ -350,10 +353,12 @@ impl Keeping {
         Some(put)
     }
 
-    /// Waits a moment for room. `false` when nothing was written meanwhile, so that there is no hurry.
+    /// Waits a moment for room. `false` when nothing was written since the last time and nothing is being
+    /// written, so that there is no hurry.
     pub(crate) fn wait_for_room(&mut self) -> bool {
-        let before = self.tiers.stats().unwritten_bytes;
-        let is_moving = self.tiers.flush(FLUSH_LOOK) < before;
+        let (settled, goes_on) = self.tiers.wait_for_room(FLUSH_LOOK);
+        let is_moving = goes_on || settled != self.settled;
+        self.settled = settled;
         self.is_behind = is_moving;
         is_moving
     }
