@@ -42,6 +42,8 @@ pub(crate) struct Keeping {
     state_bytes: Option<u64>,
     /// Prompt tokens computed a second, as far as measured.
     prefill_tokens_per_s: Option<f32>,
+    /// Entries that the tiers had written or given up when there was no room last.
+    settled: u64,
 }
 
 /// A prefix on its way back.
@@ -101,6 +103,7 @@ impl Keeping {
             offered_states: BTreeMap::new(),
             state_bytes: None,
             prefill_tokens_per_s: None,
+            settled: 0,
         }
     }
 
@@ -368,10 +371,12 @@ impl Keeping {
         Some(put)
     }
 
-    /// Waits a moment for room. `false` when nothing was written meanwhile, so that there is no hurry.
+    /// Waits a moment for room. `false` when nothing was written since the last time and nothing is being
+    /// written, so that there is no hurry.
     pub(crate) fn wait_for_room(&mut self) -> bool {
-        let before = self.tiers.stats().unwritten_bytes;
-        let is_moving = self.tiers.flush(FLUSH_LOOK) < before;
+        let (settled, goes_on) = self.tiers.wait_for_room(FLUSH_LOOK);
+        let is_moving = goes_on || settled != self.settled;
+        self.settled = settled;
         self.is_behind = is_moving;
         is_moving
     }

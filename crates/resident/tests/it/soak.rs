@@ -31,6 +31,9 @@ struct Scale {
     /// Layers of the models that take turns: how many bytes a token has in the cache.
     layers: u32,
     folder_bytes: u64,
+    /// What the folder is filled with before it begins, by prompts that nobody comes back to, so that
+    /// others have to leave soon.
+    filled_bytes: u64,
     ram_bytes: u64,
     lengths: Lengths,
     /// Between two lines of the report.
@@ -54,6 +57,7 @@ impl Scale {
             time: None,
             layers: 6,
             folder_bytes: 8_000_000,
+            filled_bytes: 0,
             ram_bytes: 4_000_000,
             lengths: Lengths {
                 tokens_max: 700,
@@ -73,6 +77,7 @@ impl Scale {
             time: Some(time),
             layers: 24,
             folder_bytes: 2_000_000_000,
+            filled_bytes: 1_500_000_000,
             ram_bytes: 64_000_000,
             lengths: Lengths {
                 tokens_max: 1_400,
@@ -115,6 +120,7 @@ fn an_hour_of_conversations_switches_kills_and_shortages() {
     let noise = trial::noise(&world, &scale.lengths, &mut random);
     let names = world.models.iter().map(|model| (model.name.clone(), model.tongue));
     let talk = Talk::new(&names.collect::<Vec<_>>(), scale.lengths, &mut random);
+    world.fill(scale.filled_bytes, scale.lengths.beginning_tokens_max, &mut random);
     let watch = world.watch();
     thread::scope(|scope| {
         scope.spawn(|| watch.run());

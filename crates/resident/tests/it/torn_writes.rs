@@ -24,20 +24,20 @@ const TORN_MIN: usize = 5;
 const KILLS_MAX: usize = 400;
 
 /// Room for some prompts of the many, so that writers remove as well.
-const FOLDER_BYTES: u64 = 60_000_000;
+const FOLDER_BYTES: u64 = 15_000_000;
 
 /// Different prompts, asked in turn.
-const PROMPTS: u32 = 12;
-const PROMPT_TOKENS: usize = 900;
+const PROMPTS: u32 = 8;
+const PROMPT_TOKENS: usize = 520;
 const ANSWER_TOKENS: usize = 6;
 
 /// The longest pause between an answer and the kill: about what writing the prompt takes.
 const PAUSE_US_MAX: u64 = 60_000;
 
-/// Deep, so that a block has 3 MB and takes its time to be written.
+/// Deep, so that a block has 1.5 MB and takes its time to be written.
 fn model() -> PathBuf {
-    let shape = ["--arch", "llama", "--like", "tiny", "--layers", "24", "--quant", "f16"];
-    made::model("llama-tiny-24-layers-f16-7", &[&shape[..], &["--seed", "7"]].concat())
+    let shape = ["--arch", "llama", "--like", "tiny", "--layers", "12", "--quant", "f16"];
+    made::model("llama-tiny-12-layers-f16-7", &[&shape[..], &["--seed", "7"]].concat())
 }
 
 fn hub(folder: &Path, cache: &str) -> Hub {

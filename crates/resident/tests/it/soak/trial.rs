@@ -8,7 +8,7 @@ use super::verdict::{ALTERNATIVES, Noise, Said, Verdict, compare};
 use super::world::World;
 
 /// Prompts of each model by which rounding is measured.
-const PROMPTS: usize = 6;
+const PROMPTS: usize = 8;
 
 /// Wrong caches of each model that are played.
 const PLANTED: usize = 6;
