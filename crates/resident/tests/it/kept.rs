@@ -79,7 +79,8 @@ fn a_prompt_comes_back_after_the_hub_was_killed() {
         // prompt by itself then, as after a restore, and rounds it otherwise than among many.
         let before = ask(&first, "m", &tokens).ok();
         assert_eq!(cached(&before), 699);
-        until_kept(folder.path(), 3);
+        // Three blocks; or, of a model without cells, the states before and after the answer.
+        until_kept(folder.path(), if architecture == "mamba" { 2 } else { 3 });
         first.kill();
         let second = hub(folder.path(), &[("m", &path)]);
         let after = ask(&second, "m", &tokens).ok();
