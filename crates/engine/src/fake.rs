@@ -34,6 +34,8 @@ pub(crate) struct Fake {
     read: BTreeMap<u32, usize>,
     /// How often it was asked to give memory back.
     pub(crate) given_back: Arc<AtomicUsize>,
+    /// How often cells or a state were copied out.
+    pub(crate) saved: Arc<AtomicUsize>,
 }
 
 impl Fake {
@@ -51,7 +53,7 @@ impl Fake {
             buffers: Vec::new(),
             load_ms: 0,
         };
-        let given_back = Arc::default();
+        let (given_back, saved) = (Arc::default(), Arc::default());
         Self {
             facts,
             cache: BTreeMap::new(),
@@ -64,6 +66,7 @@ impl Fake {
             speech: Speech::Hash,
             read: BTreeMap::new(),
             given_back,
+            saved,
         }
     }
 }
@@ -216,6 +219,7 @@ impl Model for Fake {
     }
 
     fn save_cells(&mut self, sequence: u32, tokens: Range<u32>) -> Option<Vec<u8>> {
+        self.saved.fetch_add(1, Ordering::Relaxed);
         let held = self.cache.get(&sequence)?.get(tokens.start as usize..tokens.end as usize)?;
         Some(held.iter().flat_map(|token| token.to_le_bytes()).collect())
     }
@@ -241,6 +245,7 @@ impl Model for Fake {
 
     /// A hash of what the sequence holds, so that a state of another text is told.
     fn save_state(&mut self, sequence: u32) -> Option<Vec<u8>> {
+        self.saved.fetch_add(1, Ordering::Relaxed);
         let held = self.cache.get(&sequence)?;
         Some(hash(held).to_le_bytes().to_vec())
     }

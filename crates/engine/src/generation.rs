@@ -117,8 +117,14 @@ impl<S: Sampler> Generation<S> {
     }
 
     pub(crate) fn progress(&self, processed: u32) -> Event {
-        let (total, cached) = (self.usage.prompt_tokens, self.usage.cached_tokens);
-        Event::Progress { processed: processed.min(total), total, cached }
+        let total = self.usage.prompt_tokens;
+        Event::Progress {
+            processed: processed.min(total),
+            total,
+            cached: self.usage.cached_tokens,
+            cached_ram: self.usage.cached_ram_tokens,
+            cached_ssd: self.usage.cached_ssd_tokens,
+        }
     }
 
     /// Tokens that it may still say.

@@ -13,7 +13,9 @@ mod cpu;
 mod draft;
 #[cfg(test)]
 mod exact;
+mod header;
 mod kept;
+mod limits;
 mod llama;
 mod log;
 mod measure;

@@ -219,8 +219,14 @@ pub enum Event {
         processed: u32,
         /// Prompt tokens in all.
         total: u32,
-        /// Prompt tokens that were found in the cache.
+        /// Prompt tokens that were found in the cache, whichever tier had them.
         cached: u32,
+        /// Those of them that came from memory outside the context.
+        #[serde(default)]
+        cached_ram: u32,
+        /// Those of them that came from files.
+        #[serde(default)]
+        cached_ssd: u32,
     },
     /// Text of the answer.
     Text(Piece),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use worker_protocol::{Alternative, FinishReason, TokenLogprob};
+use worker_protocol::{Alternative, Event, FinishReason, TokenLogprob};
 
 /// Usage of a whole answer, added up over its choices.
 #[derive(Debug, Clone, Copy, Default)]
@@ -107,6 +107,49 @@ impl CachedBy {
     #[must_use]
     pub fn tokens(&self) -> u64 {
         self.live + self.ram + self.ssd
+    }
+}
+
+/// What is known of cached tokens before an answer has ended.
+#[derive(Debug, Clone)]
+pub(super) struct Foretold {
+    choices_per_prompt: u32,
+    /// Of each prompt, once its first choice has begun.
+    prompts: Vec<Option<CachedBy>>,
+}
+
+impl Foretold {
+    /// `choices_per_prompt`: as for [`UsageTotal::new`].
+    pub(super) fn new(choices: usize, choices_per_prompt: u32) -> Self {
+        let choices_per_prompt = choices_per_prompt.max(1);
+        let prompts = choices.div_ceil(choices_per_prompt as usize);
+        Self { choices_per_prompt, prompts: vec![None; prompts] }
+    }
+
+    /// A choice goes on with its prompt; the first that it says holds.
+    pub(super) fn hear(&mut self, choice: u32, event: &Event) {
+        let Event::Progress { cached, cached_ram, cached_ssd, .. } = *event else { return };
+        if !choice.is_multiple_of(self.choices_per_prompt) {
+            return;
+        }
+        let usage = worker_protocol::Usage {
+            cached_tokens: cached,
+            cached_ram_tokens: cached_ram,
+            cached_ssd_tokens: cached_ssd,
+            ..worker_protocol::Usage::default()
+        };
+        if let Some(prompt) = self.prompts.get_mut((choice / self.choices_per_prompt) as usize) {
+            prompt.get_or_insert(CachedBy::new(&usage));
+        }
+    }
+
+    /// The sum over all prompts, once all have begun.
+    pub(super) fn cached(&self) -> Option<CachedBy> {
+        let mut sum = CachedBy::default();
+        for prompt in &self.prompts {
+            sum.add(&(*prompt)?);
+        }
+        Some(sum)
     }
 }
 
@@ -275,5 +318,26 @@ mod tests {
         assert_eq!(with["completion_tokens"], 18, "what was rejected was not said");
         let timings = serde_json::to_value(Timings::new(&guessed)).unwrap();
         assert_eq!((&timings["draft_n"], &timings["draft_n_accepted"]), (&7.into(), &5.into()));
+    }
+
+    fn begins(cached: u32, cached_ram: u32, cached_ssd: u32) -> Event {
+        Event::Progress { processed: cached, total: 100, cached, cached_ram, cached_ssd }
+    }
+
+    #[test]
+    fn cached_tokens_are_foretold_once_for_each_prompt_and_when_all_have_begun() {
+        // Two prompts with two choices each.
+        let mut foretold = Foretold::new(4, 2);
+        foretold.hear(2, &begins(10, 3, 2));
+        // Another choice of it finds what the first one computed.
+        foretold.hear(1, &begins(99, 0, 0));
+        assert_eq!(foretold.cached(), None, "the first prompt has not begun");
+        foretold.hear(0, &begins(4, 0, 4));
+        // Progress goes on, and one that was parked finds itself again.
+        foretold.hear(0, &begins(50, 0, 0));
+        // Nobody asked for so many.
+        foretold.hear(8, &begins(7, 7, 7));
+        assert_eq!(foretold.cached(), Some(CachedBy { live: 5, ram: 3, ssd: 6 }));
+        assert_eq!(Foretold::new(1, 1).cached(), None);
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn open(model: &LlamaModel, file: &str, folder: &Path) -> Tiers {
         Keeps::Nothing => panic!("nothing of this model is kept"),
     };
     let identity = Identity {
-        root: tiers::fingerprint(model).with("file", file).root(),
+        root: tiers::fingerprint(model.cache_facts()).with("file", file).root(),
         model: "made".to_owned(),
         path: folder.to_owned(),
         need,
