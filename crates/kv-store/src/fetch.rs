@@ -1,6 +1,7 @@
 //! One restore: a few threads read the files of what was found, in order and a bounded number of
 //! bytes ahead of the one who takes. Memory needs no reading, and is given at once.
 
+use std::num::NonZero;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -135,7 +136,7 @@ impl Fetch {
             ended: false,
         };
         let line = Arc::new(Line { state: Mutex::new(state), changed: Condvar::new(), wake });
-        for _ in 0..unread.min(READERS) {
+        for _ in 0..unread.min(readers()) {
             let (own_frame, own_line) = (Arc::clone(&frame), Arc::clone(&line));
             let reader = move || read_on(&own_frame, &own_line);
             let started = std::thread::Builder::new().name("kv-read".into()).spawn(reader);
@@ -270,6 +271,11 @@ impl Line {
         }
         state.read_next = state.pieces.len();
     }
+}
+
+/// How many threads read for one restore on this machine.
+fn readers() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get).min(READERS)
 }
 
 /// A reader's life.
