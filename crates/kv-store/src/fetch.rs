@@ -286,8 +286,7 @@ fn read(frame: &Frame, piece: &Piece, buffer: Vec<u8>) -> Result<Vec<u8>, String
     let head_bytes = format::header_bytes(piece.range.len(), seal.is_some());
     let mut sum = Sum::new();
     let disk = &frame.layout.disk;
-    let read =
-        disk.read_all(&path, head_bytes, ENTRY_BYTES_MAX, buffer, &mut |part| sum.add(part));
+    let read = disk.read_all(&path, head_bytes, ENTRY_BYTES_MAX, buffer, &mut |part| sum.add(part));
     let read = read.map_err(|error| {
         frame.unreadable(piece.key, &error);
         format!("{}: {error}", path.display())
