@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn decays_are_negative_and_of_many_lengths_in_whatever_pieces_they_are_taken() {
         let mut source = Numbers::new(1, "blk.0.ssm_a", Content::Decay);
-        let mut rates = vec![0.0; 24];
+        let mut rates = [0.0; 24];
         let (first, second) = rates.split_at_mut(10);
         source.fill(first);
         source.fill(second);

@@ -26,6 +26,11 @@ const LIVES: usize = 3;
 /// part of what a wrong prefix does, which a test of its own holds.
 const NOISE_MAX: f32 = 0.25;
 
+/// Tokens of a step of a cold run. The others are tried where the first is off by more than noise: a
+/// router of experts turns a near tie into another expert, so that one run may part by much from all that
+/// round otherwise, and no wrong cache comes near any of them.
+const COLD_STEPS_TOKENS: [usize; 5] = [256, 64, 20, 7, 1];
+
 /// What the comparison of one model came to.
 #[derive(Debug, Default)]
 struct Figures {
@@ -40,6 +45,8 @@ struct Figures {
     /// Tokens that are the cold run's.
     cold: usize,
     ties: usize,
+    /// Answers that are near to a cold run of other steps only.
+    retried: usize,
     /// The largest difference to a logit of a cold run.
     noise: f32,
     /// Different tokens of an answer, added up.
@@ -119,21 +126,21 @@ impl Subject {
     }
 
     fn compare_with_cold_run(&mut self, answer: &[Output]) {
-        let cold = self.cold.answer(&answer[0].line.tokens, ANSWER_TOKENS);
-        for (cold, output) in cold.iter().zip(answer) {
-            let (at, off) = (output.line.tokens.len(), far(cold, output));
-            self.figures.noise = self.figures.noise.max(off);
-            let is_near = off <= NOISE_MAX;
-            assert!(is_near, "{}: off from a cold run by {off} after {at} tokens", self.name());
-            let (expected, found) = (likeliest(cold), likeliest(&output.logits));
-            if expected != found {
-                let gap = cold[expected as usize] - cold[found as usize];
-                assert!(gap <= NOISE_MAX, "{}: other text, {gap} apart", self.name());
-                self.figures.ties += 1;
-                break;
-            }
-            self.figures.cold += 1;
-        }
+        let prompt = &answer[0].line.tokens;
+        let mut nearest = f32::INFINITY;
+        let found = COLD_STEPS_TOKENS.iter().enumerate().find_map(|(tries, step_tokens)| {
+            let cold = self.cold.answer(prompt, *step_tokens, ANSWER_TOKENS);
+            let beside = Beside::new(&cold, answer);
+            nearest = nearest.min(beside.off);
+            (beside.off <= NOISE_MAX).then_some((tries, beside))
+        });
+        let Some((tries, beside)) = found else {
+            panic!("{}: off from all cold runs by {nearest}, {} tokens", self.name(), prompt.len());
+        };
+        self.figures.retried += usize::from(tries > 0);
+        self.figures.noise = self.figures.noise.max(beside.off);
+        self.figures.cold += beside.tokens;
+        self.figures.ties += usize::from(beside.parts);
         let mut tokens = tokens(answer);
         tokens.sort_unstable();
         tokens.dedup();
@@ -143,6 +150,32 @@ impl Subject {
 
     fn name(&self) -> String {
         format!("{} with {}", self.path.display(), self.kv_type)
+    }
+}
+
+/// An answer beside that of a cold run.
+struct Beside {
+    /// Tokens that are the same.
+    tokens: usize,
+    /// Whether the text parts behind them. It does so where the difference of the two logits is at most
+    /// twice as large as how far either is off, which is all that makes it a near tie.
+    parts: bool,
+    /// How far any logit is off, up to there.
+    off: f32,
+}
+
+impl Beside {
+    fn new(cold: &[Vec<f32>], answer: &[Output]) -> Self {
+        let mut beside = Self { tokens: 0, parts: false, off: 0.0 };
+        for (cold, output) in cold.iter().zip(answer) {
+            beside.off = beside.off.max(far(cold, output));
+            beside.parts = likeliest(cold) != likeliest(&output.logits);
+            if beside.parts {
+                break;
+            }
+            beside.tokens += 1;
+        }
+        beside
     }
 }
 
@@ -190,9 +223,10 @@ fn trees_of(name: &str, path: &Path, kv_types: &[&'static str]) {
             }
         }
         report(name, kv_type, &subject.figures, begun.elapsed());
-        let Figures { exact, unrepeatable, restored_tokens, distinct, answers, .. } =
+        let Figures { exact, unrepeatable, restored_tokens, distinct, answers, retried, .. } =
             subject.figures;
         assert!(restored_tokens > 0, "nothing came back");
+        assert!(retried * 8 <= answers, "{retried} of {answers} are near to few cold runs only");
         assert!(exact > unrepeatable, "too little could be compared to the last bit");
         assert!(distinct > 2 * answers, "answers of one token tell nothing");
     }
@@ -200,12 +234,12 @@ fn trees_of(name: &str, path: &Path, kv_types: &[&'static str]) {
 
 fn report(name: &str, kv_type: &str, figures: &Figures, took: Duration) {
     let Figures { trees, answers, restores, restored_tokens, exact, unrepeatable, .. } = figures;
-    let Figures { cold, ties, noise, distinct, .. } = figures;
+    let Figures { cold, ties, retried, noise, distinct, .. } = figures;
     println!(
         "{name:<14} {kv_type:<5} {trees:>4} trees, {answers:>5} answers, {restores:>5} pieces with \
          {restored_tokens:>7} tokens came back; logits equal to the last bit {exact:>6}, not \
-         repeatable {unrepeatable:>5}; tokens of the cold run {cold:>6}, near ties {ties:>3}, noise \
-         {noise:.5}; different tokens of an answer {:.1}; {:.1} s",
+         repeatable {unrepeatable:>5}; tokens of the cold run {cold:>6}, near ties {ties:>3}, in other \
+         steps {retried:>2}, noise {noise:.5}; different tokens of an answer {:.1}; {:.1} s",
         *distinct as f64 / *answers as f64,
         took.as_secs_f64()
     );
@@ -222,7 +256,7 @@ fn a_wrong_prefix_is_farther_off_than_rounding() {
         for _ in 0..8 {
             let right = random.tokens(200, vocabulary);
             let wrong = [random.tokens(150, vocabulary), right[150..].to_vec()].concat();
-            let [one, other] = [&right, &wrong].map(|prompt| twin.answer(prompt, 1).remove(0));
+            let [one, other] = [&right, &wrong].map(|prompt| twin.answer(prompt, 256, 1).remove(0));
             let pairs = one.iter().zip(&other);
             let off = pairs.map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
             nearest = nearest.min(off);

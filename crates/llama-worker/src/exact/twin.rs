@@ -5,9 +5,6 @@ use engine::{Model, Row};
 use super::lineage::{Lineage, Output};
 use crate::model::LlamaModel;
 
-/// Tokens of a step of a run from nothing.
-const COLD_STEP_TOKENS: usize = 256;
-
 /// A model in which one sequence at most holds something.
 pub(super) struct Twin {
     model: LlamaModel,
@@ -45,13 +42,18 @@ impl Twin {
         logits
     }
 
-    /// What follows these tokens when they are computed from nothing: of each of so many tokens the
-    /// logits it was taken from.
-    pub(super) fn answer(&mut self, prompt: &[u32], tokens_max: u32) -> Vec<Vec<f32>> {
+    /// What follows these tokens when they are computed from nothing in steps of so many: of each of
+    /// `tokens_max` tokens the logits it was taken from.
+    pub(super) fn answer(
+        &mut self,
+        prompt: &[u32],
+        step_tokens: usize,
+        tokens_max: u32,
+    ) -> Vec<Vec<f32>> {
         self.clear();
         let mut logits = None;
-        let chunks = prompt.chunks(COLD_STEP_TOKENS);
-        for (begin, chunk) in (0..).step_by(COLD_STEP_TOKENS).zip(chunks) {
+        let chunks = prompt.chunks(step_tokens);
+        for (begin, chunk) in (0..).step_by(step_tokens).zip(chunks) {
             logits = decode(&mut self.model, begin, chunk, begin + chunk.len() == prompt.len());
         }
         let mut answer = vec![logits.unwrap()];
