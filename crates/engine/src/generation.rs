@@ -127,6 +127,17 @@ impl<S: Sampler> Generation<S> {
         }
     }
 
+    /// Tokens that it may still say.
+    pub(crate) fn tokens_left(&self) -> u32 {
+        self.tokens_max.map_or(u32::MAX, |max| max.saturating_sub(self.usage.completion_tokens))
+    }
+
+    /// Of its guesses in a step so many were checked, and so many came true.
+    pub(crate) fn guessed(&mut self, drafted: u32, accepted: u32) {
+        self.usage.drafted_tokens += drafted;
+        self.usage.accepted_tokens += accepted;
+    }
+
     pub(crate) fn is_in_prompt(&self) -> bool {
         self.first_token.is_none()
     }

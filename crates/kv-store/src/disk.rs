@@ -15,6 +15,8 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::READ_PART_BYTES;
+
 /// One thing in a folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Listed {
@@ -49,16 +51,18 @@ pub(crate) trait Disk: Send + Sync {
     fn list(&self, path: &Path) -> io::Result<Vec<Listed>>;
     /// The first `head_bytes` (or fewer) of a file.
     fn read(&self, path: &Path, head_bytes: usize) -> io::Result<Read> {
-        self.read_all(path, head_bytes, 0, Vec::new())
+        self.read_all(path, head_bytes, 0, Vec::new(), &mut |_| {})
     }
     /// The first `head_bytes` (or fewer), then at most `rest_bytes_max` more in this buffer, whose
-    /// content does not matter: memory that was used before costs less than new.
+    /// content does not matter: memory that was used before costs less than new. `seen` gets what
+    /// follows the head part by part, as it is read, while it is in the processor's caches.
     fn read_all(
         &self,
         path: &Path,
         head_bytes: usize,
         rest_bytes_max: u64,
         buffer: Vec<u8>,
+        seen: &mut dyn FnMut(&[u8]),
     ) -> io::Result<Read>;
     /// Writes a new file for its owner alone; one that exists is an error.
     fn write_new(&self, path: &Path, parts: &[&[u8]], modified: SystemTime) -> io::Result<()>;
@@ -127,16 +131,28 @@ impl Disk for System {
         head_bytes: usize,
         rest_bytes_max: u64,
         buffer: Vec<u8>,
+        seen: &mut dyn FnMut(&[u8]),
     ) -> io::Result<Read> {
         let mut file = File::open(path)?;
         let bytes = file.metadata()?.len();
         let mut head = Vec::with_capacity(head_bytes);
         (&mut file).take(head_bytes as u64).read_to_end(&mut head)?;
         let rest_bytes = bytes.saturating_sub(head.len() as u64).min(rest_bytes_max);
+        // Memory that is only reserved is not filled with zeros first.
         let mut rest = buffer;
         rest.clear();
-        rest.reserve(usize::try_from(rest_bytes).unwrap_or(0));
-        file.take(rest_bytes).read_to_end(&mut rest)?;
+        rest.reserve_exact(usize::try_from(rest_bytes).unwrap_or(0));
+        let mut left_bytes = rest_bytes;
+        while left_bytes > 0 {
+            let begin = rest.len();
+            let part = (&mut file).take(left_bytes.min(READ_PART_BYTES)).read_to_end(&mut rest)?;
+            if part == 0 {
+                // Somebody has cut the file meanwhile.
+                break;
+            }
+            seen(&rest[begin..]);
+            left_bytes -= part as u64;
+        }
         Ok(Read { head, rest, bytes })
     }
 

@@ -1,10 +1,11 @@
 //! One restore: a few threads read the files of what was found, in order and a bounded number of
 //! bytes ahead of the one who takes. Memory needs no reading, and is given at once.
 
+use std::num::NonZero;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::format::{self, Damage};
+use crate::format::{self, Damage, Sum};
 use crate::key::{Key, Kind};
 use crate::limits::{ENTRY_BYTES_MAX, READ_AHEAD_BYTES, READERS};
 use crate::writer::Frame;
@@ -135,7 +136,7 @@ impl Fetch {
             ended: false,
         };
         let line = Arc::new(Line { state: Mutex::new(state), changed: Condvar::new(), wake });
-        for _ in 0..unread.min(READERS) {
+        for _ in 0..unread.min(readers()) {
             let (own_frame, own_line) = (Arc::clone(&frame), Arc::clone(&line));
             let reader = move || read_on(&own_frame, &own_line);
             let started = std::thread::Builder::new().name("kv-read".into()).spawn(reader);
@@ -272,6 +273,11 @@ impl Line {
     }
 }
 
+/// How many threads read for one restore on this machine.
+fn readers() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get).min(READERS)
+}
+
 /// A reader's life.
 fn read_on(frame: &Frame, line: &Line) {
     while let Some((at, piece, buffer)) = line.claim() {
@@ -284,14 +290,16 @@ fn read(frame: &Frame, piece: &Piece, buffer: Vec<u8>) -> Result<Vec<u8>, String
     let seal = frame.seal.as_ref();
     let path = frame.layout.entry(frame.identity.root, piece.key, piece.rank);
     let head_bytes = format::header_bytes(piece.range.len(), seal.is_some());
-    let read = frame.layout.disk.read_all(&path, head_bytes, ENTRY_BYTES_MAX, buffer);
+    let mut sum = Sum::new();
+    let disk = &frame.layout.disk;
+    let read = disk.read_all(&path, head_bytes, ENTRY_BYTES_MAX, buffer, &mut |part| sum.add(part));
     let read = read.map_err(|error| {
         frame.unreadable(piece.key, &error);
         format!("{}: {error}", path.display())
     })?;
     let payload = format::decode(&read.head, read.bytes, seal).and_then(|header| {
         let is_it = header.key == piece.key && header.root == frame.identity.root;
-        if is_it { format::unpack(&header, read.rest, seal) } else { Err(Damage::Key) }
+        if is_it { format::unpack(&header, read.rest, &sum, seal) } else { Err(Damage::Key) }
     });
     payload.map_err(|damage| {
         frame.drop_file(piece.key, piece.rank, damage);

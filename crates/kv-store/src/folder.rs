@@ -52,6 +52,9 @@ pub enum Clear {
     Model(String),
     /// Those of models whose file is gone or is another one now.
     Gone,
+    /// Those of models whose file was deleted. One that is gone together with its folder was not: it
+    /// may lie on a disk that is not plugged in.
+    Deleted,
 }
 
 /// What was removed.
@@ -137,12 +140,18 @@ pub(crate) fn clear_on(disk: Arc<dyn Disk>, folder: &Path, what: &Clear) -> io::
             Clear::All => true,
             Clear::Model(name) => held.model.is_some_and(|(model, _)| model == *name),
             Clear::Gone => !held.is_current,
+            Clear::Deleted => held.model.is_some_and(|(_, path)| was_deleted(disk, &path)),
         };
         if goes {
             clear_model(&layout, &mut census, held.root, &mut cleared)?;
         }
     }
     Ok(cleared)
+}
+
+fn was_deleted(disk: &dyn Disk, path: &Path) -> bool {
+    let is_missing = disk.stamp(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+    is_missing && path.parent().is_some_and(|folder| disk.stamp(folder).is_ok())
 }
 
 /// Removes one model's entries, children first, so that being cut off leaves whole chains.

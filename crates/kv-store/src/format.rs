@@ -213,16 +213,31 @@ pub fn decode(start: &[u8], file_bytes: u64, seal: Option<&Seal>) -> Result<Head
     })
 }
 
-/// The payload as it was given to [`encode`].
+/// A checksum of bytes that come part by part.
+pub(crate) struct Sum(XxHash3_128);
+
+impl Sum {
+    pub(crate) fn new() -> Self {
+        Self(XxHash3_128::new())
+    }
+
+    pub(crate) fn add(&mut self, part: &[u8]) {
+        self.0.write(part);
+    }
+}
+
+/// The payload as it was given to [`encode`], from what the file holds behind its header, of which `sum`
+/// has seen all.
 pub(crate) fn unpack(
     header: &Header,
     stored: Vec<u8>,
+    sum: &Sum,
     seal: Option<&Seal>,
 ) -> Result<Vec<u8>, Damage> {
     if stored.len() as u64 != header.stored_bytes {
         return Err(Damage::Length);
     }
-    if XxHash3_128::oneshot(&stored) != header.checksum {
+    if sum.0.finish_128() != header.checksum {
         return Err(Damage::Checksum);
     }
     let mut payload = stored;
@@ -303,7 +318,10 @@ mod tests {
     fn read(file: &[u8], seal: Option<&Seal>) -> Result<(Header, Vec<u8>), Damage> {
         let start = &file[..file.len().min(HEADER_BYTES_MAX)];
         let header = decode(start, file.len() as u64, seal)?;
-        let payload = unpack(&header, file[header.payload_offset..].to_vec(), seal)?;
+        let stored = &file[header.payload_offset..];
+        let mut sum = Sum::new();
+        stored.chunks(7).for_each(|part| sum.add(part));
+        let payload = unpack(&header, stored.to_vec(), &sum, seal)?;
         Ok((header, payload))
     }
 

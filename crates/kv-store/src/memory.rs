@@ -15,7 +15,9 @@ pub(crate) enum Standing {
     Waiting,
     /// It was to be written, and could not be.
     Failed,
-    /// It is written, or is not to be.
+    /// It is in a file as well.
+    Written,
+    /// It is not to be written.
     Settled,
 }
 
@@ -25,6 +27,12 @@ struct Held {
     standing: Standing,
     used: u64,
     rank: u32,
+}
+
+impl Held {
+    fn is_written(&self) -> bool {
+        self.standing == Standing::Written
+    }
 }
 
 /// In the order of leaving: what waits to be written last, else by last use, children before
@@ -102,21 +110,34 @@ impl Memory {
         Some(bytes)
     }
 
-    /// Who leaves so that so many bytes more fit once these are gone, without what waits and what is
-    /// in use at this moment; none when that does not do.
+    /// Who leaves so that so many bytes more fit once these are gone, without what waits, and of what is
+    /// in use at this moment only what is in a file as well: a chain may be longer than all of memory.
+    /// None when that does not do.
     pub(crate) fn make_room(&self, bytes: u64, gone: &[Key]) -> Option<Vec<Key>> {
         let freed: u64 = gone.iter().map(|key| self.size(*key)).sum();
         let after = (self.bytes - freed).saturating_add(bytes);
         let mut over = after.saturating_sub(self.limit_bytes);
         let mut leave = Vec::new();
-        for turn in self.order.iter().filter(|turn| !gone.contains(&turn.3)) {
-            if over == 0 || turn.0 || turn.1 == self.clock {
+        let may_leave = |turn: &&Turn| {
+            let is_written = || self.held.get(&turn.3).is_some_and(Held::is_written);
+            !gone.contains(&turn.3) && (turn.1 != self.clock || is_written())
+        };
+        let settled = self.order.iter().take_while(|turn| !turn.0);
+        for turn in settled.filter(may_leave) {
+            if over == 0 {
                 break;
             }
             over = over.saturating_sub(self.size(turn.3));
             leave.push(turn.3);
         }
         (over == 0).then_some(leave)
+    }
+
+    /// Its file is gone.
+    pub(crate) fn lose_file(&mut self, key: Key) {
+        if self.held.get(&key).is_some_and(Held::is_written) {
+            self.settle(key, Standing::Settled);
+        }
     }
 
     /// Sets the bound; says who leaves for it, if need be what is not yet written.
@@ -161,4 +182,25 @@ impl Memory {
 
 fn turn(key: Key, held: &Held) -> Turn {
     (held.standing == Standing::Waiting, held.used, Reverse(held.rank), key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_use_leaves_only_while_its_file_is_there() {
+        let mut memory = Memory::new(10);
+        let (parent, other) = (Key([1; 32]), Key([2; 32]));
+        for (key, standing) in [(parent, Standing::Written), (other, Standing::Settled)] {
+            memory.insert(key, 0, Arc::new(vec![0; 5]), standing);
+        }
+        memory.touch([parent, other]);
+        assert_eq!(memory.make_room(5, &[]), Some(vec![parent]));
+        assert_eq!(memory.make_room(6, &[]), None);
+        memory.lose_file(parent);
+        assert_eq!(memory.make_room(5, &[]), None);
+        memory.touch([]);
+        assert_eq!(memory.make_room(10, &[]).map(|leave| leave.len()), Some(2));
+    }
 }

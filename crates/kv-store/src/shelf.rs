@@ -20,7 +20,7 @@ pub enum Put {
     /// It is there already, or more than it.
     Known,
     /// There is no room: the memory tier is full of what is not yet written or of what the entry
-    /// comes after, is smaller than the entry, or is off. Nothing waits; the caller stops, since
+    /// comes after and is in no file, is smaller than the entry, or is off. Nothing waits; the caller stops, since
     /// what comes after an entry that is not there cannot be restored.
     Full,
 }
@@ -328,6 +328,7 @@ impl Shelf {
         if let Some(entry) = self.index.get_mut(key) {
             entry.on_ssd = false;
         }
+        self.memory.lose_file(key);
         if self.memory.get(key).is_none() {
             self.index.remove(key);
         }
@@ -341,7 +342,7 @@ impl Shelf {
         if let Some(entry) = self.index.get_mut(key) {
             entry.on_ssd = true;
         }
-        self.memory.settle(key, Standing::Settled);
+        self.memory.settle(key, Standing::Written);
     }
 
     /// Writing failed for good: nothing waits, and nothing is written until then.

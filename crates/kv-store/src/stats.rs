@@ -52,6 +52,13 @@ pub struct Stats {
     pub write_errors: u64,
 }
 
+impl Stats {
+    /// Entries that were written or given up, each of which leaves room in memory for others.
+    pub(crate) fn settled(&self) -> u64 {
+        self.written_entries + self.declined.values().sum::<u64>()
+    }
+}
+
 /// What one tier gave back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restored {

@@ -162,6 +162,18 @@ impl Tiers {
         shelf.memory.unwritten_bytes()
     }
 
+    /// Waits for the room that an entry was refused for, at most so long: until something else was written
+    /// or given up. Says what there was of both so far, and whether there is more to come.
+    #[must_use]
+    pub fn wait_for_room(&self, wait_max: Duration) -> (u64, bool) {
+        let shared = &self.frame.shared;
+        let shelf = shared.lock();
+        let before = shelf.stats.settled();
+        let waits = |shelf: &Shelf| shelf.is_busy() && shelf.stats.settled() == before;
+        let shelf = shared.wait_while(shelf, wait_max, waits);
+        (shelf.stats.settled(), shelf.is_busy())
+    }
+
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {

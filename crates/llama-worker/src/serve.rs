@@ -60,7 +60,7 @@ fn serve(pipe: File, commands: Receiver<Command>) -> ExitCode {
                 pipe::linger();
             }
             // An error means that the hub is gone, which ends a worker in peace.
-            let _ = engine::run(model, &Inbox::new(commands), outbox, tiers);
+            let _ = engine::run(model, &Inbox::new(commands), outbox, tiers, &load.speculation);
             // Destructors of C++ have nothing to give back that the end of the process does not.
             pipe::leave(0)
         }

@@ -175,8 +175,9 @@ fn hash(path: &Path, keep: &Keep) -> io::Result<Key> {
     kv_store::digest(&files(path), &keep.folder.join(DIGESTS))
 }
 
-/// Everything but the file that decides what the cells hold and how they are laid out.
-fn fingerprint(facts: CacheFacts) -> Fingerprint {
+/// Everything but the file that decides what the cells hold and how they are laid out. An adapter, once
+/// a worker can load one, changes every cell: the digest of its file then belongs into `CacheFacts`.
+pub(crate) fn fingerprint(facts: CacheFacts) -> Fingerprint {
     let CacheFacts { kv_type, flash_attention, is_stretched } = facts;
     let cache = format!("{0} {0}", kv_type.name());
     Fingerprint::default()

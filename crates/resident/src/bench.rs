@@ -12,22 +12,28 @@
 //!   HTTP. Of the plain loop the better of llama.cpp's two kinds of cache counts.
 //! - *added latency* ([`latency`]): the client's time minus the worker's own account of its time.
 //! - *switch* ([`switch`]): from a request for a model that is not in memory to its first token.
+//! - *speculation* ([`speculation`]): answers with guesses and without, by turns.
+//! - *cache* ([`cache`]): how soon a long prompt is answered from each tier of the cache; [`cost`]: what
+//!   that costs when nothing is used again.
 //! - *threads* ([`threads`]): the adaptive worker beside fixed numbers of threads on a machine that
 //!   others use too.
 //!
 //! Not here: benches of pure parts, which stand in their crates and run with `cargo bench`.
 
 mod busy;
+mod cache;
 mod calibrate;
 mod client;
 mod command;
 mod cores;
+mod cost;
 mod hub;
 mod latency;
 mod limits;
+mod llama_server;
 mod plain;
 mod report;
-mod router;
+mod speculation;
 mod speed;
 mod statistic;
 mod subject;
@@ -58,6 +64,9 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         Some(Other::Spin) => busy::spin(),
         Some(Other::Threads(threads)) => wait_for(measure_threads(threads)),
         Some(Other::Switch(switch)) => wait_for(measure_switch(switch)),
+        Some(Other::Speculation(speculation)) => wait_for(measure_speculation(speculation)),
+        Some(Other::Cache(cache)) if cache.cost => wait_for(measure_cost(cache)),
+        Some(Other::Cache(cache)) => wait_for(measure_cache(cache)),
         None => wait_for(measure_speed(bench)),
     }
 }
@@ -99,6 +108,8 @@ async fn measure_speed(bench: &Bench) -> anyhow::Result<()> {
         parallel: plan.streams_max(),
         threads: Some(plan.threads),
         budget_bytes: settings.budget_bytes,
+        guessing: hub::Guessing::Off,
+        keep: None,
     })
     .await?;
     let memory_idle = hub.memory().await?;
@@ -142,6 +153,29 @@ async fn measure_threads(threads: &command::Threads) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn measure_speculation(arguments: &command::Speculation) -> anyhow::Result<()> {
+    let settings = config::load(&arguments.place, &arguments.serving)?;
+    let asked = asked(arguments.model.as_ref(), &arguments.serving);
+    let subject = subject::Subject::choose(asked, &settings)?;
+    let draft = arguments.draft.as_deref();
+    let draft = draft.map(|draft| subject::Subject::choose(Some(draft), &settings)).transpose()?;
+    let plan = speculation::Plan {
+        draft: draft.map(|draft| draft.path),
+        prompt_tokens: arguments.prompt_tokens,
+        tokens: arguments.effort.tokens,
+        rounds: arguments.effort.rounds,
+        worker: worker(&settings)?,
+        threads: settings.threads,
+        budget_bytes: settings.budget_bytes,
+    };
+    let outcome = speculation::measure(subject, &plan).await?;
+    if arguments.effort.json {
+        return terminal::json(&outcome);
+    }
+    outcome.lines(Paint::stdout()).iter().for_each(terminal::line);
+    Ok(())
+}
+
 async fn measure_switch(arguments: &command::Switch) -> anyhow::Result<()> {
     let settings = config::load(&arguments.place, &arguments.serving)?;
     let subject = |name: &str| subject::Subject::choose(Some(name), &settings);
@@ -155,6 +189,46 @@ async fn measure_switch(arguments: &command::Switch) -> anyhow::Result<()> {
         is_cold: arguments.cold,
     };
     let outcome = switch::measure(plan).await?;
+    if arguments.json {
+        return terminal::json(&outcome);
+    }
+    outcome.lines(Paint::stdout()).iter().for_each(terminal::line);
+    Ok(())
+}
+
+async fn measure_cache(arguments: &command::Cache) -> anyhow::Result<()> {
+    let settings = config::load(&arguments.place, &arguments.serving)?;
+    let subject = |name: &str| subject::Subject::choose(Some(name), &settings);
+    let plan = cache::Plan {
+        model: subject(&arguments.model)?,
+        other: arguments.other.as_deref().map(subject).transpose()?,
+        worker: worker(&settings)?,
+        prompt_tokens: arguments.prompt_tokens(),
+        rounds: arguments.rounds,
+        cold_rounds: arguments.cold_rounds,
+        threads: settings.threads.unwrap_or_else(cores::performance),
+        budget_bytes: settings.budget_bytes,
+    };
+    let outcome = cache::measure(plan).await?;
+    if arguments.json {
+        return terminal::json(&outcome);
+    }
+    outcome.lines(Paint::stdout()).iter().for_each(terminal::line);
+    Ok(())
+}
+
+async fn measure_cost(arguments: &command::Cache) -> anyhow::Result<()> {
+    let settings = config::load(&arguments.place, &arguments.serving)?;
+    let plan = cost::Plan {
+        model: subject::Subject::choose(Some(&arguments.model), &settings)?,
+        worker: worker(&settings)?,
+        rounds: arguments.rounds,
+        prompt_tokens: arguments.prompt_tokens(),
+        tokens: arguments.tokens,
+        threads: settings.threads.unwrap_or_else(cores::performance),
+        budget_bytes: settings.budget_bytes,
+    };
+    let outcome = cost::measure(plan).await?;
     if arguments.json {
         return terminal::json(&outcome);
     }

@@ -1,10 +1,13 @@
-//! `resident cache`: what is kept of conversations in files, and how to get rid of it.
+//! `resident cache`: what is kept of conversations in files, and how to get rid of it; what is kept of
+//! models that were deleted goes by itself while a hub runs.
 //!
 //! It works on the folder itself, with or without a running hub; workers that use the folder notice.
 //! Not here: the files (`kv-store`), how much they may take (`config::resolved`).
 
 use std::{
-    path::Path,
+    convert::Infallible,
+    io,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -12,11 +15,13 @@ use anyhow::Context as _;
 use kv_store::folder::{self, Clear, Cleared, Held, Whole};
 use serde::Serialize;
 use supervisor::KeepSettings;
+use tokio::{task::spawn_blocking, time::sleep};
 
 use crate::{
     cli::{self, Cache, CacheClear, Serving},
     config, duration,
     exit::{self, Code},
+    limits::FORGET_DELETED_INTERVAL,
     models, size,
     table::{Align, Table},
     terminal::{self, Paint},
@@ -79,6 +84,25 @@ pub(crate) fn cache(arguments: &Cache) -> anyhow::Result<()> {
         Cache::Ls(look) => ls(look),
         Cache::Stats(look) => stats(look),
         Cache::Clear(clear) => self::clear(clear),
+    }
+}
+
+/// Removes what is kept of models that were deleted, now and from time to time.
+pub(crate) async fn forget_deleted(folder: PathBuf) -> Infallible {
+    loop {
+        let place = folder.clone();
+        let cleared = spawn_blocking(move || folder::clear(&place, &Clear::Deleted)).await;
+        match cleared.unwrap_or_else(|panicked| Err(io::Error::other(panicked))) {
+            Ok(Cleared { entries: 0, .. }) => {}
+            Ok(Cleared { entries, bytes }) => {
+                tracing::info!(entries, bytes, "what was kept of deleted models is gone");
+            }
+            Err(error) => {
+                let folder = folder.display();
+                tracing::warn!("what {folder} keeps of deleted models cannot be removed: {error}");
+            }
+        }
+        sleep(FORGET_DELETED_INTERVAL).await;
     }
 }
 

@@ -98,3 +98,11 @@ pub(crate) const KV_FREE_FLOOR_BYTES: u64 = 10 << 30;
 
 /// What may be written in a day: 18 TB in a year, where a small SSD is promised to bear 300 in all.
 pub(crate) const KV_DAILY_WRITES_BYTES: u64 = 50_000_000_000;
+
+/// How often a hub looks whether something is kept of a model that was deleted. Whoever deletes a model
+/// wants its conversations gone too, not this very minute; the look lists a folder.
+pub(crate) const FORGET_DELETED_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Between two looks at the file that tells of a shortage of memory, where a test names one: far
+/// shorter than a shortage lasts.
+pub(crate) const PRESSURE_FILE_LOOK_INTERVAL: Duration = Duration::from_millis(100);

@@ -4,6 +4,7 @@
 //! hub answers. A changed configuration is taken by `change`. Not here: what the hub does (`gateway`, `supervisor`).
 
 mod change;
+mod pressure;
 
 use std::{
     ffi::OsString,
@@ -26,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    cli,
+    cache, cli,
     config::{self, Settings, resolved::Served},
     exit::{self, Code},
     hardware,
@@ -112,6 +113,7 @@ impl Hub {
         let server = gateway::bind(gateway, supervisor.clone()).await.map_err(refused)?;
         let loads = Loads::default();
         loads.begin(&supervisor, loaded, settings.served.warm_model());
+        tokio::spawn(cache::forget_deleted(settings.keep.folder.clone()));
         Ok(Self { supervisor, task, server, token, loads })
     }
 
@@ -188,7 +190,7 @@ fn supervision(settings: &Settings, worker: PathBuf) -> supervisor::Config {
     supervisor::Config {
         settings: changeable(settings, worker),
         guard: guard(),
-        pressure: None,
+        pressure: pressure::told(),
         logs_dir: settings.logs_dir(),
         journal: Some(settings.journals_dir()),
         // As `resident plan` sees this machine; how much memory it has makes no difference.

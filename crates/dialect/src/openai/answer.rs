@@ -11,6 +11,8 @@ pub(super) struct UsageTotal {
     prompt_tokens: u64,
     cached: CachedBy,
     completion_tokens: u64,
+    drafted_tokens: u64,
+    accepted_tokens: u64,
 }
 
 impl UsageTotal {
@@ -26,6 +28,8 @@ impl UsageTotal {
             self.cached.add(&CachedBy::new(usage));
         }
         self.completion_tokens += u64::from(usage.completion_tokens);
+        self.drafted_tokens += u64::from(usage.drafted_tokens);
+        self.accepted_tokens += u64::from(usage.accepted_tokens);
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -34,6 +38,12 @@ impl UsageTotal {
             completion_tokens: self.completion_tokens,
             total_tokens: self.prompt_tokens + self.completion_tokens,
             prompt_tokens_details: PromptTokensDetails { cached_tokens: self.cached.tokens() },
+            completion_tokens_details: (self.drafted_tokens > 0).then(|| CompletionTokensDetails {
+                accepted_prediction_tokens: self.accepted_tokens,
+                rejected_prediction_tokens: self
+                    .drafted_tokens
+                    .saturating_sub(self.accepted_tokens),
+            }),
         }
     }
 
@@ -48,6 +58,17 @@ pub(super) struct Usage {
     completion_tokens: u64,
     total_tokens: u64,
     prompt_tokens_details: PromptTokensDetails,
+    /// Only where something was guessed ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_tokens_details: Option<CompletionTokensDetails>,
+}
+
+/// Tokens that were guessed ahead and checked. OpenAI bills the rejected ones; here they are no part
+/// of `completion_tokens`.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct CompletionTokensDetails {
+    accepted_prediction_tokens: u64,
+    rejected_prediction_tokens: u64,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -144,6 +165,11 @@ pub(super) struct Timings {
     predicted_n: u32,
     predicted_ms: f64,
     queue_ms: f64,
+    /// Guessed ahead, and of those accepted; only where something was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    draft_n: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    draft_n_accepted: Option<u32>,
 }
 
 impl Timings {
@@ -156,6 +182,8 @@ impl Timings {
             predicted_n: usage.completion_tokens,
             predicted_ms: milliseconds(usage.decode_us),
             queue_ms: milliseconds(usage.queue_us),
+            draft_n: (usage.drafted_tokens > 0).then_some(usage.drafted_tokens),
+            draft_n_accepted: (usage.drafted_tokens > 0).then_some(usage.accepted_tokens),
         }
     }
 }
@@ -273,6 +301,24 @@ pub(super) fn tool_call_id(answer: &str, choice: u32, index: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn guesses_are_told_where_there_were_some() {
+        let mut total = UsageTotal::new(1);
+        let usage = worker_protocol::Usage { completion_tokens: 9, ..Default::default() };
+        total.add(0, &usage);
+        let without = serde_json::to_value(total.usage()).unwrap();
+        assert_eq!(without.get("completion_tokens_details"), None);
+        let guessed = worker_protocol::Usage { drafted_tokens: 7, accepted_tokens: 5, ..usage };
+        total.add(1, &guessed);
+        let with = serde_json::to_value(total.usage()).unwrap();
+        let details = &with["completion_tokens_details"];
+        assert_eq!(details["accepted_prediction_tokens"], 5);
+        assert_eq!(details["rejected_prediction_tokens"], 2);
+        assert_eq!(with["completion_tokens"], 18, "what was rejected was not said");
+        let timings = serde_json::to_value(Timings::new(&guessed)).unwrap();
+        assert_eq!((&timings["draft_n"], &timings["draft_n_accepted"]), (&7.into(), &5.into()));
+    }
 
     fn begins(cached: u32, cached_ram: u32, cached_ssd: u32) -> Event {
         Event::Progress { processed: cached, total: 100, cached, cached_ram, cached_ssd }

@@ -24,7 +24,7 @@ fn settings(folder: &Path, mode: Mode) -> Settings {
     }
 }
 
-fn tiers(folder: &Path, mode: Mode, trims: bool) -> Tiers {
+pub(super) fn tiers(folder: &Path, mode: Mode, trims: bool) -> Tiers {
     open(settings(folder, mode), trims)
 }
 

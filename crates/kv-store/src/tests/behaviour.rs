@@ -194,6 +194,35 @@ fn the_folder_is_shown_and_cleared() {
 }
 
 #[test]
+fn what_is_kept_of_a_deleted_model_is_told_from_what_lies_on_a_disk_that_is_away() {
+    let place = Place::new();
+    let folder = |name: &str| {
+        let folder = place.path().with_file_name(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    };
+    let (here, away) = (folder("here"), folder("away"));
+    let files =
+        [here.join("stays"), here.join("deleted"), here.join("replaced"), away.join("away")];
+    for (number, file) in (1..).zip(&files) {
+        std::fs::write(file, "x").unwrap();
+        let (root, model) = (Key([number; 32]), file.display().to_string());
+        let identity = Identity { root, model, path: file.clone(), need: Need::Cells };
+        let tiers = Tiers::open(place.settings(), identity);
+        keep(&tiers, &run(&[(1, 10)]));
+        tiers.flush(LONG);
+    }
+    std::fs::remove_file(&files[1]).unwrap();
+    std::fs::write(&files[2], "another").unwrap();
+    std::fs::remove_dir_all(&away).unwrap();
+    assert_eq!(folder::clear(&place.path(), &folder::Clear::Deleted).unwrap().entries, 1);
+    let left = folder::ls(&place.path()).unwrap().into_iter().map(|held| held.model.unwrap().1);
+    let mut left: Vec<PathBuf> = left.collect();
+    left.sort();
+    assert_eq!(left, [files[3].clone(), files[2].clone(), files[0].clone()]);
+}
+
+#[test]
 fn a_lock_that_is_held_is_not_waited_for_when_nobody_wants_it() {
     let place = Place::new();
     std::fs::create_dir_all(place.path()).unwrap();

@@ -251,10 +251,11 @@ impl Disk for Rigged {
         head_bytes: usize,
         rest_bytes_max: u64,
         buffer: Vec<u8>,
+        seen: &mut dyn FnMut(&[u8]),
     ) -> io::Result<Read> {
         let how = self.begin(false)?;
         self.0.lock().unwrap().reads.push(path.to_owned());
-        self.end(how, System.read_all(path, head_bytes, rest_bytes_max, buffer))
+        self.end(how, System.read_all(path, head_bytes, rest_bytes_max, buffer, seen))
     }
 
     fn write_new(&self, path: &Path, parts: &[&[u8]], modified: SystemTime) -> io::Result<()> {

@@ -104,6 +104,47 @@ proptest! {
     }
 }
 
+/// Puts all of a chain, as an engine does that nobody asks for anything.
+fn put_all(tiers: &Tiers, tokens: &[u32]) -> Put {
+    let mut settled = 0;
+    while let Some(next) = tiers.missing(tokens).first().cloned() {
+        let prefix = &tokens[..next.end];
+        if tiers.put(Kind::Cells, prefix, state_of(Kind::Cells, prefix)) == Put::Full {
+            let (now, goes_on) = tiers.wait_for_room(LONG);
+            if now == std::mem::replace(&mut settled, now) && !goes_on {
+                return Put::Full;
+            }
+        }
+    }
+    Put::Known
+}
+
+/// What is written makes room for what comes after it, so that memory bounds no conversation.
+#[test]
+fn a_chain_longer_than_memory_is_written_whole() {
+    let (place, tokens) = (Place::new(), run(&[(1, 10 * 256 + 44)]));
+    let settings = Settings { ram_bytes: 3_500, ..place.settings() };
+    let tiers = place.open_with(settings.clone(), Need::Cells);
+    assert_eq!(put_all(&tiers, &tokens), Put::Known);
+    assert!(tiers.stats().ram_bytes <= settings.ram_bytes);
+    assert_eq!(tiers.flush(LONG), 0);
+    let known = Known::of(&[&tokens]);
+    assert_eq!(restore(&tiers, &tokens, &known), Ok(tokens.len()));
+    drop(tiers);
+    let tiers = place.open_with(settings, Need::Cells);
+    assert_eq!(restore(&tiers, &tokens, &known), Ok(tokens.len()));
+}
+
+/// Without files it does, and waiting for room has an end.
+#[test]
+fn memory_alone_takes_the_beginning_of_a_chain() {
+    let (place, tokens) = (Place::new(), run(&[(1, 10 * 256)]));
+    let settings = Settings { mode: Mode::Ram, ram_bytes: 3_500, ..place.settings() };
+    let tiers = place.open_with(settings, Need::Cells);
+    assert_eq!(put_all(&tiers, &tokens), Put::Full);
+    assert_eq!(restore(&tiers, &tokens, &Known::of(&[&tokens])), Ok(3 * 256));
+}
+
 /// The day is everybody's, and the second half of it is for what is likely to be read again.
 #[test]
 fn a_day_of_writing_holds_and_its_second_half_is_for_what_is_wanted() {

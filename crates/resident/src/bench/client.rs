@@ -56,6 +56,11 @@ impl Completion {
             stream_options: StreamOptions { include_usage: true },
         }
     }
+
+    /// The same, drawn at this temperature.
+    pub(crate) fn at(self, temperature: f32) -> Self {
+        Self { temperature, ..self }
+    }
 }
 
 /// What came back, and when.
@@ -73,6 +78,27 @@ pub(crate) struct Answer {
     pub(crate) prompt_tokens: u32,
     /// Tokens of the prompt that were found in the cache.
     pub(crate) cached_tokens: u32,
+    /// Tokens that were guessed ahead and checked.
+    pub(crate) drafted_tokens: u32,
+    /// Those of them that came true.
+    pub(crate) accepted_tokens: u32,
+    /// Where these were, as far as the server says it.
+    pub(crate) came: Came,
+    /// Of the worker's time, from the beginning of the prompt to the first token.
+    pub(crate) prompt: Duration,
+    /// Of the worker's time, from the first token to the last.
+    pub(crate) predicted: Duration,
+}
+
+/// Tokens of a prompt by the tier of the cache that they came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Came {
+    /// In the context.
+    pub(crate) live: u32,
+    /// In memory outside the context.
+    pub(crate) ram: u32,
+    /// In files.
+    pub(crate) ssd: u32,
 }
 
 impl Answer {
@@ -143,6 +169,29 @@ impl Client {
             .with_context(|| format!("a request took longer than {REQUEST_WAIT:?}"))?
     }
 
+    /// Sends a JSON document and waits for the answer, which is one too.
+    ///
+    /// # Errors
+    /// When it is refused, the answer is no JSON, or it takes longer than [`REQUEST_WAIT`].
+    pub(crate) async fn post(
+        &mut self,
+        path: &str,
+        document: &serde_json::Value,
+    ) -> anyhow::Result<serde_json::Value> {
+        let request = self
+            .request("POST", path)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(document.to_string())))?;
+        self.sender.ready().await.context("the server closed the connection")?;
+        let answer = time::timeout(REQUEST_WAIT, self.sender.send_request(request)).await??;
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        if status != StatusCode::OK {
+            bail!("{path} answered {status}: {}", String::from_utf8_lossy(&body).trim());
+        }
+        serde_json::from_slice(&body).with_context(|| format!("{path} did not answer in JSON"))
+    }
+
     fn request(&self, method: &str, path: &str) -> hyper::http::request::Builder {
         Request::builder().method(method).uri(path).header(header::HOST, self.address.to_string())
     }
@@ -170,10 +219,15 @@ impl Client {
         Ok(Answer {
             begun,
             ended,
-            worker: report.worker,
+            worker: span(report.timings.total_ms())?,
             tokens: report.usage.completion_tokens,
             prompt_tokens: report.usage.prompt_tokens,
             cached_tokens: report.usage.prompt_tokens_details.cached_tokens,
+            drafted_tokens: report.timings.draft_n,
+            accepted_tokens: report.timings.draft_n_accepted,
+            came: report.timings.cached_by,
+            prompt: span(report.timings.prompt_ms)?,
+            predicted: span(report.timings.predicted_ms)?,
         })
     }
 }
@@ -181,7 +235,7 @@ impl Client {
 #[derive(Debug)]
 struct Account {
     usage: Usage,
-    worker: Duration,
+    timings: Timings,
 }
 
 #[derive(Debug, Deserialize)]
@@ -212,6 +266,24 @@ struct Timings {
     queue_ms: f64,
     prompt_ms: f64,
     predicted_ms: f64,
+    /// Only where something was guessed.
+    #[serde(default)]
+    draft_n: u32,
+    #[serde(default)]
+    draft_n_accepted: u32,
+    /// Absent where nothing was cached, and from other servers.
+    #[serde(default)]
+    cached_by: Came,
+}
+
+impl Timings {
+    fn total_ms(&self) -> f64 {
+        self.queue_ms + self.prompt_ms + self.predicted_ms
+    }
+}
+
+fn span(ms: f64) -> anyhow::Result<Duration> {
+    Duration::try_from_secs_f64(ms / 1000.0).with_context(|| format!("{ms} ms is not a time"))
 }
 
 /// Reads the events of a stream. The last ones say what it took; the text does not matter here.
@@ -233,11 +305,8 @@ fn read(text: &str) -> anyhow::Result<Account> {
     }
     ensure!(is_done, "the answer ended without [DONE]");
     let usage = usage.context("the answer does not say how many tokens it has")?;
-    let timings: Timings = timings.context("the answer does not say what time it took")?;
-    let worker_ms = timings.queue_ms + timings.prompt_ms + timings.predicted_ms;
-    let worker = Duration::try_from_secs_f64(worker_ms / 1000.0)
-        .with_context(|| format!("{worker_ms} ms is not a time"))?;
-    Ok(Account { usage, worker })
+    let timings = timings.context("the answer does not say what time it took")?;
+    Ok(Account { usage, timings })
 }
 
 #[cfg(test)]
@@ -245,14 +314,15 @@ mod tests {
     use super::*;
 
     const TEXT: &str = r#"data: {"choices":[{"text":"a"}]}"#;
-    const END: &str = r#"data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":4}},"timings":{"queue_ms":0.5,"prompt_ms":1.25,"predicted_ms":2.0}}"#;
+    const END: &str = r#"data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":4}},"timings":{"queue_ms":0.5,"prompt_ms":1.25,"predicted_ms":2.0,"cached_by":{"live":1,"ram":0,"ssd":3}}}"#;
 
     #[test]
     fn an_account_is_read_from_the_end_of_a_stream() {
         let account = read(&format!("{TEXT}\n\n{END}\n\ndata: [DONE]\n\n")).unwrap();
         assert_eq!(account.usage.completion_tokens, 2);
         assert_eq!(account.usage.prompt_tokens_details.cached_tokens, 4);
-        assert_eq!(account.worker, Duration::from_micros(3750));
+        assert_eq!(span(account.timings.total_ms()).unwrap(), Duration::from_micros(3750));
+        assert_eq!(account.timings.cached_by, Came { live: 1, ram: 0, ssd: 3 });
     }
 
     #[test]

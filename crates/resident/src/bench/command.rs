@@ -74,6 +74,12 @@ pub(crate) enum Other {
     /// Measure switching between two models of which only one may be in memory, beside llama-server's
     /// router where it is on PATH
     Switch(Box<Switch>),
+    /// Measure what guessing ahead gains, of text that repeats and of text that does not
+    Speculation(Box<Speculation>),
+    /// Measure how soon a long prompt is answered when its prefix comes from each tier of the cache,
+    /// beside llama-server where it is on PATH; with --cost what the cache costs when nothing is used
+    /// again
+    Cache(Box<Cache>),
     /// Keep one core busy until standard input ends
     #[command(hide = true)]
     Spin,
@@ -104,6 +110,69 @@ pub(crate) struct Switch {
     pub(crate) place: Place,
     #[command(flatten)]
     pub(crate) serving: Serving,
+}
+
+/// `resident bench speculation`
+#[derive(Debug, Args)]
+pub(crate) struct Speculation {
+    /// Name of a model, or a .gguf file [default: the only one there is]
+    pub(crate) model: Option<String>,
+    /// A smaller model that guesses: its name, or a .gguf file
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) draft: Option<String>,
+    /// Tokens of each prompt
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(value_parser = clap::value_parser!(u32).range(16..=100_000))]
+    pub(crate) prompt_tokens: u32,
+    #[command(flatten)]
+    pub(crate) effort: Effort,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
+}
+
+/// `resident bench cache`
+#[derive(Debug, Args)]
+pub(crate) struct Cache {
+    /// Name of a model, or a .gguf file
+    pub(crate) model: String,
+    /// Another model to switch to and back: its name, or a .gguf file
+    #[arg(long, value_name = "MODEL", conflicts_with = "cost")]
+    pub(crate) other: Option<String>,
+    /// Measure what the cache costs instead of what it is worth
+    #[arg(long)]
+    pub(crate) cost: bool,
+    /// Tokens of each prompt [default: 8192, with --cost 512]
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(64..=1_000_000))]
+    pub(crate) prompt_tokens: Option<u32>,
+    /// Tokens of each answer, with --cost
+    #[arg(long, value_name = "N", requires = "cost", default_value_t = 64)]
+    #[arg(value_parser = clap::value_parser!(u32).range(2..=100_000))]
+    pub(crate) tokens: u32,
+    /// How often each is measured
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: u32,
+    /// How often a prompt is computed that nobody has seen before, which may take minutes
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "cost")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) cold_rounds: u32,
+    /// Print one JSON document
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
+}
+
+impl Cache {
+    /// Tokens of each prompt: a long conversation, or with `--cost` a question that is seconds of work.
+    pub(crate) fn prompt_tokens(&self) -> u32 {
+        self.prompt_tokens.unwrap_or(if self.cost { 512 } else { 8192 })
+    }
 }
 
 /// `resident bench threads`

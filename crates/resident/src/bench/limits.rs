@@ -16,6 +16,19 @@ pub(crate) const HUB_START_TRIES: u32 = 3;
 /// start has come and gone.
 pub(crate) const HUB_SETTLE: Duration = Duration::from_secs(1);
 
+/// From telling the hub to leave until it is killed. It has a bound of its own, which is shorter.
+pub(crate) const HUB_STOP_WAIT: Duration = Duration::from_secs(20);
+
+/// What a hub has put off, as writing a long prompt to its files, is done within this time after its
+/// answer, unless the disk is slower than any that is worth measuring.
+pub(crate) const SETTLE_WAIT: Duration = Duration::from_secs(120);
+
+/// Systems count processor time in ticks of 10 ms; over this long a tick is little.
+pub(crate) const SETTLE_WINDOW: Duration = Duration::from_millis(400);
+
+/// Of one core. An idle hub looks at its workers' memory once a second, and a tick may be one of those.
+pub(crate) const SETTLE_SHARE_MAX: f64 = 0.05;
+
 /// Switches before the first that counts: the fleet learns in them that these two models are asked
 /// in turn by one client, and holds neither for users of its own.
 pub(crate) const SWITCHES_UNCOUNTED: u32 = 6;
@@ -23,10 +36,9 @@ pub(crate) const SWITCHES_UNCOUNTED: u32 = 6;
 /// Cells of the context beside prompt and answer.
 pub(crate) const SWITCH_CONTEXT_SLACK_TOKENS: u32 = 64;
 
-#[cfg(unix)]
 /// From telling `llama-server` to leave until it is killed; its models leave first, each within ten
 /// seconds.
-pub(crate) const ROUTER_STOP_WAIT: Duration = Duration::from_secs(20);
+pub(crate) const LLAMA_SERVER_STOP_WAIT: Duration = Duration::from_secs(20);
 
 /// Lines of the hub's log that are shown when it does not start.
 pub(crate) const LOG_LINES_SHOWN: usize = 12;
@@ -77,3 +89,20 @@ pub(crate) const STEP_TOKENS: u32 = 512;
 /// Weights that a model must have for its speed to tell that of larger ones: more than any
 /// processor's caches hold, so that its memory is what is measured.
 pub(crate) const CALIBRATION_WEIGHTS_BYTES_MIN: u64 = 256 << 20;
+
+/// Memory beside the context for the short prompts of a measurement of the cache.
+pub(crate) const KEPT_RAM_SLACK_BYTES: u64 = 64 << 20;
+
+/// Bytes of the buffer of a plain read: within a core's caches, where reading is quickest, and large
+/// enough that the calls cost nothing.
+pub(crate) const PLAIN_READ_BUFFER_BYTES: usize = 1 << 20;
+
+/// Tokens after the first of which the mean is what a decoded token takes.
+pub(crate) const DECODE_STEPS: u32 = 8;
+
+/// Memory that `llama-server` may use for prompts beside its slots, in MiB: what it takes by itself.
+pub(crate) const HOST_CACHE_MIB: u64 = 8192;
+
+/// Requests of a turn that follow each other at once, when the cost of the cache is measured: what one
+/// puts off runs into the next.
+pub(crate) const COST_REQUESTS: u32 = 4;

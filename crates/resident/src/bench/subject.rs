@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::Serialize;
 
+use super::limits::PROMPT_TOKENS_MIN;
 use crate::{
     config::Settings,
     exit::{self, Code},
@@ -111,6 +112,17 @@ impl Prompts {
         (0..count).map(|_| (0..tokens).map(|_| self.token()).collect()).collect()
     }
 
+    /// A short prompt that begins otherwise than this one.
+    pub(crate) fn short(&mut self, than: &[u32]) -> Vec<u32> {
+        loop {
+            let short = self.take(1, PROMPT_TOKENS_MIN).concat();
+            // A vocabulary of one token has no other beginning.
+            if short.first() != than.first() || self.vocabulary_tokens == 1 {
+                return short;
+            }
+        }
+    }
+
     /// SplitMix64 (Steele, Lea and Flood 2014), reduced to the vocabulary.
     fn token(&mut self) -> u32 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -133,6 +145,7 @@ mod tests {
         let second = prompts.take(8, 64);
         assert!(first.iter().chain(&second).all(|prompt| prompt.len() == 64));
         assert!(first.iter().chain(&second).flatten().all(|token| *token < 512));
+        assert_ne!(prompts.short(&first[0])[0], first[0][0]);
         let distinct: std::collections::BTreeSet<_> = first.iter().chain(&second).collect();
         assert_eq!(distinct.len(), 16);
         assert_eq!(Prompts::new(512).take(8, 64), first, "every run measures the same");

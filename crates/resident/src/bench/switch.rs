@@ -3,9 +3,9 @@
 //! One client asks two models in turn, of which only one may be in memory. The hub's own journal says
 //! when it was asked, when it told the other to leave, when it saw the exit, and when the model was
 //! ready; the worker says what loading took; the client sees the end. Where llama.cpp's own hub is on
-//! PATH, it makes the same switches in turn with ours (`router`).
+//! PATH, it makes the same switches in turn with ours (`llama_server`).
 
-use std::{path::Path, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
@@ -15,10 +15,11 @@ use supervisor::{
 };
 
 use super::{
+    cache::files,
     client::{Answer, Client, Completion},
-    hub::{Hub, MODEL, OTHER, Setup},
+    hub::{Guessing, Hub, MODEL, OTHER, Setup},
     limits::{SWITCH_CONTEXT_SLACK_TOKENS, SWITCHES_UNCOUNTED},
-    router::Router,
+    llama_server::LlamaServer,
     statistic::median,
     subject::{Prompts, Subject},
 };
@@ -96,10 +97,12 @@ pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Outcome> {
         parallel: 1,
         threads: plan.threads,
         budget_bytes: plan.budget_bytes,
+        guessing: Guessing::Off,
+        keep: None,
     };
     let hub = Hub::start(&setup).await?;
-    let router = match Router::find() {
-        Some(program) => Some(Router::start(&program, &setup).await?),
+    let router = match LlamaServer::find() {
+        Some(program) => Some(LlamaServer::start_router(&program, &setup).await?),
         None => None,
     };
     let switched = switch_in_turn(&plan, &hub, router.as_ref()).await;
@@ -116,7 +119,7 @@ pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Outcome> {
 async fn switch_in_turn(
     plan: &Plan,
     hub: &Hub,
-    router: Option<&Router>,
+    router: Option<&LlamaServer>,
 ) -> anyhow::Result<[Switched; 2]> {
     let mut prompts = plan.models.each_ref().map(|model| Prompts::new(model.vocabulary_tokens));
     let mut switched = plan.models.clone().map(|model| Switched {
@@ -167,7 +170,7 @@ async fn ask(
     completion: &Completion,
 ) -> anyhow::Result<Answer> {
     if plan.is_cold {
-        drop_from_cache(&plan.models[at].path)?;
+        files::drop_from_cache(&plan.models[at].path).context("--cold does not work here")?;
     }
     client.complete(completion).await
 }
@@ -273,26 +276,13 @@ impl Outcome {
     }
 }
 
-/// Lets the system forget what it has read of a file that nobody uses.
-#[cfg(target_os = "linux")]
-fn drop_from_cache(path: &Path) -> anyhow::Result<()> {
-    let file = std::fs::File::open(path)?;
-    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
-    Ok(())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn drop_from_cache(_path: &Path) -> anyhow::Result<()> {
-    anyhow::bail!("--cold works on Linux only: other systems drop no single file from their cache")
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
     use supervisor::fleet::{Model, StopReason, WorkerId};
 
-    use super::*;
+    use super::{super::client::Came, *};
 
     fn told(at_ms: u64, event: Event, actions: Vec<Action>) -> Happening {
         Happening::Told { at: Duration::from_millis(at_ms), event, actions }
@@ -324,6 +314,11 @@ mod tests {
             tokens: 1,
             prompt_tokens: 1,
             cached_tokens: 0,
+            drafted_tokens: 0,
+            accepted_tokens: 0,
+            came: Came::default(),
+            prompt: Duration::ZERO,
+            predicted: Duration::ZERO,
         };
         let switch = Switch::read(&happened, &answer, 80).unwrap();
         let Switch { held, stop, spawn, load, first_token, total } = switch;

@@ -20,11 +20,25 @@ pub(crate) struct Request {
     path: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    silence_max: Duration,
 }
 
 impl Request {
     pub(crate) fn get(path: &str) -> Self {
-        Self { method: "GET", path: path.to_owned(), headers: Vec::new(), body: Vec::new() }
+        Self {
+            method: "GET",
+            path: path.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            silence_max: SILENCE_MAX,
+        }
+    }
+
+    /// Bears so long a silence, for a machine that may have little time for the hub.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn patient(mut self, silence_max: Duration) -> Self {
+        self.silence_max = silence_max;
+        self
     }
 
     pub(crate) fn post(path: &str, body: &Value) -> Self {
@@ -61,7 +75,7 @@ impl Request {
     /// Sends it and reads the head of the answer.
     pub(crate) fn open(&self, address: SocketAddr) -> io::Result<Stream> {
         let socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(SILENCE_MAX))?;
+        socket.set_read_timeout(Some(self.silence_max))?;
         socket.set_write_timeout(Some(SILENCE_MAX))?;
         let mut writer = socket.try_clone()?;
         let head = self.head(address);

@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "shown when a test fails or is skipped")]
 
 mod answers;
+mod bench;
 mod equality;
 mod explain;
 #[cfg(unix)]
@@ -23,6 +24,8 @@ mod input;
 mod kept;
 mod kept_trouble;
 mod kills;
+#[cfg(unix)]
+mod kv_folder;
 mod kv_types;
 mod layouts;
 mod made;
@@ -34,6 +37,14 @@ mod promises;
 mod python;
 #[cfg(unix)]
 mod reload;
+#[cfg(unix)]
+mod sharing;
+#[cfg(unix)]
+mod soak;
+#[cfg(unix)]
+mod speculation;
 mod switching;
 #[cfg(unix)]
 mod tools;
+#[cfg(unix)]
+mod torn_writes;

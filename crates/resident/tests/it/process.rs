@@ -98,6 +98,17 @@ impl Process {
         self.signal(Signal::Kill);
     }
 
+    /// Ends it at once, unless it has ended already; says whether it did.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn kill_if_there(self) -> bool {
+        let system = look(ProcessesToUpdate::Some(&[self.pid]));
+        let process = system.process(self.pid).filter(|process| runs(process));
+        process.is_some_and(|process| {
+            process.start_time() == self.started_unix_s
+                && process.kill_with(Signal::Kill) == Some(true)
+        })
+    }
+
     /// Asks it to end.
     pub(crate) fn terminate(self) {
         self.signal(Signal::Term);

@@ -43,6 +43,15 @@ pub(crate) enum KvCache {
 }
 
 impl KvCache {
+    /// The user's word for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Ram => "ram",
+            Self::Ssd => "ssd",
+        }
+    }
+
     /// The supervisor's word for it.
     pub(crate) fn mode(self) -> KeepMode {
         match self {

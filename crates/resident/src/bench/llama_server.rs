@@ -1,7 +1,7 @@
-//! llama.cpp's own hub beside ours: `llama-server` in router mode, with the same two models, of which
-//! it too may keep one in memory.
+//! llama.cpp's own server beside ours: in router mode with two models, of which it too may keep one in
+//! memory, or with one model and its own ways to keep prefixes.
 //!
-//! It is used where it is on PATH. Not here: what is asked of it (`switch`).
+//! It is used where it is on PATH. Not here: what is asked of it (`switch`, `cache`).
 
 use std::{
     ffi::OsString,
@@ -20,23 +20,23 @@ use tokio::{
 
 use super::{
     client::Client,
-    hub::{MODEL, OTHER, Setup, free_address, is_up, log_end},
-    limits::{HUB_LOOK_INTERVAL, HUB_START_WAIT, ROUTER_STOP_WAIT},
+    hub::{MODEL, OTHER, Setup, end, free_address, is_up, log_end},
+    limits::{HUB_LOOK_INTERVAL, HUB_START_WAIT, LLAMA_SERVER_STOP_WAIT},
 };
 
 /// Its program.
 const PROGRAM: &str = "llama-server";
 
-/// A running router.
+/// A running server.
 #[derive(Debug)]
-pub(crate) struct Router {
+pub(crate) struct LlamaServer {
     child: Child,
     address: SocketAddr,
     /// Deleted when dropped.
     _folder: tempfile::TempDir,
 }
 
-impl Router {
+impl LlamaServer {
     /// Where its program is, if it is on PATH.
     pub(crate) fn find() -> Option<PathBuf> {
         let name = format!("{PROGRAM}{}", std::env::consts::EXE_SUFFIX);
@@ -44,19 +44,57 @@ impl Router {
         std::env::split_paths(&folders).map(|folder| folder.join(&name)).find(|path| path.is_file())
     }
 
-    /// Starts it and waits until it answers.
+    /// Starts it for both models of the setup, of which it keeps one in memory, and waits until it
+    /// answers.
     ///
     /// # Errors
     /// When it cannot be started, or leaves or stays silent; with the end of its log.
-    pub(crate) async fn start(program: &Path, setup: &Setup) -> anyhow::Result<Self> {
-        let address = free_address()?;
+    pub(crate) async fn start_router(program: &Path, setup: &Setup) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("resident-bench-").tempdir()?;
-        let log = folder.path().join("router.log");
         let preset = folder.path().join("models.ini");
         fs::write(&preset, presets(setup)?)?;
+        let arguments =
+            ["--models-preset".into(), preset.into(), "--models-max".into(), "1".into()];
+        Self::start(program, setup, &arguments, folder).await
+    }
+
+    /// Starts it for the setup's first model, and waits until that is loaded. It saves slots to files in
+    /// `slots`, and keeps `host_cache_mib` of prompts in memory beside the context.
+    ///
+    /// # Errors
+    /// As [`Self::start_router`].
+    pub(crate) async fn start_single(
+        program: &Path,
+        setup: &Setup,
+        slots: &Path,
+        host_cache_mib: u64,
+    ) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("resident-bench-").tempdir()?;
+        let arguments = [
+            "--model".into(),
+            setup.model.clone().into(),
+            "--alias".into(),
+            MODEL.into(),
+            "--slot-save-path".into(),
+            slots.into(),
+            "--cache-ram".into(),
+            host_cache_mib.to_string().into(),
+        ];
+        Self::start(program, setup, &arguments, folder).await
+    }
+
+    async fn start(
+        program: &Path,
+        setup: &Setup,
+        arguments: &[OsString],
+        folder: tempfile::TempDir,
+    ) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let log = folder.path().join("llama-server.log");
         let out = fs::File::create(&log)?;
         let mut child = Command::new(program)
-            .args(arguments(setup, address, &preset))
+            .args(arguments)
+            .args(conditions(setup, address))
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
@@ -81,25 +119,15 @@ impl Router {
     /// # Errors
     /// When it does not listen any more.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
-        Client::connect(self.address).await.context("cannot connect to the router")
+        Client::connect(self.address).await.context("cannot connect to llama-server")
     }
 
     /// Asks it to leave, so that its models leave with it, and waits for that within a bound.
     ///
     /// # Errors
     /// When it cannot be told.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        #[cfg(unix)]
-        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok())
-            && let Some(pid) = rustix::process::Pid::from_raw(pid)
-        {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-            if time::timeout(ROUTER_STOP_WAIT, self.child.wait()).await.is_ok() {
-                return Ok(());
-            }
-        }
-        self.child.kill().await?;
-        Ok(())
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        end(self.child, LLAMA_SERVER_STOP_WAIT).await
     }
 }
 
@@ -113,26 +141,21 @@ fn presets(setup: &Setup) -> anyhow::Result<String> {
     Ok("version = 1\n".to_owned() + &section(MODEL, &setup.model)? + &other.unwrap_or_default())
 }
 
-/// The same conditions as the hub's: one model in memory, one sequence, this context, these threads.
-/// A model that is asked to leave is told so at once.
-fn arguments(setup: &Setup, address: SocketAddr, preset: &Path) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = vec!["--models-preset".into(), preset.into()];
-    let pairs = [
-        ("--models-max", "1".to_owned()),
+/// The same conditions as the hub's: one sequence, this context, these threads.
+fn conditions(setup: &Setup, address: SocketAddr) -> Vec<OsString> {
+    let mut pairs = vec![
         ("--host", address.ip().to_string()),
         ("--port", address.port().to_string()),
         ("--ctx-size", setup.context_tokens.to_string()),
         ("--parallel", setup.parallel.to_string()),
     ];
-    arguments.extend(pairs.into_iter().flat_map(|(name, value)| [name.into(), value.into()]));
-    if let Some(threads) = setup.threads {
-        arguments.extend(["--threads".into(), threads.to_string().into()]);
-    }
-    arguments
+    pairs.extend(setup.threads.map(|threads| ("--threads", threads.to_string())));
+    pairs.into_iter().flat_map(|(name, value)| [name.into(), value.into()]).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::hub::Guessing;
     use super::*;
 
     #[test]
@@ -145,18 +168,18 @@ mod tests {
             parallel: 1,
             threads: Some(3),
             budget_bytes: 1,
+            guessing: Guessing::Off,
+            keep: None,
         };
         assert_eq!(
             presets(&setup).unwrap(),
             "version = 1\n[measured]\nmodel = /models/a b.gguf\n[other]\nmodel = /models/c.gguf\n"
         );
-        let address = "127.0.0.1:99".parse().unwrap();
-        let arguments = arguments(&setup, address, Path::new("p.ini"));
-        let text: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+        let conditions = conditions(&setup, "127.0.0.1:99".parse().unwrap());
+        let text: Vec<&str> = conditions.iter().filter_map(|word| word.to_str()).collect();
         assert_eq!(
             text.join(" "),
-            "--models-preset p.ini --models-max 1 --host 127.0.0.1 --port 99 --ctx-size 80 \
-             --parallel 1 --threads 3"
+            "--host 127.0.0.1 --port 99 --ctx-size 80 --parallel 1 --threads 3"
         );
     }
 }

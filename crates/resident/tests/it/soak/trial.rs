@@ -1,0 +1,125 @@
+//! Before a soak begins: how far rounding goes with each model, and whether what is not rounding would be
+//! seen. Both are tried on the hub that keeps nothing, so that no cache has a part in it.
+
+use serde_json::{Value, json};
+
+use super::talk::{self, COMPLETIONS, Lengths, Random, Tongue};
+use super::verdict::{ALTERNATIVES, Noise, Said, Verdict, compare};
+use super::world::World;
+
+/// Prompts of each model by which rounding is measured.
+const PROMPTS: usize = 8;
+
+/// Wrong caches of each model that are played.
+const PLANTED: usize = 6;
+
+/// Tokens of an answer.
+const ANSWER_TOKENS: usize = 12;
+
+/// The bound of each model, by its place in the list. Panics where a wrong cache would pass.
+pub(super) fn noise(world: &World, lengths: &Lengths, random: &mut Random) -> Vec<Noise> {
+    (0..world.models.len()).map(|model| noise_of(world, model, lengths, random)).collect()
+}
+
+fn noise_of(world: &World, model: usize, lengths: &Lengths, random: &mut Random) -> Noise {
+    let most = lengths.beginning_tokens_max;
+    let prompts: Vec<Prompt> = (1..=PROMPTS)
+        .map(|number| {
+            Prompt::new(world.models[model].tongue, (most * number / PROMPTS).max(4), random)
+        })
+        .collect();
+    let answers: Vec<(Said, Said)> =
+        prompts.iter().flat_map(|prompt| same_answers(world, model, prompt)).collect();
+    let noise = Noise::measure(answers.iter().map(|(one, other)| (one, other)));
+    let mut caught = 0;
+    for number in 0..PLANTED {
+        let right = &prompts[number % PROMPTS];
+        let wrong = right.damaged(random);
+        let ask = |prompt: &Prompt| {
+            world.uncached_body(model, COMPLETIONS, &prompt.body(&world.models[model].name))
+        };
+        let verdict = compare(&ask(&wrong), &ask(right), noise);
+        caught += usize::from(matches!(verdict, Verdict::Wrong(_)));
+    }
+    println!(
+        "{}: rounding {noise}; {caught} of {PLANTED} wrong caches seen",
+        world.models[model].name
+    );
+    assert_eq!(
+        caught, PLANTED,
+        "a wrong cache of {} passes for rounding",
+        world.models[model].name
+    );
+    noise
+}
+
+/// Pairs of answers that only rounding tells apart: to a prompt computed at once, and to the same when
+/// its beginning was there already, all of it or a part.
+fn same_answers(world: &World, model: usize, prompt: &Prompt) -> Vec<(Said, Said)> {
+    let name = &world.models[model].name;
+    let body = prompt.body(name);
+    let cold = world.uncached_body(model, COMPLETIONS, &body);
+    let live = world.uncached_again(COMPLETIONS, &body);
+    world.uncached_body(model, COMPLETIONS, &prompt.half().body(name));
+    let half = world.uncached_again(COMPLETIONS, &body);
+    assert!(live.hits.live > 0 && half.hits.live > 0, "{:?} {:?}", live.hits, half.hits);
+    vec![(cold.clone(), live), (cold, half)]
+}
+
+/// A prompt in the way that its model is talked to.
+#[derive(Debug, Clone)]
+enum Prompt {
+    Tokens(Vec<u32>),
+    Words(Vec<String>),
+}
+
+impl Prompt {
+    fn new(tongue: Tongue, tokens: usize, random: &mut Random) -> Self {
+        match tongue {
+            Tongue::Chat { vocabulary } => Self::Tokens(talk::tokens(random, tokens, vocabulary)),
+            Tongue::Text => {
+                let text = talk::english(random, tokens / 4);
+                Self::Words(text.split(' ').map(str::to_owned).collect())
+            }
+        }
+    }
+
+    fn half(&self) -> Self {
+        match self {
+            Self::Tokens(tokens) => Self::Tokens(tokens[..tokens.len().div_ceil(2)].to_vec()),
+            Self::Words(words) => Self::Words(words[..words.len().div_ceil(2)].to_vec()),
+        }
+    }
+
+    /// The same with other tokens in the last third, as if the block of another conversation had come
+    /// back; what the prompt ends with stays.
+    fn damaged(&self, random: &mut Random) -> Self {
+        let mut copy = self.clone();
+        match &mut copy {
+            Self::Tokens(tokens) => {
+                let end = tokens.len() - 1;
+                let begin = end * 2 / 3;
+                let others = talk::tokens(random, end - begin, 1024);
+                tokens[begin..end].copy_from_slice(&others);
+            }
+            Self::Words(words) => {
+                let end = words.len() - 1;
+                let begin = end * 2 / 3;
+                words[begin..end].reverse();
+                words[begin] = "dog dog".to_owned();
+            }
+        }
+        copy
+    }
+
+    fn body(&self, model: &str) -> Value {
+        let prompt = match self {
+            Self::Tokens(tokens) => json!(tokens),
+            Self::Words(words) => json!(words.join(" ")),
+        };
+        json!({
+            "model": model, "prompt": prompt, "max_tokens": ANSWER_TOKENS, "temperature": 0,
+            "ignore_eos": true, "logprobs": ALTERNATIVES
+        })
+    }
+}
