@@ -262,15 +262,14 @@ impl CompletionLogprobs {
     /// `offset_chars`: where in the choice's text the first of these tokens begins.
     pub(super) fn extend(&mut self, tokens: &[TokenLogprob], mut offset_chars: usize) {
         for token in tokens {
-            let text = text(&token.token);
             let mut top = Map::new();
-            // Tokens with broken bytes may share their text; the likelier keeps it.
+            // Tokens may share their text; the likelier keeps it.
             for alternative in token.top.iter().chain([&token.token]) {
-                top.entry(self::text(alternative)).or_insert_with(|| logprob(alternative).into());
+                top.entry(name(alternative)).or_insert_with(|| logprob(alternative).into());
             }
             self.text_offset.push(offset_chars);
-            offset_chars += text.chars().count();
-            self.tokens.push(text);
+            offset_chars += text(&token.token).chars().count();
+            self.tokens.push(name(&token.token));
             self.token_logprobs.push(logprob(&token.token));
             self.top_logprobs.push(top);
         }
@@ -280,6 +279,13 @@ impl CompletionLogprobs {
 /// A token's text. Tokens may end inside a character; `bytes` has the truth.
 fn text(token: &Alternative) -> String {
     String::from_utf8_lossy(&token.bytes).into_owned()
+}
+
+/// A token's text where it is text, else its bytes as OpenAI writes them (`bytes:\xe4`), since this form
+/// of logprobs has no other place for them and lists alternatives by name.
+fn name(token: &Alternative) -> String {
+    let escaped = || token.bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
+    str::from_utf8(&token.bytes).map_or_else(|_| format!("bytes:{}", escaped()), str::to_owned)
 }
 
 /// JSON has no infinity; OpenAI says -9999 for a token that is as good as impossible.
@@ -318,6 +324,22 @@ mod tests {
         assert_eq!(with["completion_tokens"], 18, "what was rejected was not said");
         let timings = serde_json::to_value(Timings::new(&guessed)).unwrap();
         assert_eq!((&timings["draft_n"], &timings["draft_n_accepted"]), (&7.into(), &5.into()));
+    }
+
+    #[test]
+    fn tokens_inside_a_character_are_told_apart_by_their_bytes() {
+        let token = |id, bytes: &[u8], logprob| Alternative { id, bytes: bytes.to_vec(), logprob };
+        let (first, second) = (token(1, &[0xe4, 0xbd], -0.5), token(2, &[0xe4, 0xb8], -0.75));
+        let mut logprobs = CompletionLogprobs::default();
+        let chosen = TokenLogprob { token: second.clone(), top: vec![first, second] };
+        logprobs.extend(&[chosen], 3);
+        let told = serde_json::to_value(&logprobs).unwrap();
+        assert_eq!(told["tokens"][0], r"bytes:\xe4\xb8");
+        assert_eq!(
+            told["top_logprobs"][0],
+            serde_json::json!({ r"bytes:\xe4\xbd": -0.5, r"bytes:\xe4\xb8": -0.75 })
+        );
+        assert_eq!(told["text_offset"][0], 3);
     }
 
     fn begins(cached: u32, cached_ram: u32, cached_ssd: u32) -> Event {
