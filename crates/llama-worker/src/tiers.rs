@@ -303,6 +303,7 @@ mod tests {
             sequences_max: 3,
             threads: Some(1),
             kv_type: Some(kv_type.to_owned()),
+            speculation: worker_protocol::Speculation::default(),
             keep: Some(keep),
         }
     }
