@@ -106,3 +106,10 @@ pub(crate) const HOST_CACHE_MIB: u64 = 8192;
 /// Requests of a turn that follow each other at once, when the cost of the cache is measured: what one
 /// puts off runs into the next.
 pub(crate) const COST_REQUESTS: u32 = 4;
+
+/// For files to leave the page cache, all of them. What is not written yet is written first, and what
+/// another core has just touched stays for some milliseconds.
+pub(crate) const PAGE_CACHE_WAIT: Duration = Duration::from_secs(10);
+
+/// How often that is tried meanwhile.
+pub(crate) const PAGE_CACHE_POLL: Duration = Duration::from_millis(20);
