@@ -261,10 +261,12 @@ impl Keeping {
     pub(crate) fn save_beside<M: Model>(&mut self, model: &mut M, batch: &Batch) {
         while self.is_behind && !self.allowance.is_zero() {
             let begun = Instant::now();
-            if self.save(model, batch) != Saved::Some {
+            let saved = self.save(model, batch);
+            // What there was no room for was copied out too.
+            self.allowance = self.allowance.saturating_sub(begun.elapsed());
+            if saved != Saved::Some {
                 return;
             }
-            self.allowance = self.allowance.saturating_sub(begun.elapsed());
         }
     }
 
