@@ -178,7 +178,7 @@ fn answers(choices: usize) -> impl Iterator<Item = (u32, Event)> {
     let piece = |text: &str| Piece { text: text.to_owned(), logprobs: Vec::new() };
     (0..).take(choices).flat_map(move |choice| {
         let events = [
-            Event::Progress { processed: 1, total: 1, cached: 0 },
+            Event::Progress { processed: 1, total: 1, cached: 0, cached_ram: 0, cached_ssd: 0 },
             Event::Reasoning(piece("\u{1f600} \"")),
             Event::Text(piece("a\n\0\u{2028}")),
             finished(),

@@ -9,9 +9,10 @@ use kv_store::Tiers;
 use planner::batch::{Accepted, Admission, Batch, Lost, Rates, Shape, Step};
 use worker_protocol::{
     Command, Embed, Event, Failure, FailureKind, FinishReason, Finished, Generate, Report,
-    RequestId, Stats, Usage,
+    RequestId, Speculation, Stats, Usage,
 };
 
+use crate::drafting::Drafting;
 use crate::embed::Embedding;
 use crate::generation::{Generation, Outlet, refused};
 use crate::inbox::{Inbox, Outbox};
@@ -21,7 +22,7 @@ use crate::model::{DecodeError, Keeps, Model, Row};
 use crate::text::template::Template;
 
 /// Serves requests until the hub is gone. `tiers` gives where prefixes are kept outside the context,
-/// once that is open; until then, and without it, nothing is.
+/// once that is open; until then, and without it, nothing is. `speculation` says how it guesses ahead.
 ///
 /// # Errors
 /// The pipe's error when reports cannot be written, which also means that the hub is gone.
@@ -30,8 +31,9 @@ pub fn run<M: Model, W: Write>(
     inbox: &Inbox,
     outbox: Outbox<W>,
     tiers: Option<Receiver<Tiers>>,
+    speculation: &Speculation,
 ) -> io::Result<()> {
-    let mut driver = Driver::new(model, outbox, tiers);
+    let mut driver = Driver::new(model, outbox, tiers, speculation);
     let outcome = driver.serve(inbox);
     driver.leave();
     outcome
@@ -48,6 +50,7 @@ struct Driver<M: Model, W> {
     outbox: Outbox<W>,
     tiers: Option<Receiver<Tiers>>,
     keeping: Option<Keeping>,
+    drafting: Drafting,
     /// Prompt tokens a second, measured.
     speed: Option<f32>,
     stats: Stats,
@@ -67,7 +70,12 @@ enum Work<S> {
 }
 
 impl<M: Model, W: Write> Driver<M, W> {
-    fn new(model: M, outbox: Outbox<W>, tiers: Option<Receiver<Tiers>>) -> Self {
+    fn new(
+        model: M,
+        outbox: Outbox<W>,
+        tiers: Option<Receiver<Tiers>>,
+        speculation: &Speculation,
+    ) -> Self {
         let (begin, end) = model.boundary_texts();
         let template = model.chat_template().and_then(|source| {
             Template::new(source, begin, end)
@@ -85,6 +93,8 @@ impl<M: Model, W: Write> Driver<M, W> {
             step_tokens_max: model.step_tokens_max(),
             trims: model.trims(),
             keeps_states,
+            outputs_max: model.outputs_max(),
+            takes_back_max: model.takes_back_max(),
         });
         let stats = Stats::default();
         let reported = (stats, Instant::now());
@@ -97,6 +107,7 @@ impl<M: Model, W: Write> Driver<M, W> {
             outbox,
             tiers,
             keeping: None,
+            drafting: Drafting::new(speculation),
             speed: None,
             stats,
             reported,
@@ -138,7 +149,9 @@ impl<M: Model, W: Write> Driver<M, W> {
     fn take_tiers(&mut self) {
         if let Some(Ok(tiers)) = self.tiers.as_ref().map(Receiver::try_recv) {
             self.tiers = None;
-            self.keeping = Some(Keeping::new(tiers, self.model.keeps()));
+            let mut keeping = Keeping::new(tiers, self.model.keeps());
+            keeping.note_speed(self.speed);
+            self.keeping = Some(keeping);
         }
     }
 
@@ -188,7 +201,7 @@ impl<M: Model, W: Write> Driver<M, W> {
     /// Keeps what the context is about to lose, where that is worth its time.
     fn rescue(&mut self, lost: &Lost) {
         if let Some(keeping) = &mut self.keeping {
-            keeping.rescue(&mut self.model, lost, self.speed);
+            keeping.rescue(&mut self.model, lost);
         }
     }
 
@@ -207,6 +220,7 @@ impl<M: Model, W: Write> Driver<M, W> {
             }
             keeping.note_change();
         }
+        self.drafting.forget(request.0);
         self.batch.release(request.0);
     }
 
@@ -294,8 +308,12 @@ impl<M: Model, W: Write> Driver<M, W> {
         self.stats.threads = self.model.adapt_threads();
         let outcome = match self.next_embedding() {
             Some(request) if self.has_room_to_embed(request) => self.embed_step(request),
-            // Nobody new comes in until the embedding had its turn.
-            Some(_) => self.step(),
+            // Nobody new comes in until the embedding had its turn. What is on its way back holds cells
+            // that it waits for.
+            Some(_) => {
+                self.restore();
+                self.step()
+            }
             None => {
                 self.admit();
                 self.restore();
@@ -313,10 +331,7 @@ impl<M: Model, W: Write> Driver<M, W> {
     fn admit(&mut self) {
         let admissions = match &mut self.keeping {
             Some(keeping) => {
-                let rates = Rates {
-                    prefill_tokens_per_s: self.speed,
-                    restore_bytes_per_s: keeping.bytes_per_s(),
-                };
+                let rates = keeping.rates();
                 self.batch.admit(rates, &mut |key, tokens| keeping.look(key, tokens))
             }
             None => self.batch.admit(Rates::default(), &mut |_, _| None),
@@ -366,6 +381,7 @@ impl<M: Model, W: Write> Driver<M, W> {
     }
 
     fn step(&mut self) -> Result<(), DecodeError> {
+        self.draft();
         let step = self.batch.step(self.speed);
         self.give_up(&step.lost);
         if step.rows.is_empty() {
@@ -374,12 +390,17 @@ impl<M: Model, W: Write> Driver<M, W> {
         let rows: Vec<Row> = step.rows.iter().map(engine_row).collect();
         let begun = Instant::now();
         self.model.decode(&rows)?;
+        let took = begun.elapsed();
         self.measure(&step, begun);
+        self.drafting.decoded(&step);
         self.save_states(&step);
         self.report_progress(&step);
-        for (index, row) in step.rows.iter().enumerate().filter(|(_, row)| row.output) {
-            self.sample(RequestId(row.key), index);
+        for (index, row) in step.rows.iter().enumerate() {
+            if row.output && !row.is_draft {
+                self.sample(RequestId(row.key), index);
+            }
         }
+        self.drafting.stepped(&step, took);
         if let Some(keeping) = &mut self.keeping {
             keeping.note_change();
             keeping.allow(begun.elapsed());
@@ -388,19 +409,54 @@ impl<M: Model, W: Write> Driver<M, W> {
         Ok(())
     }
 
+    /// Guesses what the streams of the next step say.
+    fn draft(&mut self) {
+        let tokens_left = |key| match &self.requests.get(&RequestId(key))?.work {
+            Work::Generation(generation) => Some(generation.tokens_left()),
+            Work::Embedding(_) | Work::Ended => None,
+        };
+        self.drafting.propose(&mut self.model, &mut self.batch, &tokens_left);
+    }
+
+    /// Samples from a row of the step, and from those behind it as long as they were guessed right.
     fn sample(&mut self, request: RequestId, row: usize) {
         let Some(open) = self.requests.get_mut(&request) else { return };
         let Work::Generation(generation) = &mut open.work else { return };
         let mut events = Vec::new();
-        let logits = self.model.logits(row);
-        let (token, ended) = generation.sample(&self.model, logits, &mut events);
-        self.stats.decode_tokens += 1;
-        let ended = ended.or_else(|| match self.batch.accept(request.0, token) {
-            Accepted::Continues => None,
-            Accepted::Full => Some(generation.cut(&mut events)),
-        });
+        let mut ended = None;
+        for row in row.. {
+            let logits = self.model.logits(row);
+            let (token, reason) = generation.sample(&self.model, logits, &mut events);
+            self.stats.decode_tokens += 1;
+            ended = reason;
+            if ended.is_some() {
+                break;
+            }
+            match self.batch.accept(request.0, token) {
+                Accepted::Guessed => self.drafting.accepted(request.0),
+                Accepted::Continues => break,
+                Accepted::Full => {
+                    ended = Some(generation.cut(&mut events));
+                    break;
+                }
+            }
+        }
+        let (drafted, accepted) = self.drafting.settled(request.0);
+        generation.guessed(drafted, accepted);
+        self.stats.drafted_tokens += u64::from(drafted);
+        self.stats.accepted_tokens += u64::from(accepted);
         events.extend(ended.map(|reason| generation.finished(reason)));
+        self.settle(request);
         self.deliver(request, events);
+    }
+
+    /// Frees the cells of guesses that came to nothing.
+    fn settle(&mut self, request: RequestId) {
+        let Some(settled) = self.batch.settle(request.0) else { return };
+        if !self.model.trim(settled.sequence, settled.tokens) {
+            tracing::warn!("a sequence could not be cut back behind a guess; it is computed again");
+            self.batch.forget(settled.sequence);
+        }
     }
 
     fn measure(&mut self, step: &Step, begun: Instant) {
@@ -412,6 +468,9 @@ impl<M: Model, W: Write> Driver<M, W> {
         let speed = step.prefill_rows as f32 / begun.elapsed().as_secs_f32().max(1e-6);
         let before = self.speed.unwrap_or(speed);
         self.speed = Some(before + SPEED_WEIGHT * (speed - before));
+        if let Some(keeping) = &mut self.keeping {
+            keeping.note_speed(self.speed);
+        }
     }
 
     /// Tells readers of long prompts how far they are. The rows of a request are neighbours, so its

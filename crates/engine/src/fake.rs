@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use worker_protocol::{Loaded, Sampling};
 
-use crate::model::{DecodeError, Keeps, Model, Row, Sampler};
+use crate::model::{DecodeError, Guessing, Keeps, Model, Row, Sampler, Wanted};
 
 /// Token ids 0..256 are bytes; this one ends the text.
 pub(crate) const END: u32 = 256;
@@ -23,8 +23,19 @@ pub(crate) struct Fake {
     outputs: Vec<Vec<f32>>,
     trims: bool,
     pub(crate) step_tokens: u32,
+    /// Tokens that a sequence can be cut back by where it cannot be trimmed.
+    pub(crate) takes_back_max: u32,
+    /// Tokens that the last step added to each sequence.
+    added: BTreeMap<u32, usize>,
+    /// What it guesses itself.
+    pub(crate) guessing: Guessing,
+    pub(crate) speech: Speech,
+    /// What it has read of each sequence for guessing.
+    read: BTreeMap<u32, usize>,
     /// How often it was asked to give memory back.
     pub(crate) given_back: Arc<AtomicUsize>,
+    /// How often cells or a state were copied out.
+    pub(crate) saved: Arc<AtomicUsize>,
 }
 
 impl Fake {
@@ -42,37 +53,65 @@ impl Fake {
             buffers: Vec::new(),
             load_ms: 0,
         };
-        let given_back = Arc::default();
+        let (given_back, saved) = (Arc::default(), Arc::default());
         Self {
             facts,
             cache: BTreeMap::new(),
             outputs: Vec::new(),
             trims,
             step_tokens: 32,
+            takes_back_max: if trims { u32::MAX } else { 0 },
+            added: BTreeMap::new(),
+            guessing: Guessing::Nothing,
+            speech: Speech::Hash,
+            read: BTreeMap::new(),
             given_back,
+            saved,
         }
     }
 }
 
-/// What the model says after these tokens, until it ends or `tokens_max` is reached.
+/// How the next token follows from those before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speech {
+    /// A hash of all of them.
+    Hash,
+    /// For the most part the token that stood so many places before, so that the text goes round.
+    Round(usize),
+}
+
+impl Speech {
+    /// What the model says after these tokens, until it ends or `tokens_max` is reached.
+    pub(crate) fn expected_tokens(self, prompt: &[u32], tokens_max: usize) -> Vec<u32> {
+        let mut tokens = prompt.to_vec();
+        let mut answer = Vec::new();
+        while answer.len() < tokens_max {
+            let token = self.next_token(&tokens);
+            if token == END {
+                break;
+            }
+            tokens.push(token);
+            answer.push(token);
+        }
+        answer
+    }
+
+    fn next_token(self, tokens: &[u32]) -> u32 {
+        let hash = hash(tokens);
+        match self {
+            // Letters, so that texts are easy to compare, and an end now and then.
+            _ if hash.is_multiple_of(97) => END,
+            Self::Round(places) if tokens.len() >= places && !hash.is_multiple_of(19) => {
+                tokens[tokens.len() - places]
+            }
+            Self::Hash | Self::Round(_) => u32::from(b'a') + (hash % 26) as u32,
+        }
+    }
+}
+
+/// What the model says by default.
 pub(crate) fn expected_tokens(prompt: &[u32], tokens_max: usize) -> Vec<u32> {
-    let mut tokens = prompt.to_vec();
-    let mut answer = Vec::new();
-    while answer.len() < tokens_max {
-        let token = next_token(&tokens);
-        if token == END {
-            break;
-        }
-        tokens.push(token);
-        answer.push(token);
-    }
-    answer
-}
-
-fn next_token(tokens: &[u32]) -> u32 {
-    let hash = hash(tokens);
-    // Letters, so that texts are easy to compare, and an end now and then.
-    if hash.is_multiple_of(97) { END } else { u32::from(b'a') + (hash % 26) as u32 }
+    Speech::Hash.expected_tokens(prompt, tokens_max)
 }
 
 fn hash(tokens: &[u32]) -> u64 {
@@ -92,8 +131,16 @@ impl Model for Fake {
         self.step_tokens
     }
 
+    fn outputs_max(&self) -> u32 {
+        self.facts.sequences_max + 16
+    }
+
     fn trims(&self) -> bool {
         self.trims
+    }
+
+    fn takes_back_max(&self) -> u32 {
+        self.takes_back_max
     }
 
     fn chat_template(&self) -> Option<&str> {
@@ -123,7 +170,9 @@ impl Model for Fake {
     fn decode(&mut self, rows: &[Row]) -> Result<(), DecodeError> {
         assert!(rows.len() <= self.step_tokens_max() as usize);
         self.outputs.clear();
+        self.added.clear();
         for row in rows {
+            *self.added.entry(row.sequence).or_default() += 1;
             if row.token == POISON {
                 return Err(DecodeError("poisoned".to_owned()));
             }
@@ -132,7 +181,7 @@ impl Model for Fake {
             held.push(row.token);
             let mut logits = vec![0.0; VOCABULARY as usize];
             if row.output {
-                logits[next_token(held) as usize] = 10.0;
+                logits[self.speech.next_token(held) as usize] = 10.0;
             }
             self.outputs.push(logits);
         }
@@ -147,7 +196,10 @@ impl Model for Fake {
 
     fn trim(&mut self, sequence: u32, tokens: u32) -> bool {
         let held = self.cache.entry(sequence).or_default();
-        let kept = self.trims || held.len() == tokens as usize;
+        let back = held.len().checked_sub(tokens as usize);
+        let added = self.added.get(&sequence).copied().unwrap_or(0);
+        let takes_back = added.min(self.takes_back_max as usize);
+        let kept = self.trims || back.is_some_and(|back| back <= takes_back);
         held.truncate(if kept { tokens as usize } else { 0 });
         kept
     }
@@ -167,6 +219,7 @@ impl Model for Fake {
     }
 
     fn save_cells(&mut self, sequence: u32, tokens: Range<u32>) -> Option<Vec<u8>> {
+        self.saved.fetch_add(1, Ordering::Relaxed);
         let held = self.cache.get(&sequence)?.get(tokens.start as usize..tokens.end as usize)?;
         Some(held.iter().flat_map(|token| token.to_le_bytes()).collect())
     }
@@ -192,6 +245,7 @@ impl Model for Fake {
 
     /// A hash of what the sequence holds, so that a state of another text is told.
     fn save_state(&mut self, sequence: u32) -> Option<Vec<u8>> {
+        self.saved.fetch_add(1, Ordering::Relaxed);
         let held = self.cache.get(&sequence)?;
         Some(hash(held).to_le_bytes().to_vec())
     }
@@ -203,6 +257,36 @@ impl Model for Fake {
             held.clear();
         }
         is_its
+    }
+
+    fn guesses(&self) -> Guessing {
+        self.guessing
+    }
+
+    fn has_read(&self, stream: &Wanted<'_>) -> bool {
+        self.read.get(&stream.sequence).is_some_and(|read| read + 5 >= stream.tokens.len())
+    }
+
+    fn read(&mut self, streams: &[Wanted<'_>]) {
+        for stream in streams {
+            let read = self.read.entry(stream.sequence).or_default();
+            *read = (*read + 20).min(stream.tokens.len());
+        }
+    }
+
+    /// What it will say, with a wrong token now and then.
+    fn guess(&mut self, wanted: &[Wanted<'_>]) -> Vec<Vec<u32>> {
+        let guess = |wanted: &Wanted<'_>| {
+            let mut tokens = wanted.tokens.to_vec();
+            for _ in 0..wanted.count {
+                let is_wrong = hash(&tokens).is_multiple_of(5);
+                let token =
+                    if is_wrong { u32::from(b'!') } else { self.speech.next_token(&tokens) };
+                tokens.push(token);
+            }
+            tokens.split_off(wanted.tokens.len())
+        };
+        wanted.iter().map(guess).collect()
     }
 
     fn give_back(&mut self) {

@@ -117,8 +117,25 @@ impl<S: Sampler> Generation<S> {
     }
 
     pub(crate) fn progress(&self, processed: u32) -> Event {
-        let (total, cached) = (self.usage.prompt_tokens, self.usage.cached_tokens);
-        Event::Progress { processed: processed.min(total), total, cached }
+        let total = self.usage.prompt_tokens;
+        Event::Progress {
+            processed: processed.min(total),
+            total,
+            cached: self.usage.cached_tokens,
+            cached_ram: self.usage.cached_ram_tokens,
+            cached_ssd: self.usage.cached_ssd_tokens,
+        }
+    }
+
+    /// Tokens that it may still say.
+    pub(crate) fn tokens_left(&self) -> u32 {
+        self.tokens_max.map_or(u32::MAX, |max| max.saturating_sub(self.usage.completion_tokens))
+    }
+
+    /// Of its guesses in a step so many were checked, and so many came true.
+    pub(crate) fn guessed(&mut self, drafted: u32, accepted: u32) {
+        self.usage.drafted_tokens += drafted;
+        self.usage.accepted_tokens += accepted;
     }
 
     pub(crate) fn is_in_prompt(&self) -> bool {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kv_store::{BLOCK_TOKENS, Fetch, Found, Kind, Put, Step, Tier, Tiers};
-use planner::batch::{Admission, Batch, Key, Lost, Stored};
+use planner::batch::{Admission, Batch, Key, Lost, Rates, Stored, is_state_worth_keeping};
 
 use crate::limits::{FLUSH_LOOK, RESCUE_SHARE, RESTORE_TURN, RESTORE_WEIGHT, SAVE_SHARE};
 use crate::model::{Keeps, Model};
@@ -38,6 +38,10 @@ pub(crate) struct Keeping {
     offered: BTreeMap<u32, Vec<u32>>,
     /// The same of states, by the tokens they stand after.
     offered_states: BTreeMap<u32, Vec<u32>>,
+    /// Bytes of a state, once one was seen: all of a model's have about as many.
+    state_bytes: Option<u64>,
+    /// Prompt tokens computed a second, as far as measured.
+    prefill_tokens_per_s: Option<f32>,
     /// Entries that the tiers had written or given up when there was no room last.
     settled: u64,
 }
@@ -97,13 +101,23 @@ impl Keeping {
             allowance: Duration::ZERO,
             offered: BTreeMap::new(),
             offered_states: BTreeMap::new(),
+            state_bytes: None,
+            prefill_tokens_per_s: None,
             settled: 0,
         }
     }
 
-    /// Bytes that come back a second, as far as measured.
-    pub(crate) fn bytes_per_s(&self) -> Option<f32> {
-        self.bytes_per_s
+    /// What is known of how fast prefixes are computed and come back.
+    pub(crate) fn rates(&self) -> Rates {
+        Rates {
+            prefill_tokens_per_s: self.prefill_tokens_per_s,
+            restore_bytes_per_s: self.bytes_per_s,
+        }
+    }
+
+    /// Prompt tokens are computed so fast.
+    pub(crate) fn note_speed(&mut self, prefill_tokens_per_s: Option<f32>) {
+        self.prefill_tokens_per_s = prefill_tokens_per_s;
     }
 
     pub(crate) fn stats(&self) -> kv_store::Stats {
@@ -255,15 +269,10 @@ impl Keeping {
     }
 
     /// Saves what is about to be lost, as long as that takes a small part of what computing it again
-    /// would; `prefill_tokens_per_s` as far as measured.
-    pub(crate) fn rescue<M: Model>(
-        &mut self,
-        model: &mut M,
-        lost: &Lost,
-        prefill_tokens_per_s: Option<f32>,
-    ) {
-        let is_dear =
-            |save_s: f32| prefill_tokens_per_s.is_some_and(|speed| save_s * speed > RESCUE_SHARE);
+    /// would.
+    pub(crate) fn rescue<M: Model>(&mut self, model: &mut M, lost: &Lost) {
+        let speed = self.prefill_tokens_per_s;
+        let is_dear = |save_s: f32| speed.is_some_and(|speed| save_s * speed > RESCUE_SHARE);
         if !self.is_behind || self.save_s.is_some_and(is_dear) {
             return;
         }
@@ -341,11 +350,20 @@ impl Keeping {
             Keeps::Nothing | Keeps::Cells => return None,
             Keeps::CellsAndState | Keeps::State => {}
         }
-        let was_offered = self.offered_states.get(&sequence).is_some_and(|one| one == tokens);
-        if was_offered || self.tiers.has_state(tokens) {
+        let before = self.offered_states.get(&sequence).filter(|one| tokens.starts_with(one));
+        let gained = tokens.len() - before.map_or(0, Vec::len);
+        let gained = u32::try_from(gained).unwrap_or(u32::MAX);
+        let rates = self.rates();
+        let is_worth = |bytes| is_state_worth_keeping(bytes, gained, rates);
+        if gained == 0 || !self.state_bytes.is_none_or(is_worth) {
+            return None;
+        }
+        if self.tiers.has_state(tokens) {
+            self.offered_states.insert(sequence, tokens.to_vec());
             return None;
         }
         let state = model.save_state(sequence)?;
+        self.state_bytes = Some(state.len() as u64);
         let put = self.tiers.put(Kind::State, tokens, state);
         if put != Put::Full {
             self.offered_states.insert(sequence, tokens.to_vec());

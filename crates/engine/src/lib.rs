@@ -7,6 +7,7 @@
 //!
 //! Not here: llama.cpp (`llama-worker`), processes (`supervisor`), vendors' JSON (`dialect`).
 
+mod drafting;
 mod driver;
 mod embed;
 mod generation;
@@ -19,7 +20,7 @@ mod text;
 
 pub use driver::run;
 pub use inbox::{Closed, Inbox, Outbox};
-pub use model::{DecodeError, Keeps, Model, Pooling, Row, Sampler};
+pub use model::{DecodeError, Guessing, Keeps, Model, Pooling, Row, Sampler, Wanted};
 pub use text::template::{Template, TemplateError};
 
 #[cfg(test)]

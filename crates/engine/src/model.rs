@@ -46,6 +46,26 @@ pub enum Keeps {
     State,
 }
 
+/// What a model guesses of the text that follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guessing {
+    /// Nothing.
+    Nothing,
+    /// At most so many tokens at a time.
+    Tokens(u32),
+}
+
+/// A stream of which the next tokens are to be guessed, now or later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// Its sequence.
+    pub sequence: u32,
+    /// All its tokens. The last one is not in the cache yet.
+    pub tokens: &'a [u32],
+    /// How many guesses are wanted.
+    pub count: usize,
+}
+
 /// A loaded model with its context: a vocabulary, a cache of sequences, and steps.
 ///
 /// Sequences are numbered from 0 to `facts().sequences_max` (exclusive).
@@ -59,8 +79,15 @@ pub trait Model {
     /// Tokens that one step may hold.
     fn step_tokens_max(&self) -> u32;
 
+    /// Rows of a step that may have an output.
+    fn outputs_max(&self) -> u32;
+
     /// Whether the tail of a sequence can be removed from the cache.
     fn trims(&self) -> bool;
+
+    /// Tokens that a sequence can be cut back by right after the step that added them, which may be
+    /// some where it cannot be trimmed later.
+    fn takes_back_max(&self) -> u32;
 
     /// Its chat template, as Jinja.
     fn chat_template(&self) -> Option<&str>;
@@ -129,6 +156,19 @@ pub trait Model {
     /// Puts back what [`Self::save_state`] gave when the sequence held `tokens` tokens, whose cells it
     /// holds again. `false` when that cannot be done; the sequence is empty then.
     fn load_state(&mut self, sequence: u32, tokens: u32, state: &[u8]) -> bool;
+
+    /// What it guesses itself.
+    fn guesses(&self) -> Guessing;
+
+    /// Whether it has read enough of this stream to guess what follows.
+    fn has_read(&self, stream: &Wanted<'_>) -> bool;
+
+    /// Reads what it has not read of these streams, as much as a step may take.
+    fn read(&mut self, streams: &[Wanted<'_>]);
+
+    /// What each of these streams is likely to say next: for each as many tokens as wanted, or fewer.
+    /// It changes nothing that a sequence holds.
+    fn guess(&mut self, wanted: &[Wanted<'_>]) -> Vec<Vec<u32>>;
 
     /// Gives memory back to the system that it holds and does not need, without losing anything that
     /// a sequence holds. The machine is short of it.

@@ -14,12 +14,13 @@ use kv_store::Tiers;
 use worker_protocol::limits::{EVENT_CREDIT, EVENT_CREDIT_BATCH};
 use worker_protocol::{
     Chat, Command, Embed, EmbedInput, Event, Failure, FailureKind, FinishReason, Generate, Message,
-    Prompt, Report, RequestId, Role, Sampling, Stats, frame,
+    Prompt, Report, RequestId, Role, Sampling, Speculation, Stats, frame,
 };
 
 use crate::fake::{Fake, POISON, expected_tokens};
 use crate::{Inbox, Outbox};
 
+mod drafted;
 mod kept;
 
 /// Longer than any of these tests takes; only a bug waits for it.
@@ -58,6 +59,10 @@ impl Hub {
     }
 
     fn start_with(model: Fake, tiers: Option<Tiers>) -> Self {
+        Self::start_guessing(model, tiers, Speculation::default())
+    }
+
+    fn start_guessing(model: Fake, tiers: Option<Tiers>, speculation: Speculation) -> Self {
         let tiers = tiers.map(|tiers| {
             let (give, given) = channel();
             give.send(tiers).unwrap();
@@ -67,7 +72,7 @@ impl Hub {
         let (sender, reports) = channel();
         let engine = std::thread::spawn(move || {
             let outbox = Outbox::new(Pipe(sender, frame::Decoder::default()));
-            let _ = crate::run(model, &Inbox::new(inbox), outbox, tiers);
+            let _ = crate::run(model, &Inbox::new(inbox), outbox, tiers, &speculation);
         });
         let seen = BTreeMap::new();
         let stats = Stats::default();

@@ -26,7 +26,7 @@ use crate::limits::{BODY_BYTES_MAX, BODY_WAIT_MAX, DRAIN_BYTES_MAX, DRAIN_WAIT_M
 use crate::routes::Site;
 use crate::stream;
 
-/// Where a whole answer says which cached tokens came from where.
+/// Where an answer says which cached tokens came from where.
 const CACHE_HEADER: HeaderName = HeaderName::from_static("x-resident-cache");
 
 // Generations.
@@ -406,9 +406,8 @@ async fn drain(mut body: Body) {
     let _ = tokio::time::timeout(DRAIN_WAIT_MAX, throw_away).await;
 }
 
-/// Says in the head where cached tokens were found. A stream's head is sent before that is known; its
-/// `timings` say it.
-fn with_cached(mut response: Response, cached: CachedBy) -> Response {
+/// Says in the head where cached tokens were found.
+pub(crate) fn with_cached(mut response: Response, cached: CachedBy) -> Response {
     let said = match (cached.tokens(), cached) {
         (0, _) => Ok(HeaderValue::from_static("none")),
         (_, CachedBy { live, ram, ssd }) => {

@@ -147,10 +147,12 @@ fn register_supervisor(registry: &mut Registry, seen: &supervisor::Metrics) {
 
 fn register_models(registry: &mut Registry, models: &[supervisor::ModelMetrics]) {
     type Read = fn(&supervisor::ModelMetrics) -> u64;
-    let counters: [(&str, &str, Read); 3] = [
+    let counters: [(&str, &str, Read); 5] = [
         ("model_prefill_tokens", "Prompt tokens a model processed", |m| m.prefill_tokens),
         ("kv_written_bytes", "Bytes of kept prefixes written to files", |m| m.kept_written_bytes),
         ("model_decode_tokens", "Tokens a model generated", |m| m.decode_tokens),
+        ("model_drafted_tokens", "Tokens guessed ahead and checked", |m| m.drafted_tokens),
+        ("model_accepted_tokens", "Guessed tokens that came true", |m| m.accepted_tokens),
     ];
     for (name, help, read) in counters {
         let family: Family<OfModel, Counter> = Family::default();
@@ -209,6 +211,8 @@ mod tests {
             kept_ram_bytes: 7,
             kept_ssd_bytes: 8,
             kept_written_bytes: 9,
+            drafted_tokens: 6,
+            accepted_tokens: 4,
             ..Default::default()
         };
         let mut registry = Registry::with_prefix("resident");
@@ -222,6 +226,8 @@ mod tests {
             "resident_kv_bytes{model=\"m\",tier=\"ram\"} 7",
             "resident_kv_bytes{model=\"m\",tier=\"ssd\"} 8",
             "resident_kv_written_bytes_total{model=\"m\"} 9",
+            "resident_model_drafted_tokens_total{model=\"m\"} 6",
+            "resident_model_accepted_tokens_total{model=\"m\"} 4",
         ] {
             assert!(text.lines().any(|seen| seen == line), "no {line} in:\n{text}");
         }

@@ -6,14 +6,14 @@
 //! begins anyway, and comments keep it alive. What the fleet decides streams in the same way, until
 //! its reader leaves.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
 use dialect::Error;
-use dialect::openai::{chat, completion};
+use dialect::openai::{CachedBy, chat, completion};
 use futures_util::stream::unfold;
 use supervisor::{Handle, Happening, Watch};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -21,7 +21,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 use worker_protocol::{Event, Piece};
 
-use crate::answer::{Choices, Job, count};
+use crate::answer::{Choices, Job, count, with_cached};
 use crate::limits::{
     CLIENT_WAIT_MAX, FIRST_EVENT_WAIT_MAX, KEEP_ALIVE_INTERVAL, PROGRESS_INTERVAL,
     STREAM_CHUNKS_MAX,
@@ -42,6 +42,8 @@ pub(crate) trait Encode: Send {
     fn finish(&mut self, payloads: &mut Vec<String>);
     /// The model that serves, where a role was asked for.
     fn served_by(&mut self, model: &str);
+    /// Where cached tokens were found, as far as that is known of all prompts.
+    fn cached(&self) -> Option<CachedBy>;
 }
 
 impl Encode for chat::StreamEncoder {
@@ -55,6 +57,10 @@ impl Encode for chat::StreamEncoder {
 
     fn served_by(&mut self, model: &str) {
         self.served_by(model);
+    }
+
+    fn cached(&self) -> Option<CachedBy> {
+        self.cached()
     }
 }
 
@@ -70,6 +76,10 @@ impl Encode for completion::StreamEncoder {
     fn served_by(&mut self, model: &str) {
         self.served_by(model);
     }
+
+    fn cached(&self) -> Option<CachedBy> {
+        self.cached()
+    }
 }
 
 /// What the task hands to the connection; an error only before any chunk.
@@ -84,7 +94,15 @@ pub(crate) async fn respond(
 ) -> Result<Response, Error> {
     let (sender, mut chunks) = channel(STREAM_CHUNKS_MAX);
     let wait = Wait { hub: site.hub.clone(), watch: Watch::default() };
-    let production = Production { site, encoder, wait: wait.clone(), tells_progress, sender };
+    let cached = Arc::new(OnceLock::new());
+    let production = Production {
+        site,
+        encoder,
+        wait: wait.clone(),
+        tells_progress,
+        cached: Arc::clone(&cached),
+        sender,
+    };
     tokio::spawn(async move {
         let gone = production.sender.clone();
         tokio::select! {
@@ -98,7 +116,12 @@ pub(crate) async fn respond(
         Ok(None) => return Err(Error::new(500, "the answer broke off before it began")),
         Err(_) => wait.comment().await,
     };
-    Ok(server_sent(body(first, chunks, wait)))
+    let response = server_sent(body(first, chunks, wait));
+    // A stream that had to begin before its prompt did cannot say it any more.
+    Ok(match cached.get() {
+        Some(cached) => with_cached(response, *cached),
+        None => response,
+    })
 }
 
 /// What the fleet is told and decides from now on, one event each. A reader that falls behind is
@@ -175,6 +198,8 @@ struct Production {
     wait: Wait,
     /// Whether the reader wants to be told as reasoning what is waited for.
     tells_progress: bool,
+    /// Where cached tokens were found, for the head; told once, before the chunk that it goes with.
+    cached: Arc<OnceLock<CachedBy>>,
     sender: Sender<Chunk>,
 }
 
@@ -203,6 +228,9 @@ impl Production {
                 return;
             }
             self.encoder.event(choice, &event, &mut payloads);
+            if !begun && let Some(cached) = self.encoder.cached() {
+                self.cached.get_or_init(|| cached);
+            }
             if matches!(event, Event::Failed(_)) {
                 // The failure ends the whole stream, so what other choices run is cancelled.
                 break;
@@ -300,6 +328,10 @@ mod tests {
         fn finish(&mut self, _payloads: &mut Vec<String>) {}
 
         fn served_by(&mut self, _model: &str) {}
+
+        fn cached(&self) -> Option<CachedBy> {
+            None
+        }
     }
 
     #[tokio::test]

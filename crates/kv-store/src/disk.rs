@@ -138,22 +138,21 @@ impl Disk for System {
         let mut head = Vec::with_capacity(head_bytes);
         (&mut file).take(head_bytes as u64).read_to_end(&mut head)?;
         let rest_bytes = bytes.saturating_sub(head.len() as u64).min(rest_bytes_max);
-        let mut rest = room(buffer, usize::try_from(rest_bytes).unwrap_or(0));
-        let mut end = 0;
-        while end < rest.len() {
-            let part_end = rest.len().min(end + READ_PART_BYTES);
-            match io::Read::read(&mut file, &mut rest[end..part_end]) {
-                Ok(0) => break,
-                Ok(read) => {
-                    seen(&rest[end..end + read]);
-                    end += read;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        // Memory that is only reserved is not filled with zeros first.
+        let mut rest = buffer;
+        rest.clear();
+        rest.reserve_exact(usize::try_from(rest_bytes).unwrap_or(0));
+        let mut left_bytes = rest_bytes;
+        while left_bytes > 0 {
+            let begin = rest.len();
+            let part = (&mut file).take(left_bytes.min(READ_PART_BYTES)).read_to_end(&mut rest)?;
+            if part == 0 {
+                // Somebody has cut the file meanwhile.
+                break;
             }
+            seen(&rest[begin..]);
+            left_bytes -= part as u64;
         }
-        // Somebody has cut the file meanwhile.
-        rest.truncate(end);
         Ok(Read { head, rest, bytes })
     }
 
@@ -207,16 +206,6 @@ impl Disk for System {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
-}
-
-/// A buffer of so many bytes, made of this one where it is large enough. A new one comes from the system,
-/// which gives it zeroed as it is touched.
-fn room(mut buffer: Vec<u8>, bytes: usize) -> Vec<u8> {
-    if buffer.len() < bytes {
-        return vec![0; bytes];
-    }
-    buffer.truncate(bytes);
-    buffer
 }
 
 impl Locked for File {

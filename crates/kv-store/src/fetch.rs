@@ -1,6 +1,7 @@
 //! One restore: a few threads read the files of what was found, in order and a bounded number of
 //! bytes ahead of the one who takes. Memory needs no reading, and is given at once.
 
+use std::num::NonZero;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -135,7 +136,7 @@ impl Fetch {
             ended: false,
         };
         let line = Arc::new(Line { state: Mutex::new(state), changed: Condvar::new(), wake });
-        for _ in 0..unread.min(READERS) {
+        for _ in 0..unread.min(readers()) {
             let (own_frame, own_line) = (Arc::clone(&frame), Arc::clone(&line));
             let reader = move || read_on(&own_frame, &own_line);
             let started = std::thread::Builder::new().name("kv-read".into()).spawn(reader);
@@ -272,6 +273,11 @@ impl Line {
     }
 }
 
+/// How many threads read for one restore on this machine.
+fn readers() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get).min(READERS)
+}
+
 /// A reader's life.
 fn read_on(frame: &Frame, line: &Line) {
     while let Some((at, piece, buffer)) = line.claim() {
@@ -286,8 +292,7 @@ fn read(frame: &Frame, piece: &Piece, buffer: Vec<u8>) -> Result<Vec<u8>, String
     let head_bytes = format::header_bytes(piece.range.len(), seal.is_some());
     let mut sum = Sum::new();
     let disk = &frame.layout.disk;
-    let read =
-        disk.read_all(&path, head_bytes, ENTRY_BYTES_MAX, buffer, &mut |part| sum.add(part));
+    let read = disk.read_all(&path, head_bytes, ENTRY_BYTES_MAX, buffer, &mut |part| sum.add(part));
     let read = read.map_err(|error| {
         frame.unreadable(piece.key, &error);
         format!("{}: {error}", path.display())

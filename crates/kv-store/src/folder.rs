@@ -95,7 +95,7 @@ pub(crate) fn stats_on(disk: Arc<dyn Disk>, folder: &Path) -> io::Result<Whole> 
     let disk = &*layout.disk;
     let hold = match Hold::take(disk, &layout.lock(), &|| true) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let free_bytes = 0;
+            let free_bytes = free_bytes(disk, folder);
             let models = Vec::new();
             return Ok(Whole { models, entries: 0, bytes: 0, written_today_bytes: 0, free_bytes });
         }
@@ -112,6 +112,15 @@ pub(crate) fn stats_on(disk: Arc<dyn Disk>, folder: &Path) -> io::Result<Whole> 
         written_today_bytes: hold.ledger.written_bytes,
         free_bytes: disk.free_bytes(&layout.folder)?,
     })
+}
+
+/// Of the disk on which the folder would be made.
+fn free_bytes(disk: &dyn Disk, folder: &Path) -> u64 {
+    let above = folder.ancestors().map(|path| {
+        // What a relative path begins at.
+        if path.as_os_str().is_empty() { Path::new(".") } else { path }
+    });
+    above.into_iter().find_map(|path| disk.free_bytes(path).ok()).unwrap_or_default()
 }
 
 pub(crate) fn clear_on(disk: Arc<dyn Disk>, folder: &Path, what: &Clear) -> io::Result<Cleared> {

@@ -81,7 +81,7 @@ pub(crate) enum Writing {
 pub(crate) enum Work {
     Write(Key),
     Touch(Vec<Key>),
-    Prefetch,
+    Prefetch(u64),
 }
 
 #[derive(Debug)]
@@ -98,7 +98,8 @@ pub(crate) struct Shelf {
     /// Entries whose files are gone without the writing thread knowing.
     pub(crate) vanished: Vec<Key>,
     pub(crate) stats: Stats,
-    pub(crate) prefetch: bool,
+    /// Bytes that are to be read ahead.
+    pub(crate) prefetch: Option<u64>,
     need: Need,
     ram_bytes: u64,
     queue: VecDeque<Key>,
@@ -119,7 +120,7 @@ impl Shelf {
             waited: false,
             vanished: Vec::new(),
             stats: Stats::default(),
-            prefetch: false,
+            prefetch: None,
             need,
             ram_bytes,
             queue: VecDeque::new(),
@@ -138,7 +139,7 @@ impl Shelf {
         match self.writing {
             Writing::Off | Writing::Stopping => false,
             Writing::On | Writing::Paused(_) => {
-                !self.queue.is_empty() || !self.used.is_empty() || self.prefetch
+                !self.queue.is_empty() || !self.used.is_empty() || self.prefetch.is_some()
             }
         }
     }
@@ -148,8 +149,8 @@ impl Shelf {
         if !self.has_work() {
             return None;
         }
-        if std::mem::take(&mut self.prefetch) {
-            return Some(Work::Prefetch);
+        if let Some(bytes_max) = self.prefetch.take() {
+            return Some(Work::Prefetch(bytes_max));
         }
         if let Some(used) = self.used.pop_front() {
             return Some(Work::Touch(used));

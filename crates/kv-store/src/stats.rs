@@ -25,6 +25,9 @@ pub struct Stats {
     pub from_ram: Restored,
     /// Entries, tokens and bytes given back from SSD.
     pub from_ssd: Restored,
+    /// Bytes of files that the system was asked to read ahead.
+    #[serde(default)]
+    pub read_ahead_bytes: u64,
     /// Entries written.
     pub written_entries: u64,
     /// Bytes of files written.

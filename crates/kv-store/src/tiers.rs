@@ -10,7 +10,7 @@ use crate::fetch::{Fetch, Found, Piece, Tier, Wake};
 use crate::index::Place;
 use crate::key::{Chains, Key, Kind, entry};
 use crate::ledger::Hold;
-use crate::limits::{BLOCK_TOKENS, INDEX_WAIT};
+use crate::limits::{BLOCK_TOKENS, INDEX_WAIT, PREFETCH_BYTES};
 use crate::seal::Seal;
 use crate::settings::{Identity, Mode, Need, Settings};
 use crate::shelf::{Put, Shared, Shelf, Writing};
@@ -138,9 +138,10 @@ impl Tiers {
         put
     }
 
-    /// Asks the system to read what was used last, so that it is there when the model has loaded.
-    pub fn prefetch(&self) {
-        self.frame.shared.lock().prefetch = true;
+    /// Asks the system to read what was used last, so that it is there when the model has loaded: at
+    /// most so many bytes, and never more than [`PREFETCH_BYTES`]. They are the system's to drop.
+    pub fn prefetch(&self, bytes_max: u64) {
+        self.frame.shared.lock().prefetch = Some(bytes_max.min(PREFETCH_BYTES));
         self.frame.shared.tell();
     }
 

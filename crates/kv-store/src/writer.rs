@@ -14,7 +14,7 @@ use crate::format::{self, Damage, HEADER_BYTES_MAX, Name};
 use crate::index::{Entry, Place};
 use crate::key::Key;
 use crate::ledger::Hold;
-use crate::limits::{DROPS_SAID_MAX, PREFETCH_BYTES, WRITE_PAUSE, WRITE_TRIES};
+use crate::limits::{DROPS_SAID_MAX, WRITE_PAUSE, WRITE_TRIES};
 use crate::memory::Standing;
 use crate::seal::Seal;
 use crate::settings::{Identity, Settings};
@@ -80,7 +80,7 @@ impl Writer {
             match work {
                 Work::Write(key) => self.write_chain(key),
                 Work::Touch(keys) => self.touch(&keys),
-                Work::Prefetch => self.prefetch(),
+                Work::Prefetch(bytes_max) => self.prefetch(bytes_max),
             }
         }
     }
@@ -380,7 +380,7 @@ impl Writer {
     }
 
     /// Asks the system to read what was used last.
-    fn prefetch(&self) {
+    fn prefetch(&self, bytes_max: u64) {
         let layout = &self.frame.layout;
         let Ok(mut files) = layout.disk.list(&layout.model(self.root())) else { return };
         files.retain(|file| Layout::entry_name(&file.name).is_some());
@@ -388,14 +388,16 @@ impl Writer {
             let rank = Layout::entry_name(&file.name).map_or(0, |(_, rank)| rank);
             (std::cmp::Reverse(file.modified), rank)
         });
-        let mut left = PREFETCH_BYTES;
+        let mut left = bytes_max;
         for file in files {
-            left = left.saturating_sub(file.bytes);
+            let Some(after) = left.checked_sub(file.bytes) else { return };
+            left = after;
             let path = layout.model(self.root()).join(&file.name);
             // Only a hint: a file that vanished meanwhile needs none.
-            if left == 0 || layout.disk.read_ahead(&path).is_err() {
+            if layout.disk.read_ahead(&path).is_err() {
                 return;
             }
+            self.frame.shared.lock().stats.read_ahead_bytes += file.bytes;
         }
     }
 

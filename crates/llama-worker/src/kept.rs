@@ -7,9 +7,12 @@
 //! - *Full attention*: a state is the cells of the sequence.
 //! - *Sliding window*: a state leaves out cells that the window of its own last token does not reach.
 //!   So no piece is longer than the window, and the saved bytes are a list of pieces.
-//! - *Hybrid*: behind the cells a state has the recurrent part, which is of the last token. It is cut
-//!   off, an empty one goes behind the cells when they come back, and the true one is put in at the end.
-//! - *Recurrent*: a state is of the last token and nothing else.
+//! - *Hybrid*: behind the cells a state has the recurrent part, which is of the last token and may be
+//!   larger than thousands of cells. So the spare sequence gives it up before its cells are taken, an
+//!   empty one stands behind the cells when they come back, and the true one is put in at the end.
+//! - *Recurrent*: a state is of the last token and nothing else. So it is kept of all models whose
+//!   states cannot be cut into cells: hybrids with windows or with a cache of their own for an index, and
+//!   caches of compressed tokens.
 
 use std::ops::Range;
 
@@ -23,6 +26,14 @@ const PIECE_TOKENS: u32 = 256;
 /// Before a state's own parts: a magic number and the sequence it was of.
 const STATE_HEAD_BYTES: usize = 8;
 
+/// What a cache without cells writes: the number of its streams, and that of the cells in the only one.
+/// A hybrid model whose empty state has more than this before its recurrent part has other caches
+/// besides.
+const NO_CELLS_BYTES: usize = 8;
+
+/// The architecture whose cache holds compressed tokens, which are no one's cells.
+const COMPRESSED: &str = "deepseek4";
+
 /// How the sequences of one context are kept.
 #[derive(Debug)]
 pub(crate) struct Keeper {
@@ -30,7 +41,7 @@ pub(crate) struct Keeper {
     /// A sequence that is empty between calls.
     spare: u32,
     piece_tokens: u32,
-    /// The recurrent part of an empty sequence.
+    /// The recurrent part of an empty sequence, with its head.
     no_state: Vec<u8>,
     window: Option<Window>,
 }
@@ -48,20 +59,14 @@ struct Window {
 impl Keeper {
     pub(crate) fn new(context: &Context, spare: u32) -> Self {
         let weights = context.weights();
-        let keeps = if weights.is_hybrid() {
-            Keeps::CellsAndState
-        } else if weights.is_recurrent() {
-            Keeps::State
-        } else {
-            Keeps::Cells
-        };
+        let keeps = keeps(context, spare);
         let window = window(weights).filter(|_| keeps == Keeps::Cells);
         let no_state = context.state(spare, StatePart::Partial).unwrap_or_default();
         Self {
             keeps,
             spare,
             piece_tokens: window.as_ref().map_or(PIECE_TOKENS, |w| w.tokens.min(PIECE_TOKENS)),
-            no_state: no_state.get(STATE_HEAD_BYTES..).unwrap_or_default().to_vec(),
+            no_state,
             window,
         }
     }
@@ -109,6 +114,15 @@ impl Keeper {
         }
     }
 
+    /// Makes `to`, which is empty, hold the first `tokens` of `from`.
+    pub(crate) fn share(&self, context: &mut Context, from: u32, to: u32, tokens: u32) {
+        match self.keeps {
+            Keeps::Nothing | Keeps::Cells => context.share(from, to, 0..tokens),
+            // All or nothing, and some caches know no other way.
+            Keeps::CellsAndState | Keeps::State => context.share_all(from, to),
+        }
+    }
+
     /// See [`engine::Model::save_cells`].
     pub(crate) fn save_cells(
         &self,
@@ -130,16 +144,24 @@ impl Keeper {
     }
 
     /// The spare sequence shares this piece.
-    fn save_piece(&self, context: &Context, piece: Range<u32>) -> Option<Vec<u8>> {
+    fn save_piece(&self, context: &mut Context, piece: Range<u32>) -> Option<Vec<u8>> {
+        let is_hybrid = self.keeps == Keeps::CellsAndState;
+        if is_hybrid && !context.set_state(self.spare, StatePart::Partial, &self.no_state) {
+            return None;
+        }
         if !self.is_whole(context, piece) {
             return None;
         }
         let mut state = context.state(self.spare, StatePart::Whole)?;
-        if self.keeps == Keeps::CellsAndState {
-            let partial = context.state_bytes(self.spare, StatePart::Partial);
-            state.truncate(state.len().checked_sub(partial.checked_sub(STATE_HEAD_BYTES)?)?);
+        if is_hybrid {
+            state.truncate(state.len().checked_sub(self.no_state_tail().len())?);
         }
         Some(state)
+    }
+
+    /// What stands behind the cells of a sequence without recurrent part.
+    fn no_state_tail(&self) -> &[u8] {
+        self.no_state.get(STATE_HEAD_BYTES..).unwrap_or_default()
     }
 
     /// Whether the spare sequence holds the cells of this piece and nothing else.
@@ -150,9 +172,10 @@ impl Keeper {
                 context.first_position(self.spare) == Some(piece.start)
                     && context.last_position(self.spare).map(|last| last + 1) == Some(piece.end)
             }
-            // Positions are those of the recurrent part, where there is one. Cells of full attention
+            // Without its recurrent part the sequence has no last position. Cells of full attention
             // are never given away.
-            (None, Keeps::CellsAndState | Keeps::State | Keeps::Nothing) => true,
+            (None, Keeps::CellsAndState) => context.first_position(self.spare) == Some(piece.start),
+            (None, Keeps::State | Keeps::Nothing) => false,
         }
     }
 
@@ -208,7 +231,7 @@ impl Keeper {
     /// Puts a saved state into the spare sequence.
     fn take_piece(&self, context: &mut Context, state: &[u8]) -> bool {
         if self.keeps == Keeps::CellsAndState {
-            let whole = [state, &self.no_state].concat();
+            let whole = [state, self.no_state_tail()].concat();
             context.set_state(self.spare, StatePart::Whole, &whole)
         } else {
             context.set_state(self.spare, StatePart::Whole, state)
@@ -277,6 +300,21 @@ impl Window {
     }
 }
 
+/// What can be kept of this model's sequences; `spare` is an empty one.
+fn keeps(context: &Context, spare: u32) -> Keeps {
+    let weights = context.weights();
+    if weights.is_hybrid() {
+        let bytes = |part| context.state_bytes(spare, part);
+        let before = bytes(StatePart::Whole).checked_sub(bytes(StatePart::Partial));
+        let is_plain = before == Some(NO_CELLS_BYTES) && weights.sliding_window() == 0;
+        if is_plain { Keeps::CellsAndState } else { Keeps::State }
+    } else if weights.is_recurrent() || weights.architecture() == COMPRESSED {
+        Keeps::State
+    } else {
+        Keeps::Cells
+    }
+}
+
 /// The sliding window of some of a model's layers.
 fn window(weights: &Weights) -> Option<Window> {
     let tokens = weights.sliding_window();
@@ -300,131 +338,4 @@ fn cut_piece(bytes: &[u8]) -> Option<(u32, &[u8], &[u8])> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::{Path, PathBuf};
-    use std::process::Command;
-
-    use engine::{Model, Row};
-    use worker_protocol::Load;
-
-    use super::*;
-    use crate::model::LlamaModel;
-
-    /// Architectures that random models can be made of: full attention, mixed experts, and sliding
-    /// windows that are shorter than a block.
-    const ARCHITECTURES: [&str; 4] = ["llama", "qwen3", "qwen3moe", "gemma3"];
-
-    fn made(architecture: &str, folder: &Path) -> PathBuf {
-        let out = folder.join(format!("{architecture}.gguf"));
-        let made = Command::new(env!("CARGO"))
-            .args(["xtask", "make-model", "--arch", architecture, "--like", "tiny"])
-            .args(["--quant", "f16", "--out"])
-            .arg(&out)
-            .status()
-            .unwrap();
-        assert!(made.success());
-        out
-    }
-
-    fn load(path: &Path) -> LlamaModel {
-        let load = Load {
-            path: path.to_owned(),
-            context_tokens: Some(2048),
-            sequences_max: 3,
-            threads: Some(1),
-            kv_type: None,
-            keep: None,
-        };
-        LlamaModel::load(&load, |_| {}).unwrap()
-    }
-
-    /// Decodes tokens from `begin` on, and gives the logits after the last.
-    fn decode(model: &mut LlamaModel, sequence: u32, begin: usize, tokens: &[u32]) -> Vec<f32> {
-        let mut logits = Vec::new();
-        for (at, chunk) in (begin..).step_by(100).zip(tokens.chunks(100)) {
-            let row = |(position, token): (usize, &u32)| Row {
-                token: *token,
-                position: u32::try_from(position).unwrap(),
-                sequence,
-                output: position + 1 == begin + tokens.len(),
-            };
-            let rows: Vec<Row> = (at..).zip(chunk).map(row).collect();
-            model.decode(&rows).unwrap();
-            if rows.last().is_some_and(|row| row.output) {
-                logits = model.logits(rows.len() - 1).to_vec();
-            }
-        }
-        logits
-    }
-
-    fn greedy(model: &mut LlamaModel, sequence: u32, tokens: &[u32], logits: Vec<f32>) -> Vec<u32> {
-        let (mut tokens, mut logits, mut answer) = (tokens.to_vec(), logits, Vec::new());
-        for _ in 0..16 {
-            let best = (0..).zip(&logits).max_by(|one, other| one.1.total_cmp(other.1)).unwrap().0;
-            answer.push(best);
-            logits = decode(model, sequence, tokens.len(), &[best]);
-            tokens.push(best);
-        }
-        answer
-    }
-
-    fn prompt(length: u32, seed: u32, vocabulary: u32) -> Vec<u32> {
-        (0..length).map(|at| (at * at * 31 + at * seed + seed) % vocabulary).collect()
-    }
-
-    /// What was saved comes back in another context, into another sequence, beside other text; the
-    /// same text follows.
-    #[test]
-    fn a_prefix_that_comes_back_is_continued_as_if_it_had_never_gone() {
-        let folder = tempfile::tempdir().unwrap();
-        for architecture in ARCHITECTURES {
-            let path = made(architecture, folder.path());
-            let mut model = load(&path);
-            let vocabulary = model.facts().vocabulary;
-            for length in [2_u32, 64, 255, 256, 257, 700] {
-                let tokens = prompt(length, 7, vocabulary);
-                let logits = decode(&mut model, 0, 0, &tokens);
-                let blocks: Vec<Range<u32>> = pieces(0..length - 1, 256).collect();
-                let saved: Vec<Vec<u8>> = blocks
-                    .iter()
-                    .map(|block| model.save_cells(0, block.clone()).expect("it can be saved"))
-                    .collect();
-                let expected = greedy(&mut model, 0, &tokens, logits);
-
-                let mut other = load(&path);
-                decode(&mut other, 0, 0, &prompt(300, 3, vocabulary));
-                for (block, cells) in blocks.iter().zip(&saved) {
-                    let is_done = other.load_cells(2, block.clone(), block.clone(), cells);
-                    assert!(is_done, "{architecture}: {block:?} of {length}");
-                }
-                let begin = length as usize - 1;
-                let logits = decode(&mut other, 2, begin, &tokens[begin..]);
-                let answer = greedy(&mut other, 2, &tokens, logits);
-                assert_eq!(answer, expected, "{architecture}: {length} tokens");
-                model.clear(0);
-            }
-        }
-    }
-
-    #[test]
-    fn a_part_of_a_block_joins_what_is_there_and_nonsense_changes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        for architecture in ARCHITECTURES {
-            let mut model = load(&made(architecture, folder.path()));
-            let tokens = prompt(256, 5, model.facts().vocabulary);
-            let logits = decode(&mut model, 0, 0, &tokens[..200]);
-            let expected = greedy(&mut model, 0, &tokens[..200], logits);
-            model.clear(0);
-            decode(&mut model, 0, 0, &tokens);
-            let saved = model.save_cells(0, 0..256).unwrap();
-
-            decode(&mut model, 1, 0, &tokens[..100]);
-            for broken in [&saved[..saved.len() / 2], &saved[..10], &[]] {
-                assert!(!model.load_cells(1, 0..256, 100..199, broken), "{architecture}");
-            }
-            assert!(model.load_cells(1, 0..256, 100..199, &saved), "{architecture}");
-            let logits = decode(&mut model, 1, 199, &tokens[199..200]);
-            assert_eq!(greedy(&mut model, 1, &tokens[..200], logits), expected, "{architecture}");
-        }
-    }
-}
+mod tests;

@@ -463,6 +463,15 @@ impl Context {
         }
     }
 
+    /// Shares all that a sequence holds with another one.
+    pub(crate) fn share_all(&mut self, from: u32, to: u32) {
+        if let Some(memory) = self.memory() {
+            let (from, to) = (token_of(from), token_of(to));
+            // SAFETY: the memory belongs to this context; -1 means "from the first" and "to the last".
+            unsafe { sys::llama_memory_seq_cp(memory, from, to, -1, -1) };
+        }
+    }
+
     /// First position a sequence holds in every layer; `None` when it is empty.
     pub(crate) fn first_position(&self, sequence: u32) -> Option<u32> {
         let memory = self.memory()?;

@@ -21,6 +21,16 @@ pub(crate) fn install() {
     unsafe { sys::llama_log_set(Some(receive), std::ptr::null_mut()) };
 }
 
+/// Drops llama.cpp's log: tests load models by the thousand.
+#[cfg(test)]
+pub(crate) fn silence() {
+    // SAFETY: the callback lives as long as the process and takes no user data.
+    unsafe { sys::llama_log_set(Some(drop_line), std::ptr::null_mut()) };
+}
+
+#[cfg(test)]
+unsafe extern "C" fn drop_line(_: sys::ggml_log_level, _: *const c_char, _: *mut c_void) {}
+
 /// What llama.cpp allocated so far.
 pub(crate) fn buffers() -> Vec<Buffer> {
     BUFFERS.lock().map(|buffers| buffers.clone()).unwrap_or_default()

@@ -10,7 +10,12 @@
 #![expect(unsafe_code, reason = "the wall to llama.cpp's C API")]
 
 mod cpu;
+mod draft;
+#[cfg(test)]
+mod exact;
+mod header;
 mod kept;
+mod limits;
 mod llama;
 mod log;
 mod measure;

@@ -6,13 +6,14 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-use engine::{DecodeError, Keeps, Pooling, Row};
+use engine::{DecodeError, Guessing, Keeps, Pooling, Row, Wanted};
 use llama_cpp_sys_2 as sys;
 use planner::footprint::CacheType;
 use worker_protocol::limits::INTERNAL_SEQUENCES;
-use worker_protocol::{Load, LoadFailure, LoadFailureKind, Loaded, Sampling};
+use worker_protocol::{Load, LoadFailure, LoadFailureKind, Loaded, Sampling, SpeculationSource};
 
 use crate::cpu::Spare;
+use crate::draft::DraftModel;
 use crate::kept::Keeper;
 use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, Weights};
 use crate::log;
@@ -34,6 +35,10 @@ const VECTOR_ROWS: u32 = 64;
 /// Texts that an encoder takes in one step.
 const ENCODER_TEXTS: u32 = 64;
 
+/// Tokens that the model which guesses may guess at a time: beyond these, one of them is wrong nearly
+/// always.
+const DRAFT_TOKENS: u32 = 8;
+
 /// A loaded model.
 pub(crate) struct LlamaModel {
     context: Context,
@@ -45,6 +50,7 @@ pub(crate) struct LlamaModel {
     keeper: Keeper,
     pooling: Pooling,
     spare: Spare,
+    draft: Option<DraftModel>,
 }
 
 /// What decides, beside the weights and the engine, what cells hold.
@@ -88,6 +94,7 @@ impl LlamaModel {
             ),
         })?;
         pages::release(path);
+        model.load_draft(load)?;
         model.facts.buffers = log::buffers();
         model.facts.load_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(model)
@@ -101,18 +108,8 @@ impl LlamaModel {
     ) -> Option<Self> {
         let cells = context_tokens(load, weights.trained_context());
         let sequences = load.sequences_max.max(1);
-        let shape = ContextShape {
-            cells,
-            sequences: sequences.saturating_add(INTERNAL_SEQUENCES),
-            step_tokens: STEP_TOKENS,
-            outputs: VECTOR_ROWS.max(sequences),
-            threads: spare.threads(),
-            unified: true,
-            flash_attention: wants_flash_attention(),
-            cache: CacheTypes::both(kv_type),
-            whole_windows: true,
-            pooling: None,
-        };
+        let cache = CacheTypes::both(kv_type);
+        let shape = generator_shape(cells, sequences, cache, spare.threads());
         let context = Context::new(Rc::clone(&weights), shape)?;
         let facts = facts(&weights, cells.min(context.cells()), sequences, true);
         let keeper = Keeper::new(&context, sequences);
@@ -126,7 +123,28 @@ impl LlamaModel {
             keeper,
             pooling: pooling(&weights),
             spare,
+            draft: None,
         })
+    }
+
+    /// Loads the model that guesses, where there is to be one.
+    fn load_draft(&mut self, load: &Load) -> Result<(), LoadFailure> {
+        let path = match &load.speculation.source {
+            SpeculationSource::Draft(path) if self.facts.generates => path,
+            SpeculationSource::Draft(_) | SpeculationSource::Off | SpeculationSource::Lookup => {
+                return Ok(());
+            }
+        };
+        let Loaded { context_tokens, sequences_max, .. } = self.facts;
+        let cache = CacheTypes::both(self.kv_type);
+        let shape = generator_shape(context_tokens, sequences_max, cache, self.spare.threads());
+        let draft = DraftModel::load(path, self.context.weights(), shape);
+        pages::release(path);
+        self.draft = Some(draft.map_err(|why| LoadFailure {
+            kind: LoadFailureKind::Unusable,
+            message: format!("{} cannot guess for {}: {why}", path.display(), load.path.display()),
+        })?);
+        Ok(())
     }
 
     fn encoder(weights: Rc<Weights>, load: &Load, spare: Spare) -> Option<Self> {
@@ -159,6 +177,7 @@ impl LlamaModel {
             keeper: Keeper::nothing(),
             pooling: pooling(&weights),
             spare,
+            draft: None,
         })
     }
 
@@ -228,8 +247,16 @@ impl engine::Model for LlamaModel {
         self.step_tokens
     }
 
+    fn outputs_max(&self) -> u32 {
+        VECTOR_ROWS.max(self.facts.sequences_max)
+    }
+
     fn trims(&self) -> bool {
         self.trims
+    }
+
+    fn takes_back_max(&self) -> u32 {
+        if self.trims { u32::MAX } else { 0 }
     }
 
     fn chat_template(&self) -> Option<&str> {
@@ -292,7 +319,7 @@ impl engine::Model for LlamaModel {
 
     fn copy(&mut self, from: u32, to: u32, tokens: u32) -> bool {
         self.clear(to);
-        self.context.share(from, to, 0..tokens);
+        self.keeper.share(&mut self.context, from, to, tokens);
         let kept = self.keeper.covers(&self.context, to, tokens);
         if !kept {
             self.clear(to);
@@ -330,6 +357,30 @@ impl engine::Model for LlamaModel {
         self.keeper.load_state(&mut self.context, sequence, tokens, state)
     }
 
+    fn guesses(&self) -> Guessing {
+        match &self.draft {
+            Some(_) => Guessing::Tokens(DRAFT_TOKENS),
+            None => Guessing::Nothing,
+        }
+    }
+
+    fn has_read(&self, stream: &Wanted<'_>) -> bool {
+        self.draft.as_ref().is_some_and(|draft| draft.has_read(stream))
+    }
+
+    fn read(&mut self, streams: &[Wanted<'_>]) {
+        if let Some(draft) = &mut self.draft {
+            draft.read(streams);
+        }
+    }
+
+    fn guess(&mut self, wanted: &[Wanted<'_>]) -> Vec<Vec<u32>> {
+        match &mut self.draft {
+            Some(draft) => draft.guess(wanted),
+            None => vec![Vec::new(); wanted.len()],
+        }
+    }
+
     fn give_back(&mut self) {
         pages::give_back();
     }
@@ -359,7 +410,26 @@ impl engine::Model for LlamaModel {
     fn adapt_threads(&mut self) -> u32 {
         let threads = self.spare.threads();
         self.context.set_threads(threads);
+        if let Some(draft) = &mut self.draft {
+            draft.set_threads(threads);
+        }
         threads
+    }
+}
+
+/// The context of a generator, and of the one that guesses for it.
+fn generator_shape(cells: u32, sequences: u32, cache: CacheTypes, threads: u32) -> ContextShape {
+    ContextShape {
+        cells,
+        sequences: sequences.saturating_add(INTERNAL_SEQUENCES),
+        step_tokens: STEP_TOKENS,
+        outputs: VECTOR_ROWS.max(sequences),
+        threads,
+        unified: true,
+        flash_attention: wants_flash_attention(),
+        cache,
+        whole_windows: true,
+        pooling: None,
     }
 }
 

@@ -8,7 +8,7 @@ use engine::{Inbox, Outbox};
 use worker_protocol::{Command, Load, Report, VERSION};
 
 use crate::model::LlamaModel;
-use crate::tiers::Hash;
+use crate::tiers::Opening;
 use crate::{FAILED, MISUSED, llama, log, pipe};
 
 /// Commands that wait for the next step. The hub sends a few per request; when it is this far
@@ -52,15 +52,15 @@ fn serve(pipe: File, commands: Receiver<Command>) -> ExitCode {
         }
         Err(_) => return ExitCode::SUCCESS,
     };
-    let hash = Hash::begin(&load);
+    let opening = Opening::begin(&load);
     match load_model(&load, &mut outbox) {
         Some(model) => {
-            let tiers = hash.and_then(|hash| hash.then_open(&load, &model));
+            let tiers = opening.and_then(|opening| opening.then_use(&model));
             if tiers.is_some() {
                 pipe::linger();
             }
             // An error means that the hub is gone, which ends a worker in peace.
-            let _ = engine::run(model, &Inbox::new(commands), outbox, tiers);
+            let _ = engine::run(model, &Inbox::new(commands), outbox, tiers, &load.speculation);
             // Destructors of C++ have nothing to give back that the end of the process does not.
             pipe::leave(0)
         }

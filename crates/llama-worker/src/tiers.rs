@@ -1,95 +1,184 @@
-//! Opens the place where prefixes of this model are kept, beside loading it.
+//! Opens the place where prefixes of a model are kept, beside loading it.
 //!
-//! What is kept is good for exactly these weights, so its key begins with a hash of the whole file. A
-//! file that was hashed before and has not changed is known at once; the first time takes as long as
-//! reading it, and meanwhile nothing is kept. Not here: what is kept when (`engine`), the files
-//! (`kv-store`).
+//! What is kept is good for exactly these weights in exactly this form, so its key begins with a hash of
+//! the whole file and with what decides how cells are laid out. Both are known before the model is: the
+//! header says the latter, and a file that was hashed before and has not changed is known at once. So the
+//! index is read, and what was used last comes into the page cache, while the model loads. The first time
+//! a file takes as long as reading it, and meanwhile nothing is kept. What the header promised is held
+//! against the model once it is there. Not here: what is kept when (`engine`), the files (`kv-store`).
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 
 use engine::{Keeps, Model};
 use kv_store::{Fingerprint, Identity, Key, Mode, Need, Settings, Tiers};
-use planner::gguf::split;
+use planner::footprint::{self, CacheType, Layout, Left};
+use planner::gguf::{Header, split};
+use sysinfo::System;
+use worker_protocol::limits::INTERNAL_SEQUENCES;
 use worker_protocol::{Keep, Load};
 
-use crate::llama;
-use crate::model::{CacheFacts, LlamaModel};
+use crate::limits::{READ_AHEAD_PARTS, TIERS_WAIT};
+use crate::model::{self, CacheFacts, LlamaModel};
+use crate::{header, llama};
 
 /// The form of what `kept` gives and takes.
 const FORM: &str = "pieces 1";
 
-/// For the hash of a file that was hashed before, which was looked up while the model loaded: whoever
-/// waits for the model is to find what is kept of it.
-const KNOWN_WAIT: Duration = Duration::from_millis(200);
-
 /// The file of hashes, in the folder of what is kept.
 const DIGESTS: &str = "digests.json";
 
-/// A hash of the model's files that is being made.
-pub(crate) struct Hash(Receiver<io::Result<Key>>);
+/// Tiers that are being opened. Where that fails, which is said once, nothing comes.
+pub(crate) struct Opening {
+    load: Load,
+    opened: Receiver<Opened>,
+}
 
-impl Hash {
-    /// Begins it, where prefixes are to be kept in files.
+/// What was opened by the word of a header.
+enum Opened {
+    /// The tiers of a model of this kind.
+    Tiers(Kind, Tiers),
+    /// None: the header says that nothing is kept, or nothing at all.
+    Nothing,
+}
+
+/// What decides, beside the file and the engine, what is kept of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    need: Need,
+    facts: CacheFacts,
+}
+
+impl Opening {
+    /// Begins it, where prefixes are to be kept.
     pub(crate) fn begin(load: &Load) -> Option<Self> {
-        let keep = load.keep.as_ref()?;
-        let (files, memory) = (files(&load.path), keep.folder.join(DIGESTS));
-        let (give, hash) = channel();
-        let work = move || {
-            // Whoever asked may be gone.
-            give.send(kv_store::digest(&files, &memory)).ok();
+        load.keep.as_ref()?;
+        let (give, opened) = channel();
+        let work = {
+            let load = load.clone();
+            move || {
+                let header = header::read(&load.path);
+                let foretold = header.as_ref().and_then(|header| foretold(&load, header));
+                let Some((kind, header)) = foretold.zip(header) else {
+                    // Whoever asked may be gone, here and below.
+                    give.send(Opened::Nothing).ok();
+                    return;
+                };
+                if let Some(tiers) = open(&load, kind) {
+                    tiers.prefetch(read_ahead_bytes(&load, &header));
+                    give.send(Opened::Tiers(kind, tiers)).ok();
+                }
+            }
         };
-        let started = std::thread::Builder::new().name("kv-hash".to_owned()).spawn(work);
-        if let Err(error) = &started {
-            tracing::warn!(%error, "nothing is kept: no thread can be started");
-        }
-        started.ok().map(|_| Self(hash))
+        spawn("kv-open", work).then(|| Self { load: load.clone(), opened })
     }
 
-    /// Opens the tiers when the hash is there, and hands them to the engine. `None` when nothing of
-    /// this model can be kept.
-    pub(crate) fn then_open(self, load: &Load, model: &LlamaModel) -> Option<Receiver<Tiers>> {
-        let keep = load.keep.clone()?;
-        let need = match model.keeps() {
-            Keeps::Nothing => return None,
-            Keeps::Cells => Need::Cells,
-            Keeps::CellsAndState => Need::CellsAndState,
-            Keeps::State => Need::State,
-        };
-        let fingerprint = fingerprint(model);
-        let path = load.path.clone();
+    /// Hands the tiers to the engine of the loaded model, at once if they are there already. `None` when
+    /// nothing of this model can be kept.
+    pub(crate) fn then_use(self, model: &LlamaModel) -> Option<Receiver<Tiers>> {
+        let kind = of_model(model)?;
         let (give, tiers) = channel();
-        let open = move |hash: io::Result<Key>| match hash {
-            Ok(hash) => {
-                let root = fingerprint.with("file", hash.0).root();
-                let identity = Identity { root, model: keep.model.clone(), path, need };
-                let tiers = Tiers::open(settings(keep), identity);
-                tiers.prefetch();
-                // The engine may be gone.
+        match self.opened.recv_timeout(TIERS_WAIT) {
+            Ok(Opened::Tiers(foretold, tiers)) if foretold == kind => {
                 give.send(tiers).ok();
             }
-            Err(error) => tracing::warn!(%error, "nothing is kept: the file cannot be hashed"),
-        };
-        match self.0.recv_timeout(KNOWN_WAIT) {
-            Ok(hash) => open(hash),
-            Err(_) => {
-                let work = move || {
-                    if let Ok(hash) = self.0.recv() {
-                        open(hash);
-                    }
-                };
-                std::thread::Builder::new().name("kv-open".to_owned()).spawn(work).ok()?;
+            Ok(other) => {
+                let load = self.load;
+                spawn("kv-open", move || settle(&load, kind, other, &give));
             }
+            Err(RecvTimeoutError::Timeout) => {
+                let Self { load, opened } = self;
+                spawn("kv-open", move || {
+                    if let Ok(opened) = opened.recv() {
+                        settle(&load, kind, opened, &give);
+                    }
+                });
+            }
+            Err(RecvTimeoutError::Disconnected) => return None,
         }
         Some(tiers)
     }
 }
 
-/// Everything but the file that decides what the cells hold and how they are laid out.
-fn fingerprint(model: &LlamaModel) -> Fingerprint {
-    let CacheFacts { kv_type, flash_attention, is_stretched } = model.cache_facts();
+/// Gives what was opened if it is for a model of this kind; else it is let go of, and what is for this
+/// kind is opened.
+fn settle(load: &Load, kind: Kind, opened: Opened, give: &Sender<Tiers>) {
+    let tiers = match opened {
+        Opened::Tiers(foretold, tiers) if foretold == kind => Some(tiers),
+        Opened::Tiers(foretold, _) => {
+            tracing::warn!(
+                ?foretold,
+                loaded = ?kind,
+                "the header promised another kind of cache than the model has; what is kept is looked \
+                 for anew"
+            );
+            open(load, kind)
+        }
+        Opened::Nothing => open(load, kind),
+    };
+    if let Some(tiers) = tiers {
+        // The engine may be gone.
+        give.send(tiers).ok();
+    }
+}
+
+/// What kind of model will be loaded, by its header. `None` where nothing of it can be kept.
+fn foretold(load: &Load, header: &Header) -> Option<Kind> {
+    let need = match footprint::left(header) {
+        Left::Nothing => return None,
+        Left::Cells => Need::Cells,
+        Left::CellsAndState => Need::CellsAndState,
+        Left::State => Need::State,
+    };
+    let original = header.arch_u64("rope.scaling.original_context_length");
+    let facts = CacheFacts {
+        kv_type: kv_type(load)?,
+        flash_attention: model::wants_flash_attention(),
+        is_stretched: model::is_stretched(context_tokens(load, header), original),
+    };
+    Some(Kind { need, facts })
+}
+
+/// What kind of model was loaded. `None` where nothing of it can be kept.
+fn of_model(model: &LlamaModel) -> Option<Kind> {
+    let need = match model.keeps() {
+        Keeps::Nothing => return None,
+        Keeps::Cells => Need::Cells,
+        Keeps::CellsAndState => Need::CellsAndState,
+        Keeps::State => Need::State,
+    };
+    Some(Kind { need, facts: model.cache_facts() })
+}
+
+/// Opens the tiers of a model of this kind, once its file is hashed.
+fn open(load: &Load, kind: Kind) -> Option<Tiers> {
+    let keep = load.keep.clone()?;
+    let hash = match hash(&load.path, &keep) {
+        Ok(hash) => hash,
+        Err(error) => {
+            tracing::warn!(%error, "nothing is kept: the file cannot be hashed");
+            return None;
+        }
+    };
+    let root = fingerprint(kind.facts).with("file", hash.0).root();
+    let identity =
+        Identity { root, model: keep.model.clone(), path: load.path.clone(), need: kind.need };
+    Some(Tiers::open(settings(keep), identity))
+}
+
+/// What tells the file from every other. Memory ends with the worker, and needs no such thing.
+fn hash(path: &Path, keep: &Keep) -> io::Result<Key> {
+    if !keep.files {
+        return Ok(Key([0; 32]));
+    }
+    kv_store::digest(&files(path), &keep.folder.join(DIGESTS))
+}
+
+/// Everything but the file that decides what the cells hold and how they are laid out. An adapter, once
+/// a worker can load one, changes every cell: the digest of its file then belongs into `CacheFacts`.
+pub(crate) fn fingerprint(facts: CacheFacts) -> Fingerprint {
+    let CacheFacts { kv_type, flash_attention, is_stretched } = facts;
     let cache = format!("{0} {0}", kv_type.name());
     Fingerprint::default()
         .with("engine", llama::version())
@@ -98,6 +187,45 @@ fn fingerprint(model: &LlamaModel) -> Fingerprint {
         .with("flash attention", flash_attention.to_string())
         .with("whole windows", true.to_string())
         .with("stretched", is_stretched.to_string())
+}
+
+/// How much may be read ahead: a part of what the machine has free beside the model that is loading. Nothing
+/// is booked for it, since the system drops it for whoever needs the memory.
+fn read_ahead_bytes(load: &Load, header: &Header) -> u64 {
+    let Ok(mut system) = System::new() else { return 0 };
+    system.refresh_memory();
+    let free_bytes = system.cgroup_limits().map_or(u64::MAX, |limits| {
+        // What the group's files have in the page cache can go.
+        limits.total_memory.saturating_sub(limits.rss)
+    });
+    share(system.available_memory().min(free_bytes), needed_bytes(load, header))
+}
+
+fn share(free_bytes: u64, needed_bytes: u64) -> u64 {
+    free_bytes.saturating_sub(needed_bytes) / READ_AHEAD_PARTS
+}
+
+/// What the model will take: its files and its caches. Its other buffers are small beside them.
+fn needed_bytes(load: &Load, header: &Header) -> u64 {
+    let weights = files(&load.path).into_iter().filter_map(|file| file.metadata().ok());
+    let weights_bytes: u64 = weights.map(|metadata| metadata.len()).sum();
+    let kv_type = kv_type(load).unwrap_or_default();
+    let sequences_max = load.sequences_max.saturating_add(INTERNAL_SEQUENCES);
+    let layout = Layout::new(context_tokens(load, header), sequences_max);
+    let layout = Layout { keys: kv_type, values: kv_type, ..layout };
+    let kept_bytes = load.keep.as_ref().map_or(0, |keep| keep.ram_bytes);
+    let caches_bytes = footprint::predict_state(header, &layout).total_bytes();
+    weights_bytes.saturating_add(caches_bytes).saturating_add(kept_bytes)
+}
+
+fn context_tokens(load: &Load, header: &Header) -> u32 {
+    let trained = header.context_trained_tokens().and_then(|tokens| u32::try_from(tokens).ok());
+    model::context_tokens(load, trained.unwrap_or(0))
+}
+
+/// `None` for one that there is not: loading will say so.
+fn kv_type(load: &Load) -> Option<CacheType> {
+    model::kv_type(load).ok()
 }
 
 fn settings(keep: Keep) -> Settings {
@@ -120,5 +248,164 @@ fn files(first: &Path) -> Vec<PathBuf> {
     match names {
         Some(names) => names.into_iter().map(PathBuf::from).collect(),
         None => vec![first.to_owned()],
+    }
+}
+
+/// Whether the thread runs; one that cannot be started is said.
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> bool {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    if let Err(error) = &started {
+        tracing::warn!(%error, "nothing is kept: no thread can be started");
+    }
+    started.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use kv_store::Kind as Entry;
+
+    use super::*;
+
+    /// No disk takes nearly as long for these files, even on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn made(architecture: &str, folder: &Path) -> PathBuf {
+        let out = folder.join(format!("{architecture}.gguf"));
+        let made = Command::new(env!("CARGO"))
+            .args(["xtask", "make-model", "--arch", architecture, "--like", "tiny"])
+            .args(["--quant", "f16", "--out"])
+            .arg(&out)
+            .status()
+            .unwrap();
+        assert!(made.success());
+        out
+    }
+
+    fn load(path: &Path, kv_type: &str, context_tokens: Option<u32>) -> Load {
+        let keep = Keep {
+            model: "m".to_owned(),
+            files: true,
+            folder: path.with_extension("kept"),
+            ram_bytes: 16 << 20,
+            ssd_bytes: 1 << 30,
+            model_ssd_bytes: None,
+            free_floor_bytes: 0,
+            day_write_bytes: u64::MAX,
+            compress: false,
+            encryption_key: None,
+        };
+        Load {
+            path: path.to_owned(),
+            context_tokens,
+            sequences_max: 3,
+            threads: Some(1),
+            kv_type: Some(kv_type.to_owned()),
+            speculation: worker_protocol::Speculation::default(),
+            keep: Some(keep),
+        }
+    }
+
+    /// Keeps some entry, as an earlier run of a model of this kind would have.
+    fn keep_some(load: &Load, kind: Kind) {
+        let tiers = open(load, kind).unwrap();
+        tiers.put(Entry::Cells, &[1, 2, 3], vec![7; 1000]);
+        assert_eq!(tiers.flush(PATIENCE), 0, "all is written");
+    }
+
+    #[test]
+    fn a_header_foretells_what_the_loaded_model_says() {
+        let folder = tempfile::tempdir().unwrap();
+        for architecture in ["llama", "qwen3", "qwen3moe", "gemma3", "bert"] {
+            let path = made(architecture, folder.path());
+            let header = header::read(&path).unwrap();
+            for (kv_type, context_tokens) in
+                [("f16", None), ("q8_0", Some(300)), ("q4_0", Some(5000))]
+            {
+                let load = load(&path, kv_type, context_tokens);
+                let model = LlamaModel::load(&load, |_| {}).unwrap();
+                assert_eq!(foretold(&load, &header), of_model(&model), "{architecture} {kv_type}");
+            }
+        }
+    }
+
+    /// The model cannot be loaded before its progress was heard, and that waits for the tiers here.
+    #[test]
+    fn what_was_used_last_is_read_ahead_before_the_model_has_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = made("llama", folder.path());
+        let load = load(&path, "q8_0", None);
+        keep_some(&load, foretold(&load, &header::read(&path).unwrap()).unwrap());
+        let opening = Opening::begin(&load).unwrap();
+        let mut early = None;
+        let model = LlamaModel::load(&load, |_| {
+            early.get_or_insert_with(|| {
+                let opened = opening.opened.recv_timeout(PATIENCE).unwrap();
+                let Opened::Tiers(kind, tiers) = opened else { panic!("nothing is kept") };
+                assert_eq!(tiers.flush(PATIENCE), 0);
+                (kind, tiers)
+            });
+        });
+        let (kind, tiers) = early.expect("loading tells how far it is");
+        assert!(tiers.stats().read_ahead_bytes > 1000, "{:?}", tiers.stats());
+        assert_eq!(of_model(&model.unwrap()), Some(kind));
+        assert_eq!(tiers.find(&[1, 2, 3]).tokens, 3);
+    }
+
+    #[test]
+    fn a_model_gets_the_tiers_of_its_own_kind_whatever_was_foretold() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = made("llama", folder.path());
+        let load = load(&path, "f16", None);
+        let model = LlamaModel::load(&load, |_| {}).unwrap();
+        let kind = of_model(&model).unwrap();
+        let other = Kind { need: Need::CellsAndState, ..kind };
+        let stretched = Kind { facts: CacheFacts { is_stretched: true, ..kind.facts }, ..kind };
+        keep_some(&load, kind);
+        for (foretold, opened) in [
+            (Some(kind), open(&load, kind)),
+            (Some(other), open(&load, other)),
+            (Some(stretched), open(&load, stretched)),
+            (None, None),
+        ] {
+            let (give, opening) = channel();
+            give.send(match (foretold, opened) {
+                (Some(kind), Some(tiers)) => Opened::Tiers(kind, tiers),
+                (_, _) => Opened::Nothing,
+            })
+            .ok();
+            let opening = Opening { load: load.clone(), opened: opening };
+            let tiers = opening.then_use(&model).unwrap().recv_timeout(PATIENCE).unwrap();
+            assert_eq!(tiers.need(), Need::Cells, "{foretold:?}");
+            assert_eq!(tiers.find(&[1, 2, 3]).tokens, 3, "{foretold:?}");
+        }
+        // Another kind of cell has other files.
+        assert_eq!(open(&load, stretched).unwrap().find(&[1, 2, 3]).tokens, 0);
+    }
+
+    #[test]
+    fn what_cannot_be_hashed_or_read_gives_nothing_and_no_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = made("llama", folder.path());
+        let load = load(&path, "f16", None);
+        let model = LlamaModel::load(&load, |_| {}).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        // Its header is unreadable, so the tiers are opened for the model itself, which fails as well.
+        let tiers = Opening::begin(&load).unwrap().then_use(&model);
+        assert!(tiers.is_none_or(|tiers| tiers.recv_timeout(PATIENCE).is_err()));
+    }
+
+    #[test]
+    fn only_a_part_of_what_is_free_beside_the_model_is_read_ahead() {
+        assert_eq!(share(10 << 30, 6 << 30), 1 << 30);
+        assert_eq!(share(6 << 30, 10 << 30), 0, "the model needs it all");
+        let folder = tempfile::tempdir().unwrap();
+        let path = made("llama", folder.path());
+        let header = header::read(&path).unwrap();
+        let needed = |kv_type: &str| needed_bytes(&load(&path, kv_type, Some(4096)), &header);
+        let file_bytes = path.metadata().unwrap().len();
+        assert!(needed("q8_0") > file_bytes && needed("f16") > needed("q8_0"));
     }
 }

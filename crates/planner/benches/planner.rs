@@ -187,6 +187,8 @@ fn with_room(sequences: u32, streams: u32) -> Batch {
         step_tokens_max: 512,
         trims: true,
         keeps_states: false,
+        outputs_max: 64,
+        takes_back_max: u32::MAX,
     };
     let mut batch = Batch::new(shape);
     for stream in 0..streams {

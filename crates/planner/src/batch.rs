@@ -17,14 +17,20 @@
 //! it back is quicker than computing it, the admission says so ([`Admission::restore`]): the sequence
 //! takes part in no step until [`Batch::restored`] says how much came back.
 //!
+//! Behind the one token of a stream a step may hold guesses of what follows ([`Batch::draft`]). Their
+//! cells count like others until the caller has sampled as far as they came true, and
+//! [`Batch::settle`] says what of the sequence stays.
+//!
 //! Not here: sampling, text, the cache itself (`engine`), and the tiers (`kv-store`).
 
+mod drafts;
 pub mod limits;
 mod restore;
 
-pub use restore::{Rates, Stored};
+pub use drafts::{Settled, Stream};
+pub use restore::{Rates, Stored, is_state_worth_keeping};
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use limits::{
     ADMIT_SLACK_CELLS, CHECKPOINT_TOKENS, PREFILL_TOKENS_FIRST, PREFILL_TOKENS_MIN, QUIET_STEP_US,
@@ -46,6 +52,11 @@ pub struct Shape {
     /// Whether states of sequences are kept, which models that do not trim need: prompts are then
     /// computed in parts that end where a state is worth keeping.
     pub keeps_states: bool,
+    /// Rows of a step that may have an output.
+    pub outputs_max: u32,
+    /// Tokens that a sequence can be cut back by right after the step that added them, which bounds
+    /// the guesses of a stream.
+    pub takes_back_max: u32,
 }
 
 /// The caller's name for a request.
@@ -90,6 +101,8 @@ pub struct Step {
     pub rows: Vec<Row>,
     /// How many of the rows belong to prompts that go on beyond this step or end in it.
     pub prefill_rows: u32,
+    /// How many of the rows are guesses.
+    pub drafted_rows: u32,
     /// Sequences whose state is worth keeping when this step was computed, and before the next one.
     pub states: Vec<u32>,
 }
@@ -116,8 +129,10 @@ pub struct Row {
     pub position: u32,
     /// The token.
     pub token: u32,
-    /// Whether the next token is sampled from this row.
+    /// Whether the next token is sampled from this row; of a guess, only if it came true.
     pub output: bool,
+    /// Whether the token is a guess. Such rows follow the one that their stream is certain of.
+    pub is_draft: bool,
 }
 
 /// Why a request cannot be submitted.
@@ -147,6 +162,8 @@ pub enum Refusal {
 pub enum Accepted {
     /// It will be decoded in a coming step.
     Continues,
+    /// It was guessed, and its row is in the step that was decoded: the next token is sampled from it.
+    Guessed,
     /// The context is full: nothing can follow this token.
     Full,
 }
@@ -170,6 +187,8 @@ pub struct Batch {
     waiting: VecDeque<Work>,
     /// Counts uses of slots, to know which was used last.
     uses: u64,
+    /// Guesses for the next step.
+    proposals: BTreeMap<Key, Vec<u32>>,
 }
 
 /// A request and every token it has so far.
@@ -191,6 +210,8 @@ struct Slot {
     cached: usize,
     /// Whether some of them are still on their way back.
     is_restoring: bool,
+    /// Guesses that are in the cache behind `cached` tokens, until they are settled.
+    drafted: VecDeque<u32>,
     /// Length of the prompt when it was admitted.
     prompt: usize,
     last_use: u64,
@@ -216,7 +237,8 @@ impl Batch {
     #[must_use]
     pub fn new(shape: Shape) -> Self {
         let slots = (0..shape.sequences).map(|_| Slot::default()).collect();
-        Self { shape, slots, waiting: VecDeque::new(), uses: 0 }
+        let (waiting, proposals) = (VecDeque::new(), BTreeMap::new());
+        Self { shape, slots, waiting, uses: 0, proposals }
     }
 
     /// Queues a request.
@@ -274,7 +296,12 @@ impl Batch {
                 continue;
             }
             if !self.cells_allow(work) {
-                break;
+                // Whoever does not read gives way, and goes to the head of the queue.
+                if self.park_paused().is_none() {
+                    break;
+                }
+                next += 1;
+                continue;
             }
             let key = work.key;
             let Some(admission) = self.place(key, rates, look) else { break };
@@ -285,7 +312,9 @@ impl Batch {
 
     /// The cache of this sequence could not be brought to what the admission said; it is empty now.
     pub fn forget(&mut self, sequence: u32) {
-        self.slots[sequence as usize].cached = 0;
+        let slot = &mut self.slots[sequence as usize];
+        slot.cached = 0;
+        slot.drafted.clear();
     }
 
     /// What came back from outside the context: the sequence of this request holds its first `tokens`
@@ -299,13 +328,14 @@ impl Batch {
     }
 
     /// What every sequence holds, for keeping it outside the context; the one used last comes first.
+    /// One that holds guesses is left out until they are settled.
     #[must_use]
     pub fn held(&self) -> Vec<Held<'_>> {
         let mut held: Vec<(u64, Held<'_>)> = Vec::new();
         for (index, slot) in self.slots.iter().enumerate() {
             let tokens = &slot.tokens[..slot.live()];
             let is_owned = slot.owner.is_some();
-            if !tokens.is_empty() {
+            if !tokens.is_empty() && slot.drafted.is_empty() {
                 held.push((slot.last_use, Held { sequence: sequence_of(index), tokens, is_owned }));
             }
         }
@@ -313,18 +343,25 @@ impl Batch {
         held.into_iter().map(|(_, held)| held).collect()
     }
 
-    /// The next step: one token of every stream, and of prompts as much as `prefill_tokens_per_s`
-    /// says is bearable ([`STALL_US`] beside streams, [`QUIET_STEP_US`] alone). The rows count as
-    /// decoded from here on; a failed decode ends with [`Batch::reset`].
+    /// The next step: one token of every stream with the guesses that there is room for, and of
+    /// prompts as much as `prefill_tokens_per_s` says is bearable ([`STALL_US`] beside streams,
+    /// [`QUIET_STEP_US`] alone). The rows count as decoded from here on; a failed decode ends with
+    /// [`Batch::reset`].
     #[must_use]
     pub fn step(&mut self, prefill_tokens_per_s: Option<f32>) -> Step {
+        debug_assert!(self.slots.iter().all(|slot| slot.drafted.is_empty()), "not settled");
         let mut step = Step::default();
         let streams = self.running().filter(|slot| slot.pending() == 1).count();
         self.make_room(streams, &mut step);
 
+        let mut proposals = std::mem::take(&mut self.proposals);
+        let mut spare = self.room_for_drafts();
         for index in self.by_age() {
-            if self.slots[index].pending() == 1 && step.rows.len() < self.step_tokens_max() {
+            // Cells may be promised to what comes back, which nobody can be parked for.
+            let fits = step.rows.len() < self.step_tokens_max() && self.free_cells() > 0;
+            if self.slots[index].pending() == 1 && fits {
                 self.push_rows(index, 1, &mut step);
+                spare -= self.push_draft(index, &mut proposals, spare, &mut step);
             }
         }
         let mut budget = self.prefill_budget(step.rows.len(), prefill_tokens_per_s);
@@ -335,7 +372,7 @@ impl Batch {
             // One token would be left for a step of its own, which costs as much as thirty and goes
             // through other kernels, that round differently.
             if chunk + 1 == pending && chunk < checkpoint {
-                chunk -= 1;
+                chunk = chunk.saturating_sub(1);
             }
             if chunk > 0 && pending > 1 {
                 self.push_rows(index, chunk, &mut step);
@@ -353,13 +390,22 @@ impl Batch {
     /// Adds the token that was sampled for a request.
     #[must_use]
     pub fn accept(&mut self, key: Key, token: u32) -> Accepted {
-        if let Some(index) = self.slot_of(key) {
-            self.slots[index].tokens.push(token);
-            if self.slots[index].tokens.len() >= self.shape.cells as usize {
-                return Accepted::Full;
-            }
+        let Some(index) = self.slot_of(key) else { return Accepted::Continues };
+        let slot = &mut self.slots[index];
+        // Behind a guess that was wrong nothing counts, whatever comes next.
+        let is_guessed = slot.pending() == 0 && slot.drafted.front() == Some(&token);
+        if is_guessed {
+            slot.drafted.pop_front();
+            slot.cached += 1;
         }
-        Accepted::Continues
+        slot.tokens.push(token);
+        if slot.tokens.len() >= self.shape.cells as usize {
+            Accepted::Full
+        } else if is_guessed {
+            Accepted::Guessed
+        } else {
+            Accepted::Continues
+        }
     }
 
     /// The cache is gone, and every request with it.
@@ -466,6 +512,7 @@ impl Batch {
             tokens: work.tokens,
             cached: restore.map_or(live, |tokens| tokens as usize),
             is_restoring: restore.is_some(),
+            drafted: VecDeque::new(),
             last_use: self.uses,
         };
         Some(Admission {
@@ -614,12 +661,13 @@ impl Batch {
         slot.owner = None;
         slot.cached = slot.live();
         slot.is_restoring = false;
+        debug_assert!(slot.drafted.is_empty(), "a request ended before its guesses were settled");
         slot.tokens.truncate(slot.cached);
         slot.last_use = self.uses;
     }
 
     fn used_cells(&self) -> usize {
-        self.slots.iter().map(|slot| slot.cached).sum()
+        self.slots.iter().map(|slot| slot.cached + slot.drafted.len()).sum()
     }
 
     fn free_cells(&self) -> usize {
@@ -644,6 +692,7 @@ impl Batch {
                 position: u32::try_from(position).unwrap_or(u32::MAX),
                 token: slot.tokens[position],
                 output: position + 1 == slot.tokens.len(),
+                is_draft: false,
             });
         }
         slot.cached = end;

@@ -14,6 +14,7 @@ mod cache_type;
 mod companions;
 mod compute;
 mod layers;
+mod left;
 mod process;
 mod recurrent;
 mod refusal;
@@ -27,6 +28,7 @@ pub use build::Build;
 pub use by_layer::{LayerBytes, by_layer};
 pub use cache_type::CacheType;
 pub use companions::Companions;
+pub use left::{Left, left};
 pub use refusal::{Refusal, check};
 pub use weights::{Weights, weights};
 

@@ -4,6 +4,7 @@
 //! the caller reads the files and tells the time. `clippy.toml` beside this crate enforces it.
 pub mod batch;
 pub mod catalogue;
+pub mod draft;
 pub mod fit;
 pub mod fleet;
 pub mod footprint;

@@ -75,7 +75,7 @@ pub enum Error {
 }
 
 /// The architectures whose tensors are known, by their names in GGUF files.
-pub const ARCHITECTURES: [&str; 18] = [
+pub const ARCHITECTURES: [&str; 21] = [
     "bert",
     "deepseek2",
     "falcon-h1",
@@ -84,7 +84,10 @@ pub const ARCHITECTURES: [&str; 18] = [
     "gemma3n",
     "gemma4",
     "gpt-oss",
+    "granitehybrid",
+    "lfm2",
     "llama",
+    "mamba",
     "mamba2",
     "nomic-bert",
     "phi3",
@@ -107,6 +110,9 @@ pub fn list(metadata: &BTreeMap<String, Value>, options: &Options) -> Result<Vec
         "llama" | "qwen2" | "qwen3" | "qwen3vl" | "qwen3moe" | "gemma3" | "gemma-embedding"
         | "gpt-oss" | "phi3" => dense::decoder(&figures, &mut list)?,
         "qwen35" | "qwen35moe" => hybrid::delta_net(&figures, &mut list)?,
+        "lfm2" => hybrid::short_convolutions(&figures, &mut list)?,
+        "granitehybrid" => hybrid::granite(&figures, &mut list)?,
+        "mamba" => hybrid::mamba(&figures, &mut list)?,
         "mamba2" => hybrid::mamba2(&figures, &mut list)?,
         "falcon-h1" => hybrid::falcon_h1(&figures, &mut list)?,
         "gemma3n" => gemma::gemma3n(&figures, &mut list)?,

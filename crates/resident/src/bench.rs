@@ -12,6 +12,7 @@
 //!   HTTP. Of the plain loop the better of llama.cpp's two kinds of cache counts.
 //! - *added latency* ([`latency`]): the client's time minus the worker's own account of its time.
 //! - *switch* ([`switch`]): from a request for a model that is not in memory to its first token.
+//! - *speculation* ([`speculation`]): answers with guesses and without, by turns.
 //! - *cache* ([`cache`]): how soon a long prompt is answered from each tier of the cache; [`cost`]: what
 //!   that costs when nothing is used again.
 //! - *threads* ([`threads`]): the adaptive worker beside fixed numbers of threads on a machine that
@@ -32,6 +33,7 @@ mod limits;
 mod llama_server;
 mod plain;
 mod report;
+mod speculation;
 mod speed;
 mod statistic;
 mod subject;
@@ -62,6 +64,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         Some(Other::Spin) => busy::spin(),
         Some(Other::Threads(threads)) => wait_for(measure_threads(threads)),
         Some(Other::Switch(switch)) => wait_for(measure_switch(switch)),
+        Some(Other::Speculation(speculation)) => wait_for(measure_speculation(speculation)),
         Some(Other::Cache(cache)) if cache.cost => wait_for(measure_cost(cache)),
         Some(Other::Cache(cache)) => wait_for(measure_cache(cache)),
         None => wait_for(measure_speed(bench)),
@@ -105,6 +108,7 @@ async fn measure_speed(bench: &Bench) -> anyhow::Result<()> {
         parallel: plan.streams_max(),
         threads: Some(plan.threads),
         budget_bytes: settings.budget_bytes,
+        guessing: hub::Guessing::Off,
         keep: None,
     })
     .await?;
@@ -143,6 +147,29 @@ async fn measure_threads(threads: &command::Threads) -> anyhow::Result<()> {
     };
     let outcome = threads::measure(subject, &plan).await?;
     if threads.effort.json {
+        return terminal::json(&outcome);
+    }
+    outcome.lines(Paint::stdout()).iter().for_each(terminal::line);
+    Ok(())
+}
+
+async fn measure_speculation(arguments: &command::Speculation) -> anyhow::Result<()> {
+    let settings = config::load(&arguments.place, &arguments.serving)?;
+    let asked = asked(arguments.model.as_ref(), &arguments.serving);
+    let subject = subject::Subject::choose(asked, &settings)?;
+    let draft = arguments.draft.as_deref();
+    let draft = draft.map(|draft| subject::Subject::choose(Some(draft), &settings)).transpose()?;
+    let plan = speculation::Plan {
+        draft: draft.map(|draft| draft.path),
+        prompt_tokens: arguments.prompt_tokens,
+        tokens: arguments.effort.tokens,
+        rounds: arguments.effort.rounds,
+        worker: worker(&settings)?,
+        threads: settings.threads,
+        budget_bytes: settings.budget_bytes,
+    };
+    let outcome = speculation::measure(subject, &plan).await?;
+    if arguments.effort.json {
         return terminal::json(&outcome);
     }
     outcome.lines(Paint::stdout()).iter().for_each(terminal::line);

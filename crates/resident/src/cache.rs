@@ -336,6 +336,16 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_is_not_there_yet_has_the_free_space_of_its_disk() {
+        let home = tempfile::tempdir().unwrap();
+        let missing = whole(&home.path().join("data/kv")).unwrap();
+        assert_eq!((missing.entries, missing.models.len()), (0, 0));
+        assert!(missing.free_bytes > 0, "{missing:?}");
+        assert!(whole(Path::new("not-there/kv")).unwrap().free_bytes > 0);
+        assert!(!home.path().join("data").exists(), "looking makes nothing");
+    }
+
+    #[test]
     fn rows_and_sums_as_people_read_them() {
         let row = |model: Option<&str>, is_current, used_unix_s| Row {
             root: "00".to_owned(),

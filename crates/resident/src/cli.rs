@@ -10,7 +10,11 @@ use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 
 use planner::footprint::CacheType;
 
-use crate::{bench, config::raw::KvCache, duration, exit, kv_type, models, plan, size};
+use crate::{
+    bench,
+    config::raw::{KvCache, Speculation},
+    duration, exit, kv_type, models, plan, size,
+};
 
 /// Resident (常驻): a private AI hub on your own computer.
 ///
@@ -108,6 +112,9 @@ pub(crate) struct Serving {
     /// Where prefixes of conversations are kept besides the live cells [default: ssd]
     #[arg(long, value_name = "WHERE", env = "RESIDENT_KV_CACHE", value_enum)]
     pub(crate) kv_cache: Option<KvCache>,
+    /// What models guess ahead from, as far as that is seen to pay [default: auto]
+    #[arg(long, value_name = "FROM", env = "RESIDENT_SPECULATION", value_enum)]
+    pub(crate) speculation: Option<Speculation>,
     /// How keys and values are kept, as f16, q8_0 or q4_0: fewer bits hold more [default: f16]
     #[arg(long, value_name = "TYPE", env = "RESIDENT_KV_TYPE", value_parser = kv_type::parse)]
     pub(crate) kv_type: Option<CacheType>,
@@ -349,6 +356,7 @@ mod tests {
             (["serve", "--model", "chat"], ["--model", "is not NAME=PATH"]),
             (["serve", "--context", "0"], ["--context", "0 is not in 1.."]),
             (["serve", "--kv-cache", "disk"], ["--kv-cache", "off, ram, ssd"]),
+            (["serve", "--speculation", "on"], ["--speculation", "auto, off, lookup, draft"]),
             (["serve", "--kv-type", "q9"], ["--kv-type", "f32, f16, bf16, q8_0"]),
             (["cache", "clear", "--json"], ["MODEL", "--gone"]),
             (["serve", "--idle-unload", "soon"], ["--idle-unload", "for example 90s"]),

@@ -254,6 +254,7 @@ mod tests {
                 context_tokens: None,
                 kv_type: None,
                 keep: None,
+                speculation: Default::default(),
             }),
             residence: Residence::default(),
             facts,

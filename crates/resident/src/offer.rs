@@ -5,13 +5,14 @@
 //! hold no memory between requests.
 
 use supervisor::{Engine, GgufFile, Group, Model, OpenPool, Residence};
+use worker_protocol::{Speculation, SpeculationSource};
 
 use crate::{
     config::{
         Settings,
         resolved::{
             Served,
-            group::{Groups, Pin, Treatment, check_pins},
+            group::{Draft, Groups, Guesses, Pin, Treatment, check_pins},
         },
     },
     exit::{self, Code},
@@ -26,6 +27,7 @@ const POOL_SEPARATOR: char = '/';
 pub(crate) struct Offer {
     catalog: Catalog,
     served: Served,
+    guesses: Guesses,
     budget_bytes: u64,
 }
 
@@ -35,6 +37,7 @@ impl Offer {
         Self {
             catalog: settings.catalog.clone(),
             served: settings.served.clone(),
+            guesses: settings.guesses.clone(),
             budget_bytes: settings.budget_bytes,
         }
     }
@@ -81,6 +84,7 @@ impl Offer {
 
     fn of_file(&self, found: Found) -> Model {
         let treatment = self.treatment(&found.name);
+        let speculation = self.speculation(&treatment);
         let group = Groups::of_file(&treatment.membership, self.budget_bytes);
         Model {
             name: found.name,
@@ -91,9 +95,25 @@ impl Offer {
                 context_tokens: found.context_tokens,
                 kv_type: treatment.kv_type,
                 keep: treatment.keep,
+                speculation,
             }),
             residence: residence(&treatment, group),
         }
+    }
+
+    /// How a file's model guesses ahead, with the draft's name as the file that it means now.
+    fn speculation(&self, treatment: &Treatment) -> Speculation {
+        let source = match treatment.guesses.as_ref().unwrap_or(&self.guesses) {
+            Guesses::Off => SpeculationSource::Off,
+            Guesses::Lookup => SpeculationSource::Lookup,
+            Guesses::Draft(Draft::File(path)) => SpeculationSource::Draft(path.clone()),
+            Guesses::Draft(Draft::Model(name)) => {
+                let found = self.catalog.find(name).map(|found| found.path);
+                // Whoever reads the file says that it is missing.
+                SpeculationSource::Draft(found.unwrap_or_else(|| name.into()))
+            }
+        };
+        Speculation { source, tokens: treatment.draft_tokens }
     }
 
     fn of_command(&self, name: &str) -> Option<Model> {

@@ -200,10 +200,10 @@ mod tests {
             budget_bytes: 12 << 30,
         };
         expect![[r#"
-            NAME    ENGINE    STATE           BOOKED   MEASURED   CONTEXT   RUNNING   WAITING   PROCESS    IDLE   UNLOADS IN
-            big     worker    loading 43 %   5.0 GiB          -      8192         1         0      4242       -   -
-            small   worker    ready          5.0 GiB    4.0 GiB      8192         0         0      4242   1m 0s   9m 0s
-            voice   command   ready          5.0 GiB          -         -         1         0      4242       -   pinned
+            NAME    ENGINE    STATE           BOOKED   MEASURED   CONTEXT   KV     RUNNING   WAITING   PROCESS    IDLE   UNLOADS IN
+            big     worker    loading 43 %   5.0 GiB          -      8192   q8_0         1         0      4242       -   -
+            small   worker    ready          5.0 GiB    4.0 GiB      8192   q8_0         0         0      4242   1m 0s   9m 0s
+            voice   command   ready          5.0 GiB          -         -   -            1         0      4242       -   pinned
             10.0 GiB of 12.0 GiB booked"#]].assert_eq(&lines(&residents, Paint::plain()).join("\n"));
     }
 

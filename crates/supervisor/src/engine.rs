@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use planner::footprint::CacheType;
+use worker_protocol::Speculation;
 
 use crate::config::KeepMode;
 
@@ -36,6 +37,8 @@ pub struct GgufFile {
     pub kv_type: Option<CacheType>,
     /// Where its prefixes are kept outside the context; `None` takes the hub's setting.
     pub keep: Option<KeepMode>,
+    /// How it guesses ahead.
+    pub speculation: Speculation,
 }
 
 /// A program that is started, spoken to over HTTP on a port of this machine, and stopped.

@@ -182,6 +182,8 @@ impl Running {
             model.cached_ssd_tokens += stats.cached_ssd_tokens;
             model.kept_written_bytes += stats.kept_written_bytes;
             model.decode_tokens += stats.decode_tokens;
+            model.drafted_tokens += stats.drafted_tokens;
+            model.accepted_tokens += stats.accepted_tokens;
         }
     }
 

@@ -9,13 +9,15 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use planner::{
     fleet,
-    footprint::{CacheType, Place},
+    footprint::{CacheType, Companions, Place},
     gguf,
 };
+use worker_protocol::{Speculation, SpeculationSource};
 
 use crate::{
     config::{KeepSettings, Settings},
@@ -85,6 +87,8 @@ pub(crate) struct WorkerStart {
     pub(crate) kv_type: Option<CacheType>,
     /// How it keeps prefixes outside the context; `None` keeps none.
     pub(crate) keep: Option<KeepSettings>,
+    /// How it guesses ahead.
+    pub(crate) speculation: Speculation,
 }
 
 impl Start {
@@ -173,6 +177,9 @@ struct Stamp {
     context_tokens: Option<u32>,
     kv_type: CacheType,
     keep: Option<KeepSettings>,
+    speculation: Speculation,
+    /// Length and change of the file that guesses.
+    draft: Option<(u64, Option<SystemTime>)>,
 }
 
 impl Preflight {
@@ -212,6 +219,7 @@ impl Preflight {
                     context_tokens: looked.context_tokens,
                     kv_type: looked.facts.kv_type,
                     keep: looked.keep.clone(),
+                    speculation: file.speculation.clone(),
                 };
                 (Start::Worker(worker), looked.facts.needed_bytes, group(&looked.facts))
             }
@@ -261,10 +269,20 @@ impl Preflight {
                  name the model's own file"
             ));
         }
-        self.looked(&header, stamp).map_err(|why| format!("{} {why}", file.path.display()))
+        let draft = match &stamp.speculation.source {
+            SpeculationSource::Off | SpeculationSource::Lookup => None,
+            SpeculationSource::Draft(path) => Some(header::read_draft(path, &header)?),
+        };
+        self.looked(&header, draft.as_ref(), stamp)
+            .map_err(|why| format!("{} {why}", file.path.display()))
     }
 
-    fn looked(&self, header: &gguf::Header, stamp: &Stamp) -> Result<Looked, String> {
+    fn looked(
+        &self,
+        header: &gguf::Header,
+        draft: Option<&gguf::Header>,
+        stamp: &Stamp,
+    ) -> Result<Looked, String> {
         let trained = header.context_trained_tokens().and_then(|tokens| u32::try_from(tokens).ok());
         let context_tokens = stamp
             .context_tokens
@@ -276,7 +294,8 @@ impl Preflight {
         let most = trained.filter(|_| header.encodes()).unwrap_or(u32::MAX);
         let context_tokens = context_tokens.min(most.max(1));
         let layout = header::layout(context_tokens, self.sequences_max, stamp.kv_type, self.place);
-        let mut needs = header::needs(header, &layout)?;
+        let companions = Companions { draft, ..Companions::default() };
+        let mut needs = header::needs(header, &layout, &companions)?;
         // An encoder reads each text once, so that there is nothing to keep.
         let keep = stamp.keep.clone();
         let keep = keep.filter(|_| header.generates()).map(|keep| fitting(keep, bytes_of(&needs)));
@@ -312,6 +331,8 @@ impl Preflight {
             context_tokens: file.context_tokens.or(self.context_tokens),
             kv_type: self.kv_type_of(file),
             keep: self.keep.as_ref().and_then(|keep| keep.of_model(file.keep)),
+            speculation: file.speculation.clone(),
+            draft: draft_stamp(&file.speculation),
         }
     }
 
@@ -332,6 +353,17 @@ impl Preflight {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, Look>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While this stays the same, so does the file of the model that guesses.
+fn draft_stamp(speculation: &Speculation) -> Option<(u64, Option<SystemTime>)> {
+    match &speculation.source {
+        SpeculationSource::Off | SpeculationSource::Lookup => None,
+        SpeculationSource::Draft(path) => {
+            let metadata = std::fs::metadata(path).ok()?;
+            Some((metadata.len(), metadata.modified().ok()))
+        }
     }
 }
 
@@ -395,11 +427,19 @@ mod tests {
     }
 
     fn stamp(kv_type: CacheType, keep: Option<KeepSettings>) -> Stamp {
-        Stamp { file_bytes: 1, modified_unix_s: 1, context_tokens: None, kv_type, keep }
+        Stamp {
+            file_bytes: 1,
+            modified_unix_s: 1,
+            context_tokens: None,
+            kv_type,
+            keep,
+            speculation: Speculation::default(),
+            draft: None,
+        }
     }
 
     fn look(place: Place, header: &gguf::Header, kv_type: CacheType) -> Looked {
-        preflight(place).looked(header, &stamp(kv_type, None)).unwrap()
+        preflight(place).looked(header, None, &stamp(kv_type, None)).unwrap()
     }
 
     #[test]
@@ -441,7 +481,7 @@ mod tests {
         let header = catalogue::builtin().find("qwen3-8b").unwrap().header("Q4_K_M").unwrap();
         let preflight = preflight(Place::Processor);
         let looked = |header: &gguf::Header, keep| {
-            preflight.looked(header, &stamp(CacheType::F16, keep)).unwrap()
+            preflight.looked(header, None, &stamp(CacheType::F16, keep)).unwrap()
         };
         let without_bytes = looked(&header, None).facts.needed_bytes;
         let booked = |ram_bytes| {
@@ -468,6 +508,7 @@ mod tests {
             context_tokens: None,
             kv_type: None,
             keep,
+            speculation: Speculation::default(),
         };
         let hub = |mode| {
             let keep = Some(keep(mode, 1 << 20));
@@ -516,6 +557,7 @@ mod tests {
             context_tokens: None,
             kv_type,
             keep: None,
+            speculation: Speculation::default(),
         };
         let hub = Preflight { kv_type: CacheType::Q8_0, ..preflight(Place::Processor) };
         let version = |kv_type| hub.version(&Engine::Worker(file(kv_type)));
@@ -544,6 +586,7 @@ mod tests {
                 context_tokens: None,
                 kv_type,
                 keep: None,
+                speculation: Speculation::default(),
             }),
             residence: Residence::default(),
         };
@@ -556,6 +599,37 @@ mod tests {
             path.display()
         );
         assert!(error.to_string().ends_with(&expected), "{error}");
+    }
+
+    #[test]
+    fn a_draft_is_booked_beside_its_model_and_another_one_is_another_version() {
+        let header = |name: &str, quantization| {
+            catalogue::builtin().find(name).unwrap().header(quantization).unwrap()
+        };
+        let (model, draft) = (header("qwen3-8b", "Q4_K_M"), header("qwen3-0.6b", "Q8_0"));
+        let preflight = preflight(Place::Processor);
+        let stamp = stamp(CacheType::F16, None);
+        let alone = preflight.looked(&model, None, &stamp).unwrap().facts;
+        let both = preflight.looked(&model, Some(&draft), &stamp).unwrap().facts;
+        let drafts = both.needs.iter().filter(|need| need.what == footprint::DRAFT);
+        let draft_bytes: u64 = drafts.map(|need| need.bytes).sum();
+        assert_eq!(both.needed_bytes, alone.needed_bytes + draft_bytes);
+        assert!(draft_bytes > draft.tensor_bytes(), "its weights, cells and buffers");
+
+        let file = |path: &str| GgufFile {
+            path: "a.gguf".into(),
+            file_bytes: 1,
+            modified_unix_s: 1,
+            context_tokens: None,
+            kv_type: None,
+            keep: None,
+            speculation: Speculation {
+                source: SpeculationSource::Draft(path.into()),
+                tokens: None,
+            },
+        };
+        let version = |path| preflight.version(&Engine::Worker(file(path)));
+        assert_ne!(version("small.gguf"), version("other.gguf"));
     }
 
     #[test]

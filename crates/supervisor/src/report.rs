@@ -124,4 +124,8 @@ pub struct ModelMetrics {
     pub kept_ssd_bytes: u64,
     /// Tokens generated.
     pub decode_tokens: u64,
+    /// Tokens that were guessed ahead and checked.
+    pub drafted_tokens: u64,
+    /// Those of them that came true; they are among the generated ones.
+    pub accepted_tokens: u64,
 }

@@ -211,6 +211,7 @@ impl<'a> Life<'a> {
             threads: config.settings.threads,
             kv_type: self.start.kv_type.map(|kind| kind.name().to_owned()),
             keep: self.start.keep.as_ref().map(|keep| self.keep(keep)),
+            speculation: self.start.speculation.clone(),
         }
     }
 

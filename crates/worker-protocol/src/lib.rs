@@ -19,8 +19,8 @@ pub use request::{
 };
 pub use words::{
     Alternative, Buffer, Command, Event, Failure, FailureKind, FinishReason, Finished, Keep, Load,
-    LoadFailure, LoadFailureKind, Loaded, Piece, Report, RequestId, Stats, TokenLogprob,
-    ToolCallPiece, Usage,
+    LoadFailure, LoadFailureKind, Loaded, Piece, Report, RequestId, Speculation, SpeculationSource,
+    Stats, TokenLogprob, ToolCallPiece, Usage,
 };
 
 /// Version of these words. A worker of another version is refused at its `Hello`, because hub and

@@ -66,6 +66,31 @@ pub struct Load {
     /// How prefixes are kept outside the context; `None` keeps none.
     #[serde(default)]
     pub keep: Option<Keep>,
+    /// How it guesses ahead.
+    #[serde(default)]
+    pub speculation: Speculation,
+}
+
+/// How a model guesses what it says next, so that one step can check several tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Speculation {
+    /// Where guesses come from.
+    pub source: SpeculationSource,
+    /// Guesses of a stream in each step; `None` makes as many as are seen to pay.
+    #[serde(default)]
+    pub tokens: Option<u32>,
+}
+
+/// Where guesses come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SpeculationSource {
+    /// Nothing is guessed.
+    #[default]
+    Off,
+    /// The text itself, where it repeats.
+    Lookup,
+    /// The text, and a small model of the same vocabulary in this file.
+    Draft(PathBuf),
 }
 
 /// How prefixes are kept outside the context, so that they outlive their worker.
@@ -194,8 +219,14 @@ pub enum Event {
         processed: u32,
         /// Prompt tokens in all.
         total: u32,
-        /// Prompt tokens that were found in the cache.
+        /// Prompt tokens that were found in the cache, whichever tier had them.
         cached: u32,
+        /// Those of them that came from memory outside the context.
+        #[serde(default)]
+        cached_ram: u32,
+        /// Those of them that came from files.
+        #[serde(default)]
+        cached_ssd: u32,
     },
     /// Text of the answer.
     Text(Piece),
@@ -305,6 +336,12 @@ pub struct Usage {
     pub cached_ssd_tokens: u32,
     /// Generated tokens.
     pub completion_tokens: u32,
+    /// Tokens that were guessed ahead and checked.
+    #[serde(default)]
+    pub drafted_tokens: u32,
+    /// Those of them that came true; they are among the generated ones.
+    #[serde(default)]
+    pub accepted_tokens: u32,
     /// Microseconds it waited before its prompt was begun.
     pub queue_us: u64,
     /// Microseconds from there to the first token.
@@ -362,6 +399,12 @@ pub struct Stats {
     pub cached_ssd_tokens: u64,
     /// Tokens generated since the start.
     pub decode_tokens: u64,
+    /// Tokens that were guessed ahead and checked since the start.
+    #[serde(default)]
+    pub drafted_tokens: u64,
+    /// Those of them that came true.
+    #[serde(default)]
+    pub accepted_tokens: u64,
     /// Bytes of cells kept in memory outside the context.
     #[serde(default)]
     pub kept_ram_bytes: u64,

@@ -16,6 +16,8 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(crate) struct Numbers {
     state: u64,
     content: Content,
+    /// How many were made.
+    count: usize,
 }
 
 impl Numbers {
@@ -24,13 +26,19 @@ impl Numbers {
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        Self { state: mix(seed.wrapping_mul(STEP) ^ hash), content }
+        Self { state: mix(seed.wrapping_mul(STEP) ^ hash), content, count: 0 }
     }
 
     /// Fills `out` with the next numbers. Its length is even, except for the last call of a tensor.
     pub(crate) fn fill(&mut self, out: &mut [f32]) {
         match self.content {
             Content::Constant(value) => out.fill(value),
+            Content::Decay => {
+                let rates = (0..8).map(|halved| -0.5_f32.powi(halved));
+                let rates: Vec<f32> = rates.collect();
+                let at = (self.count..).map(|at| rates[at % rates.len()]);
+                out.iter_mut().zip(at).for_each(|(out, rate)| *out = rate);
+            }
             Content::Random(deviation) => {
                 // The sum of four bytes has mean 510 and variance 4 * (256^2 - 1) / 12.
                 let scale = deviation / 147.797_6;
@@ -43,6 +51,7 @@ impl Numbers {
                 }
             }
         }
+        self.count += out.len();
     }
 }
 
@@ -143,6 +152,19 @@ mod tests {
         let square = numbers.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>() / count;
         assert!(mean.abs() < 0.003, "{mean}");
         assert!((square.sqrt() - 0.5).abs() < 0.003, "{}", square.sqrt());
+    }
+
+    #[test]
+    fn decays_are_negative_and_of_many_lengths_in_whatever_pieces_they_are_taken() {
+        let mut source = Numbers::new(1, "blk.0.ssm_a", Content::Decay);
+        let mut rates = [0.0; 24];
+        let (first, second) = rates.split_at_mut(10);
+        source.fill(first);
+        source.fill(second);
+        assert_eq!(rates[..3], [-1.0, -0.5, -0.25]);
+        assert_eq!(rates[..8], rates[8..16]);
+        assert_eq!(rates[8..16], rates[16..]);
+        assert!((rates[7] + 1.0 / 128.0).abs() < 1e-9, "{}", rates[7]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use planner::gguf::{Array, ElementType, Value};
 
 use super::{
-    shape::{Architecture, Shape},
+    shape::{Architecture, Recurrence, Shape},
     vocabulary::{self, Vocabulary},
 };
 
@@ -15,6 +15,9 @@ const CHAT_TEMPLATE: &str = "{%- for message in messages -%}\
 
 /// Kinds of text that BERT's embeddings tell apart.
 const TOKEN_TYPES: u32 = 2;
+
+/// Tokens that the convolution before a state reaches, in every model that has one.
+const CONVOLVED_TOKENS: u32 = 4;
 
 /// All metadata. `file_type` is llama.cpp's number for the encoding.
 pub(crate) fn metadata(shape: &Shape, file_type: u32, seed: u64) -> Vec<(String, Value)> {
@@ -50,17 +53,22 @@ pub(crate) fn figures(shape: &Shape) -> Vec<(String, Value)> {
     keys.u32(&key("feed_forward_length"), shape.feed_forward);
     keys.u32(&key("vocab_size"), shape.vocabulary);
     keys.u32(&key("attention.head_count"), shape.heads);
+    let attends = shape.architecture != Architecture::Bert && shape.heads > 0;
+    if attends {
+        heads(&mut keys, shape);
+    }
     if shape.architecture == Architecture::Bert {
         keys.f32(&key("attention.layer_norm_epsilon"), 1e-12);
         keys.bool(&key("attention.causal"), false);
         keys.u32("tokenizer.ggml.token_type_count", TOKEN_TYPES);
     } else {
-        keys.u32(&key("attention.head_count_kv"), shape.heads_kv);
-        keys.u32(&key("attention.key_length"), shape.head_width);
-        keys.u32(&key("attention.value_length"), shape.head_width);
         keys.f32(&key("attention.layer_norm_rms_epsilon"), 1e-6);
-        keys.f32(&key("rope.freq_base"), shape.rope_base);
-        keys.u32(&key("rope.dimension_count"), shape.head_width);
+    }
+    if attends {
+        rotation(&mut keys, shape);
+    }
+    if let Some(recurrence) = &shape.recurrence {
+        states(&mut keys, shape, recurrence);
     }
     if let Some(window) = shape.window {
         keys.u32(&key("attention.sliding_window"), window);
@@ -74,6 +82,64 @@ pub(crate) fn figures(shape: &Shape) -> Vec<(String, Value)> {
         keys.u32(&key("pooling_type"), pooling as u32);
     }
     keys.pairs
+}
+
+/// Heads of keys and values, and their widths.
+fn heads(keys: &mut Keys, shape: &Shape) {
+    let key = |suffix: &str| format!("{}.{suffix}", shape.architecture.name());
+    match shape.recurrence.and_then(|recurrence| recurrence.attending()) {
+        // A layer without heads of keys and values is one with a state.
+        Some(attending) => {
+            let heads = |layer| if attending.contains(&layer) { shape.heads_kv } else { 0 };
+            let heads: Vec<i32> = (0..shape.layers).map(|at| heads(at).cast_signed()).collect();
+            keys.i32s(&key("attention.head_count_kv"), &heads);
+        }
+        None => keys.u32(&key("attention.head_count_kv"), shape.heads_kv),
+    }
+    keys.u32(&key("attention.key_length"), shape.head_width);
+    keys.u32(&key("attention.value_length"), shape.head_width);
+}
+
+/// What is rotated of the heads, and how fast.
+fn rotation(keys: &mut Keys, shape: &Shape) {
+    let key = |suffix: &str| format!("{}.{suffix}", shape.architecture.name());
+    keys.f32(&key("rope.freq_base"), shape.rope_base);
+    if shape.architecture != Architecture::Qwen35 {
+        return keys.u32(&key("rope.dimension_count"), shape.head_width);
+    }
+    // A quarter of each head is rotated, by the positions in time, height and width in turn.
+    let rotated = shape.head_width / 4;
+    let pairs = (rotated / 2).cast_signed();
+    let third = (pairs + 2) / 3;
+    keys.u32(&key("rope.dimension_count"), rotated);
+    keys.i32s(&key("rope.dimension_sections"), &[third, third, pairs - 2 * third, 0]);
+}
+
+/// What the layers with a state are made of.
+fn states(keys: &mut Keys, shape: &Shape, recurrence: &Recurrence) {
+    let key = |suffix: &str| format!("{}.{suffix}", shape.architecture.name());
+    match *recurrence {
+        Recurrence::DeltaNet { head_width, key_heads, value_heads, interval } => {
+            keys.u32(&key("ssm.conv_kernel"), CONVOLVED_TOKENS);
+            keys.u32(&key("ssm.inner_size"), head_width * value_heads);
+            keys.u32(&key("ssm.state_size"), head_width);
+            keys.u32(&key("ssm.time_step_rank"), value_heads);
+            keys.u32(&key("ssm.group_count"), key_heads);
+            keys.u32(&key("full_attention_interval"), interval);
+        }
+        Recurrence::ShortConvolution { tokens, .. } => {
+            keys.u32(&key("shortconv.l_cache"), tokens);
+        }
+        Recurrence::StateSpace { state, rank, groups, .. } => {
+            keys.u32(&key("ssm.conv_kernel"), CONVOLVED_TOKENS);
+            keys.u32(&key("ssm.inner_size"), 2 * shape.width);
+            keys.u32(&key("ssm.state_size"), state);
+            keys.u32(&key("ssm.time_step_rank"), rank);
+            if let Some(groups) = groups {
+                keys.u32(&key("ssm.group_count"), groups);
+            }
+        }
+    }
 }
 
 fn tokenizer(keys: &mut Keys, shape: &Shape) {

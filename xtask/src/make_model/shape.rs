@@ -10,6 +10,11 @@ pub(crate) enum Architecture {
     Qwen3,
     Qwen3moe,
     Gemma3,
+    Qwen35,
+    Lfm2,
+    Granitehybrid,
+    Mamba,
+    Mamba2,
     Bert,
 }
 
@@ -20,6 +25,11 @@ impl Architecture {
             Self::Qwen3 => "qwen3",
             Self::Qwen3moe => "qwen3moe",
             Self::Gemma3 => "gemma3",
+            Self::Qwen35 => "qwen35",
+            Self::Lfm2 => "lfm2",
+            Self::Granitehybrid => "granitehybrid",
+            Self::Mamba => "mamba",
+            Self::Mamba2 => "mamba2",
             Self::Bert => "bert",
         }
     }
@@ -31,6 +41,44 @@ pub(crate) struct Experts {
     pub(crate) total: u32,
     pub(crate) used: u32,
     pub(crate) feed_forward: u32,
+}
+
+/// What layers have that keep a state of the last token in place of a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recurrence {
+    /// Gated delta nets, in all layers but every so many.
+    DeltaNet {
+        /// Width of a head, of keys as of values.
+        head_width: u32,
+        key_heads: u32,
+        value_heads: u32,
+        interval: u32,
+    },
+    /// Convolutions over so many tokens, in all layers but these.
+    ShortConvolution { tokens: u32, attending: &'static [u32] },
+    /// State-space mixers, in all layers but these. The inputs of a mixer are twice as wide as the
+    /// model.
+    StateSpace {
+        /// Numbers of the state for each input.
+        state: u32,
+        /// Of Mamba the rank of its steps, of Mamba 2 the number of heads.
+        rank: u32,
+        /// Groups of heads that share projections; Mamba has none.
+        groups: Option<u32>,
+        attending: &'static [u32],
+    },
+}
+
+impl Recurrence {
+    /// Layers with attention, where they are named one by one.
+    pub(crate) const fn attending(&self) -> Option<&'static [u32]> {
+        match self {
+            Self::DeltaNet { .. } => None,
+            Self::ShortConvolution { attending, .. } | Self::StateSpace { attending, .. } => {
+                Some(attending)
+            }
+        }
+    }
 }
 
 /// How an encoder turns the vectors of all tokens into one; the numbers are llama.cpp's.
@@ -59,6 +107,8 @@ pub(crate) struct Shape {
     pub(crate) experts: Option<Experts>,
     /// Window in tokens of the layers that slide, five of six.
     pub(crate) window: Option<u32>,
+    /// What some or all layers have in place of attention.
+    pub(crate) recurrence: Option<Recurrence>,
     /// Only encoders pool.
     pub(crate) pooling: Option<Pooling>,
 }
@@ -80,6 +130,7 @@ const fn family(architecture: Architecture, vocabulary: u32, context: u32) -> Sh
         rope_base: 1e6,
         experts: None,
         window: None,
+        recurrence: None,
         pooling: None,
     }
 }
@@ -89,6 +140,12 @@ const QWEN3MOE: Shape = family(Architecture::Qwen3moe, 151_936, 40_960);
 const LLAMA3: Shape = Shape { rope_base: 5e5, ..family(Architecture::Llama, 128_256, 131_072) };
 const GEMMA3: Shape =
     Shape { head_width: 256, tied: true, ..family(Architecture::Gemma3, 262_144, 32_768) };
+const QWEN35: Shape =
+    Shape { head_width: 256, rope_base: 1e7, ..family(Architecture::Qwen35, 248_320, 262_144) };
+const LFM2: Shape = Shape { head_width: 64, ..family(Architecture::Lfm2, 65_536, 128_000) };
+const GRANITE: Shape = family(Architecture::Granitehybrid, 100_352, 32_768);
+const MAMBA: Shape = family(Architecture::Mamba, 50_280, 1_048_576);
+const MAMBA2: Shape = family(Architecture::Mamba2, 50_288, 1_048_576);
 const BERT: Shape = Shape {
     heads: 12,
     heads_kv: 12,
@@ -108,13 +165,17 @@ const fn tied(shape: Shape) -> Shape {
     Shape { tied: true, ..shape }
 }
 
+const fn recurrent(recurrence: Recurrence, shape: Shape) -> Shape {
+    Shape { recurrence: Some(recurrence), ..shape }
+}
+
 const fn windowed(window: u32, shape: Shape) -> Shape {
     Shape { window: Some(window), ..shape }
 }
 
 /// The published figures (config.json of each model); the totals of parameters are tested. `tiny`
 /// exists once per architecture and is for tests: a megabyte or two.
-pub(crate) const SHAPES: [Shape; 25] = [
+pub(crate) const SHAPES: [Shape; 33] = [
     tied(row("qwen3-0.6b", QWEN3, [28, 1024, 16, 8, 3072])),
     tied(row("qwen3-1.7b", QWEN3, [28, 2048, 16, 8, 6144])),
     tied(row("qwen3-4b", QWEN3, [36, 2560, 32, 8, 9728])),
@@ -155,6 +216,18 @@ pub(crate) const SHAPES: [Shape; 25] = [
             ..row("gemma-3-12b", GEMMA3, [48, 3840, 16, 8, 15_360])
         },
     ),
+    recurrent(
+        Recurrence::DeltaNet { head_width: 128, key_heads: 16, value_heads: 16, interval: 4 },
+        tied(row("qwen3.5-0.8b", QWEN35, [24, 1024, 8, 2, 3584])),
+    ),
+    recurrent(
+        Recurrence::ShortConvolution { tokens: 3, attending: &[2, 5, 8, 10, 12, 14] },
+        tied(row("lfm2-350m", LFM2, [16, 1024, 16, 8, 4608])),
+    ),
+    recurrent(
+        Recurrence::StateSpace { state: 16, rank: 48, groups: None, attending: &[] },
+        tied(row("mamba-130m", MAMBA, [24, 768, 0, 0, 0])),
+    ),
     row("minilm-l6", BERT, [6, 384, 12, 12, 1536]),
     Shape { pooling: Some(Pooling::Cls), ..row("bge-small", BERT, [12, 384, 12, 12, 1536]) },
     Shape {
@@ -173,6 +246,26 @@ pub(crate) const SHAPES: [Shape; 25] = [
     tiny(row("tiny", LLAMA3, [2, 256, 4, 2, 512])),
     // Twelve layers would be the first with two that do not slide; six have one.
     windowed(64, tiny(row("tiny", GEMMA3, [6, 256, 4, 1, 256]))),
+    recurrent(
+        Recurrence::DeltaNet { head_width: 64, key_heads: 2, value_heads: 4, interval: 4 },
+        tiny(row("tiny", QWEN35, [4, 256, 4, 2, 256])),
+    ),
+    recurrent(
+        Recurrence::ShortConvolution { tokens: 3, attending: &[1, 3] },
+        tiny(row("tiny", LFM2, [4, 256, 4, 2, 256])),
+    ),
+    recurrent(
+        Recurrence::StateSpace { state: 32, rank: 8, groups: Some(1), attending: &[1] },
+        tiny(row("tiny", GRANITE, [3, 256, 4, 2, 256])),
+    ),
+    recurrent(
+        Recurrence::StateSpace { state: 16, rank: 16, groups: None, attending: &[] },
+        tiny(row("tiny", MAMBA, [4, 256, 0, 0, 0])),
+    ),
+    recurrent(
+        Recurrence::StateSpace { state: 32, rank: 8, groups: Some(1), attending: &[] },
+        tiny(row("tiny", MAMBA2, [3, 256, 0, 0, 0])),
+    ),
     Shape { context: 512, ..tiny(row("tiny", BERT, [2, 256, 4, 4, 512])) },
     // Wide enough to be measured, small enough to be made in a second.
     tied(Shape { vocabulary: 4096, ..row("small", QWEN3, [8, 512, 8, 4, 1536]) }),
@@ -219,7 +312,7 @@ mod tests {
 
     #[test]
     fn heads_divide_evenly() {
-        for shape in SHAPES {
+        for shape in SHAPES.iter().filter(|shape| shape.heads > 0) {
             assert_eq!(shape.heads % shape.heads_kv, 0, "{}", shape.name);
         }
     }

@@ -23,6 +23,9 @@ pub(crate) enum Content {
     Constant(f32),
     /// Random with mean 0 and this standard deviation.
     Random(f32),
+    /// Negative rates of decay: minus one, then halved from number to number, and so on in turns of
+    /// eight. Some of a state then lasts for one token and some for hundreds, and none grows.
+    Decay,
 }
 
 /// One tensor to be written.
@@ -57,8 +60,11 @@ pub(crate) fn plan(shape: &Shape, encoding: Encoding) -> anyhow::Result<Vec<Plan
 /// Numbers that are never quantized: small, and read as floats by llama.cpp. The router among them:
 /// a small error in it sends a token to another expert.
 fn stays_float(tensor: &tensors::Shape) -> bool {
-    let kept = ["ffn_gate_inp", "position_embd", "token_types"];
-    tensor.dimensions.len() == 1 || kept.iter().any(|part| tensor.name.contains(part))
+    let kept =
+        ["ffn_gate_inp", "position_embd", "token_types", "ssm_conv1d", "shortconv.conv", "_norm."];
+    tensor.dimensions.len() == 1
+        || !tensor.name.ends_with(".weight")
+        || kept.iter().any(|part| tensor.name.contains(part))
 }
 
 /// The type of a tensor in the encodings written here. As in llama.cpp's own recipes, the output
@@ -85,15 +91,38 @@ fn choose(shape: &Shape, tensor: &tensors::Shape, quantization: Quantization) ->
 /// partner it would make greedy output repeat one token.
 const ATTENTION_SHARE: f32 = 0.25;
 
+/// Factors of the norm over queries in LFM2. Its convolutions reach two tokens back, so what is before
+/// them shows only through its attention, and attention that is as sharp as this is no average.
+const QUERY_FACTOR: f32 = 4.0;
+
+/// What is added to the step of a state before it is made positive: steps are then a tenth on average,
+/// as models are initialized.
+const STEP_BIAS: f32 = -2.0;
+
 fn content(shape: &Shape, tensor: &tensors::Shape) -> Content {
     let name = tensor.name.as_str();
     let inputs = tensor.dimensions[0];
+    if name.ends_with("ssm_dt.bias") {
+        return Content::Constant(STEP_BIAS);
+    }
     if name.ends_with(".bias") {
         return Content::Constant(0.0);
     }
-    // This norm undoes the scale of the matrix before it, so it must carry the share itself.
-    if name.ends_with("post_attention_norm.weight") {
+    if name.ends_with("ssm_a") {
+        return Content::Decay;
+    }
+    // What a mixer adds of its inputs to what comes from its state.
+    if name.ends_with("ssm_d") {
+        return Content::Constant(1.0);
+    }
+    // This norm undoes the scale of the matrix before it, so it must carry the share itself. Qwen 3.5
+    // has one of this name before its network.
+    if name.ends_with("post_attention_norm.weight") && shape.architecture == Architecture::Gemma3 {
         return Content::Constant(ATTENTION_SHARE);
+    }
+    let is_lfm2 = shape.architecture == Architecture::Lfm2;
+    if is_lfm2 && name.ends_with("attn_q_norm.weight") {
+        return Content::Constant(QUERY_FACTOR);
     }
     if name.ends_with("_norm.weight") {
         return Content::Constant(1.0);
@@ -101,7 +130,8 @@ fn content(shape: &Shape, tensor: &tensors::Shape) -> Content {
     if matches!(name, "token_embd.weight" | "position_embd.weight" | "token_types.weight") {
         return Content::Random(embedding(shape));
     }
-    if name.ends_with("attn_output.weight") && shape.architecture != Architecture::Bert {
+    let is_average = !is_lfm2 && shape.architecture != Architecture::Bert;
+    if is_average && name.ends_with("attn_output.weight") {
         return Content::Random(ATTENTION_SHARE / root(inputs));
     }
     // Dividing by the root of the inputs keeps what comes out as large as what goes in, whatever
@@ -117,9 +147,15 @@ fn embedding(shape: &Shape) -> f32 {
     let width = u64::from(shape.width);
     match shape.architecture {
         Architecture::Gemma3 => root(2 * u64::from(shape.layers)) / (root(width) * root(width)),
-        Architecture::Llama | Architecture::Qwen3 | Architecture::Qwen3moe | Architecture::Bert => {
-            1.0 / root(width)
-        }
+        Architecture::Llama
+        | Architecture::Qwen3
+        | Architecture::Qwen3moe
+        | Architecture::Qwen35
+        | Architecture::Lfm2
+        | Architecture::Granitehybrid
+        | Architecture::Mamba
+        | Architecture::Mamba2
+        | Architecture::Bert => 1.0 / root(width),
     }
 }
 
@@ -160,6 +196,9 @@ mod tests {
             ("gemma-3-270m", Architecture::Gemma3, 268_098_176),
             ("gemma-3-1b", Architecture::Gemma3, 999_885_952),
             ("gemma-3-12b", Architecture::Gemma3, 11_766_034_176),
+            ("qwen3.5-0.8b", Architecture::Qwen35, 752_393_024),
+            ("lfm2-350m", Architecture::Lfm2, 354_483_968),
+            ("mamba-130m", Architecture::Mamba, 129_135_360),
             // The published 22,713,216 without the pooling layer of 147,840 that GGUF leaves out.
             ("minilm-l6", Architecture::Bert, 22_565_376),
         ] {

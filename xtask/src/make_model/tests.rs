@@ -29,6 +29,11 @@ fn every_tiny_model_in_every_encoding_is_read_back() {
         (Architecture::Qwen3, true),
         (Architecture::Qwen3moe, true),
         (Architecture::Gemma3, true),
+        (Architecture::Qwen35, true),
+        (Architecture::Lfm2, true),
+        (Architecture::Granitehybrid, true),
+        (Architecture::Mamba, true),
+        (Architecture::Mamba2, true),
         (Architecture::Bert, false),
     ] {
         for quant in ["f32", "f16", "q8_0", "Q4_0"] {

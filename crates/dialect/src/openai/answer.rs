@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use worker_protocol::{Alternative, FinishReason, TokenLogprob};
+use worker_protocol::{Alternative, Event, FinishReason, TokenLogprob};
 
 /// Usage of a whole answer, added up over its choices.
 #[derive(Debug, Clone, Copy, Default)]
@@ -11,6 +11,8 @@ pub(super) struct UsageTotal {
     prompt_tokens: u64,
     cached: CachedBy,
     completion_tokens: u64,
+    drafted_tokens: u64,
+    accepted_tokens: u64,
 }
 
 impl UsageTotal {
@@ -26,6 +28,8 @@ impl UsageTotal {
             self.cached.add(&CachedBy::new(usage));
         }
         self.completion_tokens += u64::from(usage.completion_tokens);
+        self.drafted_tokens += u64::from(usage.drafted_tokens);
+        self.accepted_tokens += u64::from(usage.accepted_tokens);
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -34,6 +38,12 @@ impl UsageTotal {
             completion_tokens: self.completion_tokens,
             total_tokens: self.prompt_tokens + self.completion_tokens,
             prompt_tokens_details: PromptTokensDetails { cached_tokens: self.cached.tokens() },
+            completion_tokens_details: (self.drafted_tokens > 0).then(|| CompletionTokensDetails {
+                accepted_prediction_tokens: self.accepted_tokens,
+                rejected_prediction_tokens: self
+                    .drafted_tokens
+                    .saturating_sub(self.accepted_tokens),
+            }),
         }
     }
 
@@ -48,6 +58,17 @@ pub(super) struct Usage {
     completion_tokens: u64,
     total_tokens: u64,
     prompt_tokens_details: PromptTokensDetails,
+    /// Only where something was guessed ahead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_tokens_details: Option<CompletionTokensDetails>,
+}
+
+/// Tokens that were guessed ahead and checked. OpenAI bills the rejected ones; here they are no part
+/// of `completion_tokens`.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct CompletionTokensDetails {
+    accepted_prediction_tokens: u64,
+    rejected_prediction_tokens: u64,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -89,6 +110,49 @@ impl CachedBy {
     }
 }
 
+/// What is known of cached tokens before an answer has ended.
+#[derive(Debug, Clone)]
+pub(super) struct Foretold {
+    choices_per_prompt: u32,
+    /// Of each prompt, once its first choice has begun.
+    prompts: Vec<Option<CachedBy>>,
+}
+
+impl Foretold {
+    /// `choices_per_prompt`: as for [`UsageTotal::new`].
+    pub(super) fn new(choices: usize, choices_per_prompt: u32) -> Self {
+        let choices_per_prompt = choices_per_prompt.max(1);
+        let prompts = choices.div_ceil(choices_per_prompt as usize);
+        Self { choices_per_prompt, prompts: vec![None; prompts] }
+    }
+
+    /// A choice goes on with its prompt; the first that it says holds.
+    pub(super) fn hear(&mut self, choice: u32, event: &Event) {
+        let Event::Progress { cached, cached_ram, cached_ssd, .. } = *event else { return };
+        if !choice.is_multiple_of(self.choices_per_prompt) {
+            return;
+        }
+        let usage = worker_protocol::Usage {
+            cached_tokens: cached,
+            cached_ram_tokens: cached_ram,
+            cached_ssd_tokens: cached_ssd,
+            ..worker_protocol::Usage::default()
+        };
+        if let Some(prompt) = self.prompts.get_mut((choice / self.choices_per_prompt) as usize) {
+            prompt.get_or_insert(CachedBy::new(&usage));
+        }
+    }
+
+    /// The sum over all prompts, once all have begun.
+    pub(super) fn cached(&self) -> Option<CachedBy> {
+        let mut sum = CachedBy::default();
+        for prompt in &self.prompts {
+            sum.add(&(*prompt)?);
+        }
+        Some(sum)
+    }
+}
+
 /// What a choice took, in llama.cpp's words. An extension that OpenAI's clients ignore.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Timings {
@@ -101,6 +165,11 @@ pub(super) struct Timings {
     predicted_n: u32,
     predicted_ms: f64,
     queue_ms: f64,
+    /// Guessed ahead, and of those accepted; only where something was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    draft_n: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    draft_n_accepted: Option<u32>,
 }
 
 impl Timings {
@@ -113,6 +182,8 @@ impl Timings {
             predicted_n: usage.completion_tokens,
             predicted_ms: milliseconds(usage.decode_us),
             queue_ms: milliseconds(usage.queue_us),
+            draft_n: (usage.drafted_tokens > 0).then_some(usage.drafted_tokens),
+            draft_n_accepted: (usage.drafted_tokens > 0).then_some(usage.accepted_tokens),
         }
     }
 }
@@ -191,15 +262,14 @@ impl CompletionLogprobs {
     /// `offset_chars`: where in the choice's text the first of these tokens begins.
     pub(super) fn extend(&mut self, tokens: &[TokenLogprob], mut offset_chars: usize) {
         for token in tokens {
-            let text = text(&token.token);
             let mut top = Map::new();
-            // Tokens with broken bytes may share their text; the likelier keeps it.
+            // Tokens may share their text; the likelier keeps it.
             for alternative in token.top.iter().chain([&token.token]) {
-                top.entry(self::text(alternative)).or_insert_with(|| logprob(alternative).into());
+                top.entry(name(alternative)).or_insert_with(|| logprob(alternative).into());
             }
             self.text_offset.push(offset_chars);
-            offset_chars += text.chars().count();
-            self.tokens.push(text);
+            offset_chars += text(&token.token).chars().count();
+            self.tokens.push(name(&token.token));
             self.token_logprobs.push(logprob(&token.token));
             self.top_logprobs.push(top);
         }
@@ -209,6 +279,13 @@ impl CompletionLogprobs {
 /// A token's text. Tokens may end inside a character; `bytes` has the truth.
 fn text(token: &Alternative) -> String {
     String::from_utf8_lossy(&token.bytes).into_owned()
+}
+
+/// A token's text where it is text, else its bytes as OpenAI writes them (`bytes:\xe4`), since this form
+/// of logprobs has no other place for them and lists alternatives by name.
+fn name(token: &Alternative) -> String {
+    let escaped = || token.bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
+    str::from_utf8(&token.bytes).map_or_else(|_| format!("bytes:{}", escaped()), str::to_owned)
 }
 
 /// JSON has no infinity; OpenAI says -9999 for a token that is as good as impossible.
@@ -225,4 +302,64 @@ pub(super) fn tool_call_id(answer: &str, choice: u32, index: u32) -> String {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     format!("call_{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guesses_are_told_where_there_were_some() {
+        let mut total = UsageTotal::new(1);
+        let usage = worker_protocol::Usage { completion_tokens: 9, ..Default::default() };
+        total.add(0, &usage);
+        let without = serde_json::to_value(total.usage()).unwrap();
+        assert_eq!(without.get("completion_tokens_details"), None);
+        let guessed = worker_protocol::Usage { drafted_tokens: 7, accepted_tokens: 5, ..usage };
+        total.add(1, &guessed);
+        let with = serde_json::to_value(total.usage()).unwrap();
+        let details = &with["completion_tokens_details"];
+        assert_eq!(details["accepted_prediction_tokens"], 5);
+        assert_eq!(details["rejected_prediction_tokens"], 2);
+        assert_eq!(with["completion_tokens"], 18, "what was rejected was not said");
+        let timings = serde_json::to_value(Timings::new(&guessed)).unwrap();
+        assert_eq!((&timings["draft_n"], &timings["draft_n_accepted"]), (&7.into(), &5.into()));
+    }
+
+    #[test]
+    fn tokens_inside_a_character_are_told_apart_by_their_bytes() {
+        let token = |id, bytes: &[u8], logprob| Alternative { id, bytes: bytes.to_vec(), logprob };
+        let (first, second) = (token(1, &[0xe4, 0xbd], -0.5), token(2, &[0xe4, 0xb8], -0.75));
+        let mut logprobs = CompletionLogprobs::default();
+        let chosen = TokenLogprob { token: second.clone(), top: vec![first, second] };
+        logprobs.extend(&[chosen], 3);
+        let told = serde_json::to_value(&logprobs).unwrap();
+        assert_eq!(told["tokens"][0], r"bytes:\xe4\xb8");
+        assert_eq!(
+            told["top_logprobs"][0],
+            serde_json::json!({ r"bytes:\xe4\xbd": -0.5, r"bytes:\xe4\xb8": -0.75 })
+        );
+        assert_eq!(told["text_offset"][0], 3);
+    }
+
+    fn begins(cached: u32, cached_ram: u32, cached_ssd: u32) -> Event {
+        Event::Progress { processed: cached, total: 100, cached, cached_ram, cached_ssd }
+    }
+
+    #[test]
+    fn cached_tokens_are_foretold_once_for_each_prompt_and_when_all_have_begun() {
+        // Two prompts with two choices each.
+        let mut foretold = Foretold::new(4, 2);
+        foretold.hear(2, &begins(10, 3, 2));
+        // Another choice of it finds what the first one computed.
+        foretold.hear(1, &begins(99, 0, 0));
+        assert_eq!(foretold.cached(), None, "the first prompt has not begun");
+        foretold.hear(0, &begins(4, 0, 4));
+        // Progress goes on, and one that was parked finds itself again.
+        foretold.hear(0, &begins(50, 0, 0));
+        // Nobody asked for so many.
+        foretold.hear(8, &begins(7, 7, 7));
+        assert_eq!(foretold.cached(), Some(CachedBy { live: 5, ram: 3, ssd: 6 }));
+        assert_eq!(Foretold::new(1, 1).cached(), None);
+    }
 }

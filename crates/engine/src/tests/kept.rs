@@ -24,14 +24,18 @@ fn settings(folder: &Path, mode: Mode) -> Settings {
     }
 }
 
-fn tiers(folder: &Path, mode: Mode, trims: bool) -> Tiers {
+pub(super) fn tiers(folder: &Path, mode: Mode, trims: bool) -> Tiers {
+    open(settings(folder, mode), trims)
+}
+
+fn open(settings: Settings, trims: bool) -> Tiers {
     let identity = Identity {
         root: Fingerprint::default().with("model", "fake").root(),
         model: "fake".to_owned(),
-        path: folder.to_owned(),
+        path: settings.folder.clone(),
         need: if trims { Need::Cells } else { Need::CellsAndState },
     };
-    Tiers::open(settings(folder, mode), identity)
+    Tiers::open(settings, identity)
 }
 
 /// A hub whose engine keeps prefixes in `folder`; dropping it ends the engine, which flushes.
@@ -107,6 +111,47 @@ fn memory_serves_what_the_context_had_no_room_for() {
         let usage = ask(&mut hub, 10 + request, &prompt(request as u32, 400), 3);
         assert_eq!((usage.cached_tokens, usage.cached_ram_tokens), (399, 399));
     }
+}
+
+/// Otherwise it would be copied out again and again while nobody asks for anything, and to the last moment
+/// when the engine is to leave.
+#[test]
+fn what_the_tiers_have_no_room_for_is_offered_to_them_once() {
+    for trims in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        // Three of the twelve blocks, and some states.
+        let ram_bytes = 3 * 1024 + 100;
+        let tiers = open(Settings { ram_bytes, ..settings(folder.path(), Mode::Ram) }, trims);
+        let model = Fake::new(CELLS, 4, trims);
+        let saved = Arc::clone(&model.saved);
+        let mut hub = Hub::start_with(model, Some(tiers));
+        for request in 0..3 {
+            ask(&mut hub, request, &prompt(request as u32, 1000), 3);
+        }
+        drop(hub);
+        let saved = saved.load(Ordering::Relaxed);
+        assert!((12..60).contains(&saved), "{saved} copies, trims: {trims}");
+    }
+}
+
+#[test]
+fn a_trim_empties_the_memory_tier_and_the_counters_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let tiers = tiers(folder.path(), Mode::Ram, true);
+    let mut hub = Hub::start_with(Fake::new(CELLS, 4, true), Some(tiers));
+    let tokens = prompt(1, 700);
+    ask(&mut hub, 1, &tokens, 3);
+    while hub.stats.kept_ram_bytes < 700 * 4 {
+        hub.receive();
+    }
+    hub.send(Command::Trim);
+    // The counters are told again when work ends.
+    ask(&mut hub, 2, &prompt(2, 9), 3);
+    while hub.stats.kept_ram_bytes >= 700 * 4 {
+        hub.receive();
+    }
+    let usage = ask(&mut hub, 3, &tokens, 3);
+    assert_eq!((usage.cached_tokens, usage.cached_ram_tokens), (699, 0), "the context has it");
 }
 
 #[test]

@@ -119,8 +119,26 @@ async fn a_whole_answer_says_which_tier_had_its_prompt() {
     let answer = answer.ok();
     assert_eq!(answer["usage"]["prompt_tokens_details"]["cached_tokens"], 6);
     assert_eq!(answer["timings"]["cached_by"], json!({ "live": 1, "ram": 2, "ssd": 3 }));
-    let stream = Ask::completion("say 7", json!({ "stream": true })).send(site.address).await;
+    site.ends().await;
+}
+
+#[tokio::test]
+async fn a_stream_says_in_its_head_which_tier_had_its_prompt_where_that_is_known() {
+    let site = Site::new().await;
+    let more = json!({ "stream": true, "stream_options": { "include_usage": true } });
+    let stream = Ask::completion("say 7", more).send(site.address).await;
+    assert_eq!(stream.headers["x-resident-cache"], "live=1, ram=2, ssd=3");
     assert!(stream.text.contains(r#""cached_by":{"live":1,"ram":2,"ssd":3}"#), "{}", stream.text);
+    assert!(stream.text.contains(r#""prompt_tokens_details":{"cached_tokens":6}"#));
+    // Three choices share one prompt, which is said once.
+    let three = json!({ "stream": true, "n": 3 });
+    let stream = Ask::completion("say 7", three).send(site.address).await;
+    if let Some(said) = stream.headers.get("x-resident-cache") {
+        assert_eq!(said, "live=1, ram=2, ssd=3");
+    }
+    // An engine that says nothing before its text, as foreign ones do.
+    let stream = Ask::completion("say 3", json!({ "stream": true })).send(site.address).await;
+    assert_eq!(stream.headers.get("x-resident-cache"), None);
     site.ends().await;
 }
 

@@ -167,6 +167,7 @@ fn model(name: &str, path: &Path, context_tokens: Option<u32>) -> Model {
             context_tokens,
             kv_type: None,
             keep: None,
+            speculation: Default::default(),
         }),
         residence: Residence::default(),
     }

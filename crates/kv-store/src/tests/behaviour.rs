@@ -31,7 +31,7 @@ fn off_keeps_nothing_and_touches_nothing() {
     let tiers = place.open_with(Settings { mode: Mode::Off, ..place.settings() }, Need::Cells);
     assert_eq!(tiers.put(Kind::Cells, &[1], vec![1]), Put::Full);
     assert_eq!(tiers.find(&[1]).tokens, 0);
-    tiers.prefetch();
+    tiers.prefetch(u64::MAX);
     assert_eq!(tiers.flush(LONG), 0);
     let memory = place.open_with(Settings { mode: Mode::Ram, ..place.settings() }, Need::Cells);
     keep(&memory, &[1, 2]);
@@ -134,7 +134,7 @@ fn while_a_model_loads_its_last_conversation_is_read_ahead() {
     tiers.flush(LONG);
     drop(tiers);
     let tiers = place.open_on(&disk, place.settings(), place.identity(Need::Cells));
-    tiers.prefetch();
+    tiers.prefetch(u64::MAX);
     tiers.flush(LONG);
     let ranks: Vec<String> = disk
         .read_ahead()
@@ -145,6 +145,15 @@ fn while_a_model_loads_its_last_conversation_is_read_ahead() {
     let found = tiers.find(&new);
     let first = &disk.read_ahead()[0];
     assert!(first.to_string_lossy().contains(&found.pieces[0].key.to_string()));
+    let bytes = |path: &PathBuf| std::fs::metadata(path).unwrap().len();
+    let sizes: Vec<u64> = disk.read_ahead().iter().map(bytes).collect();
+    assert_eq!(tiers.stats().read_ahead_bytes, sizes.iter().sum::<u64>());
+    drop(tiers);
+    let tiers = place.open_on(&disk, place.settings(), place.identity(Need::Cells));
+    tiers.prefetch(sizes[0] + sizes[1] + sizes[2] - 1);
+    tiers.flush(LONG);
+    assert_eq!(disk.read_ahead().len(), ranks.len() + 2, "no more than it may");
+    assert_eq!(tiers.stats().read_ahead_bytes, sizes[0] + sizes[1]);
 }
 
 #[test]

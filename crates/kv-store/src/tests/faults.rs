@@ -24,7 +24,7 @@ fn live(place: &Place, disk: &Arc<Rigged>, known: &Known) {
         tiers.flush(LONG);
         let _ = restore(&tiers, &tokens[..tokens.len() - 1], known);
     }
-    tiers.prefetch();
+    tiers.prefetch(u64::MAX);
     tiers.flush(LONG);
 }
 

@@ -40,3 +40,7 @@ pub const RESTORE_FIXED_US: u64 = 1_000;
 /// diverges computes half of this again on average, and each state of a large hybrid model takes as
 /// much room as the cells of some thousand tokens.
 pub const CHECKPOINT_TOKENS: u32 = 2_048;
+
+/// Bytes of a state that is kept whatever it saves: as many as the cells of a block of a usual model,
+/// which are kept after every prompt too.
+pub const STATE_BYTES_SMALL: u64 = 16 << 20;

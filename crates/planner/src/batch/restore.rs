@@ -1,8 +1,9 @@
-//! Whether tokens that lie outside the context come back from there, or are computed again.
+//! Whether tokens that lie outside the context come back from there, or are computed again, and whether
+//! a state is worth being kept there.
 //!
 //! Not here: where they lie and how they come back (`kv-store`, `engine`).
 
-use super::limits::{RESTORE_BYTES_PER_S_FIRST, RESTORE_FIXED_US};
+use super::limits::{RESTORE_BYTES_PER_S_FIRST, RESTORE_FIXED_US, STATE_BYTES_SMALL};
 
 /// A prefix of a request that lies outside the context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,14 @@ pub struct Rates {
     pub prefill_tokens_per_s: Option<f32>,
     /// Bytes that come back a second, reading included.
     pub restore_bytes_per_s: Option<f32>,
+}
+
+/// Whether a state of so many bytes is worth keeping, `tokens` tokens behind the last one that is kept:
+/// whoever wants it must gain by having it back. The largest take as long as hundreds of tokens, and
+/// short prompts would fill the tiers with them.
+#[must_use]
+pub fn is_state_worth_keeping(state_bytes: u64, tokens: u32, rates: Rates) -> bool {
+    state_bytes <= STATE_BYTES_SMALL || Stored { tokens, bytes: state_bytes }.pays(0, rates)
 }
 
 impl Stored {
@@ -57,5 +66,16 @@ mod tests {
         assert!(!small.pays(950, SLOW_DISK), "most of it is in the context");
         assert!(!small.pays(1000, Rates::default()), "nothing is gained");
         assert!(large.pays(999, Rates::default()), "nothing is known");
+    }
+
+    #[test]
+    fn a_large_state_is_kept_where_its_prefix_takes_longer_to_compute() {
+        // Half a second to have it back, and 100 tokens computed a second.
+        let state_bytes = 150 << 20;
+        let rates = Rates { prefill_tokens_per_s: Some(100.0), restore_bytes_per_s: Some(300e6) };
+        assert!(!is_state_worth_keeping(state_bytes, 40, rates));
+        assert!(is_state_worth_keeping(state_bytes, 60, rates));
+        assert!(is_state_worth_keeping(STATE_BYTES_SMALL, 1, rates), "small ones always");
+        assert!(is_state_worth_keeping(state_bytes, 1, Rates::default()), "nothing is known");
     }
 }

@@ -6,8 +6,15 @@ use proptest::prelude::*;
 
 use super::*;
 
-const SHAPE: Shape =
-    Shape { cells: 256, sequences: 4, step_tokens_max: 64, trims: true, keeps_states: false };
+const SHAPE: Shape = Shape {
+    cells: 256,
+    sequences: 4,
+    step_tokens_max: 64,
+    trims: true,
+    keeps_states: false,
+    outputs_max: 20,
+    takes_back_max: 16,
+};
 
 /// A cache and clients that know nothing of the planner's sums: every sequence holds real tokens.
 struct World {
@@ -27,6 +34,25 @@ struct World {
     restoring: BTreeMap<Key, (u32, Vec<u32>)>,
     /// Tokens that came back.
     restored: usize,
+    /// How many guesses there are of each stream, and how many of them come true.
+    guesses: Guesses,
+    /// Guesses that had a row, and those of them that came true.
+    drafted: usize,
+    guessed: usize,
+}
+
+/// Where guesses come from, of the position they are for: how many, and which of them is the first
+/// that is wrong.
+type Guesses = fn(Key, u32) -> (u32, u32);
+
+fn no_guesses(_: Key, _: u32) -> (u32, u32) {
+    (0, 0)
+}
+
+/// Any number, right and wrong.
+fn some_guesses(key: Key, position: u32) -> (u32, u32) {
+    let mixed = (position ^ (key as u32).wrapping_mul(77)).wrapping_mul(2_654_435_761) >> 8;
+    (mixed % 25, mixed / 32 % 25)
 }
 
 impl World {
@@ -43,6 +69,9 @@ impl World {
             stored: Vec::new(),
             restoring: BTreeMap::new(),
             restored: 0,
+            guesses: no_guesses,
+            drafted: 0,
+            guessed: 0,
         }
     }
 
@@ -128,6 +157,7 @@ impl World {
     /// One turn of the engine's loop; the sampled token is a hash of what is in the cache.
     fn turn(&mut self) -> Step {
         self.admit();
+        self.guess();
         let step = self.batch.step(None);
         for lost in &step.lost {
             self.lose(lost, true);
@@ -136,6 +166,12 @@ impl World {
         for row in &step.rows {
             let held = self.cache.get_mut(&row.sequence).unwrap();
             assert_eq!(held.len(), row.position as usize, "a hole in sequence {}", row.sequence);
+            if row.is_draft {
+                held.push(row.token);
+                assert!(row.output, "a guess that cannot come true");
+                self.drafted += 1;
+                continue;
+            }
             assert_eq!(self.expected[&row.key][row.position as usize], row.token);
             assert_ne!(self.paused.get(&row.key), Some(&true), "a paused request ran");
             assert!(!self.restoring.contains_key(&row.key), "it ran before it was whole");
@@ -145,22 +181,65 @@ impl World {
         }
         let used: usize = self.cache.values().map(Vec::len).sum();
         assert!(used <= self.shape.cells as usize, "{used} cells used");
-        for row in step.rows.iter().filter(|row| row.output) {
-            self.sample(*row);
+        let outputs = step.rows.iter().filter(|row| row.output).count();
+        assert!(outputs <= self.shape.outputs_max as usize, "{outputs} outputs");
+        assert_eq!(step.drafted_rows as usize, step.rows.iter().filter(|row| row.is_draft).count());
+        for (index, row) in step.rows.iter().enumerate() {
+            if row.output && !row.is_draft {
+                self.sample(&step.rows[index..]);
+            }
         }
         step
     }
 
-    fn sample(&mut self, row: Row) {
-        let token = 1000 + row.position;
-        let full = self.batch.accept(row.key, token) == Accepted::Full;
-        self.expected.get_mut(&row.key).unwrap().push(token);
-        let left = self.left.get_mut(&row.key).unwrap();
-        *left -= 1;
-        if *left == 0 || full {
-            self.release(row.key);
-            self.finished.push(row.key);
+    fn guess(&mut self) {
+        let streams = self.batch.streams();
+        let guesses: Vec<(Key, Vec<u32>)> = streams
+            .iter()
+            .map(|stream| {
+                let position = u32::try_from(stream.tokens.len()).unwrap();
+                let (count, wrong) = (self.guesses)(stream.key, position);
+                let guess = |at| if at == wrong { 7 } else { 1000 + position - 1 + at };
+                (stream.key, (0..count).map(guess).collect())
+            })
+            .collect();
+        guesses.into_iter().for_each(|(key, tokens)| self.batch.draft(key, tokens));
+    }
+
+    /// Samples from the first of these rows, and from those behind it as far as guesses came true.
+    fn sample(&mut self, rows: &[Row]) {
+        let key = rows[0].key;
+        for row in rows {
+            assert_eq!(row.key, key, "its guesses are not behind it");
+            let token = 1000 + row.position;
+            let accepted = self.batch.accept(key, token);
+            self.expected.get_mut(&key).unwrap().push(token);
+            self.guessed += usize::from(row.is_draft);
+            let left = self.left.get_mut(&key).unwrap();
+            *left -= 1;
+            if *left > 0 && accepted == Accepted::Guessed {
+                continue;
+            }
+            let is_over = *left == 0 || accepted == Accepted::Full;
+            self.settle(key, row.position as usize + 1);
+            if is_over {
+                self.release(key);
+                self.finished.push(key);
+            }
+            return;
         }
+        panic!("a guess came true that had no row");
+    }
+
+    /// Only the cells of tokens that hold stay, and none of those is lost.
+    fn settle(&mut self, key: Key, expected: usize) {
+        let Some(Settled { sequence, tokens }) = self.batch.settle(key) else { return };
+        let held = self.cache.get_mut(&sequence).unwrap();
+        assert!(held.len() - tokens as usize <= self.shape.takes_back_max as usize);
+        held.truncate(tokens as usize);
+        assert_eq!(held[..], self.expected[&key][..held.len()], "a wrong guess stayed");
+        assert!(held.len() >= expected.min(held.len()), "a right one was lost");
+        assert_eq!(self.batch.settle(key), None, "it is settled once");
     }
 
     fn run_to_end(&mut self) {
@@ -347,6 +426,28 @@ fn readers_that_stopped_hold_up_nobody() {
 }
 
 #[test]
+fn readers_that_stopped_give_their_cells_to_whoever_reads() {
+    let mut world = World::new(SHAPE);
+    for key in 0..2 {
+        world.submit(key, prompt(key as u32, 100), 50).unwrap();
+        while world.expected[&key].len() < 110 {
+            world.turn();
+        }
+        world.pause(key, true);
+    }
+    world.submit(9, prompt(9, 100), 5).unwrap();
+    for _ in 0..50 {
+        world.turn();
+    }
+    assert_eq!(world.finished, [9], "it waits for somebody who does not read");
+    for key in 0..2 {
+        world.pause(key, false);
+    }
+    world.run_to_end();
+    assert_eq!(world.finished.len(), 3);
+}
+
+#[test]
 fn when_cells_run_out_the_youngest_gives_way_and_still_finishes() {
     let mut world = World::new(Shape { cells: 128, ..SHAPE });
     world.submit(1, prompt(1, 10), 100).unwrap();
@@ -435,6 +536,22 @@ fn older_prefixes_make_room_for_what_comes_back() {
 }
 
 #[test]
+fn a_stream_waits_for_cells_that_are_promised_to_what_comes_back() {
+    let mut world = World::new(Shape { cells: 128, ..SHAPE });
+    world.stored.push(prompt(2, 50));
+    world.submit(1, prompt(1, 10), 100).unwrap();
+    world.turn();
+    world.submit(2, prompt(2, 51), 2).unwrap();
+    for _ in 0..100 {
+        world.turn();
+    }
+    assert_eq!(world.cache[&0].len(), 128 - 50, "as far as there are cells");
+    world.arrive(true);
+    world.run_to_end();
+    assert_eq!(world.finished, [1, 2]);
+}
+
+#[test]
 fn a_state_comes_back_whole_and_is_kept_before_the_last_token() {
     let shape = Shape { trims: false, keeps_states: true, ..SHAPE };
     let mut world = World::new(shape);
@@ -466,6 +583,98 @@ fn states_of_long_prompts_are_kept_on_the_way() {
     assert_eq!(kept, [round, 2 * round, 2 * round + 99]);
 }
 
+#[test]
+fn guesses_that_come_true_save_steps_and_those_that_do_not_leave_nothing_behind() {
+    for (wrong, steps) in [(9, 10), (8, 12), (3, 25), (0, 100)] {
+        let mut world = World::new(SHAPE);
+        world.guesses = match wrong {
+            9 => |_, _| (9, 9),
+            8 => |_, _| (9, 8),
+            3 => |_, _| (9, 3),
+            _ => |_, _| (9, 0),
+        };
+        world.submit(1, prompt(1, 50), 101).unwrap();
+        world.turn();
+        for step in 0..steps {
+            assert!(world.expected.contains_key(&1), "{wrong}: it ended after {step} steps");
+            world.turn();
+        }
+        assert_eq!(world.finished, [1], "{wrong}");
+        let held = world.batch.held();
+        assert_eq!(held[0].tokens, world.cache[&0], "{wrong}");
+        assert!(held[0].tokens.len() <= 151, "{wrong}: nothing behind the last token stays");
+    }
+}
+
+#[test]
+fn guesses_take_nothing_from_anybody() {
+    let mut world = World::new(Shape { cells: 4096, step_tokens_max: 512, ..SHAPE });
+    world.guesses = |_, _| (16, 16);
+    for key in 1..4 {
+        world.submit(key, prompt(key as u32, 4), 500).unwrap();
+    }
+    world.turn();
+    let step = world.turn();
+    let of = |key| step.rows.iter().filter(|row| row.key == key).count();
+    assert_eq!([of(1), of(2), of(3)], [17, 1, 1], "16 outputs are not anybody's own");
+    world.submit(4, prompt(4, 1000), 1).unwrap();
+    let step = world.turn();
+    assert_eq!(step.drafted_rows, 16);
+    assert!(step.prefill_rows >= PREFILL_TOKENS_MIN, "the prompt goes on");
+    assert!((1..4).all(|key| step.rows.iter().any(|row| row.key == key)), "and so do all streams");
+}
+
+#[test]
+fn no_prefix_is_given_up_for_a_guess() {
+    let mut world = World::new(SHAPE);
+    world.submit(1, prompt(1, 150), 1).unwrap();
+    world.run_to_end();
+    world.submit(2, prompt(2, 100), 7).unwrap();
+    world.turn();
+    world.turn();
+    world.guesses = |_, _| (16, 16);
+    let step = world.turn();
+    assert!(step.lost.is_empty());
+    assert_eq!(step.drafted_rows as usize, 256 - 150 - 100 - 1, "what was free");
+}
+
+#[test]
+fn a_request_can_end_or_fill_the_context_among_its_guesses() {
+    for tokens_max in 1..40 {
+        let mut world = World::new(Shape { cells: 64, ..SHAPE });
+        world.guesses = |_, _| (16, 16);
+        world.submit(1, prompt(1, 30), tokens_max).unwrap();
+        world.run_to_end();
+        assert_eq!(world.finished, [1]);
+        let held = world.cache[&0].len();
+        // The last token has a cell only if it was guessed.
+        let least = (30 + tokens_max - 1).min(63);
+        assert!((least..=(least + 1).min(63)).contains(&held), "{tokens_max}: {held}");
+        assert_eq!(world.batch.counts().cells_used as usize, held);
+    }
+}
+
+#[test]
+fn what_is_guessed_and_not_settled_is_not_held() {
+    let mut batch = Batch::new(SHAPE);
+    batch.submit(1, prompt(1, 10)).unwrap();
+    let _ = batch.admit(Rates::default(), &mut nothing);
+    let _ = batch.step(None);
+    assert_eq!(batch.accept(1, 5), Accepted::Continues);
+    batch.draft(1, vec![6, 7, 8]);
+    assert_eq!(batch.step(None).rows.len(), 4);
+    assert!(batch.held().is_empty());
+    assert_eq!(batch.counts().cells_used, 14);
+    assert_eq!(batch.accept(1, 6), Accepted::Guessed);
+    assert_eq!(batch.accept(1, 9), Accepted::Continues);
+    assert_eq!(batch.accept(1, 7), Accepted::Continues, "nothing counts behind a wrong guess");
+    assert_eq!(batch.settle(1), Some(Settled { sequence: 0, tokens: 12 }));
+    assert_eq!(batch.held()[0].tokens, [&prompt(1, 10)[..], &[5, 6]].concat());
+    batch.draft(1, vec![6, 7, 8]);
+    batch.set_paused(1, true);
+    assert!(batch.step(None).rows.is_empty(), "nor is a paused one drafted");
+}
+
 #[derive(Debug, Clone)]
 enum Act {
     Submit { seed: u32, length: u32, tokens_max: usize },
@@ -495,8 +704,16 @@ proptest! {
     /// Random histories: the cache always holds what the rows assume, cells are never exceeded,
     /// paused requests never run, and once everyone reads again every request ends.
     #[test]
-    fn every_history_ends_well(trims: bool, acts in prop::collection::vec(act(), 1..60)) {
-        let mut world = World::new(Shape { trims, keeps_states: !trims, ..SHAPE });
+    fn every_history_ends_well(
+        trims: bool,
+        is_guessed: bool,
+        acts in prop::collection::vec(act(), 1..60),
+    ) {
+        let takes_back_max = if trims { 16 } else { 3 };
+        let mut world = World::new(Shape { trims, keeps_states: !trims, takes_back_max, ..SHAPE });
+        if is_guessed {
+            world.guesses = some_guesses;
+        }
         let mut keys = 0;
         for act in acts {
             match act {

@@ -10,6 +10,7 @@ mod weights;
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::*;
+
 use crate::gguf::{Array, ElementType, Tensor, TensorType, Value};
 
 const MIB: u64 = 1024 * 1024;
@@ -201,6 +202,22 @@ fn caches_of_all_published_rows_are_to_the_byte() {
         let footprint = predict(&row.header(), &row.layout);
         let caches = footprint.bytes_of(CACHE) + footprint.bytes_of(WINDOW_CACHE);
         assert_eq!(caches, row.gpu_cache, "{} {:?}", row.name, row.layout);
+    }
+}
+
+#[test]
+fn what_sequences_leave_behind_goes_by_their_layers() {
+    for (model, expected) in [
+        ("qwen3-8b", Left::Cells),
+        ("gemma-3-12b", Left::Cells),
+        ("deepseek-v2-lite", Left::Cells),
+        ("qwen3.6-27b", Left::CellsAndState),
+        ("falcon-h1-7b", Left::CellsAndState),
+        ("mamba2-1.3b", Left::State),
+        ("bge-m3", Left::Nothing),
+    ] {
+        let entry = crate::catalogue::builtin().find(model).unwrap();
+        assert_eq!(left(&entry.header("Q8_0").unwrap()), expected, "{model}");
     }
 }
 

@@ -87,6 +87,16 @@ impl<'a> Figures<'a> {
         self.metadata.get(&self.key(suffix))?.as_u64()
     }
 
+    /// Refuses a model in which this figure is there and not zero; `rule` says what it must be.
+    pub(super) fn without(&self, suffix: &str, rule: &str) -> Result<(), Error> {
+        match self.optional(suffix).filter(|found| *found > 0) {
+            Some(found) => {
+                Err(Error::Unusable { key: self.key(suffix), found, rule: rule.to_owned() })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// A figure of one layer: the key holds one number for all layers or an array.
     pub(super) fn in_layer(&self, suffix: &str, layer: u64) -> Result<u64, Error> {
         self.in_layer_if_any(suffix, layer).ok_or_else(|| Error::Missing { key: self.key(suffix) })

@@ -99,6 +99,82 @@ pub(super) fn guess_ahead(figures: &Figures<'_>, block: &mut Block<'_>) {
     block.weight("nextn.shared_head_norm", &[width]);
 }
 
+/// LFM2: layers with a short convolution, and between them some with attention, which are those that
+/// have heads of keys and values.
+pub(super) fn short_convolutions(figures: &Figures<'_>, list: &mut List) -> Result<(), Error> {
+    let width = figures.width;
+    list.weight("token_embd", &[width, figures.vocabulary]);
+    for layer in 0..figures.layers {
+        let attention = figures.attention(layer)?;
+        let block = &mut list.block(layer);
+        block.weight("ffn_norm", &[width]);
+        dense::gated(block, width, figures.in_layer("feed_forward_length", layer)?);
+        block.weight("attn_norm", &[width]);
+        if attention.heads_kv > 0 {
+            dense::head_norms(block, &attention);
+            dense::projections(block, width, &attention);
+            block.weight("attn_output", &[width, width]);
+        } else {
+            block.weight("shortconv.conv", &[figures.number("shortconv.l_cache")?, width]);
+            block.weight("shortconv.in_proj", &[width, width.saturating_mul(3)]);
+            block.weight("shortconv.out_proj", &[width, width]);
+        }
+    }
+    // Its norm behind the layers has this name.
+    list.weight("token_embd_norm", &[width]);
+    if !figures.options.tied {
+        list.weight("output", &[width, figures.vocabulary]);
+    }
+    Ok(())
+}
+
+/// Granite 4 without experts: a mixer of Mamba 2 or, where a layer has heads of keys and values,
+/// attention, and behind either a network.
+pub(super) fn granite(figures: &Figures<'_>, list: &mut List) -> Result<(), Error> {
+    let width = figures.width;
+    figures.without("expert_count", "0, for those with experts are not known here")?;
+    list.weight("token_embd", &[width, figures.vocabulary]);
+    for layer in 0..figures.layers {
+        let attention = figures.attention(layer)?;
+        let block = &mut list.block(layer);
+        block.weight("attn_norm", &[width]);
+        if attention.heads_kv > 0 {
+            dense::projections(block, width, &attention);
+            block.weight("attn_output", &[attention.queries(), width]);
+        } else {
+            state_space(figures, block)?;
+        }
+        block.weight("ffn_norm", &[width]);
+        dense::gated(block, width, figures.in_layer("feed_forward_length", layer)?);
+    }
+    dense::output(figures, list);
+    Ok(())
+}
+
+/// Mamba: no attention at all, and steps and projections of its state that depend on the token.
+pub(super) fn mamba(figures: &Figures<'_>, list: &mut List) -> Result<(), Error> {
+    let width = figures.width;
+    let inner = figures.number("ssm.inner_size")?;
+    let state = figures.number("ssm.state_size")?;
+    let rank = figures.number("ssm.time_step_rank")?;
+    list.weight("token_embd", &[width, figures.vocabulary]);
+    for layer in 0..figures.layers {
+        let block = &mut list.block(layer);
+        block.weight("attn_norm", &[width]);
+        block.weight("ssm_in", &[width, inner.saturating_mul(2)]);
+        block.weight("ssm_conv1d", &[figures.number("ssm.conv_kernel")?, inner]);
+        block.bias("ssm_conv1d", &[inner]);
+        block.weight("ssm_x", &[inner, rank.saturating_add(state.saturating_mul(2))]);
+        block.weight("ssm_dt", &[rank, inner]);
+        block.bias("ssm_dt", &[inner]);
+        block.add("ssm_a", &[state, inner]);
+        block.add("ssm_d", &[inner]);
+        block.weight("ssm_out", &[inner, width]);
+    }
+    dense::output(figures, list);
+    Ok(())
+}
+
 /// Mamba 2: no attention at all.
 pub(super) fn mamba2(figures: &Figures<'_>, list: &mut List) -> Result<(), Error> {
     list.weight("token_embd", &[figures.width, figures.vocabulary]);
@@ -146,7 +222,7 @@ fn state_space(figures: &Figures<'_>, block: &mut Block<'_>) -> Result<(), Error
     block.bias("ssm_dt", &[heads]);
     block.add("ssm_a", &[1, heads]);
     block.add("ssm_d", &[1, heads]);
-    if figures.architecture() == "mamba2" {
+    if figures.architecture() != "falcon-h1" {
         block.weight("ssm_norm", &[inner / groups, groups]);
     }
     block.weight("ssm_out", &[inner, width]);

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::{
     client::Came,
-    hub::{Keep, Setup},
+    hub::{Guessing, Keep, Setup},
     limits::{CONTEXT_SLACK_TOKENS, KEPT_RAM_SLACK_BYTES},
     report::Reach,
     subject::Subject,
@@ -71,6 +71,8 @@ pub(crate) enum Case {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Sample {
     pub(crate) case: Case,
+    /// Tokens of the prompt, of which the memory beside the context may hold the beginning only.
+    pub(crate) prompt_tokens: u32,
     /// From sending the request to the first token.
     pub(crate) first_token_ms: f64,
     /// Of that, loading the model, by the worker's own account.
@@ -132,8 +134,8 @@ impl Plan {
         self.prompt_tokens.saturating_add(CONTEXT_SLACK_TOKENS)
     }
 
-    /// What the hub is started with. Its memory beside the context holds the prompt twice, so that
-    /// short prompts between two askings do not push it out.
+    /// What the hub is started with. Its memory beside the context may hold the prompt twice, so that
+    /// short prompts between two askings do not push it out, and gets what the hub gives of that.
     ///
     /// # Errors
     /// With [`Code::Model`] when the model's file cannot be read.
@@ -151,6 +153,7 @@ impl Plan {
             parallel: 1,
             threads: Some(self.threads),
             budget_bytes: self.budget_bytes,
+            guessing: Guessing::Off,
             keep: Some(Keep { cache: KvCache::Ssd, ram_bytes: Some(ram_bytes) }),
         })
     }

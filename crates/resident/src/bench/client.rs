@@ -56,6 +56,11 @@ impl Completion {
             stream_options: StreamOptions { include_usage: true },
         }
     }
+
+    /// The same, drawn at this temperature.
+    pub(crate) fn at(self, temperature: f32) -> Self {
+        Self { temperature, ..self }
+    }
 }
 
 /// What came back, and when.
@@ -73,6 +78,10 @@ pub(crate) struct Answer {
     pub(crate) prompt_tokens: u32,
     /// Tokens of the prompt that were found in the cache.
     pub(crate) cached_tokens: u32,
+    /// Tokens that were guessed ahead and checked.
+    pub(crate) drafted_tokens: u32,
+    /// Those of them that came true.
+    pub(crate) accepted_tokens: u32,
     /// Where these were, as far as the server says it.
     pub(crate) came: Came,
     /// Of the worker's time, from the beginning of the prompt to the first token.
@@ -214,6 +223,8 @@ impl Client {
             tokens: report.usage.completion_tokens,
             prompt_tokens: report.usage.prompt_tokens,
             cached_tokens: report.usage.prompt_tokens_details.cached_tokens,
+            drafted_tokens: report.timings.draft_n,
+            accepted_tokens: report.timings.draft_n_accepted,
             came: report.timings.cached_by,
             prompt: span(report.timings.prompt_ms)?,
             predicted: span(report.timings.predicted_ms)?,
@@ -255,6 +266,11 @@ struct Timings {
     queue_ms: f64,
     prompt_ms: f64,
     predicted_ms: f64,
+    /// Only where something was guessed.
+    #[serde(default)]
+    draft_n: u32,
+    #[serde(default)]
+    draft_n_accepted: u32,
     /// Absent where nothing was cached, and from other servers.
     #[serde(default)]
     cached_by: Came,

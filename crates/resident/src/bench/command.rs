@@ -74,6 +74,8 @@ pub(crate) enum Other {
     /// Measure switching between two models of which only one may be in memory, beside llama-server's
     /// router where it is on PATH
     Switch(Box<Switch>),
+    /// Measure what guessing ahead gains, of text that repeats and of text that does not
+    Speculation(Box<Speculation>),
     /// Measure how soon a long prompt is answered when its prefix comes from each tier of the cache,
     /// beside llama-server where it is on PATH; with --cost what the cache costs when nothing is used
     /// again
@@ -104,6 +106,26 @@ pub(crate) struct Switch {
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
+}
+
+/// `resident bench speculation`
+#[derive(Debug, Args)]
+pub(crate) struct Speculation {
+    /// Name of a model, or a .gguf file [default: the only one there is]
+    pub(crate) model: Option<String>,
+    /// A smaller model that guesses: its name, or a .gguf file
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) draft: Option<String>,
+    /// Tokens of each prompt
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(value_parser = clap::value_parser!(u32).range(16..=100_000))]
+    pub(crate) prompt_tokens: u32,
+    #[command(flatten)]
+    pub(crate) effort: Effort,
     #[command(flatten)]
     pub(crate) place: Place,
     #[command(flatten)]

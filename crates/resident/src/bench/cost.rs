@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{
     client::Completion,
-    hub::{Hub, Keep, MODEL, Setup},
+    hub::{Guessing, Hub, Keep, MODEL, Setup},
     limits::{CONTEXT_SLACK_TOKENS, COST_REQUESTS, PROMPT_TOKENS_MIN, WARM_UP_TOKENS},
     report::{Reach, ratio},
     speed,
@@ -159,6 +159,7 @@ impl Plan {
             parallel: 1,
             threads: Some(self.threads),
             budget_bytes: self.budget_bytes,
+            guessing: Guessing::Off,
             keep: Some(Keep { cache, ram_bytes: None }),
         }
     }

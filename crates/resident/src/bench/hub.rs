@@ -51,8 +51,21 @@ pub(crate) struct Setup {
     pub(crate) threads: Option<u32>,
     /// Memory for models.
     pub(crate) budget_bytes: u64,
+    /// How the model guesses ahead. Off, but where that is measured: the other side does not guess.
+    pub(crate) guessing: Guessing,
     /// How prefixes are kept outside the context; `None` as the hub does by itself.
     pub(crate) keep: Option<Keep>,
+}
+
+/// How the measured model guesses ahead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Guessing {
+    /// Not at all.
+    Off,
+    /// From the text: so many tokens in each step, or as many as pay.
+    Lookup(Option<u32>),
+    /// With the model in this file, as much as pays.
+    Draft(PathBuf),
 }
 
 /// How prefixes are kept outside the context.
@@ -280,13 +293,24 @@ fn command(
     Ok(command)
 }
 
-/// A configuration file with what no flag says: both models are of one group, which is exclusive, and
-/// prefixes are kept in this way.
+/// A configuration file with what no flag says: how the models guess; both of two are of one group, which
+/// is exclusive; and prefixes are kept in this way.
 fn configuration(setup: &Setup, folder: &Path) -> anyhow::Result<PathBuf> {
     let file = folder.join("config.toml");
-    let mut text = String::new();
+    let group = if setup.other.is_some() { "group = \"main\"\n" } else { "" };
+    let guessing = match &setup.guessing {
+        Guessing::Off => "speculation = \"off\"\n".to_owned(),
+        Guessing::Lookup(None) => "speculation = \"lookup\"\n".to_owned(),
+        Guessing::Lookup(Some(tokens)) => {
+            format!("speculation = \"lookup\"\ndraft_tokens = {tokens}\n")
+        }
+        Guessing::Draft(path) => {
+            format!("draft = {}\n", toml::Value::String(path.display().to_string()))
+        }
+    };
+    let mut text = format!("[models.{MODEL}]\n{group}{guessing}");
     if setup.other.is_some() {
-        text += &[MODEL, OTHER].map(|name| format!("[models.{name}]\ngroup = \"main\"\n")).concat();
+        text += &format!("[models.{OTHER}]\n{group}speculation = \"off\"\n");
     }
     if let Some(keep) = setup.keep {
         // A measurement may fill the disk as far as it needs; what it writes goes with its folder.
@@ -350,15 +374,18 @@ mod tests {
             parallel: 1,
             threads: None,
             budget_bytes: 1,
+            guessing: Guessing::Off,
             keep: None,
         };
         let text = |setup: &Setup| {
             fs::read_to_string(configuration(setup, folder.path()).unwrap()).unwrap()
         };
-        assert_eq!(text(&setup), "");
+        assert_eq!(text(&setup), "[models.measured]\nspeculation = \"off\"\n");
+        setup.guessing = Guessing::Lookup(Some(3));
         setup.other = Some("b.gguf".into());
         setup.keep = Some(Keep { cache: KvCache::Ram, ram_bytes: Some(5) });
-        let expected = "[models.measured]\ngroup = \"main\"\n[models.other]\ngroup = \"main\"\n\
+        let expected = "[models.measured]\ngroup = \"main\"\nspeculation = \"lookup\"\n\
+                        draft_tokens = 3\n[models.other]\ngroup = \"main\"\nspeculation = \"off\"\n\
                         [kv]\ncache = \"ram\"\nfree_floor = \"0\"\nram = \"5\"\n";
         assert_eq!(text(&setup), expected);
     }

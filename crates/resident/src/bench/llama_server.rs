@@ -155,6 +155,7 @@ fn conditions(setup: &Setup, address: SocketAddr) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::hub::Guessing;
     use super::*;
 
     #[test]
@@ -167,6 +168,7 @@ mod tests {
             parallel: 1,
             threads: Some(3),
             budget_bytes: 1,
+            guessing: Guessing::Off,
             keep: None,
         };
         assert_eq!(

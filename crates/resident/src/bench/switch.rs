@@ -17,7 +17,7 @@ use supervisor::{
 use super::{
     cache::files,
     client::{Answer, Client, Completion},
-    hub::{Hub, MODEL, OTHER, Setup},
+    hub::{Guessing, Hub, MODEL, OTHER, Setup},
     limits::{SWITCH_CONTEXT_SLACK_TOKENS, SWITCHES_UNCOUNTED},
     llama_server::LlamaServer,
     statistic::median,
@@ -97,6 +97,7 @@ pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Outcome> {
         parallel: 1,
         threads: plan.threads,
         budget_bytes: plan.budget_bytes,
+        guessing: Guessing::Off,
         keep: None,
     };
     let hub = Hub::start(&setup).await?;
@@ -313,6 +314,8 @@ mod tests {
             tokens: 1,
             prompt_tokens: 1,
             cached_tokens: 0,
+            drafted_tokens: 0,
+            accepted_tokens: 0,
             came: Came::default(),
             prompt: Duration::ZERO,
             predicted: Duration::ZERO,

@@ -12,7 +12,7 @@ use tokio::time::{self, Duration};
 use super::{
     busy::Busy,
     cores,
-    hub::{Hub, Setup},
+    hub::{Guessing, Hub, Setup},
     limits::{ADAPT_WARM_UP, CONTEXT_SLACK_TOKENS, PROMPT_TOKENS_MIN, SHARE_WINDOW_MIN},
     report::{Reach, ratio},
     speed,
@@ -223,6 +223,7 @@ async fn turn(
         parallel: 1,
         threads,
         budget_bytes: plan.budget_bytes,
+        guessing: Guessing::Off,
         keep: None,
     })
     .await?;

@@ -10,7 +10,7 @@ mod tool;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-pub(crate) use engine::{Api, Model, ServedNames, Upstream};
+pub(crate) use engine::{Api, Model, ServedNames, Speculation, Upstream};
 pub(crate) use kv::{Kv, KvCache};
 pub(crate) use role::{Candidate, Role};
 use serde::Deserialize;
@@ -46,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) threads: Option<u32>,
     /// Sequences a worker runs at once.
     pub(crate) parallel: Option<u32>,
+    /// What models guess ahead from that have no word of their own.
+    pub(crate) speculation: Option<Speculation>,
     /// The role or model that is in memory whenever there is room and nothing else to do.
     pub(crate) warm: Option<String>,
     /// Whether a resident model may stand in for one of a role that would have to be loaded.

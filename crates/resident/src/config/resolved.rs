@@ -81,6 +81,8 @@ pub(crate) struct Settings {
     pub(crate) threads: Option<u32>,
     /// Sequences of a model that run in one step.
     pub(crate) parallel: u32,
+    /// What models guess ahead from that have no word of their own.
+    pub(crate) guesses: group::Guesses,
     /// How workers encode keys and values of models that have no setting of their own.
     pub(crate) kv_type: CacheType,
     /// How workers keep prefixes outside the context.
@@ -222,6 +224,7 @@ pub(crate) fn resolve(
         warm: raw.warm,
         prefer_resident: raw.prefer_resident,
     };
+    let guesses = engine::general_guesses(serving.speculation.or(raw.speculation));
     let kv_type = kv::kv_type(serving.kv_type, &raw.kv).map_err(Error::Table)?;
     let known = kv::Known { flag: serving.kv_cache, data_dir: &data_dir, budget_bytes };
     let keep = kv::read(raw.kv, &known, from_file).map_err(Error::Table)?;
@@ -245,6 +248,7 @@ pub(crate) fn resolve(
         threads: not_zero("threads", serving.threads.or(raw.threads))?,
         parallel: not_zero("parallel", serving.parallel.or(raw.parallel))?
             .unwrap_or(PARALLEL_DEFAULT),
+        guesses: guesses.map_err(Error::Table)?,
         kv_type,
         keep,
         data_dir,

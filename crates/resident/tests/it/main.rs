@@ -22,6 +22,7 @@ mod http;
 mod hub;
 mod input;
 mod kept;
+mod kept_trouble;
 mod kills;
 #[cfg(unix)]
 mod kv_folder;
@@ -40,6 +41,8 @@ mod reload;
 mod sharing;
 #[cfg(unix)]
 mod soak;
+#[cfg(unix)]
+mod speculation;
 mod switching;
 #[cfg(unix)]
 mod tools;

@@ -1,5 +1,8 @@
 //! A worker is killed in whatever phase of a write: what it kept is a miss at worst, its text stays
 //! right, and what it left half-made goes with the next one who writes.
+//!
+//! How many kills meet a file half-made is chance, and printed. That each single operation may be the last
+//! of its process is shown in `kv-store`, without chance.
 #![cfg(target_os = "linux")]
 
 use std::path::{Path, PathBuf};
@@ -17,12 +20,6 @@ use crate::soak::verdict::{ALTERNATIVES, Noise, Said, Verdict, compare};
 
 /// How often a worker is killed.
 const KILLS: usize = 50;
-
-/// So many kills must have met a file half-made, or the run has shown little.
-const TORN_MIN: usize = 5;
-
-/// Kills after which it ends even so.
-const KILLS_MAX: usize = 400;
 
 /// Room for some prompts of the many, so that writers remove as well.
 const FOLDER_BYTES: u64 = 15_000_000;
@@ -96,7 +93,7 @@ fn a_worker_killed_in_any_phase_of_a_write_costs_what_it_was_writing() {
     let hub = hub(folder.path(), "ssd");
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     let (mut kills, mut torn, mut ties, mut tokens_found, mut bytes_max) = (0, 0, 0, 0, 0);
-    while kills < KILLS || (torn < TORN_MIN && kills < KILLS_MAX) {
+    while kills < KILLS {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let number = (seed >> 40) as u32 % PROMPTS;
         let worker = worker(&hub);
@@ -139,7 +136,6 @@ fn a_worker_killed_in_any_phase_of_a_write_costs_what_it_was_writing() {
          {} entries of {} bytes",
         settled.0, settled.1
     );
-    assert!(torn >= TORN_MIN, "only {torn} of {kills} kills met a file that was being written");
     assert!(tokens_found > 0, "nothing was ever found in files");
 }
 

@@ -7,7 +7,8 @@ use std::{
 };
 
 use planner::{
-    footprint::{self, CacheType, Item, Layout, Place},
+    draft,
+    footprint::{self, CacheType, Companions, Item, Layout, Place},
     gguf::{self, Header, split},
 };
 
@@ -39,6 +40,18 @@ pub fn read_header(path: &Path) -> Result<Header, String> {
     split::join(parts).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Reads the header of the file that guesses for a model.
+///
+/// # Errors
+/// A message that names the file, the problem and the way out: it cannot be read, or its tokens are
+/// not the model's.
+pub(super) fn read_draft(path: &Path, model: &Header) -> Result<Header, String> {
+    let header = read_header(path).map_err(|why| format!("the draft model {why}"))?;
+    draft::misfit(&header, model).map_or(Ok(header), |why| {
+        Err(format!("{} cannot guess for this model: {why}", path.display()))
+    })
+}
+
 /// How our worker loads a model with its layers in `place`.
 pub(super) fn layout(
     context_tokens: u32,
@@ -56,14 +69,21 @@ pub(super) fn layout(
     }
 }
 
-/// What the model needs in memory when it is loaded as `layout` says.
+/// What the model needs in memory, with what is loaded beside it, when it is loaded as `layout` says.
 ///
 /// # Errors
 /// A fragment that says why it cannot be loaded so, and the way out.
-pub(super) fn needs(header: &Header, layout: &Layout) -> Result<Vec<Need>, String> {
-    footprint::check(header, layout)
-        .map_err(|refusal| format!("cannot be loaded as [kv] type or kv_type says: {refusal}"))?;
-    let items = footprint::predict(header, layout).items.into_iter();
+pub(super) fn needs(
+    header: &Header,
+    layout: &Layout,
+    companions: &Companions<'_>,
+) -> Result<Vec<Need>, String> {
+    for header in std::iter::once(header).chain(companions.draft) {
+        footprint::check(header, layout).map_err(|refusal| {
+            format!("cannot be loaded as [kv] type or kv_type says: {refusal}")
+        })?;
+    }
+    let items = footprint::predict_with(header, layout, companions).items.into_iter();
     let need = |item: Item| Need { what: item.what.to_owned(), bytes: item.bytes, why: item.why };
     Ok(items.map(need).collect())
 }

@@ -130,6 +130,7 @@ fn model(path: &Path) -> Model {
             context_tokens: None,
             kv_type: None,
             keep: None,
+            speculation: Default::default(),
         }),
         residence: Residence::default(),
     }

@@ -7,7 +7,10 @@ use super::Request;
 use crate::{
     Error,
     openai::{
-        answer::{ChatLogprobs, Timings, Usage, UsageTotal, finish_reason, tool_call_id},
+        answer::{
+            CachedBy, ChatLogprobs, Foretold, Timings, Usage, UsageTotal, finish_reason,
+            tool_call_id,
+        },
         model::to_json,
     },
 };
@@ -23,6 +26,7 @@ pub struct StreamEncoder {
     /// Which choices have had their first chunk.
     begun: Vec<bool>,
     usage: UsageTotal,
+    foretold: Foretold,
     failed: bool,
 }
 
@@ -38,6 +42,7 @@ impl StreamEncoder {
             include_usage: request.include_usage,
             begun: vec![false; choices],
             usage: UsageTotal::new(u32::try_from(choices).unwrap_or(u32::MAX)),
+            foretold: Foretold::new(choices, u32::try_from(choices).unwrap_or(u32::MAX)),
             failed: false,
         }
     }
@@ -47,8 +52,15 @@ impl StreamEncoder {
         model.clone_into(&mut self.model);
     }
 
+    /// Where cached tokens were found, as far as all prompts have begun.
+    #[must_use]
+    pub fn cached(&self) -> Option<CachedBy> {
+        self.foretold.cached()
+    }
+
     /// Adds the payloads for one event of one choice.
     pub fn event(&mut self, choice: u32, event: &Event, out: &mut Vec<String>) {
+        self.foretold.hear(choice, event);
         match event {
             Event::Progress { .. } | Event::Embedded { .. } => {}
             Event::Text(piece) => {

@@ -7,7 +7,9 @@ use super::Request;
 use crate::{
     Error,
     openai::{
-        answer::{CompletionLogprobs, Timings, Usage, UsageTotal, finish_reason},
+        answer::{
+            CachedBy, CompletionLogprobs, Foretold, Timings, Usage, UsageTotal, finish_reason,
+        },
         model::to_json,
     },
 };
@@ -22,6 +24,7 @@ pub struct StreamEncoder {
     include_usage: bool,
     choices: Vec<Progress>,
     usage: UsageTotal,
+    foretold: Foretold,
     failed: bool,
 }
 
@@ -45,6 +48,7 @@ impl StreamEncoder {
             include_usage: request.include_usage,
             choices: (0..request.generates.len()).map(progress).collect(),
             usage: UsageTotal::new(request.choices_per_prompt),
+            foretold: Foretold::new(request.generates.len(), request.choices_per_prompt),
             failed: false,
         }
     }
@@ -54,8 +58,15 @@ impl StreamEncoder {
         model.clone_into(&mut self.model);
     }
 
+    /// Where cached tokens were found, as far as all prompts have begun.
+    #[must_use]
+    pub fn cached(&self) -> Option<CachedBy> {
+        self.foretold.cached()
+    }
+
     /// Adds the payloads for one event of one choice.
     pub fn event(&mut self, choice: u32, event: &Event, out: &mut Vec<String>) {
+        self.foretold.hear(choice, event);
         match event {
             // Raw text knows no tools: what a worker might parse out of it is not asked for here.
             Event::Progress { .. } | Event::Embedded { .. } | Event::ToolCall(_) => {}

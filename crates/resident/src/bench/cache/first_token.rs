@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
+use kv_store::BLOCK_TOKENS;
 use tokio::time;
 
 use super::{
@@ -30,8 +31,8 @@ pub(crate) async fn measure(plan: Plan) -> anyhow::Result<Outcome> {
     let setup = plan.setup()?;
     let mut run = Run::start(&plan, &setup).await?;
     run.compute().await?;
-    run.from_memory().await?;
-    run = run.from_files().await?;
+    run.ask_memory().await?;
+    run = run.ask_files().await?;
     if plan.other.is_some() {
         run.after_switches().await?;
     }
@@ -74,17 +75,29 @@ impl<'a> Run<'a> {
         self.wait_until_kept().await
     }
 
-    async fn from_memory(&mut self) -> anyhow::Result<()> {
+    async fn ask_memory(&mut self) -> anyhow::Result<()> {
         for _ in 0..self.plan.rounds {
             self.ask_measured(Case::Live, None).await?;
+        }
+        // The memory beside the context is in proportion to the model, and may not hold all of the prompt.
+        self.push_out().await?;
+        let held = self.ask(MODEL, self.prompt.clone(), 1).await?.came.ram as usize;
+        let beginning = share_of(&self.prompt, held);
+        if beginning.len() < BLOCK_TOKENS {
+            terminal::note("the memory beside the context holds no block of the prompt");
+            return Ok(());
+        }
+        let whole = std::mem::replace(&mut self.prompt, beginning);
+        for _ in 0..self.plan.rounds {
             self.push_out().await?;
             self.ask_measured(Case::Ram, None).await?;
         }
+        self.prompt = whole;
         Ok(())
     }
 
     /// The memory of a hub that was started anew holds nothing.
-    async fn from_files(mut self) -> anyhow::Result<Self> {
+    async fn ask_files(mut self) -> anyhow::Result<Self> {
         for _ in 0..self.plan.rounds {
             self.hub.settle().await?;
             self.hub = self.hub.restart(self.setup).await?;
@@ -125,13 +138,13 @@ impl<'a> Run<'a> {
     /// Asks the prompt, and then again for a few tokens more.
     async fn ask_measured(&mut self, case: Case, plain: Option<PlainRead>) -> anyhow::Result<()> {
         let answer = self.ask(MODEL, self.prompt.clone(), 1).await?;
-        let expected = case.expected(self.plan.prompt_tokens);
+        let expected = case.expected(answer.prompt_tokens);
         ensure!(
             answer.came == expected,
             "the answer says that {:?} of {} tokens came back where {expected:?} was prepared ({}); \
              nothing is measured",
             answer.came,
-            self.plan.prompt_tokens,
+            answer.prompt_tokens,
             case.word()
         );
         let load_ms = match case {
@@ -147,6 +160,7 @@ impl<'a> Run<'a> {
         };
         let sample = Sample {
             case,
+            prompt_tokens: answer.prompt_tokens,
             first_token_ms: answer.wall().as_secs_f64() * 1e3,
             load_ms,
             came: answer.came,
@@ -191,5 +205,28 @@ impl<'a> Run<'a> {
 
     fn files(&self) -> anyhow::Result<Files> {
         Files::of_prompt(&self.hub.kept(), &self.prompt[..self.prompt.len() - 1])
+    }
+}
+
+/// The whole prompt when all but its last token is held; else so much of its beginning that it stays held
+/// when a few short prompts come to it.
+fn share_of(prompt: &[u32], held_tokens: usize) -> Vec<u32> {
+    if held_tokens + 1 >= prompt.len() {
+        return prompt.to_vec();
+    }
+    let blocks = held_tokens * 3 / 4 / BLOCK_TOKENS;
+    prompt[..blocks * BLOCK_TOKENS].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_memory_does_not_hold_is_not_asked_of_it() {
+        let prompt: Vec<u32> = (0..2048).collect();
+        for (held, expected) in [(2047, 2048), (2046, 1280), (1500, 1024), (400, 256), (300, 0)] {
+            assert_eq!(share_of(&prompt, held).len(), expected, "{held}");
+        }
     }
 }

@@ -104,11 +104,15 @@ impl Outcome {
             String::new(),
         ];
         lines.extend(self.table().lines(paint));
-        let unmeasured = [
+        let remarks = [
             (self.other.is_none(), "no switch was measured; name another model with --other"),
             (self.llama_server.is_none(), "llama-server is not on PATH"),
+            (
+                self.of(Case::Ram).iter().any(|one| one.prompt_tokens != self.prompt_tokens),
+                "memory holds the beginning of the prompt only, and is asked for that",
+            ),
         ];
-        for (_, sentence) in unmeasured.iter().filter(|(is_so, _)| *is_so) {
+        for (_, sentence) in remarks.iter().filter(|(is_so, _)| *is_so) {
             lines.push((*sentence).to_owned());
         }
         lines.push(String::new());
@@ -131,7 +135,7 @@ impl Outcome {
             ("OF BOTH", Align::Right),
         ]);
         for case in CASES {
-            table_row(&mut table, case, &self.of(case), self.cold_ms());
+            table_row(&mut table, case, &self.of(case), self.cold_ms(), self.prompt_tokens);
         }
         for case in BESIDE_CASES {
             let of_it = self.llama_server.iter().flatten().filter(|sample| sample.case == case);
@@ -191,10 +195,17 @@ impl Outcome {
     }
 }
 
-fn table_row(table: &mut Table, case: Case, samples: &[&Sample], cold_ms: Option<f64>) {
+fn table_row(
+    table: &mut Table,
+    case: Case,
+    samples: &[&Sample],
+    cold_ms: Option<f64>,
+    prompt_tokens: u32,
+) {
     let Some(last) = samples.last() else { return };
     let ms = middle(samples, |sample| Some(sample.first_token_ms));
-    let of_cold = cold_ms.zip(ms).map(|(cold, ms)| cold / ms).filter(|_| case != Case::Cold);
+    let is_compared = case != Case::Cold && last.prompt_tokens == prompt_tokens;
+    let of_cold = cold_ms.zip(ms).map(|(cold, ms)| cold / ms).filter(|_| is_compared);
     let came = last.came.live + last.came.ram + last.came.ssd;
     table.row(vec![
         case.word().to_owned(),
@@ -232,6 +243,7 @@ mod tests {
         let read = |ms| PlainRead { bytes: 5 << 20, one_thread_ms: ms, two_threads_ms: ms + 1.0 };
         Sample {
             case,
+            prompt_tokens: 1024,
             first_token_ms,
             load_ms: (case == Case::Restart).then_some(400.0),
             came: case.expected(1024),

@@ -51,6 +51,26 @@ pub(crate) struct Model {
     pub(crate) kv_cache: Option<KvCache>,
     /// How its keys and values are encoded, as `q8_0`.
     pub(crate) kv_type: Option<String>,
+    /// What it guesses ahead from.
+    pub(crate) speculation: Option<Speculation>,
+    /// The model that guesses for it: a name of the catalogue, or a GGUF file.
+    pub(crate) draft: Option<String>,
+    /// Guesses in each step, instead of as many as pay.
+    pub(crate) draft_tokens: Option<u32>,
+}
+
+/// What a model guesses ahead from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Speculation {
+    /// The model's draft where it has one, else the text
+    Auto,
+    /// Nothing
+    Off,
+    /// The text itself, where it repeats
+    Lookup,
+    /// The text and the model's draft
+    Draft,
 }
 
 /// How a server's API differs from OpenAI's. What is left out is as the preset says.

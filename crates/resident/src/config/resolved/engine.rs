@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use planner::draft::limits::DRAFT_TOKENS_MAX;
 use supervisor::{ManagedCommand, Ready, StopSignal};
 
 use super::{
@@ -13,10 +14,10 @@ use super::{
         preset,
         raw::{self, Api},
     },
-    group::{Groups, Membership, Treatment},
+    group::{Draft, Groups, Guesses, Membership, Treatment},
     here::{self, Here},
 };
-use crate::kv_type;
+use crate::{kv_type, models};
 
 /// What a model of the file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub(super) fn read(
     name: &str,
     raw: raw::Model,
 ) -> Result<(Entry, Treatment), String> {
-    let treatment = treatment(groups, &raw)?;
+    let treatment = treatment(here, groups, &raw)?;
     if raw.context == Some(0) {
         return Err("context is 0; it must be 1 or more, or left out".to_owned());
     }
@@ -67,11 +68,22 @@ pub(super) fn read(
             "{key} is for the hub's own worker; a program that is started keeps its cache itself"
         ));
     }
+    let speculation = [
+        ("speculation", raw.speculation.is_some()),
+        ("draft", raw.draft.is_some()),
+        ("draft_tokens", raw.draft_tokens.is_some()),
+    ];
+    if let Some((key, _)) = speculation.iter().find(|(_, given)| *given) {
+        return Err(format!(
+            "{key} is for the hub's own worker; a program that is started guesses ahead as its \
+             arguments say"
+        ));
+    }
     let command = command(here, name, raw)?;
     Ok((Entry::Command(Arc::new(command)), treatment))
 }
 
-fn treatment(groups: &Groups, raw: &raw::Model) -> Result<Treatment, String> {
+fn treatment(here: &Here<'_>, groups: &Groups, raw: &raw::Model) -> Result<Treatment, String> {
     Ok(Treatment {
         pinned: raw.pin.unwrap_or(false),
         membership: match raw.group.as_deref() {
@@ -80,12 +92,70 @@ fn treatment(groups: &Groups, raw: &raw::Model) -> Result<Treatment, String> {
         },
         idle_unload: raw.idle_unload.as_deref().map(here::idle).transpose()?,
         keep: raw.kv_cache.map(raw::KvCache::mode),
+        guesses: guesses(here, raw)?,
+        draft_tokens: match raw.draft_tokens {
+            Some(0) => return Err("draft_tokens is 0; write speculation = \"off\"".to_owned()),
+            Some(tokens) if tokens as usize > DRAFT_TOKENS_MAX => {
+                return Err(format!(
+                    "draft_tokens is {tokens}; at most {DRAFT_TOKENS_MAX} are guessed at a time"
+                ));
+            }
+            tokens => tokens,
+        },
         kv_type: match raw.kv_type.as_deref().map(kv_type::parse) {
             None => None,
             Some(Ok(kv_type)) => Some(kv_type),
             Some(Err(why)) => return Err(format!("kv_type: {why}")),
         },
     })
+}
+
+/// What the model guesses ahead from. Whatever it is, no more is guessed than is seen to pay.
+fn guesses(here: &Here<'_>, raw: &raw::Model) -> Result<Option<Guesses>, String> {
+    let draft = raw.draft.as_deref().map(|draft| {
+        let is_name = models::check_name(draft).is_ok() && !draft.ends_with(".gguf");
+        if is_name {
+            Draft::Model(draft.to_owned())
+        } else {
+            Draft::File(here.path(draft.as_ref()))
+        }
+    });
+    let word = match (raw.speculation, &draft) {
+        (Some(word), _) => word,
+        (None, Some(_)) => raw::Speculation::Draft,
+        (None, None) => return Ok(None),
+    };
+    let guesses = match (word, draft) {
+        (raw::Speculation::Auto | raw::Speculation::Draft, Some(draft)) => Guesses::Draft(draft),
+        (raw::Speculation::Draft, None) => {
+            return Err("speculation = \"draft\" needs a model that guesses: write draft = \
+                        \"NAME\" or draft = \"FILE.gguf\""
+                .to_owned());
+        }
+        (raw::Speculation::Off | raw::Speculation::Lookup, Some(_)) => {
+            return Err(
+                "draft names a model that guesses, but speculation says otherwise; keep one"
+                    .to_owned(),
+            );
+        }
+        (raw::Speculation::Auto | raw::Speculation::Lookup, None) => Guesses::Lookup,
+        (raw::Speculation::Off, None) => Guesses::Off,
+    };
+    Ok(Some(guesses))
+}
+
+/// What models guess ahead from that have no word of their own.
+///
+/// # Errors
+/// A sentence that begins with the key.
+pub(super) fn general_guesses(word: Option<raw::Speculation>) -> Result<Guesses, String> {
+    match word.unwrap_or(raw::Speculation::Auto) {
+        raw::Speculation::Auto | raw::Speculation::Lookup => Ok(Guesses::Lookup),
+        raw::Speculation::Off => Ok(Guesses::Off),
+        raw::Speculation::Draft => Err("speculation: each model has a draft of its own; write \
+                                        [models.NAME] draft = \"FILE.gguf\""
+            .to_owned()),
+    }
 }
 
 /// Keys that only mean something for a program must not be ignored without one.

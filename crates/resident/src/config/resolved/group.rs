@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -118,6 +119,31 @@ pub(crate) struct Treatment {
     pub(crate) keep: Option<KeepMode>,
     /// How its keys and values are encoded; `None` takes the general setting.
     pub(crate) kv_type: Option<CacheType>,
+    /// What it guesses ahead from; `None` takes the general setting.
+    pub(crate) guesses: Option<Guesses>,
+    /// Guesses of a stream in each step; `None` makes as many as pay.
+    pub(crate) draft_tokens: Option<u32>,
+}
+
+/// What a model guesses ahead from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Guesses {
+    /// Nothing.
+    Off,
+    /// Its text.
+    #[default]
+    Lookup,
+    /// Its text and a smaller model.
+    Draft(Draft),
+}
+
+/// A smaller model of the same vocabulary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Draft {
+    /// A file.
+    File(PathBuf),
+    /// What the catalogue calls so.
+    Model(String),
 }
 
 /// A model that is promised to stay.

@@ -4,6 +4,7 @@ mod engine;
 mod group;
 mod kv;
 mod role;
+mod speculation;
 mod tool;
 mod upstream;
 

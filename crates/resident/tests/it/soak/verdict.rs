@@ -23,8 +23,8 @@ const OWN_DIFFERENCES: f64 = 5.0;
 pub(crate) struct Token {
     /// Its number where the answer tells it, else its text.
     name: String,
-    /// What it stands for, where the answer tells that.
-    bytes: Option<Vec<u8>>,
+    /// What it stands for.
+    bytes: Vec<u8>,
     logprob: f64,
     /// The likeliest tokens in its place.
     top: Vec<(String, f64)>,
@@ -115,12 +115,18 @@ fn tokens(logprobs: &Value) -> Vec<Token> {
         let top = logprobs["top_logprobs"][index].as_object().unwrap();
         Token {
             name: text.as_str().unwrap().to_owned(),
-            bytes: None,
+            bytes: raw_bytes(text.as_str().unwrap()),
             logprob: logprobs["token_logprobs"][index].as_f64().unwrap(),
             top: top.iter().map(|(name, value)| (name.clone(), value.as_f64().unwrap())).collect(),
         }
     };
     texts.iter().enumerate().map(token).collect()
+}
+
+/// The bytes of a token of a raw completion, which names those that are no text as `bytes:\xe4`.
+fn raw_bytes(name: &str) -> Vec<u8> {
+    let Some(escaped) = name.strip_prefix("bytes:\\x") else { return name.as_bytes().to_vec() };
+    escaped.split("\\x").map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }
 
 fn chat_token(token: &Value) -> Token {
@@ -130,7 +136,7 @@ fn chat_token(token: &Value) -> Token {
     let bytes = token["bytes"].as_array().unwrap().iter();
     Token {
         name: name(token),
-        bytes: Some(bytes.map(|byte| u8::try_from(byte.as_u64().unwrap()).unwrap()).collect()),
+        bytes: bytes.map(|byte| u8::try_from(byte.as_u64().unwrap()).unwrap()).collect(),
         logprob: logprob(token),
         top: top.map(|token| (name(token), logprob(token))).collect(),
     }
@@ -266,10 +272,7 @@ fn parting_tokens(text: &str, twin: &Said) -> std::ops::Range<usize> {
     let (mut bytes, mut begin) = (Vec::new(), 0);
     for (index, token) in twin.tokens.iter().enumerate() {
         let before = bytes.len();
-        match &token.bytes {
-            Some(its) => bytes.extend(its),
-            None => bytes.extend(token.name.as_bytes()),
-        }
+        bytes.extend(&token.bytes);
         if whole_characters(&bytes[..before]).len() == before {
             begin = index;
         }
@@ -297,7 +300,7 @@ mod tests {
     fn said(tokens: &[(&str, f64)], next: (&str, f64)) -> Said {
         let token = |(name, logprob): &(&str, f64)| Token {
             name: (*name).to_owned(),
-            bytes: Some(name.as_bytes().to_vec()),
+            bytes: name.as_bytes().to_vec(),
             logprob: *logprob,
             top: vec![((*name).to_owned(), *logprob), (next.0.to_owned(), next.1)],
         };
@@ -351,8 +354,8 @@ mod tests {
     #[test]
     fn a_text_that_parts_within_a_character_may_part_at_each_of_its_tokens() {
         let mut twin = said(&[("a", -1.0), ("x", -1.0), ("y", -1.0), ("b", -1.0)], ("c", -3.0));
-        twin.tokens[1].bytes = Some(vec![0xc3]);
-        twin.tokens[2].bytes = Some(vec![0xa9]);
+        twin.tokens[1].bytes = vec![0xc3];
+        twin.tokens[2].bytes = vec![0xa9];
         twin.text = "a\u{e9}b".to_owned();
         assert_eq!(parting_tokens("a\u{e8}b", &twin), 1..3);
         assert_eq!(parting_tokens("a\u{e9}c", &twin), 3..4);

@@ -1,0 +1,15 @@
+//! Every bound of the worker itself, with its reason.
+
+use std::time::Duration;
+
+/// How long whoever waits for a model waits for the place where its prefixes are kept, which was opened
+/// beside loading: it is late only where a file is hashed for the first time.
+pub(crate) const TIERS_WAIT: Duration = Duration::from_millis(200);
+
+/// One part in so many of the memory that is free beside the model may become page cache for what is read
+/// ahead. The system drops such pages first, but not before somebody had to wait for memory, and what others
+/// have just read would go too if it were all.
+pub(crate) const READ_AHEAD_PARTS: u64 = 4;
+
+/// Bytes of a header that are read first; enough for a model without a vocabulary.
+pub(crate) const HEADER_BYTES_FIRST: u64 = 1 << 20;
