@@ -9,7 +9,7 @@
 //! larger models and a folder of 2 GB. RESIDENT_SOAK_SEED chooses other conversations.
 #![cfg(target_os = "linux")]
 
-mod talk;
+pub(crate) mod talk;
 mod trial;
 pub(crate) mod verdict;
 mod watch;
@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 use talk::{Lengths, Manner, Random, Talk, Turn};
 use verdict::{Hits, Noise, Verdict, compare};
 use world::{Asked, Kill, Target, World};
+
+/// What chance has not brought after so many turns comes then.
+const DUE_TURNS: u64 = 30;
 
 /// How much there is of everything.
 struct Scale {
@@ -242,7 +245,9 @@ impl Soak<'_> {
     fn kill(&mut self, on_second: bool) -> Option<Kill> {
         let draw = self.random.within(0..100);
         let after = Duration::from_millis(self.random.within(0..400) as u64);
+        let is_due = self.counts.turns >= DUE_TURNS && self.counts.hub_kills == 0;
         match draw {
+            _ if is_due && on_second => Some(Kill { target: Target::Hub, after }),
             0..7 => Some(Kill { target: Target::Worker, after }),
             7..10 if on_second => Some(Kill { target: Target::Hub, after }),
             _ => None,
@@ -263,13 +268,14 @@ impl Soak<'_> {
 
     /// Now and then the machine has too little memory for a while.
     fn shorten_memory(&mut self, world: &World) {
+        let is_due = self.counts.turns >= DUE_TURNS && self.counts.shortages == 0;
         match self.shortage_ends {
             Some(end) if self.counts.turns >= end => {
                 self.shortage_ends = None;
                 world.press("calm");
             }
             Some(_) => {}
-            None if self.random.percent(3) => {
+            None if self.random.percent(3) || is_due => {
                 self.counts.shortages += 1;
                 let length = self.random.within(1..8) as u64;
                 self.shortage_ends = Some(self.counts.turns + length);
@@ -350,8 +356,9 @@ impl Soak<'_> {
         let Counts { hits, worker_kills, hub_kills, shortages, cancelled, .. } = self.counts;
         for (what, count) in [
             ("tokens from live cells", hits.live),
-            ("tokens from memory", hits.ram),
             ("tokens from files", hits.ssd),
+            // In a short run it depends on what is written sooner: memory is small.
+            ("tokens from memory", hits.ram + u64::from(self.scale.time.is_none())),
             ("kills of workers", worker_kills),
             ("kills of hubs", hub_kills),
             ("shortages", shortages),

@@ -15,6 +15,7 @@ use crate::hub::{Hub, PATIENCE, within};
 use crate::kv_folder;
 use crate::made;
 use crate::process::Process;
+use crate::soak::talk::forbid_bytes;
 use crate::soak::verdict::{ALTERNATIVES, Noise, Said, Verdict, compare};
 
 /// How often a worker is killed.
@@ -29,7 +30,7 @@ const PROMPT_TOKENS: usize = 520;
 const ANSWER_TOKENS: usize = 6;
 
 /// The longest pause between an answer and the kill: about what writing the prompt takes.
-const PAUSE_US_MAX: u64 = 60_000;
+const PAUSE_US_MAX: u64 = 30_000;
 
 /// Deep, so that a block has 1.5 MB and takes its time to be written.
 fn model() -> PathBuf {
@@ -57,10 +58,11 @@ fn prompt(number: u32) -> Vec<u32> {
 }
 
 fn ask(hub: &Hub, prompt: &[u32]) -> Said {
-    let body: Value = json!({
+    let mut body = json!({
         "model": "m", "prompt": prompt, "max_tokens": ANSWER_TOKENS, "temperature": 0,
         "ignore_eos": true, "logprobs": ALTERNATIVES
     });
+    forbid_bytes(&mut body);
     Said::whole(&hub.post("/v1/completions", &body).ok())
 }
 
@@ -94,10 +96,9 @@ fn a_worker_killed_in_any_phase_of_a_write_costs_what_it_was_writing() {
     while kills < KILLS {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let number = (seed >> 40) as u32 % PROMPTS;
+        let worker = worker(&hub);
         let said = ask(&hub, &prompt(number));
         let when = format!("kill {kills}, prompt {number}");
-        ties += usize::from(assert_right(&said, &expected[number as usize], noise, &when));
-        tokens_found += said.hits.ssd;
         let pause = Duration::from_micros((seed >> 33) % PAUSE_US_MAX);
         // Every other kill waits for a file that is being written, and no longer than the others.
         if kills % 2 == 0 {
@@ -105,7 +106,11 @@ fn a_worker_killed_in_any_phase_of_a_write_costs_what_it_was_writing() {
         } else {
             wait_for_half_made(&kv, pause)
         }
-        kills += usize::from(kill_worker(&hub));
+        kills += usize::from(worker.kill_if_there());
+        let is_same = |row: &Value| row["pid"].as_u64() == Some(u64::from(worker.pid()));
+        hub.wait_for("its death to be seen", || (!is_same(&hub.resident())).then_some(()));
+        ties += usize::from(assert_right(&said, &expected[number as usize], noise, &when));
+        tokens_found += said.hits.ssd;
         let files = kv_folder::files(&kv);
         torn += usize::from(files.keys().any(|path| kv_folder::is_half_made(path)));
         let bytes: u64 = files
@@ -114,6 +119,9 @@ fn a_worker_killed_in_any_phase_of_a_write_costs_what_it_was_writing() {
             .map(|(_, bytes)| bytes)
             .sum();
         bytes_max = bytes_max.max(bytes);
+        if kills % 10 == 0 {
+            println!("{kills} kills, {torn} torn");
+        }
         assert!(bytes <= FOLDER_BYTES, "{when}: {bytes} bytes of {FOLDER_BYTES}");
     }
     for number in 0..PROMPTS {
@@ -148,17 +156,13 @@ fn assert_settles(mut hub: Hub, folder: &Path) -> (u64, u64) {
     kv_folder::assert_consistent(&folder.join("config.toml"), &kv)
 }
 
-/// Kills the hub's only worker, and waits until the hub has seen it, so that the next request is not one
-/// that the kill took.
-fn kill_worker(hub: &Hub) -> bool {
-    let Some(worker) = hub.workers().first().copied() else { return false };
-    let is_killed = worker.kill_if_there();
-    hub.wait_for("the worker's death to be seen", || {
-        let resident = hub.resident();
-        let is_same = resident["pid"].as_u64() == Some(u64::from(worker.pid()));
-        (!is_same).then_some(())
-    });
-    is_killed
+/// The hub's only worker, which is started if there is none. Looking for it takes longer than writing, so
+/// it is known before there is something to write.
+fn worker(hub: &Hub) -> Process {
+    let body = json!({"model": "m", "prompt": [1], "max_tokens": 1});
+    hub.post("/v1/completions", &body).ok();
+    let pid = hub.resident()["pid"].as_u64().expect("a worker that has just answered");
+    Process::of(u32::try_from(pid).unwrap()).expect("a worker that has just answered")
 }
 
 /// Not to wait for something, but to kill at another moment each time. Sleeping is too coarse.
