@@ -119,9 +119,6 @@ fn a_worker_killed_in_any_phase_of_a_write_costs_what_it_was_writing() {
             .map(|(_, bytes)| bytes)
             .sum();
         bytes_max = bytes_max.max(bytes);
-        if kills % 10 == 0 {
-            println!("{kills} kills, {torn} torn");
-        }
         assert!(bytes <= FOLDER_BYTES, "{when}: {bytes} bytes of {FOLDER_BYTES}");
     }
     for number in 0..PROMPTS {
