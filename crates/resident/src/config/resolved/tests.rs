@@ -203,11 +203,12 @@ fn what_the_readmes_show_is_accepted() {
             .skip(1)
             .map(|rest| rest.split("```").next().unwrap())
             .collect();
-        let [first, kept, engines, residence] = blocks[..] else {
+        let [first, kept, drafted, engines, residence] = blocks[..] else {
             panic!("{} blocks", blocks.len())
         };
         from_text(first);
         from_text(kept);
+        from_text(drafted);
         let settings = from_text(&format!("{residence}{engines}"));
         assert_eq!(settings.served.roles.models("deep"), ["lab/big", "chat", "apple"]);
         assert_eq!(settings.served.notes, [] as [&str; 0]);
