@@ -52,8 +52,8 @@ pub enum Clear {
     Model(String),
     /// Those of models whose file is gone or is another one now.
     Gone,
-    /// Those of models whose file was deleted. One that is gone together with its folder was not: it
-    /// may lie on a disk that is not plugged in.
+    /// Those of models whose file was deleted. One that is gone together with its folder, or behind a
+    /// link that is still there, was not: it may lie on a disk that is not plugged in.
     Deleted,
 }
 
@@ -149,9 +149,11 @@ pub(crate) fn clear_on(disk: Arc<dyn Disk>, folder: &Path, what: &Clear) -> io::
     Ok(cleared)
 }
 
+/// Whether the folder of a file is there and lists it no more. A link that leads nowhere is still listed:
+/// what it leads to may be away.
 fn was_deleted(disk: &dyn Disk, path: &Path) -> bool {
-    let is_missing = disk.stamp(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
-    is_missing && path.parent().is_some_and(|folder| disk.stamp(folder).is_ok())
+    let Some((folder, name)) = path.parent().zip(path.file_name()) else { return false };
+    disk.list(folder).is_ok_and(|files| files.iter().all(|file| name != &*file.name))
 }
 
 /// Removes one model's entries, children first, so that being cut off leaves whole chains.

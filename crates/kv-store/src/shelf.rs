@@ -20,8 +20,8 @@ pub enum Put {
     /// It is there already, or more than it.
     Known,
     /// There is no room: the memory tier is full of what is not yet written or of what the entry
-    /// comes after and is in no file, is smaller than the entry, or is off. Nothing waits; the caller stops, since
-    /// what comes after an entry that is not there cannot be restored.
+    /// comes after and is in no file, is smaller than the entry, or is off. Nothing waits; the caller
+    /// stops, since what comes after an entry that is not there cannot be restored.
     Full,
 }
 

@@ -257,3 +257,79 @@ fn likeliest(logits: &[f32]) -> (u32, f32) {
 fn position(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use engine::{Model, Row};
+    use worker_protocol::{Load, Speculation, SpeculationSource};
+
+    use super::*;
+    use crate::exact::models::real;
+    use crate::model::LlamaModel;
+
+    /// Tokens that are said after each prompt.
+    const ANSWER_TOKENS: usize = 40;
+
+    /// Guesses that are asked for at a time.
+    const GUESSES: usize = 4;
+
+    /// A model that guesses for itself, on one thread.
+    fn guessing_for_itself(path: &Path) -> LlamaModel {
+        crate::log::silence();
+        let source = SpeculationSource::Draft(path.to_owned());
+        let load = Load {
+            path: path.to_owned(),
+            context_tokens: Some(512),
+            sequences_max: 2,
+            threads: Some(1),
+            kv_type: None,
+            keep: None,
+            speculation: Speculation { source, tokens: None },
+        };
+        LlamaModel::load(&load, |_| {}).unwrap()
+    }
+
+    /// Decodes the tokens from `begin` on, and gives the likeliest that follows.
+    fn follows(model: &mut LlamaModel, sequence: u32, begin: usize, tokens: &[u32]) -> u32 {
+        let row = |(at, token): (usize, &u32)| Row {
+            token: *token,
+            position: position(at),
+            sequence,
+            output: at + 1 == tokens.len(),
+        };
+        let rows: Vec<Row> = tokens.iter().enumerate().skip(begin).map(row).collect();
+        model.decode(&rows).unwrap();
+        likeliest(model.logits(rows.len() - 1)).0
+    }
+
+    /// Two streams in turn, so that each guess is of the stream that it is asked for, and each behind
+    /// guesses that were not taken up.
+    #[test]
+    fn a_model_that_guesses_for_itself_guesses_what_it_says() {
+        let Some(path) = real() else { return };
+        let mut model = guessing_for_itself(&path);
+        let prompts = ["Once upon a time, there was a little girl", "Tom had a big red ball and"];
+        let mut streams = prompts.map(|prompt| model.tokenize(prompt, true, false));
+        let mut begin = [0; 2];
+        let mut guesses: [Vec<(usize, Vec<u32>)>; 2] = Default::default();
+        for _ in 0..ANSWER_TOKENS {
+            for (sequence, stream) in (0..).zip(&mut streams) {
+                let at = sequence as usize;
+                let wanted = Wanted { sequence, tokens: stream, count: GUESSES };
+                guesses[at].push((stream.len(), model.guess(&[wanted]).remove(0)));
+                let next = follows(&mut model, sequence, begin[at], stream);
+                begin[at] = stream.len();
+                stream.push(next);
+            }
+        }
+        for (stream, guesses) in streams.iter().zip(&guesses) {
+            let right = |(at, guess): &(usize, Vec<u32>)| {
+                guess.iter().zip(&stream[*at..]).all(|(guessed, said)| guessed == said)
+            };
+            let wrong: Vec<_> = guesses.iter().filter(|guess| !right(guess)).collect();
+            assert!(wrong.is_empty(), "{wrong:?} of {stream:?}");
+            let count: usize = guesses.iter().map(|(_, guess)| guess.len()).sum();
+            assert!(count > ANSWER_TOKENS, "only {count} guesses were made");
+        }
+    }
+}

@@ -214,6 +214,11 @@ fn what_is_kept_of_a_deleted_model_is_told_from_what_lies_on_a_disk_that_is_away
     }
     std::fs::remove_file(&files[1]).unwrap();
     std::fs::write(&files[2], "another").unwrap();
+    #[cfg(unix)]
+    {
+        std::fs::remove_file(&files[0]).unwrap();
+        std::os::unix::fs::symlink(&files[3], &files[0]).unwrap();
+    }
     std::fs::remove_dir_all(&away).unwrap();
     assert_eq!(folder::clear(&place.path(), &folder::Clear::Deleted).unwrap().entries, 1);
     let left = folder::ls(&place.path()).unwrap().into_iter().map(|held| held.model.unwrap().1);
