@@ -9,7 +9,7 @@
 //! larger models and a folder of 2 GB. RESIDENT_SOAK_SEED chooses other conversations.
 #![cfg(target_os = "linux")]
 
-pub(crate) mod talk;
+mod talk;
 mod trial;
 pub(crate) mod verdict;
 mod watch;

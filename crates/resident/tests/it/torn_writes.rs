@@ -15,7 +15,6 @@ use crate::hub::{Hub, PATIENCE, within};
 use crate::kv_folder;
 use crate::made;
 use crate::process::Process;
-use crate::soak::talk::forbid_bytes;
 use crate::soak::verdict::{ALTERNATIVES, Noise, Said, Verdict, compare};
 
 /// How often a worker is killed.
@@ -58,11 +57,10 @@ fn prompt(number: u32) -> Vec<u32> {
 }
 
 fn ask(hub: &Hub, prompt: &[u32]) -> Said {
-    let mut body = json!({
+    let body = json!({
         "model": "m", "prompt": prompt, "max_tokens": ANSWER_TOKENS, "temperature": 0,
         "ignore_eos": true, "logprobs": ALTERNATIVES
     });
-    forbid_bytes(&mut body);
     Said::whole(&hub.post("/v1/completions", &body).ok())
 }
 

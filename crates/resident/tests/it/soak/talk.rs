@@ -115,9 +115,6 @@ pub(super) struct Lengths {
     pub(super) answer_tokens_max: usize,
 }
 
-/// Tokens of the made vocabularies that stand for bytes beyond the printable ones of ASCII.
-const BYTE_TOKENS: std::ops::Range<u32> = 94..256;
-
 pub(super) const COMPLETIONS: &str = "/v1/completions";
 const CHAT: &str = "/v1/chat/completions";
 
@@ -304,13 +301,6 @@ impl Talk {
     }
 }
 
-/// Forbids the tokens of one byte that is no character. Raw text tells tokens by their texts, and such
-/// tokens all have the same one.
-pub(crate) fn forbid_bytes(body: &mut Value) {
-    let forbidden = BYTE_TOKENS.map(|token| (token.to_string(), json!(-100)));
-    body["logit_bias"] = Value::Object(forbidden.collect());
-}
-
 /// The request for what follows.
 fn body(model: &str, form: &Form, tokens_max: usize) -> (&'static str, Value) {
     let mut body = json!({
@@ -323,10 +313,7 @@ fn body(model: &str, form: &Form, tokens_max: usize) -> (&'static str, Value) {
             body["top_logprobs"] = json!(ALTERNATIVES);
             return (CHAT, body);
         }
-        Form::Tokens(tokens) => {
-            body["prompt"] = json!(tokens);
-            forbid_bytes(&mut body);
-        }
+        Form::Tokens(tokens) => body["prompt"] = json!(tokens),
         Form::Text(text) => body["prompt"] = json!(text),
     }
     body["logprobs"] = json!(ALTERNATIVES);

@@ -117,13 +117,9 @@ impl Prompt {
             Self::Tokens(tokens) => json!(tokens),
             Self::Words(words) => json!(words.join(" ")),
         };
-        let mut body = json!({
+        json!({
             "model": model, "prompt": prompt, "max_tokens": ANSWER_TOKENS, "temperature": 0,
             "ignore_eos": true, "logprobs": ALTERNATIVES
-        });
-        if matches!(self, Self::Tokens(_)) {
-            talk::forbid_bytes(&mut body);
-        }
-        body
+        })
     }
 }

@@ -31,11 +31,6 @@ pub(crate) struct Token {
 }
 
 impl Token {
-    /// Whether its name tells it from others. Texts of tokens that are parts of characters do not.
-    fn is_named(&self) -> bool {
-        !self.name.contains(char::REPLACEMENT_CHARACTER)
-    }
-
     /// The largest difference between the log-probabilities that both know for this place.
     fn distance(&self, other: &Self) -> f64 {
         let both = self.top.iter().filter_map(|(name, logprob)| {
@@ -159,8 +154,7 @@ impl Noise {
         let mut measured: f64 = 0.0;
         let mut compared = 0;
         for (one, other) in pairs {
-            let is_same = |(a, b): &(&Token, &Token)| a.name == b.name && a.is_named();
-            let same = one.tokens.iter().zip(&other.tokens).take_while(is_same);
+            let same = one.tokens.iter().zip(&other.tokens).take_while(|(a, b)| a.name == b.name);
             for (one, other) in same {
                 measured = measured.max(one.distance(other));
                 compared += 1;
@@ -211,10 +205,6 @@ pub(crate) fn compare(ours: &Said, twin: &Said, noise: Noise) -> Verdict {
         worst = worst.max(by);
         if our.name != their.name {
             return parted(index, &our.name, their, noise);
-        }
-        if !our.is_named() {
-            // From here on they may be different texts.
-            return Verdict::Equal { tokens: index, worst };
         }
     }
     let (have, of) = (ours.tokens.len(), twin.tokens.len());
@@ -360,13 +350,6 @@ mod tests {
         assert_eq!(parting_tokens("a\u{e8}b", &twin), 1..3);
         assert_eq!(parting_tokens("a\u{e9}c", &twin), 3..4);
         assert_eq!(parting_tokens("b", &twin), 0..1);
-    }
-
-    #[test]
-    fn nothing_is_said_of_what_follows_a_token_without_a_name() {
-        let twin = said(&[("a", -1.0), ("\u{fffd}", -1.0), ("b", -1.0)], ("c", -5.0));
-        let ours = said(&[("a", -1.0), ("\u{fffd}", -1.0), ("d", -1.0)], ("c", -5.0));
-        assert_eq!(compare(&ours, &twin, NOISE), Verdict::Equal { tokens: 1, worst: 0.0 });
     }
 
     #[test]
