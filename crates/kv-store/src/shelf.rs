@@ -95,8 +95,8 @@ pub(crate) struct Shelf {
     pub(crate) working: bool,
     /// Whether a caller has waited for the index once; nobody waits twice.
     pub(crate) waited: bool,
-    /// Entries whose files are gone without the writing thread knowing.
-    pub(crate) vanished: Vec<Key>,
+    /// Whether the folder turned out to be otherwise than the writing thread knows it: a file is gone.
+    pub(crate) surprised: bool,
     pub(crate) stats: Stats,
     /// Bytes that are to be read ahead.
     pub(crate) prefetch: Option<u64>,
@@ -118,7 +118,7 @@ impl Shelf {
             writing,
             working: false,
             waited: false,
-            vanished: Vec::new(),
+            surprised: false,
             stats: Stats::default(),
             prefetch: None,
             need,

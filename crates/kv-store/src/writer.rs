@@ -414,15 +414,13 @@ impl Writer {
             }
             taken => taken?,
         };
-        if self.generation != Some(hold.ledger.generation) {
+        // What was not there when it was read may have been written again since: only the folder knows.
+        let surprised = std::mem::take(&mut frame.shared.lock().surprised);
+        if surprised || self.generation != Some(hold.ledger.generation) {
+            self.generation = None;
             self.census = Census::take(layout)?;
             self.learn();
             self.remember_generation(&hold);
-        }
-        let root = self.root();
-        let vanished = std::mem::take(&mut frame.shared.lock().vanished);
-        for key in vanished {
-            self.census.remove(root, key);
         }
         Ok(hold)
     }
@@ -510,7 +508,7 @@ impl Frame {
         let mut shelf = self.shared.lock();
         if error.kind() == io::ErrorKind::NotFound {
             shelf.stats.vanished += 1;
-            shelf.vanished.push(key);
+            shelf.surprised = true;
         } else {
             shelf.stats.read_errors += 1;
             tracing::warn!(
@@ -535,7 +533,7 @@ impl Frame {
             tracing::debug!("{shown} is removed from the KV cache: {damage}");
         }
         if removed.is_ok() {
-            shelf.vanished.push(key);
+            shelf.surprised = true;
         }
         shelf.forget_file(key);
     }

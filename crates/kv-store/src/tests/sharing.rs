@@ -124,6 +124,38 @@ fn an_entry_that_another_store_evicted_is_a_miss() {
     assert_eq!(restore(&place.open(Need::Cells), &runs[0], &known), Ok(256));
 }
 
+/// A file that was not there when it was read may have been written again by another store before this
+/// one writes: it counts against the budget.
+#[test]
+fn what_was_gone_and_is_there_again_counts() {
+    let place = Place::new();
+    // The memory has room for the last one alone.
+    let settings =
+        Settings { ssd_bytes: 3 * BLOCK_FILE_BYTES, ram_bytes: 1_100, ..place.settings() };
+    let tiers = place.open_with(settings, Need::Cells);
+    let runs: Vec<Vec<u32>> = (0..5).map(|word| run(&[(word, 256)])).collect();
+    let known = Known::of(&runs.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let write = |tokens: &[u32]| {
+        keep(&tiers, tokens);
+        tiers.flush(LONG);
+    };
+    write(&runs[0]);
+    let file = place.files().pop().unwrap();
+    write(&runs[1]);
+    // Nothing is counted while another holds the lock.
+    let lock = disk::Disk::try_lock(&disk::System, &place.path().join("v1/lock")).unwrap().unwrap();
+    let elsewhere = place.folder.path().join("elsewhere");
+    std::fs::rename(&file, &elsewhere).unwrap();
+    assert!(restore(&tiers, &runs[0], &known).is_err());
+    std::fs::rename(&elsewhere, &file).unwrap();
+    drop(lock);
+    assert_eq!(tiers.stats().vanished, 1);
+    for tokens in &runs[2..] {
+        write(tokens);
+        assert!(place.files().len() <= 3);
+    }
+}
+
 /// Several stores and threads at once: whatever comes back is right, and the budget holds.
 #[test]
 fn threads_and_stores_at_once_never_get_a_wrong_byte() {
