@@ -54,16 +54,20 @@ fn noise_of(world: &World, model: usize, lengths: &Lengths, random: &mut Random)
 }
 
 /// Pairs of answers that only rounding tells apart: to a prompt computed at once, and to the same when
-/// its beginning was there already, all of it or a part.
+/// its beginning was there already, half of it or nearly all. A state cannot be taken back, so that
+/// beginning is asked for alone, and for one token, which is not computed any more.
 fn same_answers(world: &World, model: usize, prompt: &Prompt) -> Vec<(Said, Said)> {
     let name = &world.models[model].name;
-    let body = prompt.body(name);
-    let cold = world.uncached_body(model, COMPLETIONS, &body);
-    let live = world.uncached_again(COMPLETIONS, &body);
-    world.uncached_body(model, COMPLETIONS, &prompt.half().body(name));
-    let half = world.uncached_again(COMPLETIONS, &body);
-    assert!(live.hits.live > 0 && half.hits.live > 0, "{:?} {:?}", live.hits, half.hits);
-    vec![(cold.clone(), live), (cold, half)]
+    let cold = world.uncached_body(model, COMPLETIONS, &prompt.body(name));
+    let later = |beginning: Prompt| {
+        let mut body = beginning.body(name);
+        body["max_tokens"] = json!(1);
+        world.uncached_body(model, COMPLETIONS, &body);
+        let said = world.uncached_again(COMPLETIONS, &prompt.body(name));
+        assert!(said.hits.live > 0, "{name}: {:?} of {} tokens", said.hits, said.prompt_tokens);
+        (cold.clone(), said)
+    };
+    vec![later(prompt.cut(prompt.len().div_ceil(2))), later(prompt.cut(prompt.len() - 1))]
 }
 
 /// A prompt in the way that its model is talked to.
@@ -84,10 +88,19 @@ impl Prompt {
         }
     }
 
-    fn half(&self) -> Self {
+    /// Of tokens or of words.
+    fn len(&self) -> usize {
         match self {
-            Self::Tokens(tokens) => Self::Tokens(tokens[..tokens.len().div_ceil(2)].to_vec()),
-            Self::Words(words) => Self::Words(words[..words.len().div_ceil(2)].to_vec()),
+            Self::Tokens(tokens) => tokens.len(),
+            Self::Words(words) => words.len(),
+        }
+    }
+
+    /// The beginning, so long.
+    fn cut(&self, length: usize) -> Self {
+        match self {
+            Self::Tokens(tokens) => Self::Tokens(tokens[..length].to_vec()),
+            Self::Words(words) => Self::Words(words[..length].to_vec()),
         }
     }
 

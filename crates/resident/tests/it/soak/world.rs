@@ -325,6 +325,9 @@ fn models(layers: u32) -> Vec<Model> {
         made("llama", "llama", layers),
         made("qwen", "qwen3", layers),
         made("gemma", "gemma3", 6 * layers.div_ceil(12)),
+        // Every fourth layer attends; the others, and all of the next one, have a state.
+        made("hybrid", "qwen35", 4 * layers.div_ceil(12)),
+        made("recurrent", "mamba2", layers.div_ceil(6)),
         made(STEADY, "llama", 2),
     ];
     models.extend(hub::stories().map(|path| Model {
