@@ -90,10 +90,7 @@ impl Request {
 
     /// Sends it and reads the whole answer.
     pub(crate) fn send(&self, address: SocketAddr) -> io::Result<Answer> {
-        let mut stream = self.open(address)?;
-        let mut body = Vec::new();
-        stream.body.read_to_end(&mut body)?;
-        Ok(Answer { status: stream.status, body })
+        self.open(address)?.rest()
     }
 }
 
@@ -179,6 +176,13 @@ impl Stream {
                 .map_or(Left::All, Left::Bytes)
         };
         Ok(Self { status, headers, body: BufReader::new(Body { reader, left }) })
+    }
+
+    /// The whole answer, or what of it was not read as events.
+    pub(crate) fn rest(mut self) -> io::Result<Answer> {
+        let mut body = Vec::new();
+        self.body.read_to_end(&mut body)?;
+        Ok(Answer { status: self.status, body })
     }
 
     /// The next event's data; `None` when the answer has ended as HTTP wants it.

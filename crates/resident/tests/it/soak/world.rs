@@ -235,6 +235,11 @@ fn whole(hub: &Hub, request: &Request) -> Result<Said, String> {
 
 fn streamed(hub: &Hub, request: &Request, events_max: usize) -> Result<Said, String> {
     let mut stream = request.open(hub.address).map_err(|error| error.to_string())?;
+    if stream.status != 200 {
+        // It failed before its first event.
+        let answer = stream.rest().map_err(|error| error.to_string())?;
+        return Err(format!("{} {}", answer.status, answer.text()));
+    }
     let mut said = Said::default();
     let mut events = 0;
     while let Some(data) = stream.next_data().map_err(|error| error.to_string())? {
