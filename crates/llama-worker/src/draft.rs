@@ -23,9 +23,12 @@ const READ_TIME: Duration = Duration::from_millis(100);
 /// Weight of the newest measurement in the estimate of how fast it reads.
 const SPEED_WEIGHT: f32 = 0.3;
 
+/// Tokens that it guesses at a time: beyond these, one of them is wrong nearly always.
+pub(crate) const GUESSES_MAX: u32 = 8;
+
 /// Guesses that are less likely than this end a draft: most of them would be wrong, and with them all
 /// that follow.
-const LIKELY_MIN: f32 = 0.4;
+pub(crate) const LIKELY_MIN: f32 = 0.4;
 
 /// The small model, and what it has read.
 pub(crate) struct DraftModel {
@@ -59,7 +62,7 @@ impl DraftModel {
         weights: &Weights,
         shape: ContextShape,
     ) -> Result<Self, String> {
-        let small = Weights::load(path, |_| {})
+        let small = Weights::load(path, false, |_| {})
             .ok_or("llama.cpp cannot load it; the worker's log says why")?;
         let shared_tokens = shared_tokens(&small, weights)?;
         if small.is_recurrent() || small.is_hybrid() {
@@ -246,7 +249,7 @@ fn shared_tokens(small: &Weights, large: &Weights) -> Result<u32, String> {
 }
 
 /// The likeliest token and its probability.
-fn likeliest(logits: &[f32]) -> (u32, f32) {
+pub(crate) fn likeliest(logits: &[f32]) -> (u32, f32) {
     let best = (0..).zip(logits).fold((0, f32::NEG_INFINITY), |best, (token, logit)| {
         if *logit > best.1 { (token, *logit) } else { best }
     });
@@ -285,6 +288,7 @@ mod tests {
             kv_type: None,
             keep: None,
             speculation: Speculation { source, tokens: None },
+            taken_back_max: 0,
         };
         LlamaModel::load(&load, |_| {}).unwrap()
     }

@@ -3,6 +3,8 @@
 //! `llama-cpp-2` wraps the same API, but hides the pointers it would take to set threads between
 //! steps, so this stands on the bindings.
 
+mod hidden;
+
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ops::Range;
 use std::path::Path;
@@ -10,6 +12,8 @@ use std::ptr::NonNull;
 
 use llama_cpp_sys_2 as sys;
 use planner::footprint::CacheType;
+
+pub(crate) use hidden::{HiddenRow, Told};
 
 /// Version of llama.cpp.
 pub(crate) fn version() -> String {
@@ -24,16 +28,18 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Loads a GGUF file; `progress` hears the share that is loaded.
+    /// Loads a GGUF file, with its layers that guess ahead where `head` says so; `progress` hears the
+    /// share that is loaded.
     ///
     /// `None` when llama.cpp cannot: its log says why.
-    pub(crate) fn load(path: &Path, mut progress: impl FnMut(f32)) -> Option<Self> {
+    pub(crate) fn load(path: &Path, head: bool, mut progress: impl FnMut(f32)) -> Option<Self> {
         // SAFETY: no arguments; idempotent.
         unsafe { sys::llama_backend_init() };
         let path = CString::new(path.to_str()?).ok()?;
         let mut hear: &mut dyn FnMut(f32) = &mut progress;
         // SAFETY: plain values.
         let mut parameters = unsafe { sys::llama_model_default_params() };
+        parameters.load_mtp = head;
         parameters.progress_callback = Some(forward_progress);
         parameters.progress_callback_user_data = (&raw mut hear).cast();
         // SAFETY: what the callback points to outlives the call.
@@ -42,13 +48,14 @@ impl Weights {
 
     /// Reads the header of a GGUF file and lays its weights out without allocating them; contexts
     /// made of it are laid out the same way and cannot compute.
-    pub(crate) fn lay_out(path: &Path) -> Option<Self> {
+    pub(crate) fn lay_out(path: &Path, head: bool) -> Option<Self> {
         // SAFETY: no arguments; idempotent.
         unsafe { sys::llama_backend_init() };
         let path = CString::new(path.to_str()?).ok()?;
         // SAFETY: plain values.
         let mut parameters = unsafe { sys::llama_model_default_params() };
         parameters.no_alloc = true;
+        parameters.load_mtp = head;
         parameters.load_mode = sys::LLAMA_LOAD_MODE_NONE;
         // SAFETY: no callbacks.
         unsafe { Self::open(&path, parameters) }
@@ -256,6 +263,10 @@ pub(crate) struct ContextShape {
     pub(crate) whole_windows: bool,
     /// Vectors instead of logits, pooled as the model says or by the mean.
     pub(crate) pooling: Option<sys::llama_pooling_type>,
+    /// Tokens of a sequence that can be taken back at once where layers carry a state.
+    pub(crate) taken_back_max: u32,
+    /// Whether it computes the layers that guess ahead instead of the model.
+    pub(crate) is_head: bool,
 }
 
 /// Types of the numbers in the cache of keys and in that of values.
@@ -340,6 +351,10 @@ impl Context {
         if !shape.flash_attention {
             parameters.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_DISABLED;
         }
+        parameters.n_rs_seq = shape.taken_back_max;
+        if shape.is_head {
+            parameters.ctx_type = sys::LLAMA_CONTEXT_TYPE_MTP;
+        }
         if let Some(pooling) = shape.pooling {
             parameters.embeddings = true;
             parameters.pooling_type = pooling;
@@ -358,9 +373,21 @@ impl Context {
         &self.weights
     }
 
+    /// Another context of the same weights; `None` when memory was not enough.
+    pub(crate) fn beside(&self, shape: ContextShape) -> Option<Self> {
+        Self::new(std::rc::Rc::clone(&self.weights), shape)
+    }
+
     pub(crate) fn cells(&self) -> u32 {
         // SAFETY: a getter.
         unsafe { sys::llama_n_ctx(self.context.as_ptr()) }
+    }
+
+    /// Tokens of a sequence that can be taken back at once where layers carry a state; 0 where
+    /// llama.cpp cannot.
+    pub(crate) fn taken_back_max(&self) -> u32 {
+        // SAFETY: a getter.
+        unsafe { sys::llama_n_rs_seq(self.context.as_ptr()) }
     }
 
     /// Threads of the next steps.

@@ -13,6 +13,8 @@ mod cpu;
 mod draft;
 #[cfg(test)]
 mod exact;
+mod guesser;
+mod head;
 mod header;
 mod kept;
 mod limits;

@@ -19,6 +19,9 @@ use crate::log;
 #[serde(deny_unknown_fields)]
 struct Job {
     model: PathBuf,
+    /// Whether layers that guess ahead are loaded.
+    #[serde(default)]
+    head: bool,
     layouts: Vec<Layout>,
 }
 
@@ -48,6 +51,12 @@ struct Layout {
     /// Makes vectors, as for an encoder.
     #[serde(default)]
     vectors: bool,
+    /// Tokens of a sequence that can be taken back at once where layers carry a state.
+    #[serde(default)]
+    taken_back_max: u32,
+    /// The layers that guess ahead in place of the model; they must be loaded.
+    #[serde(default)]
+    is_head: bool,
 }
 
 fn yes() -> bool {
@@ -83,7 +92,7 @@ pub(crate) fn run(mut input: impl Read, mut output: impl Write) -> Result<(), St
     input.read_to_string(&mut text).map_err(|error| format!("cannot read the job: {error}"))?;
     let job: Job = serde_json::from_str(&text).map_err(|error| format!("job: {error}"))?;
     log::install();
-    let weights = Weights::lay_out(&job.model).ok_or_else(|| {
+    let weights = Weights::lay_out(&job.model, job.head).ok_or_else(|| {
         format!("llama.cpp cannot read {}; its log above says why", job.model.display())
     })?;
     let weights = Rc::new(weights);
@@ -110,6 +119,8 @@ fn lay_out(weights: &Rc<Weights>, layout: &Layout) -> Result<Laid, String> {
         cache,
         whole_windows: layout.whole_windows,
         pooling: layout.vectors.then(|| crate::model::pooling_kind(weights)),
+        taken_back_max: layout.taken_back_max,
+        is_head: layout.is_head,
     };
     let made = Context::new(Rc::clone(weights), shape).is_some();
     // Caches are reported twice: as buffers of size zero, and as what they would come to.

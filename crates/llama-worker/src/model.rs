@@ -14,6 +14,8 @@ use worker_protocol::{Load, LoadFailure, LoadFailureKind, Loaded, Sampling, Spec
 
 use crate::cpu::Spare;
 use crate::draft::DraftModel;
+use crate::guesser::Guesser;
+use crate::head::Head;
 use crate::kept::Keeper;
 use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, Weights};
 use crate::log;
@@ -35,10 +37,6 @@ const VECTOR_ROWS: u32 = 64;
 /// Texts that an encoder takes in one step.
 const ENCODER_TEXTS: u32 = 64;
 
-/// Tokens that the model which guesses may guess at a time: beyond these, one of them is wrong nearly
-/// always.
-const DRAFT_TOKENS: u32 = 8;
-
 /// A loaded model.
 pub(crate) struct LlamaModel {
     context: Context,
@@ -50,7 +48,7 @@ pub(crate) struct LlamaModel {
     keeper: Keeper,
     pooling: Pooling,
     spare: Spare,
-    draft: Option<DraftModel>,
+    guesser: Option<Guesser>,
 }
 
 /// What decides, beside the weights and the engine, what cells hold.
@@ -74,7 +72,8 @@ impl LlamaModel {
             message: format!("cannot open {}: {error}", path.display()),
         })?;
         let spare = Spare::watch(load.threads);
-        let weights = Weights::load(path, progress).map(Rc::new);
+        let has_head = load.speculation.source == SpeculationSource::Head;
+        let weights = Weights::load(path, has_head, progress).map(Rc::new);
         let weights = weights
             .ok_or_else(|| unusable(path, "llama.cpp cannot load it; the worker's log says why"))?;
         if !weights.is_decoder_only() && !is_encoder(&weights) {
@@ -94,7 +93,7 @@ impl LlamaModel {
             ),
         })?;
         pages::release(path);
-        model.load_draft(load)?;
+        model.load_guesser(load)?;
         model.facts.buffers = log::buffers();
         model.facts.load_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(model)
@@ -110,6 +109,7 @@ impl LlamaModel {
         let sequences = load.sequences_max.max(1);
         let cache = CacheTypes::both(kv_type);
         let shape = generator_shape(cells, sequences, cache, spare.threads());
+        let shape = ContextShape { taken_back_max: load.taken_back_max, ..shape };
         let context = Context::new(Rc::clone(&weights), shape)?;
         let facts = facts(&weights, cells.min(context.cells()), sequences, true);
         let keeper = Keeper::new(&context, sequences);
@@ -123,27 +123,34 @@ impl LlamaModel {
             keeper,
             pooling: pooling(&weights),
             spare,
-            draft: None,
+            guesser: None,
         })
     }
 
-    /// Loads the model that guesses, where there is to be one.
-    fn load_draft(&mut self, load: &Load) -> Result<(), LoadFailure> {
-        let path = match &load.speculation.source {
-            SpeculationSource::Draft(path) if self.facts.generates => path,
-            SpeculationSource::Draft(_) | SpeculationSource::Off | SpeculationSource::Lookup => {
-                return Ok(());
-            }
+    /// Loads what guesses besides the text, where there is to be something.
+    fn load_guesser(&mut self, load: &Load) -> Result<(), LoadFailure> {
+        let unusable = |path: &Path, why: String| LoadFailure {
+            kind: LoadFailureKind::Unusable,
+            message: format!("{} cannot guess for {}: {why}", path.display(), load.path.display()),
         };
+        if !self.facts.generates {
+            return Ok(());
+        }
         let Loaded { context_tokens, sequences_max, .. } = self.facts;
         let cache = CacheTypes::both(self.kv_type);
         let shape = generator_shape(context_tokens, sequences_max, cache, self.spare.threads());
-        let draft = DraftModel::load(path, self.context.weights(), shape);
-        pages::release(path);
-        self.draft = Some(draft.map_err(|why| LoadFailure {
-            kind: LoadFailureKind::Unusable,
-            message: format!("{} cannot guess for {}: {why}", path.display(), load.path.display()),
-        })?);
+        self.guesser = match &load.speculation.source {
+            SpeculationSource::Off | SpeculationSource::Lookup => None,
+            SpeculationSource::Draft(path) => {
+                let draft = DraftModel::load(path, self.context.weights(), shape);
+                pages::release(path);
+                Some(Guesser::Draft(draft.map_err(|why| unusable(path, why))?))
+            }
+            SpeculationSource::Head => {
+                let head = Head::new(&mut self.context, shape);
+                Some(Guesser::Head(head.map_err(|why| unusable(&load.path, why))?))
+            }
+        };
         Ok(())
     }
 
@@ -164,6 +171,8 @@ impl LlamaModel {
             cache: CacheTypes::both(CacheType::F16),
             whole_windows: true,
             pooling: Some(pooling_kind(&weights)),
+            taken_back_max: 0,
+            is_head: false,
         };
         let context = Context::new(Rc::clone(&weights), shape)?;
         let facts = facts(&weights, longest, ENCODER_TEXTS, false);
@@ -177,7 +186,7 @@ impl LlamaModel {
             keeper: Keeper::nothing(),
             pooling: pooling(&weights),
             spare,
-            draft: None,
+            guesser: None,
         })
     }
 
@@ -256,7 +265,7 @@ impl engine::Model for LlamaModel {
     }
 
     fn takes_back_max(&self) -> u32 {
-        if self.trims { u32::MAX } else { 0 }
+        if self.trims { u32::MAX } else { self.context.taken_back_max() }
     }
 
     fn chat_template(&self) -> Option<&str> {
@@ -301,6 +310,9 @@ impl engine::Model for LlamaModel {
         if let Some(row) = rows.iter().find(|row| row.position == 1) {
             self.keeper.learn(&mut self.context, row.sequence);
         }
+        if let Some(guesser) = &mut self.guesser {
+            guesser.follow(&self.context, &rows);
+        }
         Ok(())
     }
 
@@ -329,6 +341,9 @@ impl engine::Model for LlamaModel {
 
     fn clear(&mut self, sequence: u32) {
         self.context.remove(sequence, 0);
+        if let Some(guesser) = &mut self.guesser {
+            guesser.forget(sequence);
+        }
     }
 
     fn keeps(&self) -> Keeps {
@@ -358,25 +373,22 @@ impl engine::Model for LlamaModel {
     }
 
     fn guesses(&self) -> Guessing {
-        match &self.draft {
-            Some(_) => Guessing::Tokens(DRAFT_TOKENS),
-            None => Guessing::Nothing,
-        }
+        self.guesser.as_ref().map_or(Guessing::Nothing, Guesser::guesses)
     }
 
     fn has_read(&self, stream: &Wanted<'_>) -> bool {
-        self.draft.as_ref().is_some_and(|draft| draft.has_read(stream))
+        self.guesser.as_ref().is_some_and(|guesser| guesser.has_read(stream))
     }
 
     fn read(&mut self, streams: &[Wanted<'_>]) {
-        if let Some(draft) = &mut self.draft {
-            draft.read(streams);
+        if let Some(guesser) = &mut self.guesser {
+            guesser.read(streams);
         }
     }
 
     fn guess(&mut self, wanted: &[Wanted<'_>]) -> Vec<Vec<u32>> {
-        match &mut self.draft {
-            Some(draft) => draft.guess(wanted),
+        match &mut self.guesser {
+            Some(guesser) => guesser.guess(wanted),
             None => vec![Vec::new(); wanted.len()],
         }
     }
@@ -410,8 +422,8 @@ impl engine::Model for LlamaModel {
     fn adapt_threads(&mut self) -> u32 {
         let threads = self.spare.threads();
         self.context.set_threads(threads);
-        if let Some(draft) = &mut self.draft {
-            draft.set_threads(threads);
+        if let Some(guesser) = &mut self.guesser {
+            guesser.set_threads(threads);
         }
         threads
     }
@@ -430,6 +442,8 @@ fn generator_shape(cells: u32, sequences: u32, cache: CacheTypes, threads: u32) 
         cache,
         whole_windows: true,
         pooling: None,
+        taken_back_max: 0,
+        is_head: false,
     }
 }
 

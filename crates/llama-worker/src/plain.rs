@@ -68,7 +68,7 @@ pub(crate) fn run(mut input: impl Read, mut output: impl Write) -> Result<(), St
     input.read_to_string(&mut text).map_err(|error| format!("cannot read the job: {error}"))?;
     let job: Job =
         serde_json::from_str(&text).map_err(|error| format!("cannot read the job: {error}"))?;
-    let weights = Weights::load(&job.model, |_| ())
+    let weights = Weights::load(&job.model, false, |_| ())
         .ok_or_else(|| format!("cannot load {}", job.model.display()))?;
     let weights = Rc::new(weights);
     let mut best: Option<Outcome> = None;
@@ -112,6 +112,8 @@ fn new_context(job: &Job, weights: &Rc<Weights>, lanes: usize) -> Result<Context
         cache: CacheTypes::both(CacheType::F16),
         whole_windows: true,
         pooling: None,
+        taken_back_max: 0,
+        is_head: false,
     };
     Context::new(Rc::clone(weights), shape).ok_or_else(|| "no memory for the context".to_owned())
 }

@@ -304,6 +304,7 @@ mod tests {
             threads: Some(1),
             kv_type: Some(kv_type.to_owned()),
             speculation: worker_protocol::Speculation::default(),
+            taken_back_max: 0,
             keep: Some(keep),
         }
     }

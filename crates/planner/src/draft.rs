@@ -17,6 +17,7 @@
 
 pub mod limits;
 mod lookup;
+mod own;
 mod pair;
 mod policy;
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod tests;
 mod times;
 
 pub use lookup::{Guess, Lookup};
+pub use own::{head_misfit, taken_back};
 pub use pair::misfit;
 pub use policy::{Choice, Mode, Offer, Policy, Record, Stepped};
 

@@ -13,6 +13,7 @@ mod cache;
 mod cache_type;
 mod companions;
 mod compute;
+mod head;
 mod layers;
 mod left;
 mod process;
@@ -66,6 +67,11 @@ pub struct Layout {
     pub flash_attention: bool,
     /// Where the layers lie.
     pub place: Place,
+    /// Tokens of each sequence that can be taken back at once where layers carry a state: so many
+    /// earlier states are kept behind the last one. Cells can be taken back in any case.
+    pub taken_back_max: u32,
+    /// Whether the layers are loaded that guess ahead, with a context of their own.
+    pub own_head: bool,
 }
 
 impl Layout {
@@ -84,6 +90,8 @@ impl Layout {
             windows: Windows::Whole,
             flash_attention: true,
             place: Place::Processor,
+            taken_back_max: 0,
+            own_head: false,
         }
     }
 }
@@ -193,6 +201,8 @@ pub const OUTPUTS: &str = "output buffer";
 pub const PROJECTOR: &str = "projector";
 /// A small model that guesses ahead: its weights, cache and buffers.
 pub const DRAFT: &str = "draft model";
+/// The model's own layers that guess ahead: their weights, cache and buffers.
+pub const HEAD: &str = "multi-token head";
 /// LoRA adapters.
 pub const ADAPTERS: &str = "adapters";
 /// Prompts that are kept outside the cache for later.
@@ -222,6 +232,9 @@ pub fn predict_by(
 ) -> Footprint {
     let layout = of_model(header, layout);
     let mut items = model_items(build, header, &layout);
+    if layout.own_head {
+        items.extend(head::items(header, &layout));
+    }
     items.extend(companions::items(build, companions, &layout));
     items.push(process::process(header));
     items.retain(|item| item.bytes > 0);

@@ -106,6 +106,7 @@ impl Offer {
         let source = match treatment.guesses.as_ref().unwrap_or(&self.guesses) {
             Guesses::Off => SpeculationSource::Off,
             Guesses::Lookup => SpeculationSource::Lookup,
+            Guesses::Head => SpeculationSource::Head,
             Guesses::Draft(Draft::File(path)) => SpeculationSource::Draft(path.clone()),
             Guesses::Draft(Draft::Model(name)) => {
                 let found = self.catalog.find(name).map(|found| found.path);

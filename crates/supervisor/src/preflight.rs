@@ -89,6 +89,8 @@ pub(crate) struct WorkerStart {
     pub(crate) keep: Option<KeepSettings>,
     /// How it guesses ahead.
     pub(crate) speculation: Speculation,
+    /// Tokens of each sequence that it can take back where its layers carry a state.
+    pub(crate) taken_back_max: u32,
 }
 
 impl Start {
@@ -167,6 +169,8 @@ struct Looked {
     context_tokens: u32,
     /// How it keeps prefixes, with what fits its size.
     keep: Option<KeepSettings>,
+    /// Tokens of each sequence that it can take back where its layers carry a state.
+    taken_back_max: u32,
 }
 
 /// While this stays the same, so does what a look would find.
@@ -220,6 +224,7 @@ impl Preflight {
                     kv_type: looked.facts.kv_type,
                     keep: looked.keep.clone(),
                     speculation: file.speculation.clone(),
+                    taken_back_max: looked.taken_back_max,
                 };
                 (Start::Worker(worker), looked.facts.needed_bytes, group(&looked.facts))
             }
@@ -270,7 +275,7 @@ impl Preflight {
             ));
         }
         let draft = match &stamp.speculation.source {
-            SpeculationSource::Off | SpeculationSource::Lookup => None,
+            SpeculationSource::Off | SpeculationSource::Lookup | SpeculationSource::Head => None,
             SpeculationSource::Draft(path) => Some(header::read_draft(path, &header)?),
         };
         self.looked(&header, draft.as_ref(), stamp)
@@ -294,6 +299,7 @@ impl Preflight {
         let most = trained.filter(|_| header.encodes()).unwrap_or(u32::MAX);
         let context_tokens = context_tokens.min(most.max(1));
         let layout = header::layout(context_tokens, self.sequences_max, stamp.kv_type, self.place);
+        let layout = header::guessing(header, layout, &stamp.speculation)?;
         let companions = Companions { draft, ..Companions::default() };
         let mut needs = header::needs(header, &layout, &companions)?;
         // An encoder reads each text once, so that there is nothing to keep.
@@ -321,7 +327,7 @@ impl Preflight {
             needed_bytes: bytes_of(&needs),
             needs,
         };
-        Ok(Looked { facts, context_tokens, keep })
+        Ok(Looked { facts, context_tokens, keep, taken_back_max: layout.taken_back_max })
     }
 
     fn stamp(&self, file: &GgufFile) -> Stamp {
@@ -359,7 +365,7 @@ impl Preflight {
 /// While this stays the same, so does the file of the model that guesses.
 fn draft_stamp(speculation: &Speculation) -> Option<(u64, Option<SystemTime>)> {
     match &speculation.source {
-        SpeculationSource::Off | SpeculationSource::Lookup => None,
+        SpeculationSource::Off | SpeculationSource::Lookup | SpeculationSource::Head => None,
         SpeculationSource::Draft(path) => {
             let metadata = std::fs::metadata(path).ok()?;
             Some((metadata.len(), metadata.modified().ok()))

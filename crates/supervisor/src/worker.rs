@@ -212,6 +212,7 @@ impl<'a> Life<'a> {
             kv_type: self.start.kv_type.map(|kind| kind.name().to_owned()),
             keep: self.start.keep.as_ref().map(|keep| self.keep(keep)),
             speculation: self.start.speculation.clone(),
+            taken_back_max: self.start.taken_back_max,
         }
     }
 

@@ -69,6 +69,9 @@ pub struct Load {
     /// How it guesses ahead.
     #[serde(default)]
     pub speculation: Speculation,
+    /// Tokens of each sequence that it can take back at once where its layers carry a state.
+    #[serde(default)]
+    pub taken_back_max: u32,
 }
 
 /// How a model guesses what it says next, so that one step can check several tokens.
@@ -91,6 +94,8 @@ pub enum SpeculationSource {
     Lookup,
     /// The text, and a small model of the same vocabulary in this file.
     Draft(PathBuf),
+    /// The text, and the model's own layers that guess ahead.
+    Head,
 }
 
 /// How prefixes are kept outside the context, so that they outlive their worker.

@@ -39,6 +39,14 @@ impl Numbers {
                 let at = (self.count..).map(|at| rates[at % rates.len()]);
                 out.iter_mut().zip(at).for_each(|(out, rate)| *out = rate);
             }
+            Content::Passing(inputs) => {
+                let inputs = usize::try_from(inputs).unwrap_or(usize::MAX);
+                let passes = |at: usize| {
+                    let (row, column) = (at / (2 * inputs), at % (2 * inputs));
+                    f32::from(u8::from(row == column))
+                };
+                out.iter_mut().zip(self.count..).for_each(|(out, at)| *out = passes(at));
+            }
             Content::Random(deviation) => {
                 // The sum of four bytes has mean 510 and variance 4 * (256^2 - 1) / 12.
                 let scale = deviation / 147.797_6;

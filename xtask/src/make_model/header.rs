@@ -47,7 +47,10 @@ pub(crate) fn figures(shape: &Shape) -> Vec<(String, Value)> {
     let mut keys = Keys::default();
     keys.text("general.architecture", shape.architecture.name());
     let key = |suffix: &str| format!("{}.{suffix}", shape.architecture.name());
-    keys.u32(&key("block_count"), shape.layers);
+    keys.u32(&key("block_count"), shape.layers + shape.guessing);
+    if shape.guessing > 0 {
+        keys.u32(&key("nextn_predict_layers"), shape.guessing);
+    }
     keys.u32(&key("context_length"), shape.context);
     keys.u32(&key("embedding_length"), shape.width);
     keys.u32(&key("feed_forward_length"), shape.feed_forward);

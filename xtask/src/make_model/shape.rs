@@ -111,6 +111,8 @@ pub(crate) struct Shape {
     pub(crate) recurrence: Option<Recurrence>,
     /// Only encoders pool.
     pub(crate) pooling: Option<Pooling>,
+    /// Further layers, which guess ahead.
+    pub(crate) guessing: u32,
 }
 
 /// Figures that most of a family share; a row of [`SHAPES`] says what differs.
@@ -132,6 +134,7 @@ const fn family(architecture: Architecture, vocabulary: u32, context: u32) -> Sh
         window: None,
         recurrence: None,
         pooling: None,
+        guessing: 0,
     }
 }
 
@@ -169,13 +172,19 @@ const fn recurrent(recurrence: Recurrence, shape: Shape) -> Shape {
     Shape { recurrence: Some(recurrence), ..shape }
 }
 
+/// With a layer that guesses ahead. Were the matrices tied, each token would be likeliest to follow
+/// itself, and there would be nothing to guess.
+const fn guessing(shape: Shape) -> Shape {
+    Shape { guessing: 1, tied: false, ..shape }
+}
+
 const fn windowed(window: u32, shape: Shape) -> Shape {
     Shape { window: Some(window), ..shape }
 }
 
 /// The published figures (config.json of each model); the totals of parameters are tested. `tiny`
 /// exists once per architecture and is for tests: a megabyte or two.
-pub(crate) const SHAPES: [Shape; 33] = [
+pub(crate) const SHAPES: [Shape; 35] = [
     tied(row("qwen3-0.6b", QWEN3, [28, 1024, 16, 8, 3072])),
     tied(row("qwen3-1.7b", QWEN3, [28, 2048, 16, 8, 6144])),
     tied(row("qwen3-4b", QWEN3, [36, 2560, 32, 8, 9728])),
@@ -221,6 +230,10 @@ pub(crate) const SHAPES: [Shape; 33] = [
         tied(row("qwen3.5-0.8b", QWEN35, [24, 1024, 8, 2, 3584])),
     ),
     recurrent(
+        Recurrence::DeltaNet { head_width: 128, key_heads: 16, value_heads: 16, interval: 4 },
+        guessing(row("qwen3.5-0.8b-mtp", QWEN35, [24, 1024, 8, 2, 3584])),
+    ),
+    recurrent(
         Recurrence::ShortConvolution { tokens: 3, attending: &[2, 5, 8, 10, 12, 14] },
         tied(row("lfm2-350m", LFM2, [16, 1024, 16, 8, 4608])),
     ),
@@ -249,6 +262,10 @@ pub(crate) const SHAPES: [Shape; 33] = [
     recurrent(
         Recurrence::DeltaNet { head_width: 64, key_heads: 2, value_heads: 4, interval: 4 },
         tiny(row("tiny", QWEN35, [4, 256, 4, 2, 256])),
+    ),
+    recurrent(
+        Recurrence::DeltaNet { head_width: 64, key_heads: 2, value_heads: 4, interval: 4 },
+        guessing(tiny(row("tiny-mtp", QWEN35, [4, 256, 4, 2, 256]))),
     ),
     recurrent(
         Recurrence::ShortConvolution { tokens: 3, attending: &[1, 3] },

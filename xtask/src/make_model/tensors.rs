@@ -23,6 +23,8 @@ pub(crate) enum Content {
     Constant(f32),
     /// Random with mean 0 and this standard deviation.
     Random(f32),
+    /// Each row passes one of so many first inputs on, and none of the others.
+    Passing(u64),
     /// Negative rates of decay: minus one, then halved from number to number, and so on in turns of
     /// eight. Some of a state then lasts for one token and some for hundreds, and none grows.
     Decay,
@@ -99,9 +101,26 @@ const QUERY_FACTOR: f32 = 4.0;
 /// as models are initialized.
 const STEP_BIAS: f32 = -2.0;
 
+/// How much longer a token's own vector is than what a layer adds to it, in models that guess ahead: the
+/// next token then follows mostly from the last one, so that it can be guessed, and not always.
+const OWN_FACTOR: f32 = 5.0;
+
+/// How much wider the logits of such a model spread: it is as sure of its next token as a trained one.
+const SURE_FACTOR: f32 = 6.0;
+
 fn content(shape: &Shape, tensor: &tensors::Shape) -> Content {
     let name = tensor.name.as_str();
     let inputs = tensor.dimensions[0];
+    // The layer that guesses begins from the token's vector, as the model did.
+    if name.ends_with("nextn.eh_proj.weight") {
+        return Content::Passing(inputs / 2);
+    }
+    if name.ends_with("nextn.enorm.weight") {
+        return Content::Constant(OWN_FACTOR);
+    }
+    if shape.guessing > 0 && name == "output.weight" {
+        return Content::Random(SURE_FACTOR / root(inputs));
+    }
     if name.ends_with("ssm_dt.bias") {
         return Content::Constant(STEP_BIAS);
     }
@@ -146,6 +165,7 @@ fn content(shape: &Shape, tensor: &tensors::Shape) -> Content {
 fn embedding(shape: &Shape) -> f32 {
     let width = u64::from(shape.width);
     match shape.architecture {
+        Architecture::Qwen35 if shape.guessing > 0 => OWN_FACTOR,
         Architecture::Gemma3 => root(2 * u64::from(shape.layers)) / (root(width) * root(width)),
         Architecture::Llama
         | Architecture::Qwen3

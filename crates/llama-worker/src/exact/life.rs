@@ -64,6 +64,7 @@ pub(super) fn live(
     lineage: &Rc<RefCell<Lineage>>,
     prompts: &[Vec<u32>],
     at_once: bool,
+    speculation: &Speculation,
 ) -> Vec<Finished> {
     let (commands, inbox) = channel();
     let (give, tiers_later) = channel();
@@ -82,7 +83,7 @@ pub(super) fn live(
     }
     let watched = Watched::new(model, Rc::clone(lineage));
     let (inbox, outbox) = (Inbox::new(inbox), Outbox::new(reader));
-    engine::run(watched, &inbox, outbox, Some(tiers_later), &Speculation::default()).unwrap();
+    engine::run(watched, &inbox, outbox, Some(tiers_later), speculation).unwrap();
     lineage.borrow_mut().end_life();
     let mut finished: Vec<(usize, Finished)> = finished.take();
     finished.sort_unstable_by_key(|(request, _)| *request);

@@ -12,8 +12,8 @@ pub(super) struct Call {
     /// Position of the first.
     pub(super) begin: usize,
     pub(super) tokens: Vec<u32>,
-    /// Whether the last one had an output.
-    pub(super) output: bool,
+    /// Which of them had an output.
+    pub(super) outputs: Vec<bool>,
     /// Whether other sequences were in the step too.
     pub(super) shared: bool,
 }
@@ -88,13 +88,13 @@ impl Lineage {
             self.calls.push(Call {
                 begin,
                 tokens: own().map(|row| row.token).collect(),
-                output: own().next_back().unwrap().output,
+                outputs: own().map(|row| row.output).collect(),
                 shared: sequences.len() > 1,
             });
         }
     }
 
-    /// The logits of a row were given to the engine.
+    /// The engine looked at the logits of a row, which it does where no wrong guess is before it.
     pub(super) fn gave(&mut self, row: &Row, logits: &[f32]) {
         let mut line = self.held[&row.sequence].clone();
         line.truncate(row.position as usize + 1);

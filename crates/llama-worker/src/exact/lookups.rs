@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use engine::Model;
 use kv_store::Tiers;
+use worker_protocol::Speculation;
 
 use super::life;
 use super::lineage::Lineage;
@@ -56,7 +57,8 @@ fn of_prompts_of_any_length_all_but_the_last_token_comes_back() {
         for life in 0..2 {
             let model = models::load(&path, "f16", 1);
             let tiers = life::open(&model, "made", store.path());
-            let finished = life::live(model, tiers, &lineage, &prompts, false);
+            let finished =
+                life::live(model, tiers, &lineage, &prompts, false, &Speculation::default());
             for (finished, length) in finished.iter().zip(&lengths) {
                 let expected = if life == 0 { 0 } else { length - 1 };
                 let usage = finished.usage;
@@ -77,7 +79,14 @@ fn keep(path: &Path, kv_type: &str, store: &Path) -> Vec<u32> {
     let prompt = Random::new(3).tokens(300, model.facts().vocabulary);
     let tiers = life::open(&model, &digest(path, store), store);
     let lineage = Rc::new(RefCell::new(Lineage::default()));
-    life::live(model, tiers, &lineage, std::slice::from_ref(&prompt), false);
+    life::live(
+        model,
+        tiers,
+        &lineage,
+        std::slice::from_ref(&prompt),
+        false,
+        &Speculation::default(),
+    );
     prompt
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use worker_protocol::Load;
+use worker_protocol::{Load, Speculation};
 
 use crate::log;
 use crate::model::LlamaModel;
@@ -18,9 +18,19 @@ pub(crate) const CACHE_TYPES: [&str; 2] = ["f16", "q8_0"];
 
 /// A tiny model with random weights, made in `folder`.
 pub(crate) fn made(architecture: &str, quantization: &str, folder: &Path) -> PathBuf {
-    let out = folder.join(format!("{architecture}-{quantization}.gguf"));
+    made_like("tiny", architecture, quantization, folder)
+}
+
+/// A model of this shape with random weights, made in `folder`.
+pub(crate) fn made_like(
+    like: &str,
+    architecture: &str,
+    quantization: &str,
+    folder: &Path,
+) -> PathBuf {
+    let out = folder.join(format!("{architecture}-{like}-{quantization}.gguf"));
     let made = Command::new(env!("CARGO"))
-        .args(["xtask", "make-model", "--arch", architecture, "--like", "tiny"])
+        .args(["xtask", "make-model", "--arch", architecture, "--like", like])
         .args(["--quant", quantization, "--out"])
         .arg(&out)
         .status()
@@ -45,6 +55,16 @@ pub(crate) fn real() -> Option<PathBuf> {
 /// A model with its context, for so many sequences. One thread, for the number of threads decides in
 /// which order llama.cpp adds up.
 pub(crate) fn load(path: &Path, kv_type: &str, sequences_max: u32) -> LlamaModel {
+    load_guessing(path, kv_type, sequences_max, &Speculation::default())
+}
+
+/// As [`load`], of a model that guesses ahead, and can take back as many tokens as it guesses.
+pub(crate) fn load_guessing(
+    path: &Path,
+    kv_type: &str,
+    sequences_max: u32,
+    speculation: &Speculation,
+) -> LlamaModel {
     log::silence();
     let load = Load {
         path: path.to_owned(),
@@ -53,7 +73,8 @@ pub(crate) fn load(path: &Path, kv_type: &str, sequences_max: u32) -> LlamaModel
         threads: Some(1),
         kv_type: Some(kv_type.to_owned()),
         keep: None,
-        speculation: Default::default(),
+        speculation: speculation.clone(),
+        taken_back_max: speculation.tokens.unwrap_or(0),
     };
     LlamaModel::load(&load, |_| {}).unwrap()
 }

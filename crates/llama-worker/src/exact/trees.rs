@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use engine::Model;
+use worker_protocol::{Finished, Speculation, SpeculationSource};
 
 use super::life::{self, ANSWER_TOKENS};
 use super::lineage::{Lineage, Output};
@@ -53,6 +54,9 @@ struct Figures {
     noise: f32,
     /// Different tokens of an answer, added up.
     distinct: usize,
+    /// Tokens that were guessed, and those of them that came true.
+    guessed: u32,
+    came_true: u32,
 }
 
 impl Figures {
@@ -60,6 +64,13 @@ impl Figures {
         let distinct: BTreeSet<u32> = tokens(answer).into_iter().collect();
         self.distinct += distinct.len();
         self.answers += 1;
+    }
+
+    fn count_guesses(&mut self, ended: &[Finished]) {
+        for Finished { usage, .. } in ended {
+            self.guessed += usage.drafted_tokens;
+            self.came_true += usage.accepted_tokens;
+        }
     }
 }
 
@@ -73,6 +84,7 @@ fn trees() -> u64 {
 struct Subject {
     path: PathBuf,
     kv_type: &'static str,
+    speculation: Speculation,
     has_experts: bool,
     twin: Twin,
     cold: Twin,
@@ -80,11 +92,12 @@ struct Subject {
 }
 
 impl Subject {
-    fn new(path: &Path, kv_type: &'static str) -> Self {
-        let twin = || Twin::new(models::load(path, kv_type, 1));
+    fn new(path: &Path, kv_type: &'static str, speculation: &Speculation) -> Self {
+        let twin = || Twin::new(models::load_guessing(path, kv_type, 1, speculation));
         Self {
             path: path.to_owned(),
             kv_type,
+            speculation: speculation.clone(),
             has_experts: models::load(path, kv_type, 1).facts().architecture.contains("moe"),
             twin: twin(),
             cold: twin(),
@@ -98,12 +111,15 @@ impl Subject {
         let lineage = Rc::new(RefCell::new(Lineage::default()));
         let mut talks = None;
         for _ in 0..LIVES {
-            let model = models::load(&self.path, self.kv_type, sequences);
+            let Self { path, kv_type, speculation, .. } = &*self;
+            let model = models::load_guessing(path, kv_type, sequences, speculation);
             let vocabulary = model.facts().vocabulary;
             let talks = talks.get_or_insert_with(|| Talks::new(seed, vocabulary));
             let prompts = talks.prompts();
             let tiers = life::open(&model, "made", folder.path());
-            life::live(model, tiers, &lineage, &prompts, sequences > 1);
+            let at_once = sequences > 1;
+            let ended = life::live(model, tiers, &lineage, &prompts, at_once, speculation);
+            self.figures.count_guesses(&ended);
             let outputs = std::mem::take(&mut lineage.borrow_mut().outputs);
             let answers = answers(outputs, sequences);
             assert_eq!(answers.len(), prompts.len(), "one answer to each prompt");
@@ -227,33 +243,45 @@ fn far(logits: &[f32], output: &Output) -> f32 {
 /// Trees of one model, with each type of cache.
 fn trees_of(name: &str, path: &Path, kv_types: &[&'static str]) {
     for kv_type in kv_types {
-        let begun = Instant::now();
-        let mut subject = Subject::new(path, kv_type);
-        for tree in 0..trees() {
-            // Alone, to compare bits; and now and then beside others, to see that nobody is in the way.
-            subject.tree(tree, 1);
-            if tree % 4 == 0 {
-                subject.tree(1_000_000 + tree, 3);
-            }
-        }
-        report(name, kv_type, &subject.figures, begun.elapsed());
-        let Figures { exact, unrepeatable, restored_tokens, distinct, answers, retried, .. } =
-            subject.figures;
-        assert!(restored_tokens > 0, "nothing came back");
-        assert!(retried * 8 <= answers, "{retried} of {answers} are near to few cold runs only");
-        assert!(exact > unrepeatable, "too little could be compared to the last bit");
-        assert!(distinct > 2 * answers, "answers of one token tell nothing");
+        trees_guessed(name, path, kv_type, &Speculation::default());
     }
+}
+
+/// Trees of one model that guesses ahead. Gives how many guesses there were, and how many came true.
+fn trees_guessed(
+    name: &str,
+    path: &Path,
+    kv_type: &'static str,
+    speculation: &Speculation,
+) -> (u32, u32) {
+    let begun = Instant::now();
+    let mut subject = Subject::new(path, kv_type, speculation);
+    for tree in 0..trees() {
+        // Alone, to compare bits; and now and then beside others, to see that nobody is in the way.
+        subject.tree(tree, 1);
+        if tree % 4 == 0 {
+            subject.tree(1_000_000 + tree, 3);
+        }
+    }
+    report(name, kv_type, &subject.figures, begun.elapsed());
+    let Figures { exact, unrepeatable, restored_tokens, distinct, answers, retried, .. } =
+        subject.figures;
+    assert!(restored_tokens > 0, "nothing came back");
+    assert!(retried * 8 <= answers, "{retried} of {answers} are near to few cold runs only");
+    assert!(exact > unrepeatable, "too little could be compared to the last bit");
+    assert!(distinct > 2 * answers, "answers of one token tell nothing");
+    (subject.figures.guessed, subject.figures.came_true)
 }
 
 fn report(name: &str, kv_type: &str, figures: &Figures, took: Duration) {
     let Figures { trees, answers, restores, restored_tokens, exact, unrepeatable, .. } = figures;
-    let Figures { cold, ties, retried, noise, distinct, .. } = figures;
+    let Figures { cold, ties, retried, noise, distinct, guessed, came_true, .. } = figures;
     println!(
         "{name:<14} {kv_type:<5} {trees:>4} trees, {answers:>5} answers, {restores:>5} pieces with \
          {restored_tokens:>7} tokens came back; logits equal to the last bit {exact:>6}, not \
          repeatable {unrepeatable:>5}; tokens of the cold run {cold:>6}, near ties {ties:>3}, in other \
-         steps {retried:>2}, noise {noise:.5}; different tokens of an answer {:.1}; {:.1} s",
+         steps {retried:>2}, noise {noise:.5}; different tokens of an answer {:.1}; {came_true} of {guessed} guesses came \
+         true; {:.1} s",
         *distinct as f64 / *answers as f64,
         took.as_secs_f64()
     );
@@ -309,6 +337,19 @@ fn trees_of_gemma3_come_back_exactly() {
 #[test]
 fn trees_of_qwen35_come_back_exactly() {
     trees_of_made("qwen35");
+}
+
+/// States that are taken back behind wrong guesses, and then kept, shared and put back.
+#[test]
+fn trees_of_a_model_that_guesses_for_itself_come_back_exactly() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = models::made_like("tiny-mtp", "qwen35", "q8_0", folder.path());
+    for kv_type in CACHE_TYPES {
+        let speculation = Speculation { source: SpeculationSource::Head, tokens: Some(3) };
+        let (guessed, came_true) = trees_guessed("qwen35 mtp", &path, kv_type, &speculation);
+        assert!(came_true * 4 > guessed, "{came_true} of {guessed}: hardly a guess comes true");
+        assert!(came_true * 10 < guessed * 9, "{came_true} of {guessed}: nothing is taken back");
+    }
 }
 
 #[test]

@@ -20,18 +20,18 @@ impl Twin {
     /// Repeats the calls that led to an output, and gives the logits; `None` where that cannot be done.
     pub(super) fn repeat(&mut self, lineage: &Lineage, output: &Output) -> Option<Vec<f32>> {
         let wanted = lineage.repeatable(&output.line)?;
-        if !self.model.trims() {
-            let is_cut =
-                |(call, tokens): &(usize, usize)| lineage.calls[*call].tokens.len() > *tokens;
-            assert!(!wanted.iter().any(is_cut), "a state in the middle of a step");
-        }
+        let back_max = self.model.takes_back_max() as usize;
+        let cut = |(call, tokens): &(usize, usize)| lineage.calls[*call].tokens.len() - *tokens;
+        assert!(wanted.iter().all(|call| cut(call) <= back_max), "a state in the middle of a step");
         if !wanted.starts_with(&self.repeated) || wanted.len() == self.repeated.len() {
             self.clear();
         }
         let mut logits = None;
         for (call, tokens) in &wanted[self.repeated.len()..] {
             let repeated = &lineage.calls[*call];
-            logits = decode(&mut self.model, repeated.begin, &repeated.tokens, repeated.output);
+            let rows = rows(repeated.begin, &repeated.tokens, |at| repeated.outputs[at]);
+            self.model.decode(&rows).unwrap();
+            logits = rows[tokens - 1].output.then(|| self.model.logits(tokens - 1).to_vec());
             let end = repeated.begin + tokens;
             if end < repeated.end() {
                 let end = u32::try_from(end).unwrap();
@@ -73,15 +73,20 @@ impl Twin {
 
 /// Computes tokens of the first sequence from `begin` on, and gives the logits after the last one.
 fn decode(model: &mut LlamaModel, begin: usize, tokens: &[u32], output: bool) -> Option<Vec<f32>> {
-    let row = |(position, token): (usize, &u32)| Row {
-        token: *token,
-        position: u32::try_from(position).unwrap(),
-        sequence: 0,
-        output: output && position + 1 == begin + tokens.len(),
-    };
-    let rows: Vec<Row> = (begin..).zip(tokens).map(row).collect();
+    let rows = rows(begin, tokens, |at| output && at + 1 == tokens.len());
     model.decode(&rows).unwrap();
     output.then(|| model.logits(rows.len() - 1).to_vec())
+}
+
+/// Rows of the first sequence; `output` says which of them have one.
+fn rows(begin: usize, tokens: &[u32], output: impl Fn(usize) -> bool) -> Vec<Row> {
+    let row = |(at, token): (usize, &u32)| Row {
+        token: *token,
+        position: u32::try_from(begin + at).unwrap(),
+        sequence: 0,
+        output: output(at),
+    };
+    tokens.iter().enumerate().map(row).collect()
 }
 
 /// The first of the likeliest tokens, as the engine's greedy sampler takes it.

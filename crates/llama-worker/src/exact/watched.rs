@@ -80,15 +80,14 @@ impl Model for Watched {
         self.model.decode(rows)?;
         self.lineage.borrow_mut().decoded(rows);
         self.rows = rows.to_vec();
-        for (index, row) in rows.iter().enumerate().filter(|(_, row)| row.output) {
-            self.lineage.borrow_mut().gave(row, self.model.logits(index));
-        }
         Ok(())
     }
 
     fn logits(&self, row: usize) -> &[f32] {
         assert!(self.rows[row].output, "logits of a row that has none");
-        self.model.logits(row)
+        let logits = self.model.logits(row);
+        self.lineage.borrow_mut().gave(&self.rows[row], logits);
+        logits
     }
 
     fn trim(&mut self, sequence: u32, tokens: u32) -> bool {

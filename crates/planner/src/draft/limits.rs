@@ -4,6 +4,13 @@
 /// come true with 9 in 10 ends after ten on average, so that a longer draft is mostly thrown away.
 pub const DRAFT_TOKENS_MAX: usize = 16;
 
+/// Tokens that a model with a state takes back at most where nobody says how many: each costs every
+/// sequence one more state, and guesses behind the third come true seldom.
+pub const ROLLED_BACK_TOKENS: u32 = 3;
+
+/// Earlier states are kept unasked where all of them are at most this part of the weights.
+pub const FREE_STATES_PARTS: u64 = 100;
+
 /// Tokens that must occur again before the text is believed to repeat. Two occur again everywhere.
 pub const MATCH_TOKENS_MIN: usize = 3;
 

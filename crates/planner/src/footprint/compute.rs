@@ -31,13 +31,27 @@ pub(super) fn items(build: Build, header: &Header, layers: &[Layer], layout: &La
         return bound::items(header, layers, layout);
     };
     let part = if layout.place == Place::Processor { "everything" } else { "the input layer" };
-    let item = |device, widest: &Widest, part| Item {
+    vec![
+        item(layout, Device::Gpu, &gpu, "layers and logits"),
+        item(layout, Device::Ram, &ram, part),
+    ]
+}
+
+/// The compute buffers of the layers that guess ahead, in a context of their own.
+pub(super) fn head_items(header: &Header, layers: &[Layer], layout: &Layout) -> Vec<Item> {
+    let step = Step::new(Build::default(), header, layers, layout);
+    let Peak { ram, gpu } = arena::peak(recurrent::head_graph(step), layout.place);
+    let part = "layers that guess ahead";
+    vec![item(layout, Device::Gpu, &gpu, part), item(layout, Device::Ram, &ram, part)]
+}
+
+fn item(layout: &Layout, device: Device, widest: &Widest, part: &str) -> Item {
+    Item {
         what: COMPUTE,
         device,
         bytes: widest.bytes,
         why: format!("{part}, {} tokens a step: {}", layout.step_tokens_max, why(widest)),
-    };
-    vec![item(Device::Gpu, &gpu, "layers and logits"), item(Device::Ram, &ram, part)]
+    }
 }
 
 /// What laying out the graph gives; none for an architecture whose graph is not known.

@@ -176,6 +176,17 @@ pub(super) fn all(header: &Header) -> Vec<Layer> {
     (0..header.layers()).map(|layer| rules.layer(layer)).collect()
 }
 
+/// The same for the context in which layers guess ahead: they alone keep anything there.
+pub(super) fn guessing(header: &Header) -> Vec<Layer> {
+    let loaded = layers_loaded(header);
+    let nothing = |layer: Layer| Layer { cache: Cached::Nothing, has_state: false, ..layer };
+    let guesses = |layer: Layer| Layer { cache: Cached::Everything, ..nothing(layer) };
+    let layers = (0..).zip(all(header));
+    layers
+        .map(|(place, layer)| if place < loaded { nothing(layer) } else { guesses(layer) })
+        .collect()
+}
+
 /// Layers that are loaded: those at the end that only guess ahead (MTP, `NextN`) are not.
 pub(super) fn layers_loaded(header: &Header) -> u64 {
     let guessing = header.arch_u64("nextn_predict_layers").unwrap_or(0);

@@ -13,14 +13,19 @@ pub(super) fn item(header: &Header, layers: &[Layer], layout: &Layout) -> Item {
     let layers = layers.iter().filter(|layer| layer.has_state).count();
     let layers = u64::try_from(layers).unwrap_or(u64::MAX);
     let sequences = u64::from(layout.sequences_max.max(1));
+    let states = u64::from(layout.taken_back_max).saturating_add(1);
+    let earlier = match states {
+        1 => String::new(),
+        states => format!(" × {states} states, the last one and {} before it", states - 1),
+    };
     let numbers = shifted.saturating_add(carried);
     Item {
         what: RECURRENT,
         device: layout.place.device(),
-        bytes: product(&[layers, numbers, FLOAT_BYTES, sequences]),
+        bytes: product(&[layers, numbers, FLOAT_BYTES, sequences, states]),
         why: format!(
-            "{layers} layers × ({} + {}) × {FLOAT_BYTES} bytes × {sequences} sequences; it does \
-             not grow with the context",
+            "{layers} layers × ({} + {}) × {FLOAT_BYTES} bytes × {sequences} sequences{earlier}; it \
+             does not grow with the context",
             grouped(shifted),
             grouped(carried)
         ),
@@ -32,7 +37,8 @@ pub(super) fn bytes_by_layer(header: &Header, layers: &[Layer], layout: &Layout)
     let heads = layers.iter().map(|layer| layer.attention.heads).max().unwrap_or(0);
     let State { shifted, carried } = state(header, heads);
     let numbers = shifted.saturating_add(carried);
-    let bytes = product(&[numbers, FLOAT_BYTES, layout.sequences_max.max(1).into()]);
+    let states = u64::from(layout.taken_back_max).saturating_add(1);
+    let bytes = product(&[numbers, FLOAT_BYTES, layout.sequences_max.max(1).into(), states]);
     layers.iter().map(|layer| if layer.has_state { bytes } else { 0 }).collect()
 }
 

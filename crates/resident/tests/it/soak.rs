@@ -302,14 +302,25 @@ impl Soak<'_> {
                 counts.widest_tie = counts.widest_tie.max(gap);
             }
             Verdict::Wrong(why) => panic!(
-                "{} after {} turns: {why}; its prompt of {} tokens had {:?}\n{turn:?}\n{}",
+                "{} after {} turns: {why}; its prompt of {} tokens had {:?}\n{}\n{turn:?}\n{}",
                 world.models[turn.model].name,
                 self.counts.turns,
                 twin.prompt_tokens,
                 said.hits,
+                self.again(world, turn, twin),
                 self.line(world)
             ),
         }
+    }
+
+    /// The same asked again of both hubs: whether it is wrong in the files or was so once.
+    fn again(&self, world: &World, turn: &Turn, twin: &verdict::Said) -> String {
+        let ask = |hub| {
+            let said = world::ask(hub, turn, Manner::Whole).said;
+            let verdict = said.as_ref().map(|said| compare(said, twin, self.noise[turn.model]));
+            format!("{verdict:?} with {:?}", said.as_ref().map(|said| said.hits))
+        };
+        format!("again, the first hub: {}\nthe second: {}", ask(&world.first), ask(&world.second))
     }
 
     fn line(&self, world: &World) -> String {

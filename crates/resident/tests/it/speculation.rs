@@ -4,7 +4,6 @@
 //! part where the two likeliest tokens are as good as equal. Such a parting is told from a wrong cache
 //! by the logits that both had there.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -58,14 +57,37 @@ fn alike(plain: &[Said], guessed: &[Said]) -> usize {
 }
 
 fn tiny(architecture: &str) -> PathBuf {
-    let name = format!("{architecture}-tiny-1");
-    made::model(
-        &name,
-        &["--arch", architecture, "--like", "tiny", "--quant", "q8_0", "--seed", "1"],
-    )
+    like("tiny", architecture)
 }
 
-fn hub(folder: &Path, file: &Path, draft: Option<&Path>) -> Hub {
+fn like(shape: &str, architecture: &str) -> PathBuf {
+    let name = format!("{architecture}-{shape}-1");
+    let shape = ["--arch", architecture, "--like", shape, "--quant", "q8_0", "--seed", "1"];
+    made::model(&name, &shape)
+}
+
+/// What guesses besides the text.
+#[derive(Debug, Clone, Copy)]
+enum Other<'a> {
+    Nobody,
+    /// The model in this file.
+    Draft(&'a Path),
+    /// Its own layer.
+    Head,
+}
+
+impl Other<'_> {
+    /// The words of its table in the configuration.
+    fn words(self) -> Option<String> {
+        match self {
+            Self::Nobody => None,
+            Self::Draft(path) => Some(format!("draft = {path:?}\ndraft_tokens = 4")),
+            Self::Head => Some("speculation = \"mtp\"\ndraft_tokens = 3".to_owned()),
+        }
+    }
+}
+
+fn hub(folder: &Path, file: &Path, other: Other<'_>) -> Hub {
     let mut text = String::new();
     let table = |name: &str, words: &str| {
         format!("[models.{name}]\npath = {:?}\n{words}\n", file.display().to_string())
@@ -73,26 +95,24 @@ fn hub(folder: &Path, file: &Path, draft: Option<&Path>) -> Hub {
     text.push_str(&table("plain", "speculation = \"off\""));
     text.push_str(&table("lookup", "speculation = \"lookup\"\ndraft_tokens = 5"));
     text.push_str(&table("auto", "speculation = \"auto\""));
-    if let Some(draft) = draft {
-        let draft = draft.display().to_string();
-        write!(text, "{}", table("draft", &format!("draft = {draft:?}\ndraft_tokens = 4")))
-            .unwrap();
+    if let Some(words) = other.words() {
+        text.push_str(&table("other", &words));
     }
     Hub::configured(folder, &text)
 }
 
 /// Compares all ways to guess with none, and gives how many guesses came true of each.
-fn compare(file: &Path, draft: Option<&Path>, prompts: &[String]) -> Vec<(u64, u64)> {
+fn compare(file: &Path, other: Other<'_>, prompts: &[String]) -> Vec<(u64, u64)> {
     let folder = tempfile::tempdir().unwrap();
-    let hub = hub(folder.path(), file, draft);
-    let names = ["lookup", "auto", "draft"];
+    let hub = hub(folder.path(), file, other);
+    let names = ["lookup", "auto", "other"];
     let mut counts = vec![(0, 0); 3];
     let (mut same, mut ties) = (0, 0);
     for prompt in prompts {
         let (plain, usage) = ask(&hub, "plain", prompt);
         assert_eq!(usage["completion_tokens_details"], Value::Null, "nothing was guessed");
         for (name, (accepted, rejected)) in names.iter().zip(&mut counts) {
-            if *name == "draft" && draft.is_none() {
+            if *name == "other" && other.words().is_none() {
                 continue;
             }
             let (guessed, usage) = ask(&hub, name, prompt);
@@ -126,7 +146,7 @@ fn a_trained_model_says_the_same_with_guesses() {
     let Some(file) = stories() else { return };
     let words = "Once upon a time there was a little girl who had a big red ball and she liked to play \
                  with it in the park every day until the sun went down";
-    let counts = compare(&file, Some(&file), &prompts(words));
+    let counts = compare(&file, Other::Draft(&file), &prompts(words));
     assert!(counts[0].0 > 20, "the text repeats, so guesses come true: {counts:?}");
     let (accepted, rejected) = counts[2];
     // The text guesses here too until the model is seen to do better, and nearly all that is rejected was
@@ -137,20 +157,43 @@ fn a_trained_model_says_the_same_with_guesses() {
 
 #[test]
 fn random_models_say_the_same_with_guesses() {
-    for architecture in ["qwen3", "gemma3"] {
+    // The last two carry states, which are taken back behind wrong guesses.
+    for architecture in ["qwen3", "gemma3", "qwen35", "lfm2"] {
         let file = tiny(architecture);
-        let counts = compare(&file, None, &prompts("a b c d e f g h i j k l m n o p q r s t u v"));
+        let counts =
+            compare(&file, Other::Nobody, &prompts("a b c d e f g h i j k l m n o p q r s t u v"));
         assert!(counts[0].0 + counts[0].1 > 0, "{architecture}: nothing was guessed");
     }
+}
+
+#[test]
+fn a_model_that_guesses_for_itself_says_the_same() {
+    let file = like("tiny-mtp", "qwen35");
+    let counts = compare(&file, Other::Head, &prompts("a b c d e f g h i j k l m n o p q r s t u"));
+    let (accepted, rejected) = counts[2];
+    assert!(accepted > 200 && rejected > 20, "much comes true, and not all: {counts:?}");
+}
+
+#[test]
+fn a_model_without_a_head_is_told_how_else_to_guess() {
+    let folder = tempfile::tempdir().unwrap();
+    let hub = hub(folder.path(), &tiny("qwen3"), Other::Head);
+    let answer =
+        hub.post("/v1/completions", &json!({ "model": "other", "prompt": "a", "max_tokens": 1 }));
+    assert_ne!(answer.status, 200);
+    let text = answer.text();
+    assert!(text.contains("has no layer that guesses ahead"), "{text}");
+    assert!(text.contains("speculation = \\\"lookup\\\""), "{text}");
 }
 
 #[test]
 fn a_draft_of_another_vocabulary_is_refused_with_the_way_out() {
     let Some(file) = stories() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let hub = hub(folder.path(), &file, Some(&tiny("qwen3")));
+    let draft = tiny("qwen3");
+    let hub = hub(folder.path(), &file, Other::Draft(&draft));
     let answer =
-        hub.post("/v1/completions", &json!({ "model": "draft", "prompt": "a", "max_tokens": 1 }));
+        hub.post("/v1/completions", &json!({ "model": "other", "prompt": "a", "max_tokens": 1 }));
     assert_ne!(answer.status, 200);
     let text = answer.text();
     assert!(text.contains("cannot guess for this model"), "{text}");

@@ -12,7 +12,7 @@ use planner::{
     gguf::{self, Header, split},
 };
 
-use worker_protocol::limits::INTERNAL_SEQUENCES;
+use worker_protocol::{Speculation, SpeculationSource, limits::INTERNAL_SEQUENCES};
 
 use crate::{
     limits::{HEADER_BYTES_FIRST, HEADER_BYTES_MAX, STEP_TOKENS_MAX},
@@ -67,6 +67,29 @@ pub(super) fn layout(
         place,
         ..Layout::new(context_tokens, sequences_max)
     }
+}
+
+/// The layout with what guessing ahead takes of the model itself: its own layers that guess, and
+/// states that can be taken back.
+///
+/// # Errors
+/// A fragment that says why it cannot guess so, and the way out.
+pub(super) fn guessing(
+    header: &Header,
+    layout: Layout,
+    speculation: &Speculation,
+) -> Result<Layout, String> {
+    let own_head = speculation.source == SpeculationSource::Head;
+    if let Some(why) = draft::head_misfit(header).filter(|_| own_head) {
+        return Err(format!("cannot guess for itself as speculation = \"mtp\" says: {why}"));
+    }
+    let asked = match speculation.source {
+        SpeculationSource::Off => return Ok(layout),
+        SpeculationSource::Lookup => speculation.tokens.is_some(),
+        SpeculationSource::Draft(_) | SpeculationSource::Head => true,
+    };
+    let taken_back_max = draft::taken_back(header, &layout, speculation.tokens, asked);
+    Ok(Layout { own_head, taken_back_max, ..layout })
 }
 
 /// What the model needs in memory, with what is loaded beside it, when it is loaded as `layout` says.

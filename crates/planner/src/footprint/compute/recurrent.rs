@@ -99,6 +99,29 @@ fn delta_net_graph(mut step: Step) -> Graph {
     step.graph
 }
 
+/// The graph of the layer that guesses ahead: from a token and the hidden vector of the one before it,
+/// the token after the next.
+pub(super) fn head_graph(mut step: Step) -> Graph {
+    let layer = step.layers();
+    let (tokens, width) = (step.tokens, step.width);
+    let (embedded, hidden) = step.token_and_vector();
+    let hidden = step.norm(hidden, false);
+    let embedded = step.norm(embedded, false);
+    let both = step.graph.fresh(&[width.saturating_mul(2), tokens], &[embedded, hidden]);
+    let stream = step.project(both, width);
+    let normed = step.norm(stream, false);
+    let given = gated_attention(&mut step, normed, layer);
+    let residual = step.graph.in_place(&[given, stream]);
+    let normed = step.norm(residual, false);
+    let given = decoder::feed_forward(&mut step, normed, layer, Network::Gated);
+    let stream = step.graph.in_place(&[given, residual]);
+    let normed = step.norm(stream, false);
+    step.graph.keep(normed);
+    let wanted = step.wanted_rows(normed);
+    decoder::logits(&mut step, wanted, false);
+    step.graph
+}
+
 /// Attention whose result is gated by half of what the query matrix gives.
 fn gated_attention(step: &mut Step, of: Tensor, layer: u64) -> Tensor {
     let shape = step.shape(layer);
@@ -149,12 +172,14 @@ fn delta_net(step: &mut Step, of: Tensor, widths: &Widths) -> Tensor {
         step.graph.join(scaled);
         scaled
     });
-    let rows = tokens.saturating_add(product(&[widths.head(), sequences]));
+    // The states after the last few tokens, where tokens can be taken back.
+    let states = u64::from(step.layout.taken_back_max).saturating_add(1);
+    let rows = tokens.saturating_add(product(&[widths.head(), sequences, states]));
     let sources = [queries, keys, values, decay, beta, memory];
     let both = step.graph.fresh(&[inner, rows], &sources);
     step.graph.fix(both);
     let output = step.graph.view(both, &[widths.head(), heads, each, sequences]);
-    let carried_on = step.graph.view(both, &[carried, sequences]);
+    let carried_on = step.graph.view(both, &[carried, sequences, states]);
     let stored = step.graph.store(&[carried_on]);
     step.graph.expand(stored);
     let gate = step.graph.view(gate, &[widths.head(), heads, each, sequences]);

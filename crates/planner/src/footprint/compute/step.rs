@@ -100,6 +100,16 @@ impl<'a> Step<'a> {
         self.embeddings_with_extra(scaled).0
     }
 
+    /// Vectors of the step's tokens, and a vector from outside for each of them.
+    pub(super) fn token_and_vector(&mut self) -> (Tensor, Tensor) {
+        let (tokens, width) = (self.tokens, self.width);
+        let graph = &mut self.graph;
+        let ids = graph.input(ID_BYTES, &[tokens]);
+        let embedded = looked_up(graph, ids, width, width, tokens);
+        let given = graph.input(FLOAT_BYTES, &[width, tokens]);
+        (embedded, given)
+    }
+
     /// As `embeddings`, with the whole of what is looked up where images bring vectors for the
     /// first layers as well.
     pub(super) fn embeddings_with_extra(&mut self, scaled: bool) -> (Tensor, Option<Tensor>) {

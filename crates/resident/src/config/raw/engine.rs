@@ -71,6 +71,8 @@ pub(crate) enum Speculation {
     Lookup,
     /// The text and the model's draft
     Draft,
+    /// The text and the model's own layers that guess ahead (multi-token prediction)
+    Mtp,
 }
 
 /// How a server's API differs from OpenAI's. What is left out is as the preset says.

@@ -132,7 +132,7 @@ fn guesses(here: &Here<'_>, raw: &raw::Model) -> Result<Option<Guesses>, String>
                         \"NAME\" or draft = \"FILE.gguf\""
                 .to_owned());
         }
-        (raw::Speculation::Off | raw::Speculation::Lookup, Some(_)) => {
+        (raw::Speculation::Off | raw::Speculation::Lookup | raw::Speculation::Mtp, Some(_)) => {
             return Err(
                 "draft names a model that guesses, but speculation says otherwise; keep one"
                     .to_owned(),
@@ -140,6 +140,7 @@ fn guesses(here: &Here<'_>, raw: &raw::Model) -> Result<Option<Guesses>, String>
         }
         (raw::Speculation::Auto | raw::Speculation::Lookup, None) => Guesses::Lookup,
         (raw::Speculation::Off, None) => Guesses::Off,
+        (raw::Speculation::Mtp, None) => Guesses::Head,
     };
     Ok(Some(guesses))
 }
@@ -154,6 +155,9 @@ pub(super) fn general_guesses(word: Option<raw::Speculation>) -> Result<Guesses,
         raw::Speculation::Off => Ok(Guesses::Off),
         raw::Speculation::Draft => Err("speculation: each model has a draft of its own; write \
                                         [models.NAME] draft = \"FILE.gguf\""
+            .to_owned()),
+        raw::Speculation::Mtp => Err("speculation: only some files have layers that guess ahead; \
+                                      write [models.NAME] speculation = \"mtp\""
             .to_owned()),
     }
 }

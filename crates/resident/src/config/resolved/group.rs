@@ -135,6 +135,8 @@ pub(crate) enum Guesses {
     Lookup,
     /// Its text and a smaller model.
     Draft(Draft),
+    /// Its text and its own layers that guess ahead.
+    Head,
 }
 
 /// A smaller model of the same vocabulary.

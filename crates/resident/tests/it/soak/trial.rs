@@ -1,20 +1,30 @@
 //! Before a soak begins: how far rounding goes with each model, and whether what is not rounding would be
-//! seen. Both are tried on the hub that keeps nothing, so that no cache has a part in it.
+//! seen. No cache has a part in it: what is asked was never asked before, or of the hub that keeps
+//! nothing.
+
+use std::thread;
 
 use serde_json::{Value, json};
 
 use super::talk::{self, COMPLETIONS, Lengths, Random, Tongue};
 use super::verdict::{ALTERNATIVES, Noise, Said, Verdict, compare};
-use super::world::World;
+use super::world::{Model, World};
 
 /// Prompts of each model by which rounding is measured.
-const PROMPTS: usize = 8;
+const PROMPTS: usize = 12;
+
+/// Prompts that are computed beside each other. That rounds by far the most: the same row of a step is
+/// computed by other kernels when there are more of them.
+const BESIDE: usize = 3;
+
+/// How often the prompts are computed beside each other, each time in other steps.
+const BESIDE_ROUNDS: usize = 3;
 
 /// Wrong caches of each model that are played.
 const PLANTED: usize = 6;
 
 /// Tokens of an answer.
-const ANSWER_TOKENS: usize = 12;
+const ANSWER_TOKENS: usize = 24;
 
 /// The bound of each model, by its place in the list. Panics where a wrong cache would pass.
 pub(super) fn noise(world: &World, lengths: &Lengths, random: &mut Random) -> Vec<Noise> {
@@ -28,8 +38,9 @@ fn noise_of(world: &World, model: usize, lengths: &Lengths, random: &mut Random)
             Prompt::new(world.models[model].tongue, (most * number / PROMPTS).max(4), random)
         })
         .collect();
-    let answers: Vec<(Said, Said)> =
+    let mut answers: Vec<(Said, Said)> =
         prompts.iter().flat_map(|prompt| same_answers(world, model, prompt)).collect();
+    answers.extend(answers_beside(world, model, most, random));
     let noise = Noise::measure(answers.iter().map(|(one, other)| (one, other)));
     let mut caught = 0;
     for number in 0..PLANTED {
@@ -68,6 +79,36 @@ fn same_answers(world: &World, model: usize, prompt: &Prompt) -> Vec<(Said, Said
         (cold.clone(), said)
     };
     vec![later(prompt.cut(prompt.len().div_ceil(2))), later(prompt.cut(prompt.len() - 1))]
+}
+
+/// Pairs of answers: to a prompt computed alone, and to the same computed beside others by a hub that has
+/// never seen it.
+fn answers_beside(
+    world: &World,
+    model: usize,
+    tokens_max: usize,
+    random: &mut Random,
+) -> Vec<(Said, Said)> {
+    let Model { name, tongue, .. } = &world.models[model];
+    let mut pairs = Vec::new();
+    for _ in 0..BESIDE_ROUNDS * PROMPTS / BESIDE {
+        let prompt = |_| Prompt::new(*tongue, random.within(4..tokens_max + 1), random);
+        let prompts: Vec<Prompt> = (0..BESIDE).map(prompt).collect();
+        let beside: Vec<Said> = thread::scope(|scope| {
+            let ask = |prompt: &Prompt| {
+                let body = prompt.body(name);
+                scope.spawn(move || world.unseen(&body))
+            };
+            let asked: Vec<_> = prompts.iter().map(ask).collect();
+            asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+        });
+        let alone = prompts
+            .iter()
+            .map(|prompt| world.uncached_body(model, COMPLETIONS, &prompt.body(name)));
+        // Texts of few words begin alike.
+        pairs.extend(alone.zip(beside).filter(|(_, beside)| beside.hits.tokens() == 0));
+    }
+    pairs
 }
 
 /// A prompt in the way that its model is talked to.

@@ -141,6 +141,12 @@ impl World {
         said
     }
 
+    /// The answer of the first hub to what it was never asked.
+    pub(super) fn unseen(&self, body: &Value) -> Said {
+        let request = Request::post(COMPLETIONS, body).patient(SILENCE_MAX);
+        Said::whole(&self.first.try_send(&request).unwrap().ok())
+    }
+
     /// The same without forgetting first.
     pub(super) fn uncached_again(&self, path: &str, body: &Value) -> Said {
         let request = Request::post(path, body).patient(SILENCE_MAX);
@@ -193,6 +199,16 @@ impl World {
             assert!(hub.ended_within(PATIENCE).is_some(), "a hub does not end");
         }
         kv_folder::assert_consistent(&self.folder.path().join(CACHED), &folder)
+    }
+}
+
+impl Drop for World {
+    /// What a failed run kept is there to be looked at.
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.folder.disable_cleanup(true);
+            println!("what was kept stays in {}", self.folder.path().display());
+        }
     }
 }
 
