@@ -17,6 +17,10 @@ const TOKENS: usize = 120;
 /// Log-probabilities that are closer than this may change places by rounding.
 const TIE: f64 = 0.02;
 
+/// The same of LFM2, whose random attention is sharp so that it looks back at all: twice the most that
+/// its logits are off when nothing but the length of steps differs (`trees_of_lfm2` in the worker).
+const TIE_OF_LFM2: f64 = 0.25;
+
 /// A token and how far it was ahead of the next.
 #[derive(Debug, Clone, PartialEq)]
 struct Said {
@@ -46,12 +50,12 @@ fn ask(hub: &Hub, model: &str, prompt: &str) -> (Vec<Said>, Value) {
 }
 
 /// How many tokens both said alike; where they part, it was a tie.
-fn alike(plain: &[Said], guessed: &[Said]) -> usize {
+fn alike(plain: &[Said], guessed: &[Said], tie: f64) -> usize {
     assert_eq!(plain.len(), guessed.len());
     let same = plain.iter().zip(guessed).take_while(|(one, other)| one.text == other.text);
     let same = same.count();
     if let Some((one, other)) = plain.get(same).zip(guessed.get(same)) {
-        assert!(one.lead < TIE && other.lead < TIE, "{one:?} is not {other:?} after {same} tokens");
+        assert!(one.lead < tie && other.lead < tie, "{one:?} is not {other:?} after {same} tokens");
     }
     same
 }
@@ -104,6 +108,8 @@ fn hub(folder: &Path, file: &Path, other: Other<'_>) -> Hub {
 /// Compares all ways to guess with none, and gives how many guesses came true of each.
 fn compare(file: &Path, other: Other<'_>, prompts: &[String]) -> Vec<(u64, u64)> {
     let folder = tempfile::tempdir().unwrap();
+    let is_lfm2 = file.to_string_lossy().contains("lfm2");
+    let tie = if is_lfm2 { TIE_OF_LFM2 } else { TIE };
     let hub = hub(folder.path(), file, other);
     let names = ["lookup", "auto", "other"];
     let mut counts = vec![(0, 0); 3];
@@ -116,7 +122,7 @@ fn compare(file: &Path, other: Other<'_>, prompts: &[String]) -> Vec<(u64, u64)>
                 continue;
             }
             let (guessed, usage) = ask(&hub, name, prompt);
-            let alike = alike(&plain, &guessed);
+            let alike = alike(&plain, &guessed, tie);
             same += alike;
             ties += usize::from(alike < TOKENS);
             let details = &usage["completion_tokens_details"];
