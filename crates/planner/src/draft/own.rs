@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn only_a_file_with_one_layer_of_a_known_kind_guesses_by_itself() {
-        let mut qwen = header("qwen3.6-27b");
+        let mut qwen = header("qwen3.6-27b-mtp");
         assert_eq!(head_misfit(&qwen), None);
         assert!(head_misfit(&header("qwen3-8b")).unwrap().starts_with("the file has no layer"));
         let mut without = qwen.clone();

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use planner::catalogue;
 use planner::footprint::{self, CacheType, Footprint, Layout, Windows};
 use planner::gguf::{self, Header, Value as Metadata};
+use planner::{draft, recipe, tensors};
 use serde_json::{Value, json};
 
 use crate::hub::binary;
@@ -55,7 +56,7 @@ fn layouts_of_real_shapes_are_those_of_llama_cpp() {
             let path = folder.path().join(format!("{model}-{quantization}.gguf"));
             write_sparse(&header, &path);
             let layouts = layouts(&header);
-            let outcome = measure(&path, &layouts, header.encodes());
+            let outcome = measure(&path, &layouts, Kind::of(&header));
             fs::remove_file(&path).unwrap();
             for (layout, laid_out) in layouts.iter().zip(outcome["layouts"].as_array().unwrap()) {
                 let weights_bytes = outcome["weights_bytes"].as_u64().unwrap();
@@ -71,6 +72,72 @@ fn layouts_of_real_shapes_are_those_of_llama_cpp() {
     assert!(rows.len() >= 60, "{} rows", rows.len());
     let wrong: Vec<String> = rows.iter().filter(|row| !row.holds()).map(Row::line).collect();
     assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+}
+
+/// Models that guess for themselves: the model with states that can be taken back, and the layer that
+/// guesses in a context of its own.
+#[test]
+fn layouts_of_models_that_guess_for_themselves_are_those_of_llama_cpp() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rows = Vec::new();
+    for model in ["qwen3.6-27b", "qwen3.6-35b-a3b"] {
+        let header = with_head(&catalogue::builtin().find(model).unwrap().header("Q8_0").unwrap());
+        assert_eq!(draft::head_misfit(&header), None);
+        let path = folder.path().join(format!("{model}.gguf"));
+        write_sparse(&header, &path);
+        let layouts = [Layout::new(4096, 2), Layout::new(16_384, 5)];
+        let layouts = layouts.map(|layout| Layout { taken_back_max: 3, own_head: true, ..layout });
+        let [whole, head] = [Kind::Guessed, Kind::Head].map(|kind| measure(&path, &layouts, kind));
+        let weights_bytes = whole["weights_bytes"].as_u64().unwrap();
+        for (at, layout) in layouts.iter().enumerate() {
+            let planned = footprint::predict(&header, layout);
+            let label = format!("{model:<16} Q8_0    {}", describe(layout));
+            let plain = footprint::weights(&header).skipped_bytes;
+            let of_model = Row::new(
+                label.clone(),
+                false,
+                &planned,
+                weights_bytes - plain,
+                &whole["layouts"][at],
+            );
+            rows.push(of_model);
+            rows.push(Row::of_head(label, &header, &planned, &head["layouts"][at]));
+        }
+    }
+    println!("planned beside laid out by llama.cpp, in MiB\n{}", Row::TITLE);
+    rows.iter().for_each(|row| println!("{}", row.line()));
+    let wrong: Vec<String> = rows.iter().filter(|row| !row.holds()).map(Row::line).collect();
+    assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+}
+
+/// The same model with a layer that guesses ahead.
+fn with_head(header: &Header) -> Header {
+    let mut metadata = header.metadata.clone();
+    let key = |suffix: &str| format!("{}.{suffix}", header.architecture());
+    metadata.insert(key("block_count"), Metadata::Unsigned(header.layers() + 1));
+    metadata.insert(key("nextn_predict_layers"), Metadata::Unsigned(1));
+    let options = tensors::Options { tied: false, rotary_table: false };
+    let shapes = tensors::list(&metadata, &options).unwrap();
+    let recipe = recipe::Recipe::from_name("Q8_0").unwrap();
+    let types = recipe::types(&metadata, &shapes, recipe, recipe::Conditions::default());
+    Header { metadata, tensors: recipe::place(&shapes, &types), ..header.clone() }
+}
+
+/// What is laid out of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Decoder,
+    Encoder,
+    /// A decoder with its layers that guess ahead.
+    Guessed,
+    /// These layers alone.
+    Head,
+}
+
+impl Kind {
+    fn of(header: &Header) -> Self {
+        if header.encodes() { Self::Encoder } else { Self::Decoder }
+    }
 }
 
 /// Contexts, types of cache, sequences and windows that each model is tried with.
@@ -111,7 +178,8 @@ fn write_sparse(header: &Header, path: &Path) {
 }
 
 /// Asks the worker's `measure`.
-fn measure(model: &Path, layouts: &[Layout], encodes: bool) -> Value {
+fn measure(model: &Path, layouts: &[Layout], kind: Kind) -> Value {
+    let encodes = kind == Kind::Encoder;
     let step = |layout: &Layout| if encodes { layout.context_tokens } else { 512 };
     let layouts: Vec<Value> = layouts
         .iter()
@@ -125,10 +193,13 @@ fn measure(model: &Path, layouts: &[Layout], encodes: bool) -> Value {
                 "values": layout.values.name(),
                 "whole_windows": layout.windows == Windows::Whole,
                 "vectors": encodes,
+                "taken_back_max": if kind == Kind::Head { 0 } else { layout.taken_back_max },
+                "is_head": kind == Kind::Head,
             })
         })
         .collect();
-    let job = json!({ "model": model, "layouts": layouts });
+    let head = matches!(kind, Kind::Guessed | Kind::Head);
+    let job = json!({ "model": model, "head": head, "layouts": layouts });
     let mut worker = Command::new(binary("resident-llama"))
         .arg("measure")
         .stdin(Stdio::piped())
@@ -188,6 +259,32 @@ impl Row {
         // does not count, so that there is nothing to compare.
         let outputs =
             if encodes { pair(0, 0) } else { pair(of(&[footprint::OUTPUTS]), bytes(&["output"])) };
+        let parts = [weights, caches, compute, outputs];
+        let total = pair(
+            parts.iter().map(|part| part.planned).sum(),
+            parts.iter().map(|part| part.laid_out).sum(),
+        );
+        Self { label, weights, caches, compute, total }
+    }
+
+    /// Of the layer that guesses. Hidden vectors are in no buffer before anybody asks for them.
+    fn of_head(label: String, header: &Header, planned: &Footprint, laid_out: &Value) -> Self {
+        let buffers = laid_out["buffers"].as_array();
+        let buffers = buffers.unwrap_or_else(|| panic!("{label}: {laid_out}"));
+        let bytes = |wanted: &str| {
+            let wanted = buffers.iter().filter(|buffer| buffer["purpose"] == wanted);
+            wanted.map(|buffer| buffer["bytes"].as_u64().unwrap()).sum::<u64>()
+        };
+        let of = |part: &str| {
+            let items = planned.items.iter().filter(|item| item.what == footprint::HEAD);
+            let items = items.filter(|item| item.why.starts_with(part));
+            items.map(|item| item.bytes).sum::<u64>()
+        };
+        let pair = |planned, laid_out| Pair { planned, laid_out };
+        let weights = pair(of("weights"), footprint::weights(header).skipped_bytes);
+        let caches = pair(of("key-value cache"), bytes("KV"));
+        let compute = pair(of("compute buffers"), bytes("compute"));
+        let outputs = pair(of("output buffer"), bytes("output"));
         let parts = [weights, caches, compute, outputs];
         let total = pair(
             parts.iter().map(|part| part.planned).sum(),
