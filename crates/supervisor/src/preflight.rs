@@ -639,6 +639,35 @@ mod tests {
     }
 
     #[test]
+    fn a_layer_that_guesses_and_earlier_states_are_booked() {
+        let header =
+            |name: &str| catalogue::builtin().find(name).unwrap().header("Q4_K_M").unwrap();
+        let preflight = preflight(Place::Processor);
+        let looked = |header: &gguf::Header, source, tokens| {
+            let speculation = Speculation { source, tokens };
+            let stamp = Stamp { speculation, ..stamp(CacheType::F16, None) };
+            preflight.looked(header, None, &stamp)
+        };
+        let bytes = |looked: &Looked, what: &str| {
+            let needs = looked.facts.needs.iter().filter(|need| need.what == what);
+            needs.map(|need| need.bytes).sum::<u64>()
+        };
+        let qwen = header("qwen3.6-27b-mtp");
+        let plain = looked(&qwen, SpeculationSource::Lookup, None).unwrap();
+        let guessing = looked(&qwen, SpeculationSource::Head, Some(2)).unwrap();
+        assert_eq!((plain.taken_back_max, guessing.taken_back_max), (0, 2));
+        let states = bytes(&plain, footprint::RECURRENT);
+        assert_eq!(bytes(&guessing, footprint::RECURRENT), 3 * states);
+        assert!(bytes(&guessing, footprint::HEAD) > footprint::weights(&qwen).skipped_bytes);
+        assert_eq!(bytes(&plain, footprint::HEAD), 0);
+        // Whoever says how many asks for it, wherever the guesses come from.
+        let asked = looked(&qwen, SpeculationSource::Lookup, Some(4)).unwrap();
+        assert_eq!(asked.taken_back_max, 4);
+        let why = looked(&header("qwen3-8b"), SpeculationSource::Head, None).unwrap_err();
+        assert!(why.starts_with("cannot guess for itself as speculation = \"mtp\" says"), "{why}");
+    }
+
+    #[test]
     fn what_a_model_needs_is_predicted_for_where_its_layers_lie() {
         let header = catalogue::builtin().find("qwen3-8b").unwrap().header("Q4_K_M").unwrap();
         let places = [Place::Processor, Place::SharedGpu, Place::DiscreteGpu];

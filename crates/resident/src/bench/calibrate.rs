@@ -114,6 +114,7 @@ mod tests {
             parameters: 1,
             quantization: "Q8_0".to_owned(),
             vocabulary_tokens: 3,
+            has_head: false,
         }
     }
 

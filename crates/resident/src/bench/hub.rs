@@ -66,6 +66,8 @@ pub(crate) enum Guessing {
     Lookup(Option<u32>),
     /// With the model in this file, as much as pays.
     Draft(PathBuf),
+    /// With the model's own layer that guesses ahead, as much as pays.
+    Head,
 }
 
 /// How prefixes are kept outside the context.
@@ -304,6 +306,7 @@ fn configuration(setup: &Setup, folder: &Path) -> anyhow::Result<PathBuf> {
         Guessing::Lookup(Some(tokens)) => {
             format!("speculation = \"lookup\"\ndraft_tokens = {tokens}\n")
         }
+        Guessing::Head => "speculation = \"mtp\"\n".to_owned(),
         Guessing::Draft(path) => {
             format!("draft = {}\n", toml::Value::String(path.display().to_string()))
         }

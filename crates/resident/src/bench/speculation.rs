@@ -95,7 +95,7 @@ enum Text {
 pub(crate) async fn measure(subject: Subject, plan: &Plan) -> anyhow::Result<Outcome> {
     let mut hubs = Vec::new();
     let mut ways = Vec::new();
-    for (name, guessing) in ways_of(plan) {
+    for (name, guessing) in ways_of(&subject, plan) {
         hubs.push(Hub::start(&setup(&subject, plan, guessing)).await?);
         let (repeating, wild) = (Speeds::default(), Speeds::default());
         ways.push(Way { name, repeating, wild });
@@ -129,7 +129,7 @@ pub(crate) async fn measure(subject: Subject, plan: &Plan) -> anyhow::Result<Out
     Ok(Outcome { model: subject, prompt_tokens, tokens, rounds, ways, reach })
 }
 
-fn ways_of(plan: &Plan) -> Vec<(String, Guessing)> {
+fn ways_of(subject: &Subject, plan: &Plan) -> Vec<(String, Guessing)> {
     let mut ways = vec![
         ("off".to_owned(), Guessing::Off),
         ("auto".to_owned(), Guessing::Lookup(None)),
@@ -138,6 +138,9 @@ fn ways_of(plan: &Plan) -> Vec<(String, Guessing)> {
     ways.extend(
         plan.draft.as_ref().map(|draft| ("draft model".to_owned(), Guessing::Draft(draft.clone()))),
     );
+    if subject.has_head {
+        ways.push(("its own layer".to_owned(), Guessing::Head));
+    }
     ways
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Subject {
     pub(crate) quantization: String,
     /// Tokens in its vocabulary.
     pub(crate) vocabulary_tokens: u32,
+    /// Whether a layer of its own can guess ahead for it.
+    pub(crate) has_head: bool,
 }
 
 impl Subject {
@@ -56,6 +58,7 @@ impl Subject {
             architecture: header.architecture().to_owned(),
             parameters: header.parameters(),
             quantization: header.quantization(),
+            has_head: planner::draft::head_misfit(&header).is_none(),
             vocabulary_tokens: u32::try_from(header.vocabulary_tokens())
                 .context("the vocabulary is too large")?,
             name: found.name,

@@ -262,6 +262,7 @@ mod tests {
             parameters: 1,
             quantization: "Q8_0".into(),
             vocabulary_tokens: 512,
+            has_head: false,
         };
         let samples = vec![
             sample(Case::Cold, 15_000.0, None),

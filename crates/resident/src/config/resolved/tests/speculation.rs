@@ -34,12 +34,27 @@ fn a_draft_is_a_name_or_a_file() {
 }
 
 #[test]
+fn a_model_guesses_for_itself_where_its_table_says_so() {
+    assert_eq!(of_tiny("speculation = \"mtp\"\ndraft_tokens = 2"), (Some(Guesses::Head), Some(2)));
+}
+
+#[test]
 fn what_makes_no_sense_is_refused_with_the_key() {
     for (text, message) in [
         (
             "speculation = \"draft\"",
             "speculation: each model has a draft of its own; write [models.NAME] draft = \
              \"FILE.gguf\"",
+        ),
+        (
+            "speculation = \"mtp\"",
+            "speculation: only some files have layers that guess ahead; write [models.NAME] \
+             speculation = \"mtp\"",
+        ),
+        (
+            "[models.tiny]\nspeculation = \"mtp\"\ndraft = \"a\"",
+            "[models.tiny] draft names a model that guesses, but speculation says otherwise; keep \
+             one",
         ),
         (
             "[models.tiny]\nspeculation = \"draft\"",
