@@ -288,15 +288,9 @@ impl CacheTypes {
     /// # Errors
     /// A sentence with the names there are.
     pub(crate) fn from_names(keys: &str, values: &str) -> Result<Self, String> {
-        Ok(Self { keys: cache_type(keys)?, values: cache_type(values)? })
+        let kind = |name| CacheType::from_name(name).map(ggml_type);
+        Ok(Self { keys: kind(keys)?, values: kind(values)? })
     }
-}
-
-fn cache_type(name: &str) -> Result<sys::ggml_type, String> {
-    CacheType::from_name(name).map(ggml_type).ok_or_else(|| {
-        let names: Vec<&str> = CacheType::ALL.into_iter().map(CacheType::name).collect();
-        format!("`{name}` is no type for a cache; there are: {}", names.join(", "))
-    })
 }
 
 fn ggml_type(kind: CacheType) -> sys::ggml_type {

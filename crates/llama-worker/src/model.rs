@@ -479,11 +479,7 @@ pub(crate) fn is_stretched(context_tokens: u32, original_tokens: Option<u64>) ->
 /// # Errors
 /// A fragment that names the type and those there are.
 pub(crate) fn kv_type(load: &Load) -> Result<CacheType, String> {
-    let name = load.kv_type.as_deref().unwrap_or(CacheType::F16.name());
-    CacheType::from_name(name).ok_or_else(|| {
-        let names: Vec<&str> = CacheType::ALL.into_iter().map(CacheType::name).collect();
-        format!("'{name}' is no type of cache; there are {}", names.join(", "))
-    })
+    CacheType::from_name(load.kv_type.as_deref().unwrap_or(CacheType::F16.name()))
 }
 
 /// Fused attention, unless a comparison with llama.cpp needs numbers that do not depend on the shape

@@ -13,7 +13,7 @@ use planner::footprint::CacheType;
 use crate::{
     bench,
     config::raw::{KvCache, Speculation},
-    duration, exit, kv_type, models, plan, size,
+    duration, exit, models, plan, size,
 };
 
 /// Resident (常驻): a private AI hub on your own computer.
@@ -116,7 +116,7 @@ pub(crate) struct Serving {
     #[arg(long, value_name = "FROM", env = "RESIDENT_SPECULATION", value_enum)]
     pub(crate) speculation: Option<Speculation>,
     /// How keys and values are kept, as f16, q8_0 or q4_0: fewer bits hold more [default: f16]
-    #[arg(long, value_name = "TYPE", env = "RESIDENT_KV_TYPE", value_parser = kv_type::parse)]
+    #[arg(long, value_name = "TYPE", env = "RESIDENT_KV_TYPE", value_parser = CacheType::from_name)]
     pub(crate) kv_type: Option<CacheType>,
     /// Listen on an address that other machines can reach; needs a key
     #[arg(long, env = "RESIDENT_ALLOW_LAN", value_parser = FalseyValueParser::new())]

@@ -14,7 +14,6 @@ mod duration;
 mod exit;
 mod explain;
 mod hardware;
-mod kv_type;
 mod limits;
 mod ls;
 mod models;

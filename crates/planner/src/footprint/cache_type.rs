@@ -58,9 +58,15 @@ impl CacheType {
     }
 
     /// The type of this name, in any case.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))
+    ///
+    /// # Errors
+    /// A fragment that names what there is.
+    pub fn from_name(name: &str) -> Result<Self, String> {
+        let kind = Self::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name));
+        kind.ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.into_iter().map(Self::name).collect();
+            format!("'{name}' is no type of cache; use {}", names.join(", "))
+        })
     }
 
     /// Whether numbers share blocks with a scale, so that rows must be whole blocks.

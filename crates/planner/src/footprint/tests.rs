@@ -241,8 +241,14 @@ fn every_cache_type_takes_its_blocks() {
         let expected = 36 * 2 * 8 * 128 / 32 * bytes_of_32 * 4096;
         assert_eq!(predict(&qwen3_8b(), &layout).bytes_of(CACHE), expected, "{name}");
     }
-    assert_eq!(CacheType::from_name("Q8_0"), Some(CacheType::Q8_0));
-    assert_eq!(CacheType::from_name("q6_K"), None);
+    assert_eq!(CacheType::from_name("Q8_0"), Ok(CacheType::Q8_0));
+    for kind in CacheType::ALL {
+        assert_eq!(CacheType::from_name(kind.name()), Ok(kind));
+    }
+    assert_eq!(
+        CacheType::from_name("q6_K").unwrap_err(),
+        "'q6_K' is no type of cache; use f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0, iq4_nl"
+    );
 }
 
 #[test]

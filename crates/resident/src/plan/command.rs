@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 use planner::{footprint::CacheType, machine::Reserve};
 
-use crate::{kv_type, size};
+use crate::size;
 
 /// What a plan is made of, for `resident plan --help`.
 const METHOD: &str = "\
@@ -51,7 +51,7 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "SHARE|SIZE", value_parser = reserve)]
     pub(crate) reserve: Option<Reserve>,
     /// How keys and values are kept, as f16, q8_0 or q4_0 [default: as the hub keeps them]
-    #[arg(long, value_name = "TYPE", value_parser = kv_type::parse)]
+    #[arg(long, value_name = "TYPE", value_parser = CacheType::from_name)]
     pub(crate) kv: Option<CacheType>,
     /// Requests that are answered at once [default: 8]
     #[arg(long, value_name = "N")]

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use planner::draft::limits::DRAFT_TOKENS_MAX;
+use planner::{draft::limits::DRAFT_TOKENS_MAX, footprint::CacheType};
 use supervisor::{ManagedCommand, Ready, StopSignal};
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     group::{Draft, Groups, Guesses, Membership, Treatment},
     here::{self, Here},
 };
-use crate::{kv_type, models};
+use crate::models;
 
 /// What a model of the file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +102,7 @@ fn treatment(here: &Here<'_>, groups: &Groups, raw: &raw::Model) -> Result<Treat
             }
             tokens => tokens,
         },
-        kv_type: match raw.kv_type.as_deref().map(kv_type::parse) {
+        kv_type: match raw.kv_type.as_deref().map(CacheType::from_name) {
             None => None,
             Some(Ok(kv_type)) => Some(kv_type),
             Some(Err(why)) => return Err(format!("kv_type: {why}")),

@@ -7,7 +7,6 @@ use supervisor::{KeepMode, KeepSettings};
 
 use super::super::raw::{Kv, KvCache};
 use crate::{
-    kv_type,
     limits::{
         KV_DAILY_WRITES_BYTES, KV_FREE_FLOOR_BYTES, KV_RAM_BUDGET_PARTS, KV_RAM_BYTES, KV_SSD_BYTES,
     },
@@ -38,7 +37,7 @@ pub(super) struct Known<'a> {
 pub(super) fn kv_type(flag: Option<CacheType>, raw: &Kv) -> Result<CacheType, String> {
     match (flag, raw.kv_type.as_deref()) {
         (Some(kv_type), _) => Ok(kv_type),
-        (None, Some(text)) => kv_type::parse(text).map_err(|why| format!("[kv] type: {why}")),
+        (None, Some(text)) => CacheType::from_name(text).map_err(|why| format!("[kv] type: {why}")),
         (None, None) => Ok(CacheType::default()),
     }
 }
