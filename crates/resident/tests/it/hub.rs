@@ -39,6 +39,15 @@ impl Hub {
     /// A hub with a configuration file of this text, which it keeps in `folder`.
     #[cfg(unix)]
     pub(crate) fn configured(folder: &Path, text: &str) -> Self {
+        Self::configured_with(folder, text, |_| {})
+    }
+
+    /// The same, started in another way.
+    pub(crate) fn configured_with(
+        folder: &Path,
+        text: &str,
+        adjust: impl FnOnce(&mut Command),
+    ) -> Self {
         use std::os::unix::fs::PermissionsExt;
 
         let file = folder.join("config.toml");
@@ -47,6 +56,7 @@ impl Hub {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         Self::start_with(|command| {
             command.arg("--config").arg(file);
+            adjust(command);
         })
     }
 

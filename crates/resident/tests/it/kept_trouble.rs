@@ -21,12 +21,15 @@ const TIE: f64 = 0.05;
 
 /// A hub with the model `m`, which keeps its cache in `kv`.
 fn hub(folder: &Path, kv: &Path, more: &str) -> Hub {
-    let text = format!(
+    Hub::configured(folder, &configuration(kv, more))
+}
+
+fn configuration(kv: &Path, more: &str) -> String {
+    format!(
         "threads = 1\n[kv]\nfolder = '{}'\n{more}\n[models.m]\npath = '{}'\n",
         kv.display(),
         tiny("llama", "1").display()
-    );
-    Hub::configured(folder, &text)
+    )
 }
 
 #[track_caller]
@@ -254,4 +257,32 @@ fn nobody_reads_an_encrypted_cache_without_its_key() {
         assert_eq!(cached(&anew), 0);
         assert_same(&anew, &cold);
     }
+}
+
+/// A model that must not be stopped gives up what it keeps in memory, and goes on.
+#[test]
+#[cfg(unix)]
+fn kept_memory_is_given_back_when_the_machine_is_short() {
+    let folder = tempfile::tempdir().unwrap();
+    let pressure = folder.path().join("pressure");
+    fs::write(&pressure, "calm").unwrap();
+    let text = configuration(&folder.path().join("kv"), "cache = 'ram'") + "pin = true\n";
+    let hub = Hub::configured_with(folder.path(), &text, |command| {
+        command.env("RESIDENT_PRESSURE_FILE", &pressure);
+    });
+    let prompt = prompt(1, TOKENS);
+    let before = ask(&hub, &prompt);
+    let held = || {
+        let metrics = hub.get("/metrics").text();
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("resident_kv_bytes{") && line.contains("tier=\"ram\""));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    hub.wait_for("something in memory", || (held() > 0).then_some(()));
+    fs::write(&pressure, "full").unwrap();
+    hub.wait_for("nothing in memory", || (held() == 0).then_some(()));
+    assert_eq!(said(&hub, "the cache gave memory back").len(), 1);
+    assert_eq!(hub.workers().len(), 1, "it was not stopped");
+    assert_same(&before, &ask(&hub, &prompt));
 }

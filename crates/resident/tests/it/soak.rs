@@ -213,7 +213,7 @@ impl Soak<'_> {
         for ((turn, asked), twin) in turns.iter().zip(asked).zip(twins) {
             let model = &world.models[turn.model].name;
             let said = asked.said.unwrap_or_else(|why| {
-                let excuse = killed.as_ref().is_some_and(|killed| killed.took(model, asked.time));
+                let excuse = killed.as_ref().is_some_and(|killed| killed.took(model, asked.ended));
                 assert!(excuse, "nothing was killed, and {model} answers {why}: {turn:?}");
                 self.counts.lost += 1;
                 let again = world::ask(hub, turn, Manner::Whole);

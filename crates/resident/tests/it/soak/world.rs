@@ -223,20 +223,19 @@ fn started(hub: &Hub) -> u64 {
 pub(super) struct Asked {
     /// The answer, or what came in its place.
     pub(super) said: Result<Said, String>,
-    /// When it was asked and when it had ended.
-    pub(super) time: (Instant, Instant),
+    /// When it had ended.
+    pub(super) ended: Instant,
 }
 
 /// Asks a hub.
 pub(super) fn ask(hub: &Hub, turn: &Turn, manner: Manner) -> Asked {
-    let begun = Instant::now();
     let request = Request::post(turn.path, &turn.body(manner)).patient(SILENCE_MAX);
     let said = match manner {
         Manner::Whole => whole(hub, &request),
         Manner::Streamed => streamed(hub, &request, usize::MAX),
         Manner::Cancelled { after_events } => streamed(hub, &request, after_events),
     };
-    Asked { said, time: (begun, Instant::now()) }
+    Asked { said, ended: Instant::now() }
 }
 
 fn whole(hub: &Hub, request: &Request) -> Result<Said, String> {
@@ -322,10 +321,11 @@ impl Kill {
 }
 
 impl Killed {
-    /// Whether it explains that a request to this model failed which took this time.
-    pub(super) fn took(&self, model: &str, time: (Instant, Instant)) -> bool {
+    /// Whether it explains that a request to this model, sent at about the same time, failed at `failed`.
+    /// It may have struck just before: that somebody is dead is known a moment later.
+    pub(super) fn took(&self, model: &str, failed: Instant) -> bool {
         let concerns = self.model.as_ref().is_none_or(|killed| killed == model);
-        concerns && (time.0..=time.1).contains(&self.at)
+        concerns && self.at <= failed
     }
 }
 
