@@ -200,6 +200,10 @@ impl Model for Fake {
         let added = self.added.get(&sequence).copied().unwrap_or(0);
         let takes_back = added.min(self.takes_back_max as usize);
         let kept = self.trims || back.is_some_and(|back| back <= takes_back);
+        if back != Some(0) {
+            // It is taken back once, and not again before the next step.
+            self.added.remove(&sequence);
+        }
         held.truncate(if kept { tokens as usize } else { 0 });
         kept
     }

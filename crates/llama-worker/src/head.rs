@@ -150,7 +150,7 @@ impl Head {
     }
 
     /// Takes back guesses, and what did not come true, before a step is read; where it does not follow
-    /// what was read before, that is forgotten, since positions must not have gaps.
+    /// what was read before, that is forgotten: it may be of another text.
     fn make_room(&mut self, rows: &[BatchRow]) {
         let mut begins: BTreeMap<u32, u32> = BTreeMap::new();
         for row in rows {

@@ -44,8 +44,6 @@ pub(crate) struct Keeper {
     /// The recurrent part of an empty sequence, with its head.
     no_state: Vec<u8>,
     window: Option<Window>,
-    /// Whether tokens of a state can be taken back.
-    takes_back: bool,
 }
 
 /// A sliding window, and how many bytes the state of its layers has.
@@ -70,7 +68,6 @@ impl Keeper {
             piece_tokens: window.as_ref().map_or(PIECE_TOKENS, |w| w.tokens.min(PIECE_TOKENS)),
             no_state,
             window,
-            takes_back: context.taken_back_max() > 0,
         }
     }
 
@@ -78,7 +75,7 @@ impl Keeper {
     pub(crate) fn nothing() -> Self {
         let (no_state, window) = (Vec::new(), None);
         let (keeps, piece_tokens) = (Keeps::Nothing, PIECE_TOKENS);
-        Self { keeps, spare: 0, piece_tokens, no_state, window, takes_back: false }
+        Self { keeps, spare: 0, piece_tokens, no_state, window }
     }
 
     pub(crate) fn keeps(&self) -> Keeps {
@@ -125,22 +122,6 @@ impl Keeper {
             // All or nothing, and some caches know no other way.
             Keeps::CellsAndState | Keeps::State => context.share_all(from, to),
         }
-        // A state of which tokens were just taken back is put right with the next step of its own
-        // sequence alone, and another one would get what it was before.
-        if self.takes_back && !self.copy_state(context, from, to) {
-            context.remove(to, 0);
-        }
-    }
-
-    /// Gives `to` a state of its own that is the same as that of `from`.
-    fn copy_state(&self, context: &mut Context, from: u32, to: u32) -> bool {
-        let part = match self.keeps {
-            Keeps::Nothing | Keeps::Cells => return true,
-            Keeps::CellsAndState => StatePart::Partial,
-            Keeps::State => StatePart::Whole,
-        };
-        let state = context.state(from, part);
-        state.is_some_and(|state| context.set_state(to, part, &state))
     }
 
     /// See [`engine::Model::save_cells`].

@@ -98,7 +98,7 @@ pub(crate) fn run(mut input: impl Read, mut output: impl Write) -> Result<(), St
     let weights = Rc::new(weights);
     let mut outcome = Outcome { weights_bytes: weights.bytes(), layouts: Vec::new() };
     for layout in &job.layouts {
-        outcome.layouts.push(lay_out(&weights, layout)?);
+        outcome.layouts.push(lay_out(&weights, layout, job.head)?);
     }
     serde_json::to_writer(&mut output, &outcome)
         .map_err(std::io::Error::from)
@@ -106,7 +106,10 @@ pub(crate) fn run(mut input: impl Read, mut output: impl Write) -> Result<(), St
         .map_err(|error| format!("cannot write the outcome: {error}"))
 }
 
-fn lay_out(weights: &Rc<Weights>, layout: &Layout) -> Result<Laid, String> {
+fn lay_out(weights: &Rc<Weights>, layout: &Layout, head: bool) -> Result<Laid, String> {
+    if layout.is_head && !head {
+        return Err("`is_head` needs `head`: the layers that guess ahead must be loaded".to_owned());
+    }
     let cache = CacheTypes::from_names(&layout.keys, &layout.values)?;
     let shape = ContextShape {
         cells: layout.context_tokens,

@@ -129,10 +129,8 @@ impl LlamaModel {
 
     /// Loads what guesses besides the text, where there is to be something.
     fn load_guesser(&mut self, load: &Load) -> Result<(), LoadFailure> {
-        let unusable = |path: &Path, why: String| LoadFailure {
-            kind: LoadFailureKind::Unusable,
-            message: format!("{} cannot guess for {}: {why}", path.display(), load.path.display()),
-        };
+        let model = load.path.display();
+        let unusable = |message| LoadFailure { kind: LoadFailureKind::Unusable, message };
         if !self.facts.generates {
             return Ok(());
         }
@@ -144,11 +142,14 @@ impl LlamaModel {
             SpeculationSource::Draft(path) => {
                 let draft = DraftModel::load(path, self.context.weights(), shape);
                 pages::release(path);
-                Some(Guesser::Draft(draft.map_err(|why| unusable(path, why))?))
+                let name = path.display();
+                let why = |why| unusable(format!("{name} cannot guess for {model}: {why}"));
+                Some(Guesser::Draft(draft.map_err(why)?))
             }
             SpeculationSource::Head => {
                 let head = Head::new(&mut self.context, shape);
-                Some(Guesser::Head(head.map_err(|why| unusable(&load.path, why))?))
+                let why = |why| unusable(format!("{model} cannot guess for itself: {why}"));
+                Some(Guesser::Head(head.map_err(why)?))
             }
         };
         Ok(())
@@ -223,15 +224,16 @@ impl LlamaModel {
         let sequence = self.embedding_sequence();
         let pooling = self.pooling;
         let last = text.len().saturating_sub(1);
-        let (step, pooled): (usize, fn(usize, usize) -> bool) = match pooling {
-            Pooling::Mean => (VECTOR_ROWS as usize, |_, _| true),
-            Pooling::First => (STEP_TOKENS as usize, |position, _| position == 0),
-            Pooling::Last => (STEP_TOKENS as usize, |position, last| position == last),
+        let is_pooled = |position: usize| match pooling {
+            Pooling::Mean => true,
+            Pooling::First => position == 0,
+            Pooling::Last => position == last,
         };
+        // llama.cpp computes vectors of all rows, whichever are asked for.
+        let step = VECTOR_ROWS as usize;
         let mut sum = vec![0.0_f32; self.facts.embedding_width as usize];
         let mut count = 0.0_f32;
         for (begin, part) in (0..).step_by(step).zip(text.chunks(step)) {
-            let is_pooled = |position| pooled(position, last);
             let rows = rows(sequence, begin, part, is_pooled);
             self.context.decode(&rows).map_err(DecodeError)?;
             for (index, _) in rows.iter().enumerate().filter(|(_, row)| row.output) {
@@ -331,6 +333,11 @@ impl engine::Model for LlamaModel {
 
     fn copy(&mut self, from: u32, to: u32, tokens: u32) -> bool {
         self.clear(to);
+        // A state of which tokens were just taken back is put right with the next step of its own
+        // sequence alone; another one would share what it was before.
+        if !self.trims && self.context.taken_back_max() > 0 {
+            return false;
+        }
         self.keeper.share(&mut self.context, from, to, tokens);
         let kept = self.keeper.covers(&self.context, to, tokens);
         if !kept {
@@ -536,4 +543,26 @@ fn no_vector() -> DecodeError {
 fn unusable(path: &Path, why: &str) -> LoadFailure {
     let message = format!("cannot use {}: {why}", path.display());
     LoadFailure { kind: LoadFailureKind::Unusable, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::Model as _;
+
+    use crate::exact::models;
+
+    /// llama.cpp computes vectors of all rows of a step, of which there may be few.
+    #[test]
+    fn a_generator_that_pools_by_its_last_token_embeds_a_long_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = models::made_like("tiny-embedding", "qwen3", "q8_0", folder.path());
+        let mut model = models::load(&path, "f16", 2);
+        let text: Vec<u32> = (0..700).map(|at| 3 + at % 900).collect();
+        let mut other = text.clone();
+        other[699] += 1;
+        let vectors = model.embed(&[&text, &other, &text]).unwrap();
+        assert_eq!(vectors[0].len(), 256);
+        assert_eq!(vectors[0], vectors[2]);
+        assert_ne!(vectors[0], vectors[1], "the last token counts");
+    }
 }

@@ -57,6 +57,8 @@ pub struct Layout {
     pub step_tokens_max: u32,
     /// Positions of a step that logits are computed for.
     pub output_rows_max: u32,
+    /// Guesses of a step, whose results are kept beside one of each sequence.
+    pub guessed_rows_max: u32,
     /// How keys are kept.
     pub keys: CacheType,
     /// How values are kept.
@@ -85,6 +87,7 @@ impl Layout {
             sequences_max,
             step_tokens_max: STEP_TOKENS,
             output_rows_max,
+            guessed_rows_max: 0,
             keys: CacheType::F16,
             values: CacheType::F16,
             windows: Windows::Whole,
@@ -233,7 +236,7 @@ pub fn predict_by(
     let layout = of_model(header, layout);
     let mut items = model_items(build, header, &layout);
     if layout.own_head {
-        items.extend(head::items(header, &layout));
+        items.extend(head::items(build, header, &layout));
     }
     items.extend(companions::items(build, companions, &layout));
     items.push(process::process(header));

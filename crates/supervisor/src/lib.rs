@@ -56,7 +56,7 @@ pub use planner::{
     footprint::{CacheType, Place},
     roles::{self, Roles},
 };
-pub use preflight::read_header;
+pub use preflight::{guessing_by_default, read_header};
 pub use report::{Metrics, ModelMetrics, Requests, Resident, ResidentState};
 pub use reservation::Reservation;
 pub use tool::{Content, Input, Output, Serves, Tool, ToolError, ToolOutput};

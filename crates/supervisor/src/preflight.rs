@@ -30,7 +30,7 @@ use crate::{
 
 mod header;
 
-pub use header::read_header;
+pub use header::{guessing_by_default, read_header};
 
 /// Looks at files and remembers those that can be used, until they change.
 #[derive(Debug)]

@@ -107,7 +107,7 @@ fn heads(keys: &mut Keys, shape: &Shape) {
 fn rotation(keys: &mut Keys, shape: &Shape) {
     let key = |suffix: &str| format!("{}.{suffix}", shape.architecture.name());
     keys.f32(&key("rope.freq_base"), shape.rope_base);
-    if shape.architecture != Architecture::Qwen35 {
+    if !matches!(shape.architecture, Architecture::Qwen35 | Architecture::Qwen35moe) {
         return keys.u32(&key("rope.dimension_count"), shape.head_width);
     }
     // A quarter of each head is rotated, by the positions in time, height and width in turn.

@@ -11,6 +11,7 @@ pub(crate) enum Architecture {
     Qwen3moe,
     Gemma3,
     Qwen35,
+    Qwen35moe,
     Lfm2,
     Granitehybrid,
     Mamba,
@@ -26,6 +27,7 @@ impl Architecture {
             Self::Qwen3moe => "qwen3moe",
             Self::Gemma3 => "gemma3",
             Self::Qwen35 => "qwen35",
+            Self::Qwen35moe => "qwen35moe",
             Self::Lfm2 => "lfm2",
             Self::Granitehybrid => "granitehybrid",
             Self::Mamba => "mamba",
@@ -81,11 +83,12 @@ impl Recurrence {
     }
 }
 
-/// How an encoder turns the vectors of all tokens into one; the numbers are llama.cpp's.
+/// How a model that embeds turns the vectors of all tokens into one; the numbers are llama.cpp's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pooling {
     Mean = 1,
     Cls = 2,
+    Last = 3,
 }
 
 /// The figures of one model. Widths and counts in elements, context in tokens.
@@ -109,7 +112,7 @@ pub(crate) struct Shape {
     pub(crate) window: Option<u32>,
     /// What some or all layers have in place of attention.
     pub(crate) recurrence: Option<Recurrence>,
-    /// Only encoders pool.
+    /// Encoders pool, and generators that were made to embed.
     pub(crate) pooling: Option<Pooling>,
     /// Further layers, which guess ahead.
     pub(crate) guessing: u32,
@@ -184,7 +187,7 @@ const fn windowed(window: u32, shape: Shape) -> Shape {
 
 /// The published figures (config.json of each model); the totals of parameters are tested. `tiny`
 /// exists once per architecture and is for tests: a megabyte or two.
-pub(crate) const SHAPES: [Shape; 35] = [
+pub(crate) const SHAPES: [Shape; 37] = [
     tied(row("qwen3-0.6b", QWEN3, [28, 1024, 16, 8, 3072])),
     tied(row("qwen3-1.7b", QWEN3, [28, 2048, 16, 8, 6144])),
     tied(row("qwen3-4b", QWEN3, [36, 2560, 32, 8, 9728])),
@@ -251,6 +254,10 @@ pub(crate) const SHAPES: [Shape; 35] = [
         ..row("bge-m3-like", BERT, [24, 1024, 16, 16, 4096])
     },
     // K-quants need rows of whole blocks of 256, so nothing here is narrower.
+    Shape {
+        pooling: Some(Pooling::Last),
+        ..tiny(row("tiny-embedding", QWEN3, [2, 256, 4, 2, 512]))
+    },
     tiny(row("tiny", QWEN3, [2, 256, 4, 2, 512])),
     Shape {
         experts: Some(Experts { total: 4, used: 2, feed_forward: 256 }),
@@ -267,6 +274,14 @@ pub(crate) const SHAPES: [Shape; 35] = [
         Recurrence::DeltaNet { head_width: 64, key_heads: 2, value_heads: 4, interval: 4 },
         guessing(tiny(row("tiny-mtp", QWEN35, [4, 256, 4, 2, 256]))),
     ),
+    Shape {
+        architecture: Architecture::Qwen35moe,
+        experts: Some(Experts { total: 4, used: 2, feed_forward: 256 }),
+        ..recurrent(
+            Recurrence::DeltaNet { head_width: 64, key_heads: 2, value_heads: 4, interval: 4 },
+            guessing(tiny(row("tiny-mtp", QWEN35, [4, 256, 4, 2, 256]))),
+        )
+    },
     recurrent(
         Recurrence::ShortConvolution { tokens: 3, attending: &[1, 3] },
         tiny(row("tiny", LFM2, [4, 256, 4, 2, 256])),

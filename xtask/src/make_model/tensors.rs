@@ -165,12 +165,13 @@ fn content(shape: &Shape, tensor: &tensors::Shape) -> Content {
 fn embedding(shape: &Shape) -> f32 {
     let width = u64::from(shape.width);
     match shape.architecture {
-        Architecture::Qwen35 if shape.guessing > 0 => OWN_FACTOR,
+        _ if shape.guessing > 0 => OWN_FACTOR,
         Architecture::Gemma3 => root(2 * u64::from(shape.layers)) / (root(width) * root(width)),
         Architecture::Llama
         | Architecture::Qwen3
         | Architecture::Qwen3moe
         | Architecture::Qwen35
+        | Architecture::Qwen35moe
         | Architecture::Lfm2
         | Architecture::Granitehybrid
         | Architecture::Mamba

@@ -339,14 +339,15 @@ fn trees_of_qwen35_come_back_exactly() {
     trees_of_made("qwen35");
 }
 
-/// States that are taken back behind wrong guesses, and then kept, shared and put back.
+/// States that are taken back behind wrong guesses, and then kept and put back.
 #[test]
-fn trees_of_a_model_that_guesses_for_itself_come_back_exactly() {
+fn trees_of_models_that_guess_for_themselves_come_back_exactly() {
     let folder = tempfile::tempdir().unwrap();
-    let path = models::made_like("tiny-mtp", "qwen35", "q8_0", folder.path());
-    for kv_type in CACHE_TYPES {
+    for (architecture, kv_type) in [("qwen35", "f16"), ("qwen35", "q8_0"), ("qwen35moe", "f16")] {
+        let path = models::made_like("tiny-mtp", architecture, "q8_0", folder.path());
         let speculation = Speculation { source: SpeculationSource::Head, tokens: Some(3) };
-        let (guessed, came_true) = trees_guessed("qwen35 mtp", &path, kv_type, &speculation);
+        let name = format!("{architecture} mtp");
+        let (guessed, came_true) = trees_guessed(&name, &path, kv_type, &speculation);
         assert!(came_true * 4 > guessed, "{came_true} of {guessed}: hardly a guess comes true");
         assert!(came_true * 10 < guessed * 9, "{came_true} of {guessed}: nothing is taken back");
     }

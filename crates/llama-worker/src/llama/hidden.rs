@@ -47,7 +47,7 @@ pub(crate) struct HiddenRow<'a> {
 }
 
 impl Context {
-    /// Whether layers of these weights were loaded that guess ahead.
+    /// Whether the model's file has layers that guess ahead, loaded or not.
     pub(crate) fn has_head(&self) -> bool {
         // SAFETY: a getter.
         unsafe { sys::llama_model_n_layer_nextn(self.weights.pointer()) > 0 }

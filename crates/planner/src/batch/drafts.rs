@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::limits::PREFILL_TOKENS_MIN;
 use super::{Batch, Key, Row, Slot, Step, sequence_of};
+use crate::draft::limits::DRAFT_TOKENS_MAX;
 
 /// A request that moves by one token in the next step, and may move by more where that is guessed
 /// right.
@@ -71,21 +72,27 @@ impl Batch {
         Some(Settled { sequence: sequence_of(index), tokens })
     }
 
-    /// Guesses that a stream can have: the token after the last one must still find a cell.
+    /// Guesses that a stream can have: the token after the last one must still find a cell. One whose
+    /// layers carry a state guesses only while it runs alone: llama.cpp computes a step of several such
+    /// sequences in parts, and a later part may move the state of an earlier one without the states before
+    /// it (`llama_memory_recurrent::find_slot`, `build_rs`).
     fn draft_max(&self, slot: &Slot) -> u32 {
+        if !self.shape.trims && self.running().nth(1).is_some() {
+            return 0;
+        }
         let left = (self.shape.cells as usize).saturating_sub(slot.tokens.len() + 1);
         u32::try_from(left).unwrap_or(u32::MAX).min(self.shape.takes_back_max)
     }
 
-    /// Guesses that the next step has room for beside what is certain: they take no cell and no row
-    /// from anybody, and no prefix is given up for them.
+    /// Guesses that the next step has room for beside what is certain, of all streams together: they take
+    /// no cell and no row from anybody, and no prefix is given up for them.
     pub(super) fn room_for_drafts(&self) -> usize {
         let streams = self.running().filter(|slot| slot.pending() == 1).count();
         let prompts = if self.has_prompts() { PREFILL_TOKENS_MIN as usize } else { 0 };
         let room = self.free_cells().min(self.step_tokens_max()).saturating_sub(streams + prompts);
         // Any sequence may have its one output.
         let outputs = self.shape.outputs_max.saturating_sub(self.shape.sequences);
-        room.min(outputs as usize)
+        room.min(outputs as usize).min(DRAFT_TOKENS_MAX)
     }
 
     /// Adds guesses of this stream to a step that has its certain token, at most `room`; how many.

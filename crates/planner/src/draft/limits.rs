@@ -1,6 +1,6 @@
 //! Every bound of guessing ahead, with its reason.
 
-/// Tokens of one stream that a step may hold beside the one that is certain. A run of guesses that
+/// Guesses that a step may hold, of one stream or of all together. A run of guesses that
 /// come true with 9 in 10 ends after ten on average, so that a longer draft is mostly thrown away.
 pub const DRAFT_TOKENS_MAX: usize = 16;
 

@@ -11,9 +11,9 @@ use crate::{
 /// in `footprint/compute/recurrent.rs`.
 const WITH_HEAD: [&str; 2] = ["qwen35", "qwen35moe"];
 
-/// Architectures whose states can be taken back and which are tested here. Source:
-/// `llm_arch_supports_rs_rollback` in llama.cpp's `llama-arch.cpp`.
-const ROLL_BACK: [&str; 4] = ["lfm2", "lfm2moe", "qwen35", "qwen35moe"];
+/// Architectures whose states can be taken back, of those that llama.cpp can
+/// (`llm_arch_supports_rs_rollback` in `llama-arch.cpp`) the ones of which models can be made to try it.
+const ROLL_BACK: [&str; 3] = ["lfm2", "qwen35", "qwen35moe"];
 
 /// Why the model's own layers cannot guess for it; `None` where nothing speaks against it.
 #[must_use]
@@ -49,7 +49,9 @@ pub fn taken_back(header: &Header, layout: &Layout, tokens: Option<u32>, asked: 
     if !has_state || !ROLL_BACK.contains(&header.architecture()) {
         return 0;
     }
+    // llama.cpp insists on a longer step than that, and a step is no longer than the context.
     let tokens = tokens.unwrap_or(ROLLED_BACK_TOKENS);
+    let tokens = tokens.min(layout.context_tokens.saturating_sub(2));
     let states_bytes = |taken_back_max| {
         let layout = Layout { taken_back_max, ..*layout };
         footprint::predict_state(header, &layout).bytes_of(RECURRENT)

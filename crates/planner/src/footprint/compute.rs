@@ -38,8 +38,13 @@ pub(super) fn items(build: Build, header: &Header, layers: &[Layer], layout: &La
 }
 
 /// The compute buffers of the layers that guess ahead, in a context of their own.
-pub(super) fn head_items(header: &Header, layers: &[Layer], layout: &Layout) -> Vec<Item> {
-    let step = Step::new(Build::default(), header, layers, layout);
+pub(super) fn head_items(
+    build: Build,
+    header: &Header,
+    layers: &[Layer],
+    layout: &Layout,
+) -> Vec<Item> {
+    let step = Step::new(build, header, layers, layout);
     let Peak { ram, gpu } = arena::peak(recurrent::head_graph(step), layout.place);
     let part = "layers that guess ahead";
     vec![item(layout, Device::Gpu, &gpu, part), item(layout, Device::Ram, &ram, part)]

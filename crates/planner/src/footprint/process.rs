@@ -15,15 +15,16 @@ const VOCABULARY_TOKEN_BYTES: u64 = 300;
 /// Code, libraries and stacks of a worker that has loaded nothing large; 11 MB were measured.
 const PROCESS_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Rows of results, which lie in RAM wherever they are computed: one for each sequence, and for an
-/// encoder one for each token. A step that asks for more makes them longer, which only vectors of a
-/// model that writes do. Source: `output_reserve` in llama.cpp's `llama-context.cpp`.
+/// Rows of results, which lie in RAM wherever they are computed: one for each sequence and for each guess
+/// of a step, and for an encoder one for each token. A step that asks for more makes them longer, which
+/// only vectors of a model that writes do. Source: `output_reserve` in llama.cpp's `llama-context.cpp`.
 pub(super) fn outputs(header: &Header, layout: &Layout) -> Item {
     let (rows, numbers) = if header.encodes() {
         // llama.cpp reserves logits for encoders too, but nothing ever touches them.
         (layout.output_rows_max, header.arch_u64("embedding_length").unwrap_or(0))
     } else {
-        (layout.sequences_max, header.vocabulary_tokens())
+        let rows = layout.sequences_max.saturating_add(layout.guessed_rows_max);
+        (rows, header.vocabulary_tokens())
     };
     let rows = u64::from(rows);
     Item {

@@ -106,12 +106,13 @@ impl Question {
         // Encoders know no position beyond those they were trained with.
         let most = trained.filter(|_| header.encodes()).unwrap_or(u32::MAX);
         let cache = self.cache_of(subject);
-        Layout {
+        let layout = Layout {
             keys: cache,
             values: cache,
             place: self.host.machine.place(),
             ..Layout::new(context_tokens.min(most).max(1), sequences_max)
-        }
+        };
+        supervisor::guessing_by_default(header, layout)
     }
 
     fn cache_of(&self, subject: &Subject) -> CacheType {

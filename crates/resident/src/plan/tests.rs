@@ -50,7 +50,7 @@ fn one_model_in_one_quantization() {
             key-value cache (GPU)      1.1 GiB
             compute buffers (GPU)     96.2 MiB
             compute buffers           48.1 MiB
-            output buffer              5.2 MiB
+            output buffer             14.5 MiB
             process and vocabulary    59.5 MiB
             Q4_K_M in all              6.0 GiB
         "#]],
@@ -73,9 +73,9 @@ fn one_model_that_does_not_fit_is_offered_with_less() {
 
             Nothing of it fits.
             The smallest is Q6_K: needs 15.8 GiB of RAM, but may have 12.0 GiB: 3.8 GiB too few.
-              with --kv q8_0: tight (needs 11.6 GiB of the 12.0 GiB of RAM, 441.5 MiB (3.6 %) are left)
+              with --kv q8_0: tight (needs 11.6 GiB of the 12.0 GiB of RAM, 432.2 MiB (3.5 %) are left)
               with --kv q4_0: comfortable (needs 9.3 GiB of the 12.0 GiB of RAM, 2.7 GiB (22.3 %) are left)
-              with --context 38912: tight (needs 12.0 GiB of the 12.0 GiB of RAM, 31.0 MiB (0.3 %) are left)
+              with --context 38912: tight (needs 12.0 GiB of the 12.0 GiB of RAM, 21.8 MiB (0.2 %) are left)
             With Q6_K the context can have up to 34816 tokens.
 
             MEMORY                        SIZE
@@ -84,7 +84,7 @@ fn one_model_that_does_not_fit_is_offered_with_less() {
             key-value cache (GPU)      9.0 GiB
             compute buffers (GPU)    363.6 MiB
             compute buffers          104.2 MiB
-            output buffer              5.2 MiB
+            output buffer             14.5 MiB
             process and vocabulary    59.5 MiB
             Q6_K in all               15.8 GiB
         "#]],
@@ -121,7 +121,7 @@ fn every_figure_says_where_it_comes_from() {
             context of 4096 tokens for 8 at once, kept as f16
 
                 QUANTIZATION        FILE      MEMORY       LEFT   VERDICT        WRITES      READS   QUALITY
-            *   Q4_0           364.5 MiB   935.8 MiB   47.1 GiB   comfortable   202 t/s   7267 t/s   noticeably worse than the original
+            *   Q4_0           364.5 MiB   945.0 MiB   47.1 GiB   comfortable   202 t/s   7267 t/s   noticeably worse than the original
 
             Take it: Q4_0 fits comfortably, and is noticeably worse than the original.
             With Q4_0 the context can have up to 40960 tokens.
@@ -131,14 +131,14 @@ fn every_figure_says_where_it_comes_from() {
             key-value cache (GPU)    448.0 MiB   28 layers × 8 heads × (128 + 128) × 2 bytes (f16) × 4,096 cells
             compute buffers (GPU)     50.2 MiB   layers and logits, 512 tokens a step: at its widest 2 × (128 × 16 × 513 × 4) + 27,463,872 of scratch + 4,096 × 513 × 2 + 1,024 × 513 × 4 + 2 × (513 × 8) + 513 × 4 + 64 × 4 + 10,506,316 in smaller ones and gaps bytes
             compute buffers           14.0 MiB   the input layer, 512 tokens a step: at its widest 5 × (1,024 × 513 × 4) + 4,096 × 513 × 2 + 3 × (513 × 8) + 513 × 4 + 64 × 4 + 4,260 in smaller ones and gaps bytes
-            output buffer              5.2 MiB   9 rows × 151,936 numbers × 4 bytes
+            output buffer             14.5 MiB   25 rows × 151,936 numbers × 4 bytes
             process and vocabulary    59.5 MiB   16,777,216 bytes for the process + 151,936 tokens × 300 bytes, both measured
-            Q4_0 in all              935.8 MiB
+            Q4_0 in all              945.0 MiB
 
             model      the catalogue (config.json of Qwen/Qwen3-0.6B (Hugging Face); total of weights)
             machine    bandwidth: Apple's technical specifications; computing speed: prompt speeds in ggml-org/llama.cpp discussion 4167; working set: logs of current macOS
             budget     64.0 GiB of RAM less 16.0 GiB (25 %) for the system is 48.0 GiB; the GPU takes at most 51.8 GiB of RAM
-            verdict    needs 935.8 MiB of the 48.0 GiB of RAM, 47.1 GiB (98.1 %) are left
+            verdict    needs 945.0 MiB of the 48.0 GiB of RAM, 47.1 GiB (98.1 %) are left
             quality    llama.cpp tools/perplexity/README.md, LLaMA 3 8b Scoreboard
             speed      writing: 358.8 MiB of weights and 0 B of cache a token at 360 GB/s (90 % of 400), and 3.8 ms for 28 layers; reading: 0.94 GFLOP a token at 7.21 TFLOP/s; not measured on this machine
                        with a full context it writes 161 t/s

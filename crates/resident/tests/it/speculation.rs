@@ -168,7 +168,7 @@ fn random_models_say_the_same_with_guesses() {
         let file = tiny(architecture);
         let counts =
             compare(&file, Other::Nobody, &prompts("a b c d e f g h i j k l m n o p q r s t u v"));
-        assert!(counts[0].0 + counts[0].1 > 0, "{architecture}: nothing was guessed");
+        assert!(counts[0].1 > 0, "{architecture}: no guess was wrong, and nothing taken back");
     }
 }
 

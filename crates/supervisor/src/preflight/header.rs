@@ -7,7 +7,7 @@ use std::{
 };
 
 use planner::{
-    draft,
+    draft::{self, limits::DRAFT_TOKENS_MAX},
     footprint::{self, CacheType, Companions, Item, Layout, Place},
     gguf::{self, Header, split},
 };
@@ -89,7 +89,15 @@ pub(super) fn guessing(
         SpeculationSource::Draft(_) | SpeculationSource::Head => true,
     };
     let taken_back_max = draft::taken_back(header, &layout, speculation.tokens, asked);
-    Ok(Layout { own_head, taken_back_max, ..layout })
+    let guessed_rows_max = u32::try_from(DRAFT_TOKENS_MAX).unwrap_or(u32::MAX);
+    Ok(Layout { own_head, taken_back_max, guessed_rows_max, ..layout })
+}
+
+/// The layout as of a model about which nobody says how it guesses: from its text.
+#[must_use]
+pub fn guessing_by_default(header: &Header, layout: Layout) -> Layout {
+    let speculation = Speculation { source: SpeculationSource::Lookup, tokens: None };
+    guessing(header, layout, &speculation).unwrap_or(layout)
 }
 
 /// What the model needs in memory, with what is loaded beside it, when it is loaded as `layout` says.
