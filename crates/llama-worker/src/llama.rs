@@ -349,10 +349,9 @@ impl Context {
         if shape.is_head {
             parameters.ctx_type = sys::LLAMA_CONTEXT_TYPE_MTP;
         }
-        if let Some(pooling) = shape.pooling {
-            parameters.embeddings = true;
-            parameters.pooling_type = pooling;
-        }
+        parameters.embeddings = shape.pooling.is_some();
+        // Unsaid, it is what the model was made with, and a generator gives no vectors of tokens then.
+        parameters.pooling_type = shape.pooling.unwrap_or(sys::LLAMA_POOLING_TYPE_NONE);
         // SAFETY: the weights are kept alive by the context.
         let context = unsafe { sys::llama_init_from_model(weights.model.as_ptr(), parameters) };
         let context = NonNull::new(context)?;
