@@ -44,6 +44,12 @@ const MODELS: [[&str; 4]; 4] = [
 /// The same with keys and values in fewer bits, of the first model, whose cache is the largest part.
 const QUANTIZED: CacheType = CacheType::Q8_0;
 
+/// One that guesses for itself: with its own layer, and states that can be taken back.
+const GUESSING: [&str; 4] = ["qwen35", "qwen3.5-0.8b-mtp", "q8_0", "8"];
+
+/// Guesses of each of its steps.
+const GUESSES: u32 = 3;
+
 /// Nearly all weights, as on machines that are planned for; too large for every run.
 const LARGE: [&str; 4] = ["qwen3", "qwen3-8b", "q8_0", "36"];
 
@@ -53,18 +59,19 @@ fn a_worker_takes_what_the_plan_said() {
     let mut broken = Vec::new();
     let large = whole.then_some(LARGE);
     let halves = MODELS.into_iter().chain(large).map(|model| (model, CacheType::F16));
-    for (model, kv_type) in halves.chain([(MODELS[0], QUANTIZED)]) {
+    for (model, kv_type) in halves.chain([(MODELS[0], QUANTIZED), (GUESSING, CacheType::F16)]) {
+        let guesses = model == GUESSING;
         let [architecture, shape, quantization, layers] = model;
         let layers: &[&str] = if whole { &[] } else { &["--layers", layers] };
         let name = format!("{shape}-{}-layers-{quantization}", layers.last().unwrap_or(&"all"));
         let arguments = ["--arch", architecture, "--like", shape, "--quant", quantization];
         let path = made::model(&name, &[&arguments[..], layers, &["--seed", "1"]].concat());
-        let (planned, by_row) = planned(&path, kv_type);
-        let (loaded, filled) = taken_bytes(&path, kv_type);
+        let (planned, by_row) = planned(&path, kv_type, guesses);
+        let (loaded, filled) = taken_bytes(&path, kv_type, guesses);
         for (when, taken) in [("loaded", loaded), ("filled", filled)] {
             let mebibytes = |bytes: u64| bytes / (1024 * 1024);
             let most = planned.total_bytes();
-            let compute = planned.bytes_of(footprint::COMPUTE);
+            let compute = compute_bytes(&planned);
             let line = format!(
                 "{name} {} {when}: planned {} MiB, {} of it compute buffers and {} read by row; takes {} \
                  MiB, {:+.1} % of the plan",
@@ -87,19 +94,37 @@ fn a_worker_takes_what_the_plan_said() {
 }
 
 /// The plan, and what of it is read row by row.
-fn planned(path: &Path, kv_type: CacheType) -> (Footprint, u64) {
+fn planned(path: &Path, kv_type: CacheType, guesses: bool) -> (Footprint, u64) {
     let bytes = fs::read(path).unwrap();
     let header = gguf::parse(&bytes, bytes.len() as u64).unwrap();
     let layout = Layout::new(CONTEXT_TOKENS, PARALLEL + INTERNAL_SEQUENCES);
-    let layout = Layout { keys: kv_type, values: kv_type, ..layout };
+    let mut layout = Layout { keys: kv_type, values: kv_type, ..layout };
+    if guesses {
+        layout = Layout { own_head: true, taken_back_max: GUESSES, ..layout };
+    }
     (footprint::predict(&header, &layout), footprint::weights(&header).by_row_bytes())
+}
+
+/// Buffers that steps compute in, of the model and of its own layer that guesses.
+fn compute_bytes(planned: &Footprint) -> u64 {
+    let of_head = |item: &&footprint::Item| {
+        item.what == footprint::HEAD && item.why.starts_with(footprint::COMPUTE)
+    };
+    let of_head = planned.items.iter().filter(of_head).map(|item| item.bytes);
+    planned.bytes_of(footprint::COMPUTE) + of_head.sum::<u64>()
 }
 
 /// What the model's worker holds after its first answer and after a conversation that fills its
 /// context.
-fn taken_bytes(path: &Path, kv_type: CacheType) -> (u64, u64) {
-    let hub = Hub::start_with(|serve| {
-        serve.arg("--model").arg(format!("made={}", path.display()));
+fn taken_bytes(path: &Path, kv_type: CacheType, guesses: bool) -> (u64, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let guesses = if guesses {
+        format!("speculation = 'mtp'\ndraft_tokens = {GUESSES}")
+    } else {
+        "speculation = 'off'".to_owned()
+    };
+    let text = format!("[models.made]\npath = '{}'\n{guesses}\n", path.display());
+    let hub = Hub::configured_with(folder.path(), &text, |serve| {
         serve.args(["--context", &CONTEXT_TOKENS.to_string()]);
         // The plan is about the model itself; what is kept beside it is booked apart.
         serve.args(["--kv-cache", "off", "--kv-type", kv_type.name()]);
