@@ -184,6 +184,10 @@ impl World {
         let outputs = step.rows.iter().filter(|row| row.output).count();
         assert!(outputs <= self.shape.outputs_max as usize, "{outputs} outputs");
         assert_eq!(step.drafted_rows as usize, step.rows.iter().filter(|row| row.is_draft).count());
+        if !self.shape.trims && step.drafted_rows > 0 {
+            let sequence = step.rows[0].sequence;
+            assert!(step.rows.iter().all(|row| row.sequence == sequence), "a state is not alone");
+        }
         for (index, row) in step.rows.iter().enumerate() {
             if row.output && !row.is_draft {
                 self.sample(&step.rows[index..]);
