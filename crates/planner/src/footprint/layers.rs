@@ -170,7 +170,7 @@ pub(super) fn is_known(architecture: &str) -> bool {
     KNOWN.contains(&architecture)
 }
 
-/// All layers of the file, those included that are not loaded: they keep nothing.
+/// All layers of the file. Those that guess ahead keep nothing in the model's own context.
 pub(super) fn all(header: &Header) -> Vec<Layer> {
     let rules = Rules::of(header);
     (0..header.layers()).map(|layer| rules.layer(layer)).collect()
@@ -187,7 +187,8 @@ pub(super) fn guessing(header: &Header) -> Vec<Layer> {
         .collect()
 }
 
-/// Layers that are loaded: those at the end that only guess ahead (MTP, `NextN`) are not.
+/// Layers that every pass goes through: those at the end that only guess ahead (MTP, `NextN`) are loaded
+/// for a model that guesses for itself, and computed in a context of their own.
 pub(super) fn layers_loaded(header: &Header) -> u64 {
     let guessing = header.arch_u64("nextn_predict_layers").unwrap_or(0);
     header.layers().saturating_sub(guessing)

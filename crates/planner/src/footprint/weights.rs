@@ -19,7 +19,7 @@ pub struct Weights {
     pub tied_output_bytes: u64,
     /// Of the layers: experts. All of them are resident, however few a token uses.
     pub experts_bytes: u64,
-    /// Layers at the end that only guess ahead, which are in the file and not loaded.
+    /// Layers at the end that only guess ahead: in the file, and loaded only where they are to guess.
     pub skipped_bytes: u64,
 }
 

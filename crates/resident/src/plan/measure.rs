@@ -154,6 +154,7 @@ fn layout(question: &Question, header: &Header, subject: &Subject, row: &Row) ->
         "values": row.kv_type,
         "whole_windows": layout.windows == Windows::Whole,
         "vectors": header.encodes(),
+        "taken_back_max": layout.taken_back_max,
     })
 }
 
