@@ -211,13 +211,17 @@ impl Index {
         })
     }
 
-    /// The entry of cells with this parent that begins with these tokens.
+    /// The entry of cells with this parent that begins with these tokens; one that has a file if any has.
     pub(crate) fn covering(&self, parent: Key, tokens: &[u32]) -> Option<Key> {
         let at = Place { parent, kind: Kind::Cells, tokens: tokens.into() };
-        let (place, key) = self.places.range(&at..).next()?;
-        let covers =
-            place.parent == parent && place.kind == Kind::Cells && place.tokens.starts_with(tokens);
-        covers.then_some(*key)
+        let covers = |place: &Place| {
+            place.parent == parent && place.kind == Kind::Cells && place.tokens.starts_with(tokens)
+        };
+        let mut covering =
+            self.places.range(&at..).take_while(|(place, _)| covers(place)).map(|(_, key)| *key);
+        let first = covering.next()?;
+        let on_ssd = |key: &Key| self.get(*key).is_some_and(|entry| entry.on_ssd);
+        Some(std::iter::once(first).chain(covering).find(on_ssd).unwrap_or(first))
     }
 }
 

@@ -352,12 +352,25 @@ impl Writer {
             hold.announce(0)?;
             self.remember_generation(&hold);
             // The first of the chain first: cut off anywhere, a parent is not older than its children.
-            keys.iter().try_for_each(|key| self.touch_file(*key, now))
+            self.used_chain(keys).into_iter().try_for_each(|key| self.touch_file(key, now))
         });
         if let Err(error) = touched {
             tracing::debug!("the last use of cached prefixes cannot be noted: {error}");
             self.generation = None;
         }
+    }
+
+    /// Of entries that were used, in the order of their chain, the last that is still there, after all that
+    /// it comes after now: another process may have put others in their place.
+    fn used_chain(&self, keys: &[Key]) -> Vec<Key> {
+        let shelf = self.frame.shared.lock();
+        let chain = keys.iter().rev().find_map(|key| {
+            let entry = shelf.index.get(*key).filter(|entry| entry.on_ssd)?;
+            let mut chain = shelf.before(entry)?;
+            chain.push(*key);
+            Some(chain)
+        });
+        chain.unwrap_or_default()
     }
 
     /// A time of use that no entry of this model is after, whatever the clock does: who comes later

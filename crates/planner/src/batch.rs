@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use limits::{
     ADMIT_SLACK_CELLS, CHECKPOINT_TOKENS, PREFILL_TOKENS_FIRST, PREFILL_TOKENS_MIN, QUIET_STEP_US,
-    SHARED_PREFIX_TOKENS_MIN, STALL_US, WAITING_MAX,
+    SHARED_PREFIX_TOKENS_MIN, STALL_US, STEP_TOKENS_TILE, WAITING_MAX,
 };
 
 /// What the engine's context can hold.
@@ -725,7 +725,9 @@ impl Batch {
             Some(speed) => (speed * time_us as f32 / 1e6) as usize,
             None => PREFILL_TOKENS_FIRST as usize,
         };
-        bearable.max(PREFILL_TOKENS_MIN as usize).min(room)
+        let tile = STEP_TOKENS_TILE as usize;
+        let rows = streams.saturating_add(bearable.max(tile)) / tile * tile;
+        rows.saturating_sub(streams).max(PREFILL_TOKENS_MIN as usize).min(room)
     }
 
     fn step_tokens_max(&self) -> usize {

@@ -156,6 +156,32 @@ fn what_was_gone_and_is_there_again_counts() {
     }
 }
 
+/// Another store has put longer cells in place of those of a state; who restores that state by an older
+/// index uses the longer ones too, so that they do not leave before it.
+#[test]
+fn a_state_that_was_used_does_not_outlive_the_cells_that_took_the_place_of_its_own() {
+    let place = Place::new();
+    let settings = Settings { ssd_bytes: 6_000, ram_bytes: 2_000, ..place.settings() };
+    let one = place.open_with(settings.clone(), Need::CellsAndState);
+    let write = |tokens: &[u32]| {
+        keep(&one, tokens);
+        one.flush(LONG);
+    };
+    let (short, long) = (run(&[(1, 100)]), run(&[(1, 100), (2, 50)]));
+    write(&short);
+    let two = place.open_with(settings, Need::CellsAndState);
+    write(&long);
+    assert!(restore(&two, &short, &Known::of(&[&short, &long])).is_err());
+    two.flush(LONG);
+    assert_eq!(two.find(&short).tokens, 100, "it has learned of the longer ones");
+    // Small ones, so that one leaves at a time.
+    for word in 10..30 {
+        write(&run(&[(word, 10)]));
+        rigged::check_chains(&place.files());
+    }
+    assert_eq!(place.open(Need::CellsAndState).find(&short).tokens, 0, "all of them have left");
+}
+
 /// Several stores and threads at once: whatever comes back is right, and the budget holds.
 #[test]
 fn threads_and_stores_at_once_never_get_a_wrong_byte() {

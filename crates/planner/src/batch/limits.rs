@@ -1,8 +1,14 @@
 //! Every bound of the batch planner, with its reason.
 
-/// Prompt tokens of one step at least, however slow the machine: below this the fixed cost of a
-/// step exceeds the work in it, and the prompt would never end.
+/// Prompt tokens of one step at least, however slow the machine and however many streams run beside
+/// them: below this the fixed cost of a step exceeds the work in it, and the prompt would never end.
 pub const PREFILL_TOKENS_MIN: u32 = 32;
+
+/// Rows that a step with prompt tokens has a multiple of, where streams leave room for it: the tile of
+/// llama.cpp's attention on CPUs (`ggml_fa_tile_config::Q`). A step of fewer rows goes through a kernel
+/// that takes as long for half of them, so that a prompt which had come to be computed in short steps,
+/// because it was slow, would stay slow; a row above the tile costs a tile of its own.
+pub const STEP_TOKENS_TILE: u32 = 64;
 
 /// Prompt tokens of the first step of a model, before any speed was measured. A quarter of a second
 /// on a machine that does 256 tokens a second, which small models on slow machines do.

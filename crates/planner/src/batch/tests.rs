@@ -309,7 +309,11 @@ fn a_long_prompt_beside_a_stream_is_chunked_and_the_stream_moves_in_every_step()
         assert!(prompt_rows <= PREFILL_TOKENS_FIRST as usize);
         steps += 1;
     }
-    assert_eq!(steps, 1000_usize.div_ceil(PREFILL_TOKENS_FIRST as usize));
+    assert_eq!(
+        steps,
+        1000_usize.div_ceil(PREFILL_TOKENS_FIRST as usize - 1),
+        "a tile with the stream"
+    );
 }
 
 #[test]
@@ -335,10 +339,11 @@ fn the_measured_speed_sets_the_chunk() {
         let _ = batch.admit(Rates::default(), &mut nothing);
         batch.step(Some(speed)).prefill_rows
     };
-    assert_eq!(chunk(1000.0), 200, "200 ms at 1,000 tokens a second");
-    assert_eq!(chunk(1.0), PREFILL_TOKENS_MIN);
+    let tile = STEP_TOKENS_TILE;
+    assert_eq!(chunk(1000.0), 3 * tile - 1, "200 ms at 1,000 tokens a second, in whole tiles");
+    assert_eq!(chunk(1.0), tile - 1);
     assert_eq!(chunk(1e9), 511, "the step is full");
-    assert_eq!(chunk(f32::NAN), PREFILL_TOKENS_MIN);
+    assert_eq!(chunk(f32::NAN), tile - 1);
 }
 
 #[test]
