@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+/// What the hub books for kept prefixes is what the store takes.
+const _: () = {
+    assert!(kv_store::BLOCK_TOKENS as u64 == worker_protocol::limits::KEPT_BLOCK_TOKENS);
+    assert!(kv_store::limits::READ_AHEAD_BYTES == worker_protocol::limits::KEPT_READ_AHEAD_BYTES);
+};
+
 /// Requests of one worker at a time, waiting and running. The hub grants fewer; this is the second
 /// lock on the same door.
 pub const REQUESTS_MAX: usize = 1024;

@@ -84,25 +84,48 @@ struct State {
     give_next: usize,
     /// Bytes that are read or being read, and not taken.
     ahead_bytes: u64,
-    /// What was given away. When its taker has let go of it, its memory is read into again.
-    given: Vec<Arc<Vec<u8>>>,
+    /// Memory to read into. Some of it was given away, and is free when its taker has let go of it.
+    buffers: Vec<Arc<Vec<u8>>>,
     ended: bool,
 }
 
 impl State {
-    /// Whether there is room ahead for the next piece; one that is larger than all room goes alone.
-    fn may_read(&self) -> bool {
-        let next = self.pieces.get(self.read_next);
-        let after = next.map(|piece| self.ahead_bytes + piece.bytes);
-        self.ahead_bytes == 0 || after.is_some_and(|bytes| bytes <= READ_AHEAD_BYTES)
+    /// The next piece to read, for whoever asks now.
+    fn claim(&mut self) -> Claim {
+        while matches!(self.slots.get(self.read_next), Some(Slot::Ready(..) | Slot::Given)) {
+            self.read_next += 1;
+        }
+        let at = self.read_next;
+        let Some(piece) = self.pieces.get(at).filter(|_| !self.ended).cloned() else {
+            return Claim::Nothing;
+        };
+        // One that is larger than all room ahead goes alone.
+        if self.ahead_bytes > 0 && self.ahead_bytes + piece.bytes > READ_AHEAD_BYTES {
+            return Claim::Later;
+        }
+        self.ahead_bytes += piece.bytes;
+        self.read_next += 1;
+        Claim::Read(at, piece, self.spare())
     }
 
     /// A buffer to read into; empty if all are in use.
     fn spare(&mut self) -> Vec<u8> {
-        let free = self.given.iter_mut().position(|bytes| Arc::get_mut(bytes).is_some());
-        let spare = free.map(|at| self.given.swap_remove(at));
+        let free = |bytes: &mut Arc<Vec<u8>>| Arc::get_mut(bytes).map(|bytes| bytes.capacity());
+        let sizes = self.buffers.iter_mut().map(free).enumerate();
+        let largest = sizes.filter(|(_, size)| size.is_some()).max_by_key(|(_, size)| *size);
+        let spare = largest.map(|(at, _)| self.buffers.swap_remove(at));
         spare.and_then(Arc::into_inner).unwrap_or_default()
     }
+}
+
+/// What somebody who could read is to do.
+enum Claim {
+    /// Read this piece, into this memory.
+    Read(usize, Piece, Vec<u8>),
+    /// Wait until some is taken of what is ahead.
+    Later,
+    /// There is nothing more to read.
+    Nothing,
 }
 
 enum Slot {
@@ -114,7 +137,7 @@ enum Slot {
 
 impl Fetch {
     pub(crate) fn start(frame: Arc<Frame>, found: Found, wake: Wake) -> Self {
-        let slots: Vec<Slot> = {
+        let (slots, buffers): (Vec<Slot>, _) = {
             let mut shelf = frame.shared.lock();
             shelf.stats.hits += u64::from(!found.pieces.is_empty());
             shelf.note_use(found.pieces.iter().map(|piece| piece.key).collect());
@@ -122,7 +145,8 @@ impl Fetch {
             let slot = |piece| {
                 in_memory(piece).map_or(Slot::Unread, |bytes| Slot::Ready(bytes, Tier::Ram))
             };
-            found.pieces.iter().map(slot).collect()
+            let slots = found.pieces.iter().map(slot).collect();
+            (slots, shelf.take_buffers())
         };
         frame.shared.tell();
         let unread = slots.iter().filter(|slot| matches!(slot, Slot::Unread)).count();
@@ -132,7 +156,7 @@ impl Fetch {
             read_next: 0,
             give_next: 0,
             ahead_bytes: 0,
-            given: Vec::new(),
+            buffers,
             ended: false,
         };
         let line = Arc::new(Line { state: Mutex::new(state), changed: Condvar::new(), wake });
@@ -153,16 +177,22 @@ impl Fetch {
         self.give(&mut state)
     }
 
-    /// The next piece, however long its reading takes.
+    /// The next piece, however long its reading takes. Who waits reads along.
     pub fn wait(&mut self) -> Step {
         let mut state = self.line.lock();
         loop {
             match self.give(&mut state) {
-                Step::Pending => {
-                    state = self.line.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
+                Step::Pending => {}
                 step @ (Step::Ready(..) | Step::Failed(_) | Step::Done) => return step,
             }
+            state = match state.claim() {
+                Claim::Read(at, piece, buffer) => {
+                    drop(state);
+                    self.line.fill(at, read(&self.frame, &piece, buffer));
+                    self.line.lock()
+                }
+                Claim::Later | Claim::Nothing => self.line.wait(state),
+            };
         }
     }
 
@@ -182,9 +212,7 @@ impl Fetch {
                     Tier::Ram => {}
                     Tier::Ssd => {
                         state.ahead_bytes -= piece.bytes;
-                        if state.read_next < state.pieces.len() {
-                            state.given.push(Arc::clone(&bytes));
-                        }
+                        state.buffers.push(Arc::clone(&bytes));
                         self.line.changed.notify_all();
                     }
                 }
@@ -218,8 +246,12 @@ impl Fetch {
 
 impl Drop for Fetch {
     fn drop(&mut self) {
-        self.line.lock().ended = true;
+        let mut state = self.line.lock();
+        state.ended = true;
+        let buffers = std::mem::take(&mut state.buffers);
+        drop(state);
         self.line.changed.notify_all();
+        self.frame.shared.lock().keep_buffers(buffers);
     }
 }
 
@@ -228,25 +260,19 @@ impl Line {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The next piece to read, when there is room ahead; none when there is nothing more to do.
     fn claim(&self) -> Option<(usize, Piece, Vec<u8>)> {
         let mut state = self.lock();
         loop {
-            while matches!(state.slots.get(state.read_next), Some(Slot::Ready(..) | Slot::Given)) {
-                state.read_next += 1;
+            match state.claim() {
+                Claim::Read(at, piece, buffer) => return Some((at, piece, buffer)),
+                Claim::Later => state = self.wait(state),
+                Claim::Nothing => return None,
             }
-            let at = state.read_next;
-            if state.ended || at >= state.pieces.len() {
-                state.given.clear();
-                return None;
-            }
-            if state.may_read() {
-                state.ahead_bytes += state.pieces[at].bytes;
-                state.read_next += 1;
-                let piece = state.pieces[at].clone();
-                return Some((at, piece, state.spare()));
-            }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -273,9 +299,10 @@ impl Line {
     }
 }
 
-/// How many threads read for one restore on this machine.
+/// How many threads read for one restore on this machine, beside the one that takes.
 fn readers() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get).min(READERS)
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    (cores - 1).clamp(1, READERS)
 }
 
 /// A reader's life.
@@ -327,17 +354,11 @@ mod tests {
             read_next: 0,
             give_next: 0,
             ahead_bytes: 0,
-            given: Vec::new(),
+            buffers: Vec::new(),
             ended: false,
         };
         let wake: Wake = Box::new(|| {});
         Line { state: Mutex::new(state), changed: Condvar::new(), wake }
-    }
-
-    /// Whether a reader would begin another piece now.
-    fn may_claim(line: &Line) -> bool {
-        let state = line.lock();
-        state.may_read()
     }
 
     #[test]
@@ -345,24 +366,24 @@ mod tests {
         let half = READ_AHEAD_BYTES / 2;
         let line = line(&[half, half, half, READ_AHEAD_BYTES * 3, 1]);
         for at in 0..2 {
-            assert!(may_claim(&line));
             assert_eq!(line.claim().map(|claim| claim.0), Some(at));
         }
-        assert!(!may_claim(&line));
+        let claim = || line.lock().claim();
+        assert!(matches!(claim(), Claim::Later));
         line.lock().ahead_bytes -= half;
         assert_eq!(line.claim().map(|claim| claim.0), Some(2));
         line.lock().ahead_bytes = 1;
-        assert!(!may_claim(&line), "the large one waits until nothing else is held");
+        assert!(matches!(claim(), Claim::Later), "the large one waits until nothing else is held");
         line.lock().ahead_bytes = 0;
         assert_eq!(line.claim().map(|claim| claim.0), Some(3));
-        assert!(!may_claim(&line));
+        assert!(matches!(claim(), Claim::Later));
     }
 
     #[test]
     fn memory_that_was_given_back_is_used_again_and_other_memory_is_not() {
         let line = line(&[1]);
         let held = Arc::new(vec![1_u8; 8]);
-        line.lock().given = vec![Arc::clone(&held), Arc::new(vec![2; 9])];
+        line.lock().buffers = vec![Arc::clone(&held), Arc::new(vec![2; 9])];
         assert_eq!(line.lock().spare(), [2; 9]);
         assert!(line.lock().spare().is_empty());
         assert_eq!(*held, [1; 8]);

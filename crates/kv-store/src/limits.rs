@@ -18,18 +18,18 @@ pub const ENTRIES_MAX: usize = 32_768;
 pub const CARD_BYTES_MAX: u64 = 64 << 10;
 
 /// Threads that read for one restore at most. A solid-state disk answers several large reads at once;
-/// more than four gave nothing. Nor did more than there are cores: what they read is copied by another
-/// thread meanwhile, which they would only push aside.
+/// more than four gave nothing. Nor did as many as there are cores: what they read is copied by another
+/// thread meanwhile, which reads too where it would wait.
 pub const READERS: usize = 4;
 
 /// Bytes that are read of an entry before they are hashed: within the second-level cache of a core, so
 /// that hashing does not fetch them from memory again, and large enough that the calls cost nothing.
 pub const READ_PART_BYTES: u64 = 512 << 10;
 
-/// Bytes that readers of one restore may be ahead of the one who takes: three blocks of a usual model, so
-/// that the disk is busy while the engine copies one. More would be new memory, which costs as much as
-/// what is read into it. A single larger entry still passes.
-pub const READ_AHEAD_BYTES: u64 = 96 << 20;
+/// Bytes that readers of one restore may be ahead of the one who takes: two blocks of a usual model, so
+/// that the disk is busy while the engine copies one. More gave nothing, and is memory. A single larger
+/// entry still passes.
+pub const READ_AHEAD_BYTES: u64 = 64 << 20;
 
 /// Bytes that the system is asked to read ahead while a model loads: a chain of 8,000 tokens of a
 /// usual model, and no more than an idle page cache spares.

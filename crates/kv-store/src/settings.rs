@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::key::Key;
-use crate::limits::READ_AHEAD_BYTES;
 
 /// Which tiers there are besides the live cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -41,19 +40,6 @@ pub struct Settings {
     pub compress: bool,
     /// The file with the key, when files are encrypted; it is made at first use.
     pub encryption_key: Option<PathBuf>,
-}
-
-impl Settings {
-    /// The most memory the store takes beside its index, for the ledger: its memory tier, and what
-    /// one restore has read ahead.
-    #[must_use]
-    pub fn memory_bytes_max(&self) -> u64 {
-        match self.mode {
-            Mode::Off => 0,
-            Mode::Ram => self.ram_bytes,
-            Mode::Ssd => self.ram_bytes.saturating_add(READ_AHEAD_BYTES),
-        }
-    }
 }
 
 /// What it takes to restore a prefix of a model.

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use crate::index::{Entry, Index, Place, rank};
 use crate::key::{Key, Kind, entry};
-use crate::limits::{ASKED_MAX, BLOCK_TOKENS, ENTRY_BYTES_MAX};
+use crate::limits::{ASKED_MAX, BLOCK_TOKENS, ENTRY_BYTES_MAX, READ_AHEAD_BYTES};
 use crate::memory::{Memory, Standing};
 use crate::settings::Need;
 use crate::stats::Stats;
@@ -98,6 +98,8 @@ pub(crate) struct Shelf {
     /// Whether the folder turned out to be otherwise than the writing thread knows it: a file is gone.
     pub(crate) surprised: bool,
     pub(crate) stats: Stats,
+    /// Memory that restores have read into, for the next one: see [`Shelf::take_buffers`].
+    buffers: Vec<Arc<Vec<u8>>>,
     /// Bytes that are to be read ahead.
     pub(crate) prefetch: Option<u64>,
     need: Need,
@@ -120,6 +122,7 @@ impl Shelf {
             waited: false,
             surprised: false,
             stats: Stats::default(),
+            buffers: Vec::new(),
             prefetch: None,
             need,
             ram_bytes,
@@ -284,13 +287,31 @@ impl Shelf {
         blocks.map(range).collect()
     }
 
-    /// Sets the bound of the memory tier; gives the bytes that were freed.
+    /// Sets the bound of the memory tier, and lets go of memory that only waits for the next restore;
+    /// gives the bytes that were freed.
     pub(crate) fn shrink(&mut self, ram_bytes: u64) -> u64 {
         let before = self.memory.bytes();
         for key in self.memory.limit(ram_bytes.min(self.ram_bytes)) {
             self.evict(key);
         }
-        before - self.memory.bytes()
+        before - self.memory.bytes() + capacity(&self.take_buffers())
+    }
+
+    /// Memory to read into: new memory costs as much as what is read into it.
+    pub(crate) fn take_buffers(&mut self) -> Vec<Arc<Vec<u8>>> {
+        std::mem::take(&mut self.buffers)
+    }
+
+    /// Keeps what nobody else holds for the next restore, as much as one may have: what is ahead, and what
+    /// is being taken.
+    pub(crate) fn keep_buffers(&mut self, buffers: Vec<Arc<Vec<u8>>>) {
+        let free = buffers.into_iter().filter_map(Arc::into_inner).map(Arc::new);
+        self.buffers.extend(free);
+        self.buffers.sort_by_key(|buffer| std::cmp::Reverse(buffer.capacity()));
+        let largest = self.buffers.first().map_or(0, |buffer| buffer.capacity() as u64);
+        while capacity(&self.buffers) > largest.max(READ_AHEAD_BYTES) + largest {
+            self.buffers.pop();
+        }
     }
 
     /// What the thread that writes is to tell the folder: these were used.
@@ -389,4 +410,8 @@ impl Shelf {
             ..self.stats.clone()
         }
     }
+}
+
+fn capacity(buffers: &[Arc<Vec<u8>>]) -> u64 {
+    buffers.iter().map(|buffer| buffer.capacity() as u64).sum()
 }

@@ -508,16 +508,27 @@ impl Context {
 
     /// A copy of what a sequence holds; `None` when llama.cpp cannot give it.
     pub(crate) fn state(&self, sequence: u32, part: StatePart) -> Option<Vec<u8>> {
-        let (context, sequence, flags) = (self.context.as_ptr(), token_of(sequence), part.flags());
-        // SAFETY: a getter; it writes nothing.
-        let bytes = unsafe { sys::llama_state_seq_get_size_ext(context, sequence, flags) };
-        let mut state = vec![0_u8; bytes];
-        // SAFETY: the buffer's size is given.
+        let mut state = Vec::with_capacity(self.state_bytes(sequence, part));
+        self.append_state(sequence, part, &mut state).then_some(state)
+    }
+
+    /// Puts [`Self::state`] behind what the buffer holds; `false`, and nothing, when llama.cpp cannot
+    /// give it.
+    pub(crate) fn append_state(&self, sequence: u32, part: StatePart, to: &mut Vec<u8>) -> bool {
+        let bytes = self.state_bytes(sequence, part);
+        to.reserve(bytes);
+        let room = to.spare_capacity_mut().as_mut_ptr().cast();
+        let (context, sequence) = (self.context.as_ptr(), token_of(sequence));
+        // SAFETY: the room's size is given, and of it only what was written is taken as such.
         let written = unsafe {
-            let buffer = state.as_mut_ptr();
-            sys::llama_state_seq_get_data_ext(context, buffer, bytes, sequence, flags)
+            sys::llama_state_seq_get_data_ext(context, room, bytes, sequence, part.flags())
         };
-        (written == bytes && bytes > 0).then_some(state)
+        let is_whole = written == bytes && bytes > 0;
+        if is_whole {
+            // SAFETY: there was room for these bytes, and they were written.
+            unsafe { to.set_len(to.len() + written) };
+        }
+        is_whole
     }
 
     /// Bytes of [`Self::state`].

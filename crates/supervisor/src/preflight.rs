@@ -23,12 +23,13 @@ use crate::{
     config::{KeepSettings, Settings},
     engine::{Engine, GgufFile, ManagedCommand, Manner, Upstream},
     error::AcquireError,
-    limits::{CONTEXT_TOKENS_DEFAULT, KEPT_RAM_BYTES_MIN, KEPT_RAM_PARTS},
+    limits::CONTEXT_TOKENS_DEFAULT,
     model::{Facts, HeaderFacts, Model, ModelSummary, Need, Residence},
     reservation::Hold,
 };
 
 mod header;
+mod kept;
 
 pub use header::{guessing_by_default, read_header};
 
@@ -304,15 +305,9 @@ impl Preflight {
         let mut needs = header::needs(header, &layout, &companions)?;
         // An encoder reads each text once, so that there is nothing to keep.
         let keep = stamp.keep.clone();
-        let keep = keep.filter(|_| header.generates()).map(|keep| fitting(keep, bytes_of(&needs)));
-        needs.extend(keep.as_ref().map(|keep| {
-            Need {
-                what: "kept prefixes in RAM".to_owned(),
-                bytes: keep.ram_bytes,
-                why: "what [kv] ram allows, at most an eighth of what the model needs without it"
-                    .to_owned(),
-            }
-        }));
+        let keep =
+            keep.filter(|_| header.generates()).map(|keep| kept::fitting(keep, bytes_of(&needs)));
+        needs.extend(keep.iter().flat_map(|keep| kept::needs(keep, header, &layout)));
         let facts = Facts {
             header: Some(HeaderFacts {
                 architecture: header.architecture().to_owned(),
@@ -377,12 +372,6 @@ fn bytes_of(needs: &[Need]) -> u64 {
     needs.iter().fold(0, |sum: u64, need| sum.saturating_add(need.bytes))
 }
 
-/// With memory that is in proportion to a model that needs so many bytes.
-fn fitting(keep: KeepSettings, needed_bytes: u64) -> KeepSettings {
-    let share_bytes = (needed_bytes / KEPT_RAM_PARTS).max(KEPT_RAM_BYTES_MIN);
-    KeepSettings { ram_bytes: keep.ram_bytes.min(share_bytes), ..keep }
-}
-
 /// What the settings of a foreign engine promise.
 fn promised(manner: &Manner, memory_bytes: u64) -> Facts {
     let need = Need {
@@ -413,6 +402,7 @@ mod tests {
     use worker_protocol::limits::INTERNAL_SEQUENCES;
 
     use super::*;
+    use crate::limits::{KEPT_RAM_BYTES_MIN, KEPT_RAM_PARTS};
     use crate::{config::KeepMode, model::Group};
 
     fn preflight(place: Place) -> Preflight {
@@ -492,13 +482,17 @@ mod tests {
         let without_bytes = looked(&header, None).facts.needed_bytes;
         let booked = |ram_bytes| {
             let looked = looked(&header, Some(keep(KeepMode::Ssd, ram_bytes)));
-            let booked_bytes = looked.facts.needed_bytes - without_bytes;
+            let needs = looked.facts.needs.iter().filter(|need| need.what.starts_with("kept"));
+            let booked_bytes: u64 = needs.map(|need| need.bytes).sum();
             assert_eq!(looked.keep.unwrap().ram_bytes, booked_bytes, "the worker is told the same");
             booked_bytes
         };
         assert_eq!(booked(1 << 20), 1 << 20);
         assert_eq!(booked(u64::MAX), without_bytes / KEPT_RAM_PARTS);
-        assert_eq!(fitting(keep(KeepMode::Ram, u64::MAX), 1000).ram_bytes, KEPT_RAM_BYTES_MIN);
+        assert_eq!(
+            kept::fitting(keep(KeepMode::Ram, u64::MAX), 1000).ram_bytes,
+            KEPT_RAM_BYTES_MIN
+        );
         let embedder = catalogue::builtin().find("bge-m3").unwrap().header("Q8_0").unwrap();
         let looked = looked(&embedder, Some(keep(KeepMode::Ssd, 1 << 20)));
         assert_eq!(looked.keep, None, "an encoder keeps nothing");

@@ -17,6 +17,13 @@ pub const EVENT_CREDIT: u32 = 64;
 /// the frames.
 pub const EVENT_CREDIT_BATCH: u32 = 16;
 
+/// Tokens of a block of kept prefixes.
+pub const KEPT_BLOCK_TOKENS: u64 = 256;
+
+/// Bytes of kept prefixes that a worker reads from files ahead of what it has taken, at most; a block
+/// that is larger is read alone. Beside them is the one that is being taken.
+pub const KEPT_READ_AHEAD_BYTES: u64 = 64 << 20;
+
 /// Sequences that a generating worker makes beyond those it is asked for: one in which texts are
 /// embedded, so that embedding needs no stream to end.
 pub const INTERNAL_SEQUENCES: u32 = 1;
