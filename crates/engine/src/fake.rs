@@ -222,10 +222,12 @@ impl Model for Fake {
         if self.trims { Keeps::Cells } else { Keeps::CellsAndState }
     }
 
-    fn save_cells(&mut self, sequence: u32, tokens: Range<u32>) -> Option<Vec<u8>> {
+    fn save_cells(&mut self, sequence: u32, tokens: Range<u32>, to: &mut Vec<u8>) -> bool {
         self.saved.fetch_add(1, Ordering::Relaxed);
-        let held = self.cache.get(&sequence)?.get(tokens.start as usize..tokens.end as usize)?;
-        Some(held.iter().flat_map(|token| token.to_le_bytes()).collect())
+        let held = self.cache.get(&sequence);
+        let held = held.and_then(|held| held.get(tokens.start as usize..tokens.end as usize));
+        to.extend(held.into_iter().flatten().flat_map(|token| token.to_le_bytes()));
+        held.is_some()
     }
 
     fn load_cells(

@@ -12,10 +12,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kv_store::{BLOCK_TOKENS, Fetch, Found, Kind, Put, Step, Tier, Tiers};
+use kv_store::{BLOCK_TOKENS, Cut, Fetch, Found, Kind, Payload, Put, Step, Tier, Tiers};
 use planner::batch::{Admission, Batch, Key, Lost, Rates, Stored, is_state_worth_keeping};
+use worker_protocol::limits::KEPT_SEGMENT_BYTES;
 
-use crate::limits::{FLUSH_LOOK, RESCUE_SHARE, RESTORE_TURN, RESTORE_WEIGHT, SAVE_SHARE};
+use crate::limits::{
+    FLUSH_LOOK, RESCUE_SHARE, RESTORE_TURN, RESTORE_WEIGHT, SAVE_SHARE, SEGMENT_TOKENS_FIRST,
+    SEGMENT_TOKENS_STEP,
+};
 use crate::model::{Keeps, Model};
 
 /// The tiers of one model, and what is on its way to and from them.
@@ -29,6 +33,8 @@ pub(crate) struct Keeping {
     bytes_per_s: Option<f32>,
     /// Seconds that copying the cells of one token out takes, measured.
     save_s: Option<f32>,
+    /// Tokens whose cells are read at a time later on.
+    segment_tokens: u32,
     /// Whether some sequence may hold what is not kept.
     is_behind: bool,
     /// Time that may still be spent on saving beside work.
@@ -97,6 +103,7 @@ impl Keeping {
             bytes_per_s: None,
             save_s: None,
             // The context may have been in use before the tiers were there.
+            segment_tokens: SEGMENT_TOKENS_FIRST,
             is_behind: true,
             allowance: Duration::ZERO,
             offered: BTreeMap::new(),
@@ -328,7 +335,7 @@ impl Keeping {
             let end = block.end;
             let positions = u32::try_from(block.start).ok()?..u32::try_from(end).ok()?;
             let begun = Instant::now();
-            let cells = model.save_cells(sequence, positions)?;
+            let cells = self.copy_out(model, sequence, positions)?;
             #[expect(clippy::cast_precision_loss, reason = "a block has few tokens")]
             let save_s = begun.elapsed().as_secs_f32() / block.len() as f32;
             let before = self.save_s.unwrap_or(save_s);
@@ -339,6 +346,33 @@ impl Keeping {
             }
             Some(put)
         })
+    }
+
+    /// A copy of these cells, cut as they are to be read.
+    fn copy_out<M: Model>(
+        &mut self,
+        model: &mut M,
+        sequence: u32,
+        positions: Range<u32>,
+    ) -> Option<Payload> {
+        let mut payload = Payload::default();
+        let (end, segment_tokens) = (positions.end, self.segment_tokens);
+        let tokens = positions.len();
+        for begin in positions.step_by(segment_tokens as usize) {
+            let segment = begin..end.min(begin + segment_tokens);
+            let before = payload.bytes.len();
+            if !model.save_cells(sequence, segment.clone(), &mut payload.bytes) {
+                return None;
+            }
+            let bytes = payload.bytes.len() - before;
+            if before == 0 {
+                payload.bytes.reserve_exact(bytes * tokens.div_ceil(segment.len()) - bytes);
+            }
+            let bytes = u32::try_from(bytes).ok()?;
+            payload.cuts.push(Cut { tokens: end.min(begin + segment_tokens) - begin, bytes });
+        }
+        self.segment_tokens = segment_tokens_of(payload.bytes.len() / tokens.max(1));
+        Some(payload)
     }
 
     /// The state that a sequence stands at, if it is not kept.
@@ -398,6 +432,14 @@ impl Keeping {
             tracing::info!(left_bytes, "not all of the cache was written in time");
         }
     }
+}
+
+/// How many tokens with cells of so many bytes are read at a time.
+fn segment_tokens_of(cell_bytes: usize) -> u32 {
+    let fit = KEPT_SEGMENT_BYTES / (cell_bytes as u64).max(1);
+    let fit = u32::try_from(fit).unwrap_or(u32::MAX);
+    let block = u32::try_from(BLOCK_TOKENS).unwrap_or(u32::MAX);
+    (fit / SEGMENT_TOKENS_STEP * SEGMENT_TOKENS_STEP).clamp(SEGMENT_TOKENS_STEP, block)
 }
 
 impl Restore {

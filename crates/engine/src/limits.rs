@@ -5,6 +5,7 @@ use std::time::Duration;
 /// What the hub books for kept prefixes is what the store takes.
 const _: () = {
     assert!(kv_store::BLOCK_TOKENS as u64 == worker_protocol::limits::KEPT_BLOCK_TOKENS);
+    assert!(kv_store::limits::SEGMENTS_MAX as u64 == worker_protocol::limits::KEPT_SEGMENTS_MAX);
     assert!(kv_store::limits::READ_AHEAD_BYTES == worker_protocol::limits::KEPT_READ_AHEAD_BYTES);
 };
 
@@ -44,6 +45,12 @@ pub const RESTORE_TURN: Duration = Duration::from_millis(100);
 
 /// Weight of the newest measurement in the estimate of how fast prefixes come back.
 pub const RESTORE_WEIGHT: f32 = 0.3;
+
+/// Tokens of such a part before any was seen.
+pub const SEGMENT_TOKENS_FIRST: u32 = 64;
+
+/// It has a multiple of so many tokens.
+pub const SEGMENT_TOKENS_STEP: u32 = 16;
 
 /// Share of the time that saving may take beside work: half of the 2 % that the cache may cost when
 /// nothing of it is used again.

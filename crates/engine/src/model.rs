@@ -134,9 +134,10 @@ pub trait Model {
     /// What can be kept of a sequence.
     fn keeps(&self) -> Keeps;
 
-    /// A copy of the cells of these tokens of a sequence, which it holds; `None` when the model cannot
-    /// give it or has let go of some.
-    fn save_cells(&mut self, sequence: u32, tokens: Range<u32>) -> Option<Vec<u8>>;
+    /// Puts a copy of the cells of these tokens of a sequence, which it holds, behind what `to` has.
+    /// `false` when the model cannot give it or has let go of some. Such copies one behind the other are
+    /// one of all their tokens.
+    fn save_cells(&mut self, sequence: u32, tokens: Range<u32>, to: &mut Vec<u8>) -> bool;
 
     /// Adds to a sequence, which holds exactly the tokens before `wanted`, these from what
     /// [`Self::save_cells`] gave for `saved`, of which they are a part. `false` when that cannot be

@@ -26,11 +26,10 @@ pub(crate) struct Listed {
     pub(crate) modified: SystemTime,
 }
 
-/// What was read of a file: its beginning, what follows, and how long the whole file is.
+/// The beginning of a file, and how long the whole file is.
 #[derive(Debug)]
-pub(crate) struct Read {
+pub(crate) struct Head {
     pub(crate) head: Vec<u8>,
-    pub(crate) rest: Vec<u8>,
     pub(crate) bytes: u64,
 }
 
@@ -50,20 +49,13 @@ pub(crate) trait Disk: Send + Sync {
     /// What is in a folder, in no order.
     fn list(&self, path: &Path) -> io::Result<Vec<Listed>>;
     /// The first `head_bytes` (or fewer) of a file.
-    fn read(&self, path: &Path, head_bytes: usize) -> io::Result<Read> {
-        self.read_all(path, head_bytes, 0, Vec::new(), &mut |_| {})
+    fn read(&self, path: &Path, head_bytes: usize) -> io::Result<Head> {
+        let mut file = self.open(path)?;
+        let head = file.read(0, head_bytes as u64, Vec::new(), &mut |_| {})?;
+        Ok(Head { head, bytes: file.bytes()? })
     }
-    /// The first `head_bytes` (or fewer), then at most `rest_bytes_max` more in this buffer, whose
-    /// content does not matter: memory that was used before costs less than new. `seen` gets what
-    /// follows the head part by part, as it is read, while it is in the processor's caches.
-    fn read_all(
-        &self,
-        path: &Path,
-        head_bytes: usize,
-        rest_bytes_max: u64,
-        buffer: Vec<u8>,
-        seen: &mut dyn FnMut(&[u8]),
-    ) -> io::Result<Read>;
+    /// A file to read from.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Opened>>;
     /// Writes a new file for its owner alone; one that exists is an error.
     fn write_new(&self, path: &Path, parts: &[&[u8]], modified: SystemTime) -> io::Result<()>;
     /// Gives a file another name, in place of what has it.
@@ -84,6 +76,22 @@ pub(crate) trait Disk: Send + Sync {
     fn read_ahead(&self, path: &Path) -> io::Result<()>;
     /// The lock in this file, which is made when it does not exist; none while somebody else has it.
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Locked>>>;
+}
+
+/// A file that is being read.
+pub(crate) trait Opened {
+    /// Its length.
+    fn bytes(&self) -> io::Result<u64>;
+    /// So many bytes from there on (or fewer), in this buffer, whose content does not matter: memory that
+    /// was used before costs less than new. `seen` gets them part by part, as they are read, while they
+    /// are in the processor's caches.
+    fn read(
+        &mut self,
+        at: u64,
+        bytes: u64,
+        buffer: Vec<u8>,
+        seen: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<Vec<u8>>;
 }
 
 /// A lock that is held until this is dropped, and the small file it lies in.
@@ -125,35 +133,8 @@ impl Disk for System {
         Ok(listed)
     }
 
-    fn read_all(
-        &self,
-        path: &Path,
-        head_bytes: usize,
-        rest_bytes_max: u64,
-        buffer: Vec<u8>,
-        seen: &mut dyn FnMut(&[u8]),
-    ) -> io::Result<Read> {
-        let mut file = File::open(path)?;
-        let bytes = file.metadata()?.len();
-        let mut head = Vec::with_capacity(head_bytes);
-        (&mut file).take(head_bytes as u64).read_to_end(&mut head)?;
-        let rest_bytes = bytes.saturating_sub(head.len() as u64).min(rest_bytes_max);
-        // Memory that is only reserved is not filled with zeros first.
-        let mut rest = buffer;
-        rest.clear();
-        rest.reserve_exact(usize::try_from(rest_bytes).unwrap_or(0));
-        let mut left_bytes = rest_bytes;
-        while left_bytes > 0 {
-            let begin = rest.len();
-            let part = (&mut file).take(left_bytes.min(READ_PART_BYTES)).read_to_end(&mut rest)?;
-            if part == 0 {
-                // Somebody has cut the file meanwhile.
-                break;
-            }
-            seen(&rest[begin..]);
-            left_bytes -= part as u64;
-        }
-        Ok(Read { head, rest, bytes })
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Opened>> {
+        Ok(Box::new(File::open(path)?))
     }
 
     fn write_new(&self, path: &Path, parts: &[&[u8]], modified: SystemTime) -> io::Result<()> {
@@ -205,6 +186,38 @@ impl Disk for System {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+impl Opened for File {
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read(
+        &mut self,
+        at: u64,
+        bytes: u64,
+        buffer: Vec<u8>,
+        seen: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<Vec<u8>> {
+        self.seek(SeekFrom::Start(at))?;
+        // Memory that is only reserved is not filled with zeros first.
+        let mut read = buffer;
+        read.clear();
+        read.reserve_exact(usize::try_from(bytes).unwrap_or(0));
+        let mut left_bytes = bytes;
+        while left_bytes > 0 {
+            let begin = read.len();
+            let part = (&mut *self).take(left_bytes.min(READ_PART_BYTES)).read_to_end(&mut read)?;
+            if part == 0 {
+                // The end, or somebody has cut the file meanwhile.
+                break;
+            }
+            seen(&read[begin..]);
+            left_bytes -= part as u64;
+        }
+        Ok(read)
     }
 }
 

@@ -1,13 +1,20 @@
 //! One restore: a few threads read the files of what was found, in order and a bounded number of
 //! bytes ahead of the one who takes. Memory needs no reading, and is given at once.
+//!
+//! A file is read and checked segment by segment, and each is given as soon as it is there: what is on its
+//! way is so little that it stays in the processor's caches, where a whole block would go through memory
+//! twice.
 
+use std::collections::VecDeque;
+use std::io;
 use std::num::NonZero;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::format::{self, Damage, Sum};
+use crate::disk::Opened;
+use crate::format::{self, Damage, HEADER_BYTES_MAX, Header, Segment, Sum};
 use crate::key::{Key, Kind};
-use crate::limits::{ENTRY_BYTES_MAX, READ_AHEAD_BYTES, READERS};
+use crate::limits::{READ_AHEAD_BYTES, READERS};
 use crate::writer::Frame;
 
 /// Where an entry's bytes are.
@@ -29,16 +36,16 @@ pub struct Found {
     pub pieces: Vec<Piece>,
 }
 
-/// One entry of what was found.
+/// One entry of what was found, or a part of one.
 #[derive(Debug, Clone)]
 pub struct Piece {
     /// What it holds.
     pub kind: Kind,
-    /// Positions of the entry's tokens; a state stands after the last of them.
+    /// Positions of its tokens; a state stands after the last of them.
     pub range: Range<usize>,
     /// How many of these tokens are those that were asked for; the caller drops the surplus.
     pub usable: usize,
-    /// Bytes of the state.
+    /// Its bytes.
     pub bytes: u64,
     /// Where it was when it was found.
     pub tier: Tier,
@@ -46,10 +53,10 @@ pub struct Piece {
     pub(crate) rank: u32,
 }
 
-/// The next piece of a restore.
+/// What a restore gives next.
 #[derive(Debug)]
 pub enum Step {
-    /// Here it is.
+    /// An entry, or the next part of one that can be taken part by part.
     Ready(Piece, Arc<Vec<u8>>),
     /// It is still being read.
     Pending,
@@ -78,10 +85,10 @@ struct Line {
 struct State {
     pieces: Vec<Piece>,
     slots: Vec<Slot>,
-    /// The first piece that nobody reads yet.
-    read_next: usize,
-    /// The first piece that was not given yet.
+    /// The first piece of which not all was given yet.
     give_next: usize,
+    /// Nothing after this piece is of use any more.
+    stop_at: usize,
     /// Bytes that are read or being read, and not taken.
     ahead_bytes: u64,
     /// Memory to read into. Some of it was given away, and is free when its taker has let go of it.
@@ -89,23 +96,62 @@ struct State {
     ended: bool,
 }
 
+/// What there is of a piece.
+#[derive(Default)]
+struct Slot {
+    /// Whether somebody reads it.
+    claimed: bool,
+    /// What was read and not given yet.
+    parts: VecDeque<Part>,
+    /// Whether nothing more comes, and why if that is not the end of it.
+    end: Option<Result<(), String>>,
+}
+
+/// A part of an entry, or all of it.
+struct Part {
+    /// Positions of its tokens.
+    range: Range<usize>,
+    bytes: Arc<Vec<u8>>,
+    tier: Tier,
+    /// What it counts of `ahead_bytes`.
+    ahead_bytes: u64,
+}
+
+impl Slot {
+    /// One that needs no reading.
+    fn in_memory(piece: &Piece, bytes: Arc<Vec<u8>>) -> Self {
+        let range = piece.range.clone();
+        let part = Part { range, bytes, tier: Tier::Ram, ahead_bytes: 0 };
+        Self { claimed: true, parts: VecDeque::from([part]), end: Some(Ok(())) }
+    }
+}
+
 impl State {
-    /// The next piece to read, for whoever asks now.
-    fn claim(&mut self) -> Claim {
-        while matches!(self.slots.get(self.read_next), Some(Slot::Ready(..) | Slot::Given)) {
-            self.read_next += 1;
+    fn new(pieces: Vec<Piece>, slots: Vec<Slot>, buffers: Vec<Arc<Vec<u8>>>) -> Self {
+        let stop_at = usize::MAX;
+        Self { pieces, slots, give_next: 0, stop_at, ahead_bytes: 0, buffers, ended: false }
+    }
+
+    /// The next piece to read.
+    fn claim(&mut self) -> Option<(usize, Piece)> {
+        let at = self.slots.iter().position(|slot| !slot.claimed)?;
+        if self.is_over(at) {
+            return None;
         }
-        let at = self.read_next;
-        let Some(piece) = self.pieces.get(at).filter(|_| !self.ended).cloned() else {
-            return Claim::Nothing;
-        };
-        // One that is larger than all room ahead goes alone.
-        if self.ahead_bytes > 0 && self.ahead_bytes + piece.bytes > READ_AHEAD_BYTES {
-            return Claim::Later;
-        }
-        self.ahead_bytes += piece.bytes;
-        self.read_next += 1;
-        Claim::Read(at, piece, self.spare())
+        self.slots[at].claimed = true;
+        Some((at, self.pieces[at].clone()))
+    }
+
+    /// Whether nobody wants this piece any more.
+    fn is_over(&self, at: usize) -> bool {
+        self.ended || at > self.stop_at
+    }
+
+    /// Whether so many bytes of this piece may be read ahead. What is waited for goes in any case, and a
+    /// part that is larger than all room when nothing else is held.
+    fn has_room(&self, at: usize, bytes: u64) -> bool {
+        let is_waited_for = at == self.give_next && self.slots[at].parts.is_empty();
+        is_waited_for || self.ahead_bytes == 0 || self.ahead_bytes + bytes <= READ_AHEAD_BYTES
     }
 
     /// A buffer to read into; empty if all are in use.
@@ -116,23 +162,14 @@ impl State {
         let spare = largest.map(|(at, _)| self.buffers.swap_remove(at));
         spare.and_then(Arc::into_inner).unwrap_or_default()
     }
-}
 
-/// What somebody who could read is to do.
-enum Claim {
-    /// Read this piece, into this memory.
-    Read(usize, Piece, Vec<u8>),
-    /// Wait until some is taken of what is ahead.
-    Later,
-    /// There is nothing more to read.
-    Nothing,
-}
-
-enum Slot {
-    Unread,
-    Ready(Arc<Vec<u8>>, Tier),
-    Failed(String),
-    Given,
+    /// No more of a piece comes.
+    fn end(&mut self, at: usize, end: Result<(), String>) {
+        if end.is_err() {
+            self.stop_at = self.stop_at.min(at);
+        }
+        self.slots[at].end = Some(end);
+    }
 }
 
 impl Fetch {
@@ -141,25 +178,17 @@ impl Fetch {
             let mut shelf = frame.shared.lock();
             shelf.stats.hits += u64::from(!found.pieces.is_empty());
             shelf.note_use(found.pieces.iter().map(|piece| piece.key).collect());
-            let in_memory = |piece: &Piece| shelf.memory.get(piece.key).cloned();
-            let slot = |piece| {
-                in_memory(piece).map_or(Slot::Unread, |bytes| Slot::Ready(bytes, Tier::Ram))
+            let slot = |piece: &Piece| {
+                let bytes = shelf.memory.get(piece.key).cloned();
+                bytes.map_or_else(Slot::default, |bytes| Slot::in_memory(piece, bytes))
             };
             let slots = found.pieces.iter().map(slot).collect();
             (slots, shelf.take_buffers())
         };
         frame.shared.tell();
-        let unread = slots.iter().filter(|slot| matches!(slot, Slot::Unread)).count();
-        let state = State {
-            pieces: found.pieces,
-            slots,
-            read_next: 0,
-            give_next: 0,
-            ahead_bytes: 0,
-            buffers,
-            ended: false,
-        };
-        let line = Arc::new(Line { state: Mutex::new(state), changed: Condvar::new(), wake });
+        let unread = slots.iter().filter(|slot| !slot.claimed).count();
+        let state = Mutex::new(State::new(found.pieces, slots, buffers));
+        let line = Arc::new(Line { state, changed: Condvar::new(), wake });
         for _ in 0..unread.min(readers()) {
             let (own_frame, own_line) = (Arc::clone(&frame), Arc::clone(&line));
             let reader = move || read_on(&own_frame, &own_line);
@@ -177,64 +206,71 @@ impl Fetch {
         self.give(&mut state)
     }
 
-    /// The next piece, however long its reading takes. Who waits reads along.
+    /// The next piece, however long its reading takes.
     pub fn wait(&mut self) -> Step {
         let mut state = self.line.lock();
         loop {
             match self.give(&mut state) {
-                Step::Pending => {}
+                Step::Pending => state = self.line.wait(state),
                 step @ (Step::Ready(..) | Step::Failed(_) | Step::Done) => return step,
             }
-            state = match state.claim() {
-                Claim::Read(at, piece, buffer) => {
-                    drop(state);
-                    self.line.fill(at, read(&self.frame, &piece, buffer));
-                    self.line.lock()
-                }
-                Claim::Later | Claim::Nothing => self.line.wait(state),
-            };
         }
     }
 
     fn give(&self, state: &mut State) -> Step {
-        let at = state.give_next;
-        let Some(slot) = state.slots.get_mut(at) else { return Step::Done };
-        match std::mem::replace(slot, Slot::Given) {
-            Slot::Unread => {
-                *slot = Slot::Unread;
-                Step::Pending
+        loop {
+            let at = state.give_next;
+            let Some(slot) = state.slots.get_mut(at) else { return Step::Done };
+            if let Some(part) = slot.parts.pop_front() {
+                let is_last = slot.parts.is_empty() && slot.end.is_some();
+                return self.give_part(state, at, part, is_last);
             }
-            Slot::Ready(bytes, tier) => {
-                state.give_next += 1;
-                // Memory may have let go of it since it was found.
-                let piece = Piece { tier, ..state.pieces[at].clone() };
-                match tier {
-                    Tier::Ram => {}
-                    Tier::Ssd => {
-                        state.ahead_bytes -= piece.bytes;
-                        state.buffers.push(Arc::clone(&bytes));
-                        self.line.changed.notify_all();
-                    }
+            match slot.end.take() {
+                None => return Step::Pending,
+                Some(Ok(())) => {
+                    state.give_next += 1;
+                    // Whoever reads what is waited for now has room in any case.
+                    self.line.changed.notify_all();
                 }
-                self.count(&piece);
-                Step::Ready(piece, bytes)
+                Some(Err(reason)) => {
+                    state.give_next = state.slots.len();
+                    return Step::Failed(reason);
+                }
             }
-            Slot::Failed(reason) => {
-                state.give_next = state.slots.len();
-                Step::Failed(reason)
-            }
-            Slot::Given => Step::Done,
         }
     }
 
-    fn count(&self, piece: &Piece) {
+    fn give_part(&self, state: &mut State, at: usize, part: Part, is_last: bool) -> Step {
+        let entry = &state.pieces[at];
+        let usable_end = (entry.range.start + entry.usable).clamp(part.range.start, part.range.end);
+        let piece = Piece {
+            usable: usable_end - part.range.start,
+            range: part.range,
+            bytes: part.bytes.len() as u64,
+            // Memory may have let go of it since it was found.
+            tier: part.tier,
+            ..entry.clone()
+        };
+        state.ahead_bytes -= part.ahead_bytes;
+        match part.tier {
+            Tier::Ram => {}
+            Tier::Ssd => {
+                state.buffers.push(Arc::clone(&part.bytes));
+                self.line.changed.notify_all();
+            }
+        }
+        self.count(&piece, is_last);
+        Step::Ready(piece, part.bytes)
+    }
+
+    fn count(&self, piece: &Piece, is_last: bool) {
         let mut shelf = self.frame.shared.lock();
         let shelf = &mut *shelf;
         let restored = match piece.tier {
             Tier::Ram => &mut shelf.stats.from_ram,
             Tier::Ssd => &mut shelf.stats.from_ssd,
         };
-        restored.entries += 1;
+        restored.entries += u64::from(is_last);
         restored.tokens += match piece.kind {
             Kind::Cells => piece.usable as u64,
             // Its tokens are counted with their cells, where it has some.
@@ -264,38 +300,47 @@ impl Line {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next piece to read, when there is room ahead; none when there is nothing more to do.
-    fn claim(&self) -> Option<(usize, Piece, Vec<u8>)> {
+    /// Memory for so many bytes of a piece, when there is room ahead; none when nobody wants them any
+    /// more.
+    fn room(&self, at: usize, bytes: u64) -> Option<Vec<u8>> {
         let mut state = self.lock();
         loop {
-            match state.claim() {
-                Claim::Read(at, piece, buffer) => return Some((at, piece, buffer)),
-                Claim::Later => state = self.wait(state),
-                Claim::Nothing => return None,
+            if state.is_over(at) {
+                return None;
             }
+            if state.has_room(at, bytes) {
+                state.ahead_bytes += bytes;
+                return Some(state.spare());
+            }
+            state = self.wait(state);
         }
     }
 
-    fn fill(&self, at: usize, read: Result<Vec<u8>, String>) {
+    fn push(&self, at: usize, part: Part, is_last: bool) {
         let mut state = self.lock();
-        match read {
-            Ok(bytes) => state.slots[at] = Slot::Ready(Arc::new(bytes), Tier::Ssd),
-            Err(reason) => {
-                state.slots[at] = Slot::Failed(reason);
-                state.read_next = state.pieces.len();
-            }
+        state.slots[at].parts.push_back(part);
+        if is_last {
+            state.end(at, Ok(()));
         }
         drop(state);
-        self.changed.notify_all();
-        (self.wake)();
+        self.tell();
+    }
+
+    fn fail(&self, at: usize, reason: String) {
+        self.lock().end(at, Err(reason));
+        self.tell();
     }
 
     fn fail_unread(&self, reason: &str) {
-        let mut state = self.lock();
-        if let Some(at) = state.slots.iter().position(|slot| matches!(slot, Slot::Unread)) {
-            state.slots[at] = Slot::Failed(reason.to_owned());
+        let at = self.lock().slots.iter().position(|slot| !slot.claimed);
+        if let Some(at) = at {
+            self.fail(at, reason.to_owned());
         }
-        state.read_next = state.pieces.len();
+    }
+
+    fn tell(&self) {
+        self.changed.notify_all();
+        (self.wake)();
     }
 }
 
@@ -307,81 +352,131 @@ fn readers() -> usize {
 
 /// A reader's life.
 fn read_on(frame: &Frame, line: &Line) {
-    while let Some((at, piece, buffer)) = line.claim() {
-        line.fill(at, read(frame, &piece, buffer));
+    loop {
+        let Some((at, piece)) = line.lock().claim() else { return };
+        if let Err(reason) = read(frame, line, at, &piece) {
+            line.fail(at, reason);
+        }
     }
 }
 
-/// The state of an entry from its file. Whatever is wrong with the file, it is a miss.
-fn read(frame: &Frame, piece: &Piece, buffer: Vec<u8>) -> Result<Vec<u8>, String> {
-    let seal = frame.seal.as_ref();
+/// The parts of an entry from its file. Whatever is wrong with the file, the rest of it is a miss.
+fn read(frame: &Frame, line: &Line, at: usize, piece: &Piece) -> Result<(), String> {
     let path = frame.layout.entry(frame.identity.root, piece.key, piece.rank);
-    let head_bytes = format::header_bytes(piece.range.len(), seal.is_some());
+    let failed = |failure: Failure| match failure {
+        Failure::Disk(error) => {
+            frame.unreadable(piece.key, &error);
+            format!("{}: {error}", path.display())
+        }
+        Failure::Damage(damage) => {
+            frame.drop_file(piece.key, piece.rank, damage);
+            format!("{}: {damage}", path.display())
+        }
+    };
+    let mut file = frame.layout.disk.open(&path).map_err(|error| failed(error.into()))?;
+    let header = read_header(frame, &mut *file, piece).map_err(failed)?;
+    let usable_end = piece.range.start + piece.usable;
+    let (mut offset, mut begin) = (header.payload_offset as u64, piece.range.start);
+    for (index, segment) in header.segments.iter().enumerate() {
+        let ahead_bytes = header.unpacked_bytes(segment).max(segment.bytes.into());
+        let Some(buffer) = line.room(at, ahead_bytes) else { return Ok(()) };
+        let bytes = read_segment(frame, &mut *file, &header, segment, offset, buffer);
+        let bytes = Arc::new(bytes.map_err(failed)?);
+        let range = begin..begin + segment.tokens as usize;
+        (offset, begin) = (offset + u64::from(segment.bytes), range.end);
+        // What follows may not be wanted.
+        let is_last = index + 1 == header.segments.len() || begin >= usable_end;
+        line.push(at, Part { range, bytes, tier: Tier::Ssd, ahead_bytes }, is_last);
+        if is_last {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Why something of a file could not be had.
+enum Failure {
+    Disk(io::Error),
+    Damage(Damage),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
+impl From<Damage> for Failure {
+    fn from(damage: Damage) -> Self {
+        Self::Damage(damage)
+    }
+}
+
+fn read_header(frame: &Frame, file: &mut dyn Opened, piece: &Piece) -> Result<Header, Failure> {
+    let start = file.read(0, HEADER_BYTES_MAX as u64, Vec::new(), &mut |_| {})?;
+    let header = format::decode(&start, file.bytes()?, frame.seal.as_ref())?;
+    let is_it = header.key == piece.key && header.root == frame.identity.root;
+    if is_it { Ok(header) } else { Err(Damage::Key.into()) }
+}
+
+fn read_segment(
+    frame: &Frame,
+    file: &mut dyn Opened,
+    header: &Header,
+    segment: &Segment,
+    offset: u64,
+    buffer: Vec<u8>,
+) -> Result<Vec<u8>, Failure> {
     let mut sum = Sum::new();
-    let disk = &frame.layout.disk;
-    let read = disk.read_all(&path, head_bytes, ENTRY_BYTES_MAX, buffer, &mut |part| sum.add(part));
-    let read = read.map_err(|error| {
-        frame.unreadable(piece.key, &error);
-        format!("{}: {error}", path.display())
-    })?;
-    let payload = format::decode(&read.head, read.bytes, seal).and_then(|header| {
-        let is_it = header.key == piece.key && header.root == frame.identity.root;
-        if is_it { format::unpack(&header, read.rest, &sum, seal) } else { Err(Damage::Key) }
-    });
-    payload.map_err(|damage| {
-        frame.drop_file(piece.key, piece.rank, damage);
-        format!("{}: {damage}", path.display())
-    })
+    let stored = file.read(offset, segment.bytes.into(), buffer, &mut |part| sum.add(part))?;
+    Ok(format::unpack(header, segment, stored, &sum, frame.seal.as_ref())?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn line(sizes: &[u64]) -> Line {
-        let piece = |bytes: &u64| Piece {
+    /// A restore of so many entries.
+    fn line(entries: usize) -> Line {
+        let piece = || Piece {
             kind: Kind::Cells,
             range: 0..1,
             usable: 1,
-            bytes: *bytes,
+            bytes: 1,
             tier: Tier::Ssd,
             key: Key([0; 32]),
             rank: 0,
         };
-        let state = State {
-            pieces: sizes.iter().map(piece).collect(),
-            slots: sizes.iter().map(|_| Slot::Unread).collect(),
-            read_next: 0,
-            give_next: 0,
-            ahead_bytes: 0,
-            buffers: Vec::new(),
-            ended: false,
-        };
-        let wake: Wake = Box::new(|| {});
-        Line { state: Mutex::new(state), changed: Condvar::new(), wake }
+        let pieces = (0..entries).map(|_| piece()).collect();
+        let slots = (0..entries).map(|_| Slot::default()).collect();
+        let state = Mutex::new(State::new(pieces, slots, Vec::new()));
+        Line { state, changed: Condvar::new(), wake: Box::new(|| {}) }
+    }
+
+    fn part(ahead_bytes: u64) -> Part {
+        Part { range: 0..1, bytes: Arc::default(), tier: Tier::Ssd, ahead_bytes }
     }
 
     #[test]
-    fn readers_stay_within_their_bound_and_one_that_is_larger_passes_alone() {
+    fn readers_stay_within_their_bound_but_for_what_is_waited_for() {
         let half = READ_AHEAD_BYTES / 2;
-        let line = line(&[half, half, half, READ_AHEAD_BYTES * 3, 1]);
-        for at in 0..2 {
-            assert_eq!(line.claim().map(|claim| claim.0), Some(at));
+        let line = line(3);
+        for _ in 0..2 {
+            assert!(line.room(1, half).is_some());
         }
-        let claim = || line.lock().claim();
-        assert!(matches!(claim(), Claim::Later));
-        line.lock().ahead_bytes -= half;
-        assert_eq!(line.claim().map(|claim| claim.0), Some(2));
+        assert!(!line.lock().has_room(1, 1));
+        assert!(line.lock().has_room(0, half), "the first one is waited for");
+        line.push(0, part(0), false);
+        assert!(!line.lock().has_room(0, half), "it can be taken");
         line.lock().ahead_bytes = 1;
-        assert!(matches!(claim(), Claim::Later), "the large one waits until nothing else is held");
+        assert!(!line.lock().has_room(2, READ_AHEAD_BYTES * 3));
         line.lock().ahead_bytes = 0;
-        assert_eq!(line.claim().map(|claim| claim.0), Some(3));
-        assert!(matches!(claim(), Claim::Later));
+        assert!(line.lock().has_room(2, READ_AHEAD_BYTES * 3), "a large one goes alone");
     }
 
     #[test]
     fn memory_that_was_given_back_is_used_again_and_other_memory_is_not() {
-        let line = line(&[1]);
+        let line = line(1);
         let held = Arc::new(vec![1_u8; 8]);
         line.lock().buffers = vec![Arc::clone(&held), Arc::new(vec![2; 9])];
         assert_eq!(line.lock().spare(), [2; 9]);
@@ -391,9 +486,11 @@ mod tests {
 
     #[test]
     fn what_comes_after_a_failure_is_not_read() {
-        let line = line(&[1, 1, 1]);
-        assert_eq!(line.claim().map(|claim| claim.0), Some(0));
-        line.fill(0, Err("broken".into()));
-        assert!(line.claim().is_none());
+        let line = line(3);
+        let claim = || line.lock().claim().map(|(at, _)| at);
+        assert_eq!((claim(), claim()), (Some(0), Some(1)));
+        line.fail(0, "broken".into());
+        assert_eq!(claim(), None);
+        assert!(line.room(1, 1).is_none());
     }
 }

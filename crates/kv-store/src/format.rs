@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use twox_hash::XxHash3_128;
 
 use crate::key::{self, Key, Kind};
-use crate::limits::{BLOCK_TOKENS, ENTRY_BYTES_MAX};
+use crate::limits::{BLOCK_TOKENS, ENTRY_BYTES_MAX, SEGMENTS_MAX};
 use crate::seal::{NONCE_BYTES, Seal, TAG_BYTES};
 
 /// The version of this format; part of every root, so that versions never meet.
@@ -21,13 +21,16 @@ const COMPRESSED: u8 = 1;
 const SEALED: u8 = 2;
 
 /// Bytes before the tokens.
-const FIXED_BYTES: usize = 176;
+const FIXED_BYTES: usize = 160;
+
+/// Bytes that a header has for each segment.
+const SEGMENT_HEAD_BYTES: usize = 24;
 
 /// Bytes of the checksum that ends the header.
 const CHECKSUM_BYTES: usize = 16;
 
-/// The longest header: that of a full block, sealed. Who reads so much of a file has its header.
-pub const HEADER_BYTES_MAX: usize = header_bytes(BLOCK_TOKENS, true);
+/// No header is longer. Who reads so much of a file has its header.
+pub const HEADER_BYTES_MAX: usize = header_bytes(BLOCK_TOKENS, SEGMENTS_MAX, true);
 
 /// The level of zstd that costs the least; the states hardly shrink more with others.
 const LEVEL: i32 = 1;
@@ -79,9 +82,44 @@ pub struct Header {
     pub stored_bytes: u64,
     /// Bytes of the payload when it is unpacked.
     pub raw_bytes: u64,
-    checksum: u128,
+    /// The parts of the payload, each of which can be checked by itself.
+    pub(crate) segments: Vec<Segment>,
     compressed: bool,
     nonce: [u8; NONCE_BYTES],
+}
+
+/// A part of a payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// How many of the entry's tokens it is of.
+    pub(crate) tokens: u32,
+    /// Its bytes in the file.
+    pub(crate) bytes: u32,
+    checksum: u128,
+}
+
+/// What is to be kept of an entry: its bytes, and where they may be taken apart.
+#[derive(Debug, Clone, Default)]
+pub struct Payload {
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// The parts that are of use by themselves, one behind the other; none when it is only of use whole.
+    pub cuts: Vec<Cut>,
+}
+
+impl From<Vec<u8>> for Payload {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes, cuts: Vec::new() }
+    }
+}
+
+/// A part of a [`Payload`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// How many of the entry's tokens it is of.
+    pub tokens: u32,
+    /// Its bytes.
+    pub bytes: u32,
 }
 
 /// What an entry is called, for [`encode`].
@@ -94,9 +132,10 @@ pub(crate) struct Name<'a> {
     pub(crate) tokens: &'a [u32],
 }
 
-/// Bytes of the header of an entry with so many tokens.
-pub(crate) const fn header_bytes(tokens: usize, sealed: bool) -> usize {
-    FIXED_BYTES + 4 * tokens + if sealed { TAG_BYTES } else { 0 } + CHECKSUM_BYTES
+/// Bytes of the header of an entry with so many tokens in so many segments.
+pub(crate) const fn header_bytes(tokens: usize, segments: usize, sealed: bool) -> usize {
+    let tokens_bytes = 4 * tokens + if sealed { TAG_BYTES } else { 0 };
+    FIXED_BYTES + tokens_bytes + SEGMENT_HEAD_BYTES * segments + CHECKSUM_BYTES
 }
 
 /// How a kind is written.
@@ -111,6 +150,7 @@ pub(crate) fn kind_byte(kind: Kind) -> u8 {
 pub(crate) fn encode<'a>(
     name: Name<'_>,
     payload: &'a [u8],
+    cuts: &[Cut],
     compress: bool,
     seal: Option<&Seal>,
 ) -> Result<(Vec<u8>, Cow<'a, [u8]>), String> {
@@ -124,6 +164,7 @@ pub(crate) fn encode<'a>(
         stored = Cow::Owned(seal.close(&payload_nonce(nonce), &key.0, stored.into_owned())?);
     }
     let flags = if compressed { COMPRESSED } else { 0 } | if seal.is_some() { SEALED } else { 0 };
+    let segments = segments(name.tokens.len(), &stored, if flags == 0 { cuts } else { &[] });
     let mut head = Vec::with_capacity(HEADER_BYTES_MAX);
     head.extend_from_slice(&MAGIC);
     head.extend_from_slice(&VERSION.to_le_bytes());
@@ -131,10 +172,9 @@ pub(crate) fn encode<'a>(
     // At most 256, which a kind allows.
     head.extend_from_slice(&(name.tokens.len() as u16).to_le_bytes());
     head.extend_from_slice(&name.blocks_before.to_le_bytes());
-    head.extend_from_slice(&[0; 4]);
+    head.extend_from_slice(&(segments.len() as u32).to_le_bytes());
     head.extend_from_slice(&(stored.len() as u64).to_le_bytes());
     head.extend_from_slice(&raw_bytes.to_le_bytes());
-    head.extend_from_slice(&XxHash3_128::oneshot(&stored).to_le_bytes());
     for part in [name.root, name.parent, key] {
         head.extend_from_slice(&part.0);
     }
@@ -147,8 +187,36 @@ pub(crate) fn encode<'a>(
         }
         None => head.extend_from_slice(&tokens),
     }
+    for segment in &segments {
+        head.extend_from_slice(&segment.tokens.to_le_bytes());
+        head.extend_from_slice(&segment.bytes.to_le_bytes());
+        head.extend_from_slice(&segment.checksum.to_le_bytes());
+    }
     head.extend_from_slice(&XxHash3_128::oneshot(&head).to_le_bytes());
     Ok((head, stored))
+}
+
+/// What is stored of so many tokens, cut so; in one where that is no way to cut it.
+fn segments(tokens: usize, stored: &[u8], cuts: &[Cut]) -> Vec<Segment> {
+    let whole = Cut { tokens: tokens as u32, bytes: stored.len() as u32 };
+    let cuts = if is_cut_of(whole, cuts) { cuts } else { &[whole] };
+    let mut rest = stored;
+    let segment = |cut: &Cut| {
+        let (bytes, after) = rest.split_at(cut.bytes as usize);
+        rest = after;
+        let checksum = XxHash3_128::oneshot(bytes);
+        Segment { tokens: cut.tokens, bytes: cut.bytes, checksum }
+    };
+    cuts.iter().map(segment).collect()
+}
+
+/// Whether these parts make the whole.
+fn is_cut_of(whole: Cut, cuts: &[Cut]) -> bool {
+    let sum = |part: fn(&Cut) -> u32| cuts.iter().map(|cut| u64::from(part(cut))).sum::<u64>();
+    (1..=SEGMENTS_MAX).contains(&cuts.len())
+        && (cuts.len() == 1 || cuts.iter().all(|cut| cut.tokens > 0))
+        && sum(|cut| cut.tokens) == u64::from(whole.tokens)
+        && sum(|cut| cut.bytes) == u64::from(whole.bytes)
 }
 
 /// Reads the header of a file of `file_bytes` that begins with `start`; [`HEADER_BYTES_MAX`] of it
@@ -167,7 +235,8 @@ pub fn decode(start: &[u8], file_bytes: u64, seal: Option<&Seal>) -> Result<Head
     let flags = fixed[13];
     let sealed = flags & SEALED != 0;
     let count = usize::from(u16::from_le_bytes(part(fixed, 14)));
-    let head_bytes = header_bytes(count.min(BLOCK_TOKENS), sealed);
+    let segment_count = u32::from_le_bytes(part(fixed, 20)) as usize;
+    let head_bytes = header_bytes(count.min(BLOCK_TOKENS), segment_count.min(SEGMENTS_MAX), sealed);
     let head = start.get(..head_bytes).ok_or(Damage::Length)?;
     let (body, checksum) = head.split_at(head_bytes - CHECKSUM_BYTES);
     if checksum != XxHash3_128::oneshot(body).to_le_bytes() {
@@ -181,9 +250,20 @@ pub fn decode(start: &[u8], file_bytes: u64, seal: Option<&Seal>) -> Result<Head
     let stored_bytes = u64::from_le_bytes(part(fixed, 24));
     let raw_bytes = u64::from_le_bytes(part(fixed, 32));
     let sizes = [stored_bytes, raw_bytes];
+    let (tokens, segments) = body[FIXED_BYTES..]
+        .split_at(body.len() - FIXED_BYTES - SEGMENT_HEAD_BYTES * segment_count.min(SEGMENTS_MAX));
+    let segments = read_segments(segments);
+    let cuts: Vec<Cut> = segments
+        .iter()
+        .map(|Segment { tokens, bytes, .. }| Cut { tokens: *tokens, bytes: *bytes })
+        .collect();
     let possible = kind.tokens().contains(&count)
         && flags & !(COMPRESSED | SEALED) == 0
-        && fixed[20..24] == [0; 4]
+        && segment_count <= SEGMENTS_MAX
+        && (flags == 0 || segment_count == 1)
+        && (flags != 0 || stored_bytes == raw_bytes)
+        && u32::try_from(stored_bytes)
+            .is_ok_and(|bytes| is_cut_of(Cut { tokens: count as u32, bytes }, &cuts))
         && sizes.iter().all(|bytes| *bytes <= ENTRY_BYTES_MAX + TAG_BYTES as u64);
     if !possible {
         return Err(Damage::Contradiction);
@@ -191,23 +271,23 @@ pub fn decode(start: &[u8], file_bytes: u64, seal: Option<&Seal>) -> Result<Head
     if file_bytes != head_bytes as u64 + stored_bytes {
         return Err(Damage::Length);
     }
-    let nonce = part(fixed, 152);
-    let tokens = open_tokens(fixed, &body[FIXED_BYTES..], nonce, sealed, seal)?;
-    let (parent, key) = (Key(part(fixed, 88)), Key(part(fixed, 120)));
+    let nonce = part(fixed, 136);
+    let tokens = open_tokens(fixed, tokens, nonce, sealed, seal)?;
+    let (parent, key) = (Key(part(fixed, 72)), Key(part(fixed, 104)));
     if key::entry(parent, kind, &tokens) != key {
         return Err(Damage::Key);
     }
     Ok(Header {
         kind,
         blocks_before: u32::from_le_bytes(part(fixed, 16)),
-        root: Key(part(fixed, 56)),
+        root: Key(part(fixed, 40)),
         parent,
         key,
         tokens,
         payload_offset: head_bytes,
         stored_bytes,
         raw_bytes,
-        checksum: u128::from_le_bytes(part(fixed, 40)),
+        segments,
         compressed: flags & COMPRESSED != 0,
         nonce,
     })
@@ -226,18 +306,18 @@ impl Sum {
     }
 }
 
-/// The payload as it was given to [`encode`], from what the file holds behind its header, of which `sum`
-/// has seen all.
+/// A segment as it was given to [`encode`], from what the file holds of it, of which `sum` has seen all.
 pub(crate) fn unpack(
     header: &Header,
+    segment: &Segment,
     stored: Vec<u8>,
     sum: &Sum,
     seal: Option<&Seal>,
 ) -> Result<Vec<u8>, Damage> {
-    if stored.len() as u64 != header.stored_bytes {
+    if stored.len() != segment.bytes as usize {
         return Err(Damage::Length);
     }
-    if sum.0.finish_128() != header.checksum {
+    if sum.0.finish_128() != segment.checksum {
         return Err(Damage::Checksum);
     }
     let mut payload = stored;
@@ -250,10 +330,25 @@ pub(crate) fn unpack(
         let size = usize::try_from(header.raw_bytes).map_err(|_| Damage::Contradiction)?;
         payload = zstd::bulk::decompress(&payload, size).map_err(|_| Damage::Contradiction)?;
     }
-    if payload.len() as u64 != header.raw_bytes {
-        return Err(Damage::Contradiction);
+    let is_whole = payload.len() as u64 == header.unpacked_bytes(segment);
+    if is_whole { Ok(payload) } else { Err(Damage::Contradiction) }
+}
+
+impl Header {
+    /// Bytes of a segment when it is unpacked.
+    pub(crate) fn unpacked_bytes(&self, segment: &Segment) -> u64 {
+        // Only what is not cut is packed.
+        if self.segments.len() == 1 { self.raw_bytes } else { segment.bytes.into() }
     }
-    Ok(payload)
+}
+
+fn read_segments(bytes: &[u8]) -> Vec<Segment> {
+    let segment = |bytes: &[u8]| Segment {
+        tokens: u32::from_le_bytes(part(bytes, 0)),
+        bytes: u32::from_le_bytes(part(bytes, 4)),
+        checksum: u128::from_le_bytes(part(bytes, 8)),
+    };
+    bytes.chunks_exact(SEGMENT_HEAD_BYTES).map(segment).collect()
 }
 
 /// The tokens behind the fixed part, with what seals them taken off.
@@ -301,6 +396,16 @@ mod tests {
     use crate::key::Fingerprint;
 
     fn file(tokens: &[u32], payload: &[u8], compress: bool, seal: Option<&Seal>) -> Vec<u8> {
+        cut_file(tokens, payload, &[], compress, seal)
+    }
+
+    fn cut_file(
+        tokens: &[u32],
+        payload: &[u8],
+        cuts: &[Cut],
+        compress: bool,
+        seal: Option<&Seal>,
+    ) -> Vec<u8> {
         let root = Fingerprint::default().root();
         let name = Name {
             kind: Kind::Cells,
@@ -309,8 +414,9 @@ mod tests {
             parent: key::link(root, &[1]),
             tokens,
         };
-        let (mut head, payload) = encode(name, payload, compress, seal).unwrap();
-        assert_eq!(head.len(), header_bytes(tokens.len(), seal.is_some()));
+        let (mut head, payload) = encode(name, payload, cuts, compress, seal).unwrap();
+        let segments = decode(&head, (head.len() + payload.len()) as u64, seal).unwrap().segments;
+        assert_eq!(head.len(), header_bytes(tokens.len(), segments.len(), seal.is_some()));
         head.extend_from_slice(&payload);
         head
     }
@@ -318,18 +424,25 @@ mod tests {
     fn read(file: &[u8], seal: Option<&Seal>) -> Result<(Header, Vec<u8>), Damage> {
         let start = &file[..file.len().min(HEADER_BYTES_MAX)];
         let header = decode(start, file.len() as u64, seal)?;
-        let stored = &file[header.payload_offset..];
-        let mut sum = Sum::new();
-        stored.chunks(7).for_each(|part| sum.add(part));
-        let payload = unpack(&header, stored.to_vec(), &sum, seal)?;
+        let mut rest = &file[header.payload_offset..];
+        let mut payload = Vec::new();
+        for segment in &header.segments {
+            let (stored, after) = rest.split_at(segment.bytes as usize);
+            rest = after;
+            let mut sum = Sum::new();
+            stored.chunks(7).for_each(|part| sum.add(part));
+            payload.extend(unpack(&header, segment, stored.to_vec(), &sum, seal)?);
+        }
+        assert!(rest.is_empty());
         Ok((header, payload))
     }
 
-    /// All forms of one entry: plain, compressed, sealed, both.
+    /// All forms of one entry: plain, cut, compressed, sealed, compressed and sealed.
     fn forms() -> Vec<(Vec<u8>, Option<Seal>)> {
         let payload: Vec<u8> = (0..200_u8).map(|byte| byte % 5).collect();
         let tokens: Vec<u32> = (0..7).collect();
-        let mut forms = Vec::new();
+        let cuts = [(3, 90), (1, 0), (3, 110)].map(|(tokens, bytes)| Cut { tokens, bytes });
+        let mut forms = vec![(cut_file(&tokens, &payload, &cuts, false, None), None)];
         for compress in [false, true] {
             for seal in [None, Some(Seal::new(&[7; 32]))] {
                 forms.push((file(&tokens, &payload, compress, seal.as_ref()), seal));
@@ -397,21 +510,43 @@ mod tests {
         assert!(file(&[1], &[0; 4096], true, None).len() < 400);
     }
 
+    #[test]
+    fn what_cannot_be_cut_so_is_not_cut() {
+        let count = |cuts: &[(u32, u32)], compress, seal: Option<&Seal>| {
+            let cuts: Vec<Cut> =
+                cuts.iter().map(|&(tokens, bytes)| Cut { tokens, bytes }).collect();
+            let file = cut_file(&[1, 2, 3], &[7; 300], &cuts, compress, seal);
+            let (header, payload) = read(&file, seal).unwrap();
+            assert_eq!(payload, [7; 300]);
+            header.segments.len()
+        };
+        assert_eq!(count(&[(1, 100), (2, 200)], false, None), 2);
+        for odd in [&[][..], &[(1, 100), (1, 200)], &[(1, 100), (2, 100)], &[(0, 10), (3, 290)]] {
+            assert_eq!(count(odd, false, None), 1, "{odd:?}");
+        }
+        assert_eq!(count(&[(1, 100), (2, 200)], true, None), 1);
+        assert_eq!(count(&[(1, 100), (2, 200)], false, Some(&Seal::new(&[7; 32]))), 1);
+        assert_eq!(count(&[(1, 1); SEGMENTS_MAX + 1], false, None), 1);
+    }
+
     /// One who has the checksum right says the impossible.
     #[test]
     fn contradictions_are_found_behind_a_valid_checksum() {
         let whole = file(&[1, 2], &[5; 9], false, None);
-        let end = header_bytes(2, false) - CHECKSUM_BYTES;
+        let end = header_bytes(2, 1, false) - CHECKSUM_BYTES;
         for (at, byte, expected) in [
             (12, 2, Damage::Contradiction),
             (13, 4, Damage::Contradiction),
-            (20, 1, Damage::Contradiction),
-            (24, 8, Damage::Length),
+            (23, 1, Damage::Length),
+            (24, 8, Damage::Contradiction),
             (30, 1, Damage::Contradiction),
+            (32, 8, Damage::Contradiction),
             (38, 1, Damage::Contradiction),
+            (168, 1, Damage::Contradiction),
+            (172, 8, Damage::Contradiction),
             (12, 1, Damage::Key),
-            (90, 0, Damage::Key),
-            (176, 9, Damage::Key),
+            (74, 0, Damage::Key),
+            (160, 9, Damage::Key),
         ] {
             let mut file = whole.clone();
             assert_ne!(file[at], byte);

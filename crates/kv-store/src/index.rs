@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use crate::format::Cut;
 use crate::key::{Key, Kind, common, link};
 use crate::limits::BLOCK_TOKENS;
 use crate::settings::Need;
@@ -25,6 +26,8 @@ pub(crate) struct Entry {
     pub(crate) rank: u32,
     /// Bytes of the state itself.
     pub(crate) bytes: u64,
+    /// Where they may be taken apart; not known of what is only in a file, which says it itself.
+    pub(crate) cuts: Arc<[Cut]>,
     /// Whether there is a file.
     pub(crate) on_ssd: bool,
     /// Whether it was ever restored.

@@ -28,6 +28,7 @@ mod writer;
 
 pub use digest::digest;
 pub use fetch::{Fetch, Found, Piece, Step, Tier, Wake};
+pub use format::{Cut, Payload};
 pub use key::{Fingerprint, Key, Kind};
 pub use limits::BLOCK_TOKENS;
 pub use seal::Seal;

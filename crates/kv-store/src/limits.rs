@@ -10,6 +10,9 @@ pub const BLOCK_TOKENS: usize = 256;
 /// is below 1 GiB; a header that claims more is damaged.
 pub const ENTRY_BYTES_MAX: u64 = 2 << 30;
 
+/// Parts of one entry that are read and checked by themselves.
+pub const SEGMENTS_MAX: usize = 16;
+
 /// Entries in the folder, of all models. At a kilobyte of tokens each the index stays below 40 MB,
 /// and listing the folder takes well under a second.
 pub const ENTRIES_MAX: usize = 32_768;
@@ -26,10 +29,10 @@ pub const READERS: usize = 4;
 /// that hashing does not fetch them from memory again, and large enough that the calls cost nothing.
 pub const READ_PART_BYTES: u64 = 512 << 10;
 
-/// Bytes that readers of one restore may be ahead of the one who takes: two blocks of a usual model, so
-/// that the disk is busy while the engine copies one. More gave nothing, and is memory. A single larger
-/// entry still passes.
-pub const READ_AHEAD_BYTES: u64 = 64 << 20;
+/// Bytes that readers of one restore may be ahead of the one who takes: a few parts of blocks, so that the
+/// disk is busy while the engine copies one, and within the last cache of a processor. What is waited for
+/// still passes, however large.
+pub const READ_AHEAD_BYTES: u64 = 16 << 20;
 
 /// Bytes that the system is asked to read ahead while a model loads: a chain of 8,000 tokens of a
 /// usual model, and no more than an idle page cache spares.

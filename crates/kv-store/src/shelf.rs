@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use crate::format::Payload;
 use crate::index::{Entry, Index, Place, rank};
 use crate::key::{Key, Kind, entry};
 use crate::limits::{ASKED_MAX, BLOCK_TOKENS, ENTRY_BYTES_MAX, READ_AHEAD_BYTES};
@@ -194,15 +195,17 @@ impl Shelf {
         asked || before.iter().any(reused)
     }
 
-    pub(crate) fn put(&mut self, place: Place, blocks_before: u32, bytes: Vec<u8>) -> Put {
+    pub(crate) fn put(&mut self, place: Place, blocks_before: u32, payload: Payload) -> Put {
         let key = entry(place.parent, place.kind, &place.tokens);
         if self.knows(&place, key) {
             return Put::Known;
         }
+        let Payload { bytes, cuts } = payload;
         let size = bytes.len() as u64;
         let entry = Entry {
             rank: rank(place.kind, blocks_before),
             bytes: size,
+            cuts: cuts.into(),
             on_ssd: false,
             reused: false,
             place,
@@ -302,14 +305,14 @@ impl Shelf {
         std::mem::take(&mut self.buffers)
     }
 
-    /// Keeps what nobody else holds for the next restore, as much as one may have: what is ahead, and what
-    /// is being taken.
+    /// Keeps what nobody else holds for the next restore, as much as one may have: what is ahead, what is
+    /// waited for, and what is being taken.
     pub(crate) fn keep_buffers(&mut self, buffers: Vec<Arc<Vec<u8>>>) {
         let free = buffers.into_iter().filter_map(Arc::into_inner).map(Arc::new);
         self.buffers.extend(free);
         self.buffers.sort_by_key(|buffer| std::cmp::Reverse(buffer.capacity()));
         let largest = self.buffers.first().map_or(0, |buffer| buffer.capacity() as u64);
-        while capacity(&self.buffers) > largest.max(READ_AHEAD_BYTES) + largest {
+        while capacity(&self.buffers) > READ_AHEAD_BYTES + 2 * largest {
             self.buffers.pop();
         }
     }

@@ -17,8 +17,12 @@ use std::time::Duration;
 use crate::*;
 use rigged::Rigged;
 
-/// Bytes of the file of a full block that `state_of` made: header, tokens, four bytes for each.
-const BLOCK_FILE_BYTES: u64 = 2_240;
+/// Bytes of the file of a full block that `keep` puts: header, tokens, three parts, four bytes for each
+/// token.
+const BLOCK_FILE_BYTES: u64 = 2_296;
+
+/// Tokens of a part of an entry.
+const PART_TOKENS: usize = 96;
 
 /// Longer than any test takes; nothing waits so long unless it is broken.
 const LONG: Duration = Duration::from_secs(120);
@@ -135,11 +139,19 @@ fn run(parts: &[(u32, usize)]) -> Vec<u32> {
     parts.iter().flat_map(|(token, count)| std::iter::repeat_n(*token, *count)).collect()
 }
 
+/// The same of cells, in parts.
+fn cells_of(prefix: &[u32]) -> Payload {
+    let bytes = state_of(Kind::Cells, prefix);
+    let cuts = bytes.chunks(4 * PART_TOKENS).map(|part| part.len() as u32);
+    let cuts = cuts.map(|bytes| Cut { tokens: bytes / 4, bytes }).collect();
+    Payload { bytes, cuts }
+}
+
 /// What an engine does after a request: keeps all blocks that are missing.
 fn keep(tiers: &Tiers, tokens: &[u32]) {
     for range in tiers.missing(tokens) {
         let prefix = &tokens[..range.end];
-        if tiers.put(Kind::Cells, prefix, state_of(Kind::Cells, prefix)) == Put::Full {
+        if tiers.put(Kind::Cells, prefix, cells_of(prefix)) == Put::Full {
             return;
         }
     }
@@ -152,10 +164,11 @@ fn keep(tiers: &Tiers, tokens: &[u32]) {
 /// `known` are all prefixes that were ever put.
 fn restore(tiers: &Tiers, tokens: &[u32], known: &Known) -> Result<usize, String> {
     let found = tiers.find(tokens);
-    let (promised, count) = (found.tokens, found.pieces.len());
+    let promised = found.tokens;
     assert!(promised <= tokens.len());
+    let mut has_state = found.pieces.iter().any(|piece| piece.kind == Kind::State);
     let mut fetch = tiers.fetch(found, Box::new(|| {}));
-    let (mut cells, mut pieces) = (0, 0);
+    let mut cells = 0;
     loop {
         match fetch.wait() {
             Step::Ready(piece, bytes) => {
@@ -171,16 +184,16 @@ fn restore(tiers: &Tiers, tokens: &[u32], known: &Known) -> Result<usize, String
                     Kind::State => {
                         assert_eq!(end, promised);
                         assert_eq!(end, piece.range.end);
+                        assert!(std::mem::take(&mut has_state), "it comes once");
                     }
                 }
-                pieces += 1;
             }
             Step::Failed(reason) => return Err(reason),
             Step::Done => break,
             Step::Pending => panic!("a call that waits does not wait"),
         }
     }
-    assert_eq!(pieces, count);
+    assert!(!has_state);
     match tiers.need() {
         Need::Cells | Need::CellsAndState => assert_eq!(cells, promised),
         Need::State => assert_eq!(cells, 0),
@@ -204,6 +217,13 @@ impl Known {
     fn add(&mut self, kind: Kind, prefix: &[u32]) -> Vec<u8> {
         let bytes = state_of(kind, prefix);
         self.0.insert(bytes.clone(), (kind, prefix.to_vec()));
+        if kind == Kind::Cells {
+            let begin = kind.blocks_before(prefix.len()) * BLOCK_TOKENS;
+            for (number, part) in bytes.chunks(4 * PART_TOKENS).enumerate() {
+                let end = begin + number * PART_TOKENS + part.len() / 4;
+                self.0.insert(part.to_vec(), (kind, prefix[..end].to_vec()));
+            }
+        }
         bytes
     }
 

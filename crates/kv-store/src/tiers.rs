@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::census::Layout;
 use crate::disk::{Disk, System};
 use crate::fetch::{Fetch, Found, Piece, Tier, Wake};
+use crate::format::Payload;
 use crate::index::Place;
 use crate::key::{Chains, Key, Kind, entry};
 use crate::ledger::Hold;
@@ -119,7 +120,7 @@ impl Tiers {
     }
 
     /// Keeps an entry: of these tokens' last block the cells, or the state after all of them.
-    pub fn put(&self, kind: Kind, tokens: &[u32], bytes: Vec<u8>) -> Put {
+    pub fn put(&self, kind: Kind, tokens: &[u32], payload: impl Into<Payload>) -> Put {
         if kind == Kind::Cells && tokens.is_empty() {
             // Nothing is before the first token, and everybody has that.
             return Put::Known;
@@ -132,7 +133,7 @@ impl Tiers {
         {
             shelf.resume();
         }
-        let put = shelf.put(place, blocks_before, bytes);
+        let put = shelf.put(place, blocks_before, payload.into());
         drop(shelf);
         shared.tell();
         put

@@ -129,8 +129,14 @@ impl Writer {
                     kind: header.kind,
                     tokens: header.tokens.into(),
                 };
-                let entry =
-                    Entry { place, rank, bytes: header.raw_bytes, on_ssd: true, reused: false };
+                let entry = Entry {
+                    place,
+                    rank,
+                    bytes: header.raw_bytes,
+                    cuts: [].into(),
+                    on_ssd: true,
+                    reused: false,
+                };
                 frame.shared.lock().has_file(key, entry);
             }
             Err(damage) => frame.drop_file(key, rank, damage),
@@ -220,7 +226,13 @@ impl Writer {
             parent: entry.place.parent,
             tokens: &entry.place.tokens,
         };
-        let encoded = format::encode(name, &payload, frame.settings.compress, frame.seal.as_ref());
+        let encoded = format::encode(
+            name,
+            &payload,
+            &entry.cuts,
+            frame.settings.compress,
+            frame.seal.as_ref(),
+        );
         let (head, stored) = encoded.map_err(io::Error::other)?;
         let bytes = (head.len() + stored.len()) as u64;
         if let Some(why) = self.over_day(&hold, &entry, &before, bytes) {

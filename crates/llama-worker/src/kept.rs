@@ -23,9 +23,6 @@ use crate::llama::{Context, StatePart, Weights};
 /// Tokens of a piece where no window makes it shorter.
 const PIECE_TOKENS: u32 = 256;
 
-/// Before a piece: the number of its tokens, and that of its bytes.
-const PIECE_HEAD_BYTES: usize = 4 + 8;
-
 /// Before a state's own parts: a magic number and the sequence it was of.
 const STATE_HEAD_BYTES: usize = 8;
 
@@ -133,29 +130,18 @@ impl Keeper {
         context: &mut Context,
         sequence: u32,
         tokens: Range<u32>,
-    ) -> Option<Vec<u8>> {
-        let mut saved = Vec::new();
-        let count = pieces(tokens.clone(), self.piece_tokens).count();
-        for piece in pieces(tokens, self.piece_tokens) {
+        to: &mut Vec<u8>,
+    ) -> bool {
+        pieces(tokens, self.piece_tokens).all(|piece| {
             context.share(sequence, self.spare, piece.clone());
-            if saved.is_empty() {
-                let bytes = context.state_bytes(self.spare, StatePart::Whole);
-                saved = Vec::with_capacity((PIECE_HEAD_BYTES + bytes) * count);
-            }
-            let is_saved = self.save_piece(context, piece, &mut saved);
+            let is_saved = self.save_piece(context, piece, to).is_some();
             context.remove(self.spare, 0);
-            is_saved?;
-        }
-        Some(saved)
+            is_saved
+        })
     }
 
     /// The spare sequence shares this piece.
-    fn save_piece(
-        &self,
-        context: &mut Context,
-        piece: Range<u32>,
-        saved: &mut Vec<u8>,
-    ) -> Option<()> {
+    fn save_piece(&self, context: &mut Context, piece: Range<u32>, to: &mut Vec<u8>) -> Option<()> {
         let is_hybrid = self.keeps == Keeps::CellsAndState;
         if is_hybrid && !context.set_state(self.spare, StatePart::Partial, &self.no_state) {
             return None;
@@ -163,18 +149,18 @@ impl Keeper {
         if !self.is_whole(context, piece.clone()) {
             return None;
         }
-        saved.extend((piece.end - piece.start).to_le_bytes());
-        let length_at = saved.len();
-        saved.extend(0_u64.to_le_bytes());
-        let begin = saved.len();
-        if !context.append_state(self.spare, StatePart::Whole, saved) {
+        to.extend((piece.end - piece.start).to_le_bytes());
+        let length_at = to.len();
+        to.extend(0_u64.to_le_bytes());
+        let begin = to.len();
+        if !context.append_state(self.spare, StatePart::Whole, to) {
             return None;
         }
         if is_hybrid {
-            saved.truncate(saved.len().checked_sub(self.no_state_tail().len())?);
+            to.truncate(to.len().checked_sub(self.no_state_tail().len())?);
         }
-        let length = (saved.len() - begin) as u64;
-        saved[length_at..begin].copy_from_slice(&length.to_le_bytes());
+        let length = (to.len() - begin) as u64;
+        to[length_at..begin].copy_from_slice(&length.to_le_bytes());
         Some(())
     }
 

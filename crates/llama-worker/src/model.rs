@@ -357,8 +357,8 @@ impl engine::Model for LlamaModel {
         self.keeper.keeps()
     }
 
-    fn save_cells(&mut self, sequence: u32, tokens: Range<u32>) -> Option<Vec<u8>> {
-        self.keeper.save_cells(&mut self.context, sequence, tokens)
+    fn save_cells(&mut self, sequence: u32, tokens: Range<u32>, to: &mut Vec<u8>) -> bool {
+        self.keeper.save_cells(&mut self.context, sequence, tokens, to)
     }
 
     fn load_cells(

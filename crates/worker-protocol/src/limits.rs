@@ -20,9 +20,17 @@ pub const EVENT_CREDIT_BATCH: u32 = 16;
 /// Tokens of a block of kept prefixes.
 pub const KEPT_BLOCK_TOKENS: u64 = 256;
 
-/// Bytes of kept prefixes that a worker reads from files ahead of what it has taken, at most; a block
-/// that is larger is read alone. Beside them is the one that is being taken.
-pub const KEPT_READ_AHEAD_BYTES: u64 = 64 << 20;
+/// Bytes of such a block that are read from its file and put into the context at a time: little enough
+/// that they stay in the processor's caches on their way, where a whole block would go through memory
+/// twice; enough that the cost of each, which grows with the context, is small.
+pub const KEPT_SEGMENT_BYTES: u64 = 4 << 20;
+
+/// Parts of a block at most.
+pub const KEPT_SEGMENTS_MAX: u64 = 16;
+
+/// Bytes of kept prefixes that a worker reads ahead of what it has taken. Beside them are the part that is
+/// waited for and the one that is being taken.
+pub const KEPT_READ_AHEAD_BYTES: u64 = 16 << 20;
 
 /// Sequences that a generating worker makes beyond those it is asked for: one in which texts are
 /// embedded, so that embedding needs no stream to end.

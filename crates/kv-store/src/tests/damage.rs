@@ -46,7 +46,7 @@ fn survives(damage: impl Fn(&mut Vec<u8>), place: &Place, tokens: &[u32], known:
 #[test]
 fn a_file_cut_at_any_byte_is_a_miss() {
     let (place, tokens, known) = filled(Need::Cells);
-    let length = format::header_bytes(20, false) + 80;
+    let length = format::header_bytes(20, 1, false) + 80;
     for cut in 0..length {
         survives(|bytes| bytes.truncate(cut), &place, &tokens, &known);
     }
@@ -56,10 +56,36 @@ fn a_file_cut_at_any_byte_is_a_miss() {
 #[test]
 fn a_file_with_any_byte_changed_is_a_miss() {
     let (place, tokens, known) = filled(Need::Cells);
-    let length = format::header_bytes(20, false) + 80;
+    let length = format::header_bytes(20, 1, false) + 80;
     for at in 0..length {
         survives(|bytes| bytes[at] ^= 1 << (at % 8), &place, &tokens, &known);
     }
+}
+
+#[test]
+fn the_parts_before_a_damaged_one_are_good() {
+    let place = Place::new();
+    let tokens = run(&[(1, 512)]);
+    let tiers = place.open(Need::Cells);
+    keep(&tiers, &tokens);
+    tiers.flush(LONG);
+    let tiers = place.open(Need::Cells);
+    let file = place.files().into_iter().find(|f| f.to_string_lossy().ends_with("-2.kv")).unwrap();
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let mut fetch = tiers.fetch(tiers.find(&tokens), Box::new(|| {}));
+    let mut ends = Vec::new();
+    let reason = loop {
+        match fetch.wait() {
+            Step::Ready(piece, _) => ends.push(piece.range.end),
+            Step::Failed(reason) => break reason,
+            Step::Pending | Step::Done => panic!("the damage is not seen"),
+        }
+    };
+    assert_eq!(ends, [96, 192, 256, 352, 448]);
+    assert!(reason.contains("checksum"), "{reason}");
+    assert!(!file.exists());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use crate::disk::{Disk, Listed, Locked, Read, Stamp, System};
+use crate::disk::{Disk, Listed, Locked, Opened, Stamp, System};
 use crate::format;
 use crate::key::{self, Key, Kind};
 use crate::limits::BLOCK_TOKENS;
@@ -245,17 +245,13 @@ impl Disk for Rigged {
         self.end(how, System.list(path))
     }
 
-    fn read_all(
-        &self,
-        path: &Path,
-        head_bytes: usize,
-        rest_bytes_max: u64,
-        buffer: Vec<u8>,
-        seen: &mut dyn FnMut(&[u8]),
-    ) -> io::Result<Read> {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Opened>> {
         let how = self.begin(false)?;
         self.0.lock().unwrap().reads.push(path.to_owned());
-        self.end(how, System.read_all(path, head_bytes, rest_bytes_max, buffer, seen))
+        let shared = std::sync::Arc::clone(&self.0);
+        let opened = System.open(path);
+        let opened = opened.map(|file| Box::new(RiggedFile { file, shared }) as Box<dyn Opened>);
+        self.end(how, opened)
     }
 
     fn write_new(&self, path: &Path, parts: &[&[u8]], modified: SystemTime) -> io::Result<()> {
@@ -334,6 +330,30 @@ impl Disk for Rigged {
         let locked = System.try_lock(path)?;
         let locked = locked.map(|lock| Box::new(RiggedLock { lock, shared }) as Box<dyn Locked>);
         self.end(how, Ok(locked))
+    }
+}
+
+struct RiggedFile {
+    file: Box<dyn Opened>,
+    shared: std::sync::Arc<Mutex<State>>,
+}
+
+impl Opened for RiggedFile {
+    fn bytes(&self) -> io::Result<u64> {
+        self.file.bytes()
+    }
+
+    fn read(
+        &mut self,
+        at: u64,
+        bytes: u64,
+        buffer: Vec<u8>,
+        seen: &mut dyn FnMut(&[u8]),
+    ) -> io::Result<Vec<u8>> {
+        let how = begin(&self.shared, false)?;
+        let read = self.file.read(at, bytes, buffer, seen);
+        end(&self.shared, how)?;
+        read
     }
 }
 

@@ -111,11 +111,16 @@ impl Model for Watched {
         self.model.keeps()
     }
 
-    fn save_cells(&mut self, sequence: u32, tokens: Range<u32>) -> Option<Vec<u8>> {
-        let end = tokens.end as usize;
-        let cells = self.model.save_cells(sequence, tokens)?;
-        self.lineage.borrow_mut().saved(sequence, end, &cells);
-        Some(cells)
+    fn save_cells(&mut self, sequence: u32, tokens: Range<u32>, to: &mut Vec<u8>) -> bool {
+        let (end, before) = (tokens.end as usize, to.len());
+        let is_saved = self.model.save_cells(sequence, tokens, to);
+        if is_saved {
+            // From a file they come back part by part, from memory together.
+            for cells in [&to[before..], to] {
+                self.lineage.borrow_mut().saved(sequence, end, cells);
+            }
+        }
+        is_saved
     }
 
     fn load_cells(
@@ -129,7 +134,7 @@ impl Model for Watched {
         let (all, part) = (places(&saved), places(&wanted));
         let is_done = self.model.load_cells(sequence, saved, wanted, cells);
         assert!(is_done, "cells {part:?} of {all:?} were refused");
-        self.lineage.borrow_mut().loaded_cells(sequence, all, part, cells);
+        self.lineage.borrow_mut().loaded_cells(sequence, part, cells);
         is_done
     }
 

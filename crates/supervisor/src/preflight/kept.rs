@@ -3,7 +3,9 @@
 
 use planner::footprint::{self, Layout};
 use planner::gguf::Header;
-use worker_protocol::limits::{KEPT_BLOCK_TOKENS, KEPT_READ_AHEAD_BYTES};
+use worker_protocol::limits::{
+    KEPT_BLOCK_TOKENS, KEPT_READ_AHEAD_BYTES, KEPT_SEGMENT_BYTES, KEPT_SEGMENTS_MAX,
+};
 
 use crate::config::{KeepMode, KeepSettings};
 use crate::limits::{KEPT_RAM_BYTES_MIN, KEPT_RAM_PARTS};
@@ -27,36 +29,59 @@ pub(super) fn needs(keep: &KeepSettings, header: &Header, layout: &Layout) -> Ve
         KeepMode::Off | KeepMode::Ram => {}
         KeepMode::Ssd => needs.push(Need {
             what: "reading kept prefixes".to_owned(),
-            bytes: reading_bytes(header, layout),
-            why: "the blocks that are read ahead from files, and the one that is being taken; no \
-                  more than the whole context"
+            bytes: reading_bytes(header, layout, keep),
+            why: "what is read ahead from files, what is waited for and what is being taken; no more \
+                  than the whole context"
                 .to_owned(),
         }),
     }
     needs
 }
 
-/// What one restore reads into. It is kept for the next one.
-fn reading_bytes(header: &Header, layout: &Layout) -> u64 {
+/// What one restore reads into. It is kept for the next one. What is compressed or encrypted is of use only
+/// block by block.
+fn reading_bytes(header: &Header, layout: &Layout, keep: &KeepSettings) -> u64 {
     let context_bytes = footprint::predict_state(header, layout).total_bytes();
     let blocks = u64::from(layout.context_tokens).div_ceil(KEPT_BLOCK_TOKENS).max(1);
     let block_bytes = context_bytes.div_ceil(blocks);
-    block_bytes.max(KEPT_READ_AHEAD_BYTES).saturating_add(block_bytes).min(context_bytes)
+    let part_bytes = if keep.compress || keep.encryption_key.is_some() {
+        block_bytes
+    } else {
+        KEPT_SEGMENT_BYTES.max(block_bytes.div_ceil(KEPT_SEGMENTS_MAX)).min(block_bytes)
+    };
+    let all_bytes = KEPT_READ_AHEAD_BYTES.saturating_add(part_bytes.saturating_mul(2));
+    all_bytes.min(context_bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use planner::catalogue;
+    use planner::footprint::CacheType;
 
     use super::*;
 
     #[test]
-    fn reading_takes_what_is_ahead_and_a_block_and_no_more_than_the_context() {
+    fn reading_takes_what_is_ahead_and_two_parts_and_no_more_than_the_context() {
         let header = catalogue::builtin().find("qwen3-8b").unwrap().header("Q4_K_M").unwrap();
         // 36 layers × 8 heads × 128 numbers × 2 bytes, for keys and for values.
         let block_bytes = 36 * 8 * 128 * 2 * 2 * KEPT_BLOCK_TOKENS;
-        let reading = |tokens| reading_bytes(&header, &Layout::new(tokens, 1));
-        assert_eq!(reading(8192), KEPT_READ_AHEAD_BYTES + block_bytes);
-        assert_eq!(reading(256), block_bytes);
+        let keep = KeepSettings {
+            mode: KeepMode::Ssd,
+            folder: "kv".into(),
+            ram_bytes: 0,
+            ssd_bytes: 0,
+            free_floor_bytes: 0,
+            day_write_bytes: 0,
+            compress: false,
+            encryption_key: None,
+        };
+        let reading = |tokens, keep| reading_bytes(&header, &Layout::new(tokens, 1), keep);
+        assert_eq!(reading(8192, &keep), KEPT_READ_AHEAD_BYTES + 2 * KEPT_SEGMENT_BYTES);
+        let small =
+            Layout { keys: CacheType::Q4_0, values: CacheType::Q4_0, ..Layout::new(256, 1) };
+        let context_bytes = footprint::predict_state(&header, &small).total_bytes();
+        assert_eq!(reading_bytes(&header, &small, &keep), context_bytes);
+        let packed = KeepSettings { compress: true, ..keep.clone() };
+        assert_eq!(reading(8192, &packed), KEPT_READ_AHEAD_BYTES + 2 * block_bytes);
     }
 }
