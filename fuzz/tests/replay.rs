@@ -100,8 +100,14 @@ fn every_corpus_has_a_test() {
 fn the_valid_inputs_are_accepted() {
     let gguf = include_bytes!("../corpus/gguf/valid");
     planner::gguf::parse(gguf, gguf.len() as u64).expect("a header");
-    let entry = include_bytes!("../corpus/kv_entry/cells");
-    kv_store::format::decode(entry, entry.len() as u64, None).expect("an entry");
+    let entries: [&[u8]; 3] = [
+        include_bytes!("../corpus/kv_entry/cells"),
+        include_bytes!("../corpus/kv_entry/segments-2"),
+        include_bytes!("../corpus/kv_entry/segments-16"),
+    ];
+    for entry in entries {
+        kv_store::format::decode(entry, entry.len() as u64, None).expect("an entry");
+    }
     dialect::openai::chat::decode(include_bytes!("../corpus/openai_chat/valid")).expect("a chat");
     let completion = include_bytes!("../corpus/openai_completion/valid");
     dialect::openai::completion::decode(completion).expect("a completion");

@@ -17,7 +17,7 @@ use planner::batch::{Admission, Batch, Key, Lost, Rates, Stored, is_state_worth_
 use worker_protocol::limits::KEPT_SEGMENT_BYTES;
 
 use crate::limits::{
-    FLUSH_LOOK, RESCUE_SHARE, RESTORE_TURN, RESTORE_WEIGHT, SAVE_SHARE, SEGMENT_TOKENS_FIRST,
+    FLUSH_LOOK, RESCUE_SHARE, RESTORE_PART_WAIT, RESTORE_TURN, RESTORE_WEIGHT, SAVE_SHARE,
     SEGMENT_TOKENS_STEP,
 };
 use crate::model::{Keeps, Model};
@@ -33,10 +33,10 @@ pub(crate) struct Keeping {
     bytes_per_s: Option<f32>,
     /// Seconds that copying the cells of one token out takes, measured.
     save_s: Option<f32>,
-    /// Tokens whose cells are read at a time later on.
-    segment_tokens: u32,
     /// Whether some sequence may hold what is not kept.
     is_behind: bool,
+    /// Tokens whose cells are read at a time later on.
+    segment_tokens: u32,
     /// Time that may still be spent on saving beside work.
     allowance: Duration,
     /// What of each sequence was offered to the tiers. They may have let go of it since, and it is not
@@ -103,8 +103,8 @@ impl Keeping {
             bytes_per_s: None,
             save_s: None,
             // The context may have been in use before the tiers were there.
-            segment_tokens: SEGMENT_TOKENS_FIRST,
             is_behind: true,
+            segment_tokens: SEGMENT_TOKENS_STEP,
             allowance: Duration::ZERO,
             offered: BTreeMap::new(),
             offered_states: BTreeMap::new(),
@@ -183,7 +183,11 @@ impl Keeping {
         let mut waits = waits;
         for (key, restore) in &mut self.restores {
             loop {
-                let step = if waits { restore.fetch.wait() } else { restore.fetch.try_next() };
+                let step = if waits {
+                    restore.fetch.wait()
+                } else {
+                    restore.fetch.wait_for(RESTORE_PART_WAIT)
+                };
                 waits = false;
                 let is_over = match step {
                     Step::Pending => break,
@@ -366,7 +370,8 @@ impl Keeping {
             }
             let bytes = payload.bytes.len() - before;
             if before == 0 {
-                payload.bytes.reserve_exact(bytes * tokens.div_ceil(segment.len()) - bytes);
+                // And one more: a copy may need room for what is cut off behind it.
+                payload.bytes.reserve_exact(bytes * tokens.div_ceil(segment.len()));
             }
             let bytes = u32::try_from(bytes).ok()?;
             payload.cuts.push(Cut { tokens: end.min(begin + segment_tokens) - begin, bytes });
@@ -439,7 +444,8 @@ fn segment_tokens_of(cell_bytes: usize) -> u32 {
     let fit = KEPT_SEGMENT_BYTES / (cell_bytes as u64).max(1);
     let fit = u32::try_from(fit).unwrap_or(u32::MAX);
     let block = u32::try_from(BLOCK_TOKENS).unwrap_or(u32::MAX);
-    (fit / SEGMENT_TOKENS_STEP * SEGMENT_TOKENS_STEP).clamp(SEGMENT_TOKENS_STEP, block)
+    let steps = fit.saturating_add(SEGMENT_TOKENS_STEP / 2) / SEGMENT_TOKENS_STEP;
+    (steps * SEGMENT_TOKENS_STEP).clamp(SEGMENT_TOKENS_STEP, block)
 }
 
 impl Restore {

@@ -46,11 +46,18 @@ pub const RESTORE_TURN: Duration = Duration::from_millis(100);
 /// Weight of the newest measurement in the estimate of how fast prefixes come back.
 pub const RESTORE_WEIGHT: f32 = 0.3;
 
-/// Tokens of such a part before any was seen.
-pub const SEGMENT_TOKENS_FIRST: u32 = 64;
-
-/// It has a multiple of so many tokens.
+/// A part of a block that is read by itself has a multiple of so many tokens, so that there are few sizes;
+/// the first block of a worker, of whose cells nothing is known yet, has parts of so many.
 pub const SEGMENT_TOKENS_STEP: u32 = 16;
+
+/// A block of such parts can be kept as it is cut.
+const _: () = assert!(
+    kv_store::BLOCK_TOKENS <= kv_store::limits::SEGMENTS_MAX * SEGMENT_TOKENS_STEP as usize
+);
+
+/// How long a restore waits for its next part while others stream: a part takes less from most disks, and
+/// waiting for the next step costs more.
+pub const RESTORE_PART_WAIT: Duration = Duration::from_millis(5);
 
 /// Share of the time that saving may take beside work: half of the 2 % that the cache may cost when
 /// nothing of it is used again.

@@ -10,6 +10,7 @@ use std::io;
 use std::num::NonZero;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::disk::Opened;
 use crate::format::{self, Damage, HEADER_BYTES_MAX, Header, Segment, Sum};
@@ -91,6 +92,8 @@ struct State {
     stop_at: usize,
     /// Bytes that are read or being read, and not taken.
     ahead_bytes: u64,
+    /// Who waits for room, by the pieces they read.
+    waiting: Vec<usize>,
     /// Memory to read into. Some of it was given away, and is free when its taker has let go of it.
     buffers: Vec<Arc<Vec<u8>>>,
     ended: bool,
@@ -128,8 +131,16 @@ impl Slot {
 
 impl State {
     fn new(pieces: Vec<Piece>, slots: Vec<Slot>, buffers: Vec<Arc<Vec<u8>>>) -> Self {
-        let stop_at = usize::MAX;
-        Self { pieces, slots, give_next: 0, stop_at, ahead_bytes: 0, buffers, ended: false }
+        Self {
+            pieces,
+            slots,
+            give_next: 0,
+            stop_at: usize::MAX,
+            ahead_bytes: 0,
+            waiting: Vec::new(),
+            buffers,
+            ended: false,
+        }
     }
 
     /// The next piece to read.
@@ -148,18 +159,27 @@ impl State {
     }
 
     /// Whether so many bytes of this piece may be read ahead. What is waited for goes in any case, and a
-    /// part that is larger than all room when nothing else is held.
+    /// part that is larger than all room when nothing else is held; room is for earlier pieces first.
     fn has_room(&self, at: usize, bytes: u64) -> bool {
         let is_waited_for = at == self.give_next && self.slots[at].parts.is_empty();
-        is_waited_for || self.ahead_bytes == 0 || self.ahead_bytes + bytes <= READ_AHEAD_BYTES
+        let is_first = self.waiting.iter().all(|other| *other >= at);
+        let fits = self.ahead_bytes == 0 || self.ahead_bytes + bytes <= READ_AHEAD_BYTES;
+        is_waited_for || (is_first && fits)
     }
 
-    /// A buffer to read into; empty if all are in use.
-    fn spare(&mut self) -> Vec<u8> {
-        let free = |bytes: &mut Arc<Vec<u8>>| Arc::get_mut(bytes).map(|bytes| bytes.capacity());
-        let sizes = self.buffers.iter_mut().map(free).enumerate();
-        let largest = sizes.filter(|(_, size)| size.is_some()).max_by_key(|(_, size)| *size);
-        let spare = largest.map(|(at, _)| self.buffers.swap_remove(at));
+    /// A buffer to read so many bytes into: the smallest that has room for them, else the largest. Empty
+    /// if all are in use.
+    fn spare(&mut self, bytes: u64) -> Vec<u8> {
+        let free = |bytes: &mut Arc<Vec<u8>>| Some(Arc::get_mut(bytes)?.capacity() as u64);
+        let sizes = self.buffers.iter_mut().enumerate();
+        let free = sizes.filter_map(|(at, buffer)| Some((at, free(buffer)?)));
+        let best =
+            free.min_by_key(
+                |(_, size)| {
+                    if *size >= bytes { (false, *size) } else { (true, u64::MAX - *size) }
+                },
+            );
+        let spare = best.map(|(at, _)| self.buffers.swap_remove(at));
         spare.and_then(Arc::into_inner).unwrap_or_default()
     }
 
@@ -167,6 +187,11 @@ impl State {
     fn end(&mut self, at: usize, end: Result<(), String>) {
         if end.is_err() {
             self.stop_at = self.stop_at.min(at);
+            // Nobody takes what is behind it.
+            for slot in &mut self.slots[at + 1..] {
+                let parts = std::mem::take(&mut slot.parts);
+                self.ahead_bytes -= parts.iter().map(|part| part.ahead_bytes).sum::<u64>();
+            }
         }
         self.slots[at].end = Some(end);
     }
@@ -189,12 +214,16 @@ impl Fetch {
         let unread = slots.iter().filter(|slot| !slot.claimed).count();
         let state = Mutex::new(State::new(found.pieces, slots, buffers));
         let line = Arc::new(Line { state, changed: Condvar::new(), wake });
-        for _ in 0..unread.min(readers()) {
+        for number in 0..unread.min(readers()) {
             let (own_frame, own_line) = (Arc::clone(&frame), Arc::clone(&line));
             let reader = move || read_on(&own_frame, &own_line);
             let started = std::thread::Builder::new().name("kv-read".into()).spawn(reader);
             if let Err(error) = started {
-                line.fail_unread(&format!("no thread to read with: {error}"));
+                // One reader does it all.
+                if number == 0 {
+                    line.fail_unread(&format!("no thread to read with: {error}"));
+                }
+                break;
             }
         }
         Self { frame, line }
@@ -204,6 +233,24 @@ impl Fetch {
     pub fn try_next(&mut self) -> Step {
         let mut state = self.line.lock();
         self.give(&mut state)
+    }
+
+    /// The next piece, if it comes within this time.
+    pub fn wait_for(&mut self, wait_max: Duration) -> Step {
+        let until = Instant::now() + wait_max;
+        let mut state = self.line.lock();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.give(&mut state) {
+                Step::Pending if !left.is_zero() => {
+                    let waited = self.line.changed.wait_timeout(state, left);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                step @ (Step::Ready(..) | Step::Pending | Step::Failed(_) | Step::Done) => {
+                    return step;
+                }
+            }
+        }
     }
 
     /// The next piece, however long its reading takes.
@@ -222,7 +269,7 @@ impl Fetch {
             let at = state.give_next;
             let Some(slot) = state.slots.get_mut(at) else { return Step::Done };
             if let Some(part) = slot.parts.pop_front() {
-                let is_last = slot.parts.is_empty() && slot.end.is_some();
+                let is_last = slot.parts.is_empty() && matches!(slot.end, Some(Ok(())));
                 return self.give_part(state, at, part, is_last);
             }
             match slot.end.take() {
@@ -304,26 +351,42 @@ impl Line {
     /// more.
     fn room(&self, at: usize, bytes: u64) -> Option<Vec<u8>> {
         let mut state = self.lock();
-        loop {
-            if state.is_over(at) {
-                return None;
-            }
-            if state.has_room(at, bytes) {
-                state.ahead_bytes += bytes;
-                return Some(state.spare());
+        let mut waits = false;
+        while !state.is_over(at) && !state.has_room(at, bytes) {
+            if !std::mem::replace(&mut waits, true) {
+                state.waiting.push(at);
             }
             state = self.wait(state);
         }
+        if waits {
+            state.waiting.retain(|other| *other != at);
+            // Whoever waited behind this one may go.
+            self.changed.notify_all();
+        }
+        if state.is_over(at) {
+            return None;
+        }
+        state.ahead_bytes += bytes;
+        Some(state.spare(bytes))
     }
 
     fn push(&self, at: usize, part: Part, is_last: bool) {
         let mut state = self.lock();
-        state.slots[at].parts.push_back(part);
-        if is_last {
-            state.end(at, Ok(()));
+        if state.is_over(at) {
+            state.ahead_bytes -= part.ahead_bytes;
+        } else {
+            state.slots[at].parts.push_back(part);
+            if is_last {
+                state.end(at, Ok(()));
+            }
         }
         drop(state);
         self.tell();
+    }
+
+    /// Room that was taken is not needed.
+    fn give_room_back(&self, bytes: u64) {
+        self.lock().ahead_bytes -= bytes;
     }
 
     fn fail(&self, at: usize, reason: String) {
@@ -331,9 +394,10 @@ impl Line {
         self.tell();
     }
 
+    /// Nobody reads.
     fn fail_unread(&self, reason: &str) {
-        let at = self.lock().slots.iter().position(|slot| !slot.claimed);
-        if let Some(at) = at {
+        let claimed = self.lock().claim();
+        if let Some((at, _)) = claimed {
             self.fail(at, reason.to_owned());
         }
     }
@@ -378,10 +442,13 @@ fn read(frame: &Frame, line: &Line, at: usize, piece: &Piece) -> Result<(), Stri
     let usable_end = piece.range.start + piece.usable;
     let (mut offset, mut begin) = (header.payload_offset as u64, piece.range.start);
     for (index, segment) in header.segments.iter().enumerate() {
-        let ahead_bytes = header.unpacked_bytes(segment).max(segment.bytes.into());
+        let ahead_bytes = header.memory_bytes(segment);
         let Some(buffer) = line.room(at, ahead_bytes) else { return Ok(()) };
         let bytes = read_segment(frame, &mut *file, &header, segment, offset, buffer);
-        let bytes = Arc::new(bytes.map_err(failed)?);
+        let bytes = Arc::new(bytes.map_err(|failure| {
+            line.give_room_back(ahead_bytes);
+            failed(failure)
+        })?);
         let range = begin..begin + segment.tokens as usize;
         (offset, begin) = (offset + u64::from(segment.bytes), range.end);
         // What follows may not be wanted.
@@ -479,9 +546,37 @@ mod tests {
         let line = line(1);
         let held = Arc::new(vec![1_u8; 8]);
         line.lock().buffers = vec![Arc::clone(&held), Arc::new(vec![2; 9])];
-        assert_eq!(line.lock().spare(), [2; 9]);
-        assert!(line.lock().spare().is_empty());
+        assert_eq!(line.lock().spare(1), [2; 9]);
+        assert!(line.lock().spare(1).is_empty());
         assert_eq!(*held, [1; 8]);
+    }
+
+    #[test]
+    fn a_buffer_is_taken_that_fits() {
+        let line = line(1);
+        let buffers = [7, 100, 20].map(|bytes| Arc::new(vec![0_u8; bytes]));
+        line.lock().buffers = buffers.to_vec();
+        drop(buffers);
+        let spare = |bytes| line.lock().spare(bytes).len();
+        assert_eq!([spare(8), spare(300), spare(1), spare(1)], [20, 100, 7, 0]);
+    }
+
+    #[test]
+    fn room_is_for_earlier_pieces_first() {
+        let line = line(4);
+        let quarter = READ_AHEAD_BYTES / 4;
+        line.lock().ahead_bytes = quarter;
+        line.lock().waiting = vec![2];
+        assert!(line.lock().has_room(1, quarter) && line.lock().has_room(2, quarter));
+        assert!(!line.lock().has_room(3, quarter));
+    }
+
+    #[test]
+    fn without_a_reader_a_restore_fails_and_nobody_waits() {
+        let line = line(2);
+        line.fail_unread("no thread");
+        assert!(line.lock().claim().is_none());
+        assert!(matches!(line.lock().slots[0].end, Some(Err(_))));
     }
 
     #[test]
@@ -489,8 +584,13 @@ mod tests {
         let line = line(3);
         let claim = || line.lock().claim().map(|(at, _)| at);
         assert_eq!((claim(), claim()), (Some(0), Some(1)));
+        line.room(1, 5);
+        line.push(1, part(5), false);
+        line.room(2, 3);
         line.fail(0, "broken".into());
+        line.push(2, part(3), true);
         assert_eq!(claim(), None);
         assert!(line.room(1, 1).is_none());
+        assert_eq!(line.lock().ahead_bytes, 0, "nothing is held of it");
     }
 }

@@ -83,18 +83,18 @@ pub struct Header {
     /// Bytes of the payload when it is unpacked.
     pub raw_bytes: u64,
     /// The parts of the payload, each of which can be checked by itself.
-    pub(crate) segments: Vec<Segment>,
+    pub segments: Vec<Segment>,
     compressed: bool,
     nonce: [u8; NONCE_BYTES],
 }
 
 /// A part of a payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Segment {
+pub struct Segment {
     /// How many of the entry's tokens it is of.
-    pub(crate) tokens: u32,
+    pub tokens: u32,
     /// Its bytes in the file.
-    pub(crate) bytes: u32,
+    pub bytes: u32,
     checksum: u128,
 }
 
@@ -164,7 +164,8 @@ pub(crate) fn encode<'a>(
         stored = Cow::Owned(seal.close(&payload_nonce(nonce), &key.0, stored.into_owned())?);
     }
     let flags = if compressed { COMPRESSED } else { 0 } | if seal.is_some() { SEALED } else { 0 };
-    let segments = segments(name.tokens.len(), &stored, if flags == 0 { cuts } else { &[] });
+    let is_cut = flags == 0 && name.kind == Kind::Cells;
+    let segments = segments(name.tokens.len(), &stored, if is_cut { cuts } else { &[] });
     let mut head = Vec::with_capacity(HEADER_BYTES_MAX);
     head.extend_from_slice(&MAGIC);
     head.extend_from_slice(&VERSION.to_le_bytes());
@@ -260,7 +261,7 @@ pub fn decode(start: &[u8], file_bytes: u64, seal: Option<&Seal>) -> Result<Head
     let possible = kind.tokens().contains(&count)
         && flags & !(COMPRESSED | SEALED) == 0
         && segment_count <= SEGMENTS_MAX
-        && (flags == 0 || segment_count == 1)
+        && (segment_count == 1 || (flags == 0 && kind == Kind::Cells))
         && (flags != 0 || stored_bytes == raw_bytes)
         && u32::try_from(stored_bytes)
             .is_ok_and(|bytes| is_cut_of(Cut { tokens: count as u32, bytes }, &cuts))
@@ -335,8 +336,14 @@ pub(crate) fn unpack(
 }
 
 impl Header {
+    /// Bytes of memory that reading a segment takes.
+    pub(crate) fn memory_bytes(&self, segment: &Segment) -> u64 {
+        let stored_bytes = u64::from(segment.bytes);
+        if self.compressed { stored_bytes + self.unpacked_bytes(segment) } else { stored_bytes }
+    }
+
     /// Bytes of a segment when it is unpacked.
-    pub(crate) fn unpacked_bytes(&self, segment: &Segment) -> u64 {
+    fn unpacked_bytes(&self, segment: &Segment) -> u64 {
         // Only what is not cut is packed.
         if self.segments.len() == 1 { self.raw_bytes } else { segment.bytes.into() }
     }

@@ -22,7 +22,7 @@ pub const CARD_BYTES_MAX: u64 = 64 << 10;
 
 /// Threads that read for one restore at most. A solid-state disk answers several large reads at once;
 /// more than four gave nothing. Nor did as many as there are cores: what they read is copied by another
-/// thread meanwhile, which reads too where it would wait.
+/// thread meanwhile.
 pub const READERS: usize = 4;
 
 /// Bytes that are read of an entry before they are hashed: within the second-level cache of a core, so
@@ -33,6 +33,13 @@ pub const READ_PART_BYTES: u64 = 512 << 10;
 /// disk is busy while the engine copies one, and within the last cache of a processor. What is waited for
 /// still passes, however large.
 pub const READ_AHEAD_BYTES: u64 = 16 << 20;
+
+/// Bytes of a buffer that is kept for the next restore: parts of cells are smaller, and a large state is
+/// rare.
+pub const BUFFER_BYTES_MAX: u64 = READ_AHEAD_BYTES;
+
+/// Bytes of all of these: what is ahead, what is waited for and what is being taken.
+pub const BUFFERS_BYTES_MAX: u64 = READ_AHEAD_BYTES + READ_AHEAD_BYTES / 2;
 
 /// Bytes that the system is asked to read ahead while a model loads: a chain of 8,000 tokens of a
 /// usual model, and no more than an idle page cache spares.

@@ -8,7 +8,9 @@ use std::time::SystemTime;
 use crate::format::Payload;
 use crate::index::{Entry, Index, Place, rank};
 use crate::key::{Key, Kind, entry};
-use crate::limits::{ASKED_MAX, BLOCK_TOKENS, ENTRY_BYTES_MAX, READ_AHEAD_BYTES};
+use crate::limits::{
+    ASKED_MAX, BLOCK_TOKENS, BUFFER_BYTES_MAX, BUFFERS_BYTES_MAX, ENTRY_BYTES_MAX,
+};
 use crate::memory::{Memory, Standing};
 use crate::settings::Need;
 use crate::stats::Stats;
@@ -305,14 +307,13 @@ impl Shelf {
         std::mem::take(&mut self.buffers)
     }
 
-    /// Keeps what nobody else holds for the next restore, as much as one may have: what is ahead, what is
-    /// waited for, and what is being taken.
+    /// Keeps what nobody else holds for the next restore, within bounds.
     pub(crate) fn keep_buffers(&mut self, buffers: Vec<Arc<Vec<u8>>>) {
         let free = buffers.into_iter().filter_map(Arc::into_inner).map(Arc::new);
         self.buffers.extend(free);
-        self.buffers.sort_by_key(|buffer| std::cmp::Reverse(buffer.capacity()));
-        let largest = self.buffers.first().map_or(0, |buffer| buffer.capacity() as u64);
-        while capacity(&self.buffers) > READ_AHEAD_BYTES + 2 * largest {
+        self.buffers.retain(|buffer| buffer.capacity() as u64 <= BUFFER_BYTES_MAX);
+        self.buffers.sort_by_key(|buffer| buffer.capacity());
+        while capacity(&self.buffers) > BUFFERS_BYTES_MAX {
             self.buffers.pop();
         }
     }

@@ -147,7 +147,7 @@ impl Tiers {
     }
 
     /// Bounds the memory tier from now on, at most by its setting, and gives the bytes that were
-    /// freed. What is not yet written goes last. What a restore holds is freed when it ends.
+    /// freed. What is not yet written goes last. What a restore reads into waits for the next one.
     pub fn shrink(&self, ram_bytes: u64) -> u64 {
         self.frame.shared.lock().shrink(ram_bytes)
     }

@@ -372,17 +372,19 @@ impl Writer {
         }
     }
 
-    /// Of entries that were used, in the order of their chain, the last that is still there, after all that
-    /// it comes after now: another process may have put others in their place.
+    /// Entries that were used, after all that the last of them comes after now: another process may have put
+    /// others in their place.
     fn used_chain(&self, keys: &[Key]) -> Vec<Key> {
         let shelf = self.frame.shared.lock();
         let chain = keys.iter().rev().find_map(|key| {
             let entry = shelf.index.get(*key).filter(|entry| entry.on_ssd)?;
-            let mut chain = shelf.before(entry)?;
-            chain.push(*key);
-            Some(chain)
+            Some((shelf.before(entry)?, *key))
         });
-        chain.unwrap_or_default()
+        let Some((mut used, last)) = chain else { return Vec::new() };
+        // Cells of another branch may have been read than those that cover a state.
+        used.extend(keys.iter().copied().filter(|key| *key != last));
+        used.push(last);
+        used
     }
 
     /// A time of use that no entry of this model is after, whatever the clock does: who comes later

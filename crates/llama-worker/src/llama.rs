@@ -516,7 +516,7 @@ impl Context {
     /// give it.
     pub(crate) fn append_state(&self, sequence: u32, part: StatePart, to: &mut Vec<u8>) -> bool {
         let bytes = self.state_bytes(sequence, part);
-        to.reserve(bytes);
+        to.reserve_exact(bytes);
         let room = to.spare_capacity_mut().as_mut_ptr().cast();
         let (context, sequence) = (self.context.as_ptr(), token_of(sequence));
         // SAFETY: the room's size is given, and of it only what was written is taken as such.

@@ -727,7 +727,10 @@ impl Batch {
         };
         let tile = STEP_TOKENS_TILE as usize;
         let rows = streams.saturating_add(bearable.max(tile)) / tile * tile;
-        rows.saturating_sub(streams).max(PREFILL_TOKENS_MIN as usize).min(room)
+        let rest = rows.saturating_sub(streams);
+        // A tile that is begun costs as much as a full one.
+        let budget = if rest < PREFILL_TOKENS_MIN as usize { rest + tile } else { rest };
+        budget.min(room)
     }
 
     fn step_tokens_max(&self) -> usize {

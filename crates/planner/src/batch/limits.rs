@@ -15,7 +15,8 @@ pub const STEP_TOKENS_TILE: u32 = 64;
 pub const PREFILL_TOKENS_FIRST: u32 = 64;
 
 /// Microseconds that prompt tokens may add to a step in which streams are running: the longest
-/// pause a reader sees between two tokens because somebody else sent a long prompt.
+/// pause a reader sees between two tokens because somebody else sent a long prompt, where a tile
+/// ([`STEP_TOKENS_TILE`]) takes no longer.
 pub const STALL_US: u64 = 200_000;
 
 /// Microseconds of a step in which nobody streams. It bounds how long a cancel or a new request

@@ -347,6 +347,29 @@ fn the_measured_speed_sets_the_chunk() {
 }
 
 #[test]
+fn a_step_beside_streams_is_of_whole_tiles() {
+    for streams in [1, 20, 32, 33, 63, 64, 100] {
+        let shape = Shape { cells: 65_536, step_tokens_max: 512, sequences: 128, ..SHAPE };
+        let mut batch = Batch::new(shape);
+        for key in 0..streams {
+            let first = u32::try_from(key).unwrap() * 10;
+            batch.submit(key, vec![first, first + 1, first + 2]).unwrap();
+        }
+        let _ = batch.admit(Rates::default(), &mut nothing);
+        while batch.step(Some(1e9)).prefill_rows > 0 {}
+        for key in 0..streams {
+            let _ = batch.accept(key, 7);
+        }
+        batch.submit(streams, prompt(200, 2000)).unwrap();
+        let _ = batch.admit(Rates::default(), &mut nothing);
+        let step = batch.step(Some(1.0));
+        assert_eq!(step.rows.len() % STEP_TOKENS_TILE as usize, 0, "{streams} streams");
+        let tiles = PREFILL_TOKENS_MIN..PREFILL_TOKENS_MIN + STEP_TOKENS_TILE;
+        assert!(tiles.contains(&step.prefill_rows), "{streams} streams: {}", step.prefill_rows);
+    }
+}
+
+#[test]
 fn the_next_turn_of_a_conversation_keeps_its_prefix() {
     let mut world = World::new(SHAPE);
     world.submit(1, prompt(1, 50), 10).unwrap();

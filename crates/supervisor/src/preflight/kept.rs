@@ -38,19 +38,24 @@ pub(super) fn needs(keep: &KeepSettings, header: &Header, layout: &Layout) -> Ve
     needs
 }
 
-/// What one restore reads into. It is kept for the next one. What is compressed or encrypted is of use only
-/// block by block.
+/// What restores of all sequences read into. It is kept for the next ones. What is compressed or encrypted is
+/// of use only block by block, and a state whole.
 fn reading_bytes(header: &Header, layout: &Layout, keep: &KeepSettings) -> u64 {
-    let context_bytes = footprint::predict_state(header, layout).total_bytes();
+    let context = footprint::predict_state(header, layout);
+    let context_bytes = context.total_bytes();
     let blocks = u64::from(layout.context_tokens).div_ceil(KEPT_BLOCK_TOKENS).max(1);
     let block_bytes = context_bytes.div_ceil(blocks);
+    let sequences = u64::from(layout.sequences_max).max(1);
+    let state_bytes = context.bytes_of(footprint::RECURRENT) / sequences;
     let part_bytes = if keep.compress || keep.encryption_key.is_some() {
         block_bytes
     } else {
         KEPT_SEGMENT_BYTES.max(block_bytes.div_ceil(KEPT_SEGMENTS_MAX)).min(block_bytes)
     };
-    let all_bytes = KEPT_READ_AHEAD_BYTES.saturating_add(part_bytes.saturating_mul(2));
-    all_bytes.min(context_bytes)
+    let part_bytes = part_bytes.max(state_bytes);
+    let ahead_bytes = part_bytes.max(KEPT_READ_AHEAD_BYTES);
+    let one_bytes = ahead_bytes.saturating_add(part_bytes.saturating_mul(2));
+    one_bytes.saturating_mul(sequences).min(context_bytes)
 }
 
 #[cfg(test)]
@@ -82,6 +87,6 @@ mod tests {
         let context_bytes = footprint::predict_state(&header, &small).total_bytes();
         assert_eq!(reading_bytes(&header, &small, &keep), context_bytes);
         let packed = KeepSettings { compress: true, ..keep.clone() };
-        assert_eq!(reading(8192, &packed), KEPT_READ_AHEAD_BYTES + 2 * block_bytes);
+        assert_eq!(reading(8192, &packed), 3 * block_bytes);
     }
 }
