@@ -179,7 +179,8 @@ fn files_that_are_cut_or_changed_are_removed_with_a_line_and_computed_again() {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 0x10;
     };
-    for (harm, harmed) in [(cut, 0), (flip, 0), (flip, 1)] {
+    // A file of another length is of no use; of one that was changed in the middle the first parts are.
+    for (harm, harmed, good) in [(cut, 0, 0..=0), (flip, 0, 16..=127), (flip, 1, 272..=383)] {
         let folder = tempfile::tempdir().unwrap();
         let kv = folder.path().join("kv");
         let hub = hub(folder.path(), &kv, "");
@@ -193,7 +194,8 @@ fn files_that_are_cut_or_changed_are_removed_with_a_line_and_computed_again() {
         harm(&mut bytes);
         fs::write(&file, &bytes).unwrap();
         let mended = ask(&hub, &tokens);
-        assert_eq!(cached(&mended), 256 * harmed as u64, "up to the damage");
+        let cached_tokens = cached(&mended);
+        assert!(good.contains(&cached_tokens), "{cached_tokens} up to the damage, not {good:?}");
         assert_same(&mended, &cold);
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         let lines = said(&hub, "is removed from the KV cache");
