@@ -191,7 +191,6 @@ fn files_that_are_cut_or_changed_are_removed_with_a_line_and_computed_again() {
         unload(&hub);
         let file = entries(&kv)[harmed].clone();
         let mut bytes = fs::read(&file).unwrap();
-        let whole = bytes.clone();
         harm(&mut bytes);
         fs::write(&file, &bytes).unwrap();
         let mended = ask(&hub, &tokens);
@@ -202,9 +201,10 @@ fn files_that_are_cut_or_changed_are_removed_with_a_line_and_computed_again() {
         let lines = said(&hub, "is removed from the KV cache");
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(lines[0].contains(&name), "{lines:?}");
-        // What was computed again is kept again, under the same name, since it is the same.
+        // What was computed again is kept again, under the same name, since it is the same. How it is cut
+        // may differ: the worker has learned how large its cells are.
         hub.wait_for("the entry to be written anew", || {
-            fs::read(&file).ok().filter(|now| now.len() == whole.len() && *now != bytes)
+            fs::read(&file).ok().filter(|now| *now != bytes)
         });
         unload(&hub);
         let back = ask(&hub, &tokens);
