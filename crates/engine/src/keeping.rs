@@ -505,3 +505,17 @@ impl Restore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_have_about_as_many_bytes_whatever_a_cell_has() {
+        // 0.6 and 8 billion parameters at 16 bits, the latter with what stands before its cells.
+        assert_eq!([114_688, 131_080].map(segment_tokens_of), [32, 32]);
+        assert_eq!(segment_tokens_of(32 << 10), 128);
+        assert_eq!(segment_tokens_of(1 << 20), SEGMENT_TOKENS_STEP, "not fewer");
+        assert_eq!([0, 4].map(segment_tokens_of), [BLOCK_TOKENS as u32; 2], "a block at most");
+    }
+}

@@ -229,13 +229,7 @@ impl Fetch {
         Self { frame, line }
     }
 
-    /// The next piece, if it is there.
-    pub fn try_next(&mut self) -> Step {
-        let mut state = self.line.lock();
-        self.give(&mut state)
-    }
-
-    /// The next piece, if it comes within this time.
+    /// The next piece, if it is there or comes within this time.
     pub fn wait_for(&mut self, wait_max: Duration) -> Step {
         let until = Instant::now() + wait_max;
         let mut state = self.line.lock();

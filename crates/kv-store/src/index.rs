@@ -234,3 +234,33 @@ fn made_link(entry: &Entry) -> Option<Key> {
     let is_full = place.kind == Kind::Cells && place.tokens.len() == BLOCK_TOKENS;
     is_full.then(|| link(place.parent, &place.tokens))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_covered_by_cells_that_have_a_file_if_any_have() {
+        let parent = Key([0; 32]);
+        let mut index = Index::default();
+        let mut add = |number: u8, tokens: &[u32], on_ssd| {
+            let place = Place { parent, kind: Kind::Cells, tokens: tokens.into() };
+            let rank = rank(Kind::Cells, 0);
+            let entry = Entry { place, rank, bytes: 1, cuts: [].into(), on_ssd, reused: false };
+            index.insert(Key([number; 32]), entry);
+        };
+        add(1, &[1, 2], false);
+        add(2, &[1, 2, 3], true);
+        add(3, &[1, 3], true);
+        let covering = |tokens: &[u32]| index.covering(parent, tokens);
+        assert_eq!(covering(&[1, 2]), Some(Key([2; 32])));
+        assert_eq!(covering(&[1]), Some(Key([2; 32])), "the first of those");
+        assert_eq!(covering(&[1, 2, 3, 4]), None);
+        index.get_mut(Key([2; 32])).unwrap().on_ssd = false;
+        assert_eq!(
+            index.covering(parent, &[1, 2]),
+            Some(Key([1; 32])),
+            "the nearest, without a file"
+        );
+    }
+}

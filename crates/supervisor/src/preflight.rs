@@ -482,8 +482,14 @@ mod tests {
         let without_bytes = looked(&header, None).facts.needed_bytes;
         let booked = |ram_bytes| {
             let looked = looked(&header, Some(keep(KeepMode::Ssd, ram_bytes)));
-            let needs = looked.facts.needs.iter().filter(|need| need.what.starts_with("kept"));
-            let booked_bytes: u64 = needs.map(|need| need.bytes).sum();
+            let sum = |what: &str| -> u64 {
+                let needs = looked.facts.needs.iter().filter(|need| need.what.starts_with(what));
+                needs.map(|need| need.bytes).sum()
+            };
+            let (booked_bytes, reading_bytes) = (sum("kept"), sum("reading kept"));
+            assert!(reading_bytes > 0);
+            let added_bytes = looked.facts.needed_bytes - without_bytes;
+            assert_eq!(added_bytes, booked_bytes + reading_bytes, "both are counted");
             assert_eq!(looked.keep.unwrap().ram_bytes, booked_bytes, "the worker is told the same");
             booked_bytes
         };
