@@ -202,21 +202,28 @@ impl Opened for File {
         seen: &mut dyn FnMut(&[u8]),
     ) -> io::Result<Vec<u8>> {
         self.seek(SeekFrom::Start(at))?;
-        // Memory that is only reserved is not filled with zeros first.
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         let mut read = buffer;
-        read.clear();
-        read.reserve_exact(usize::try_from(bytes).unwrap_or(0));
-        let mut left_bytes = bytes;
-        while left_bytes > 0 {
-            let begin = read.len();
-            let part = (&mut *self).take(left_bytes.min(READ_PART_BYTES)).read_to_end(&mut read)?;
-            if part == 0 {
-                // The end, or somebody has cut the file meanwhile.
-                break;
-            }
-            seen(&read[begin..]);
-            left_bytes -= part as u64;
+        if read.capacity() < bytes {
+            // The system gives it filled with zeros; it is not written twice.
+            read = vec![0; bytes];
         }
+        read.resize(bytes, 0);
+        let mut end = 0;
+        while end < bytes {
+            let part = end..bytes.min(end + READ_PART_BYTES);
+            match io::Read::read(self, &mut read[part]) {
+                // The end, or somebody has cut the file meanwhile.
+                Ok(0) => break,
+                Ok(count) => {
+                    seen(&read[end..end + count]);
+                    end += count;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        read.truncate(end);
         Ok(read)
     }
 }

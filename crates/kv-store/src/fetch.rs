@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::disk::Opened;
 use crate::format::{self, Damage, HEADER_BYTES_MAX, Header, Segment, Sum};
 use crate::key::{Key, Kind};
-use crate::limits::{READ_AHEAD_BYTES, READERS};
+use crate::limits::{READ_AHEAD_BYTES, READERS, WATCH_MAX};
 use crate::writer::Frame;
 
 /// Where an entry's bytes are.
@@ -167,11 +167,12 @@ impl State {
         is_waited_for || (is_first && fits)
     }
 
-    /// A buffer to read so many bytes into: the smallest that has room for them, else the largest. Empty
-    /// if all are in use.
+    /// A buffer to read so many bytes into: the smallest that has room for them, else the largest; of
+    /// several, what was given back last, which the processor's caches still hold. Empty if all are in
+    /// use.
     fn spare(&mut self, bytes: u64) -> Vec<u8> {
         let free = |bytes: &mut Arc<Vec<u8>>| Some(Arc::get_mut(bytes)?.capacity() as u64);
-        let sizes = self.buffers.iter_mut().enumerate();
+        let sizes = self.buffers.iter_mut().enumerate().rev();
         let free = sizes.filter_map(|(at, buffer)| Some((at, free(buffer)?)));
         let best =
             free.min_by_key(
@@ -179,7 +180,7 @@ impl State {
                     if *size >= bytes { (false, *size) } else { (true, u64::MAX - *size) }
                 },
             );
-        let spare = best.map(|(at, _)| self.buffers.swap_remove(at));
+        let spare = best.map(|(at, _)| self.buffers.remove(at));
         spare.and_then(Arc::into_inner).unwrap_or_default()
     }
 
@@ -231,30 +232,37 @@ impl Fetch {
 
     /// The next piece, if it is there or comes within this time.
     pub fn wait_for(&mut self, wait_max: Duration) -> Step {
-        let until = Instant::now() + wait_max;
-        let mut state = self.line.lock();
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match self.give(&mut state) {
-                Step::Pending if !left.is_zero() => {
-                    let waited = self.line.changed.wait_timeout(state, left);
-                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
-                }
-                step @ (Step::Ready(..) | Step::Pending | Step::Failed(_) | Step::Done) => {
-                    return step;
-                }
-            }
-        }
+        self.next(Some(Instant::now() + wait_max))
     }
 
     /// The next piece, however long its reading takes.
     pub fn wait(&mut self) -> Step {
+        self.next(None)
+    }
+
+    /// The next piece, or that there is none at this time. What is in the page cache is there in a moment,
+    /// and is watched for without sleeping: who is woken runs late, and on some kernels on the core of the
+    /// reader, with another one idle.
+    fn next(&self, until: Option<Instant>) -> Step {
+        let watches_until = Instant::now() + WATCH_MAX;
         let mut state = self.line.lock();
         loop {
             match self.give(&mut state) {
-                Step::Pending => state = self.line.wait(state),
+                Step::Pending => {}
                 step @ (Step::Ready(..) | Step::Failed(_) | Step::Done) => return step,
             }
+            let now = Instant::now();
+            if until.is_some_and(|until| now >= until) {
+                return Step::Pending;
+            }
+            state = if now < watches_until {
+                drop(state);
+                // Not in vain where the reader has no other core.
+                std::thread::yield_now();
+                self.line.lock()
+            } else {
+                self.line.wait(state, until.map(|until| until - now))
+            };
         }
     }
 
@@ -337,8 +345,21 @@ impl Line {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    /// Sleeps until something has changed, at most so long.
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        wait_max: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        let waited = match wait_max {
+            Some(wait_max) => self
+                .changed
+                .wait_timeout(state, wait_max)
+                .map(|(state, _)| state)
+                .map_err(|error| error.into_inner().0),
+            None => self.changed.wait(state).map_err(PoisonError::into_inner),
+        };
+        waited.unwrap_or_else(|state| state)
     }
 
     /// Memory for so many bytes of a piece, when there is room ahead; none when nobody wants them any
@@ -350,7 +371,7 @@ impl Line {
             if !std::mem::replace(&mut waits, true) {
                 state.waiting.push(at);
             }
-            state = self.wait(state);
+            state = self.wait(state, None);
         }
         if waits {
             state.waiting.retain(|other| *other != at);
@@ -546,13 +567,16 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_is_taken_that_fits() {
+    fn a_buffer_is_taken_that_fits_and_of_several_the_last() {
         let line = line(1);
-        let buffers = [7, 100, 20].map(|bytes| Arc::new(vec![0_u8; bytes]));
-        line.lock().buffers = buffers.to_vec();
-        drop(buffers);
-        let spare = |bytes| line.lock().spare(bytes).len();
-        assert_eq!([spare(8), spare(300), spare(1), spare(1)], [20, 100, 7, 0]);
+        let buffers = [(7, 0), (100, 1), (20, 0), (100, 2)];
+        line.lock().buffers = buffers.map(|(bytes, mark)| Arc::new(vec![mark; bytes])).to_vec();
+        let spare = |bytes| {
+            let buffer = line.lock().spare(bytes);
+            (buffer.len(), buffer.first().copied())
+        };
+        let expected = [(20, Some(0)), (100, Some(2)), (100, Some(1)), (7, Some(0)), (0, None)];
+        assert_eq!([spare(8), spare(30), spare(300), spare(1), spare(1)], expected);
     }
 
     #[test]

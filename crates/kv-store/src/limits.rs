@@ -25,9 +25,14 @@ pub const CARD_BYTES_MAX: u64 = 64 << 10;
 /// thread meanwhile.
 pub const READERS: usize = 4;
 
-/// Bytes that are read of an entry before they are hashed: within the second-level cache of a core, so
-/// that hashing does not fetch them from memory again, and large enough that the calls cost nothing.
-pub const READ_PART_BYTES: u64 = 512 << 10;
+/// Bytes that are read of an entry before they are hashed: a small part of the second-level cache of a
+/// core, so that hashing does not fetch them from memory again, and large enough that the calls cost
+/// nothing.
+pub const READ_PART_BYTES: usize = 128 << 10;
+
+/// How long who takes what was read watches for more before it sleeps: a part of a block is read from the
+/// page cache in half of it, and a disk that is slower takes no core from anybody for long.
+pub const WATCH_MAX: Duration = Duration::from_millis(1);
 
 /// Bytes that readers of one restore may be ahead of the one who takes: a few parts of blocks, so that the
 /// disk is busy while the engine copies one, and within the last cache of a processor. What is waited for

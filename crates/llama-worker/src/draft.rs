@@ -57,20 +57,16 @@ impl DraftModel {
     ///
     /// # Errors
     /// A fragment that says why it cannot guess, and the way out.
-    pub(crate) fn load(
-        path: &Path,
-        weights: &Weights,
-        shape: ContextShape,
-    ) -> Result<Self, String> {
+    pub(crate) fn load(path: &Path, model: &Context, shape: ContextShape) -> Result<Self, String> {
         let small = Weights::load(path, false, |_| {})
             .ok_or("llama.cpp cannot load it; the worker's log says why")?;
-        let shared_tokens = shared_tokens(&small, weights)?;
+        let shared_tokens = shared_tokens(&small, model.weights())?;
         if small.is_recurrent() || small.is_hybrid() {
             return Err("its state cannot be cut back behind a wrong guess; name a model without \
                         recurrent layers"
                 .to_owned());
         }
-        let context = Context::new(Rc::new(small), shape)
+        let context = Context::new(Rc::new(small), shape, Rc::clone(model.threads()))
             .ok_or("no memory for its context; a smaller --context needs less")?;
         Ok(Self {
             context,
@@ -82,8 +78,8 @@ impl DraftModel {
         })
     }
 
-    pub(crate) fn set_threads(&mut self, threads: u32) {
-        self.context.set_threads(threads);
+    pub(crate) fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
     }
 
     /// Whether it can guess at once: what it lacks is no more than a few guesses that were not its own.

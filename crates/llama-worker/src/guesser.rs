@@ -22,10 +22,11 @@ impl Guesser {
         })
     }
 
-    pub(crate) fn set_threads(&mut self, threads: u32) {
+    /// Where it computes, in turns with the model.
+    pub(crate) fn context_mut(&mut self) -> &mut Context {
         match self {
-            Self::Draft(draft) => draft.set_threads(threads),
-            Self::Head(head) => head.set_threads(threads),
+            Self::Draft(draft) => draft.context_mut(),
+            Self::Head(head) => head.context_mut(),
         }
     }
 

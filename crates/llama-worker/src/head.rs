@@ -82,8 +82,8 @@ impl Head {
         Ok(Self { context, width, followed })
     }
 
-    pub(crate) fn set_threads(&mut self, threads: u32) {
-        self.context.set_threads(threads);
+    pub(crate) fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
     }
 
     /// Whether it has followed this stream up to its last token.

@@ -4,14 +4,18 @@
 //! steps, so this stands on the bindings.
 
 mod hidden;
+mod threads;
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ops::Range;
 use std::path::Path;
 use std::ptr::NonNull;
+use std::rc::Rc;
 
 use llama_cpp_sys_2 as sys;
 use planner::footprint::CacheType;
+
+pub(crate) use threads::Threads;
 
 pub(crate) use hidden::{HiddenRow, Told};
 
@@ -250,7 +254,6 @@ pub(crate) struct ContextShape {
     pub(crate) step_tokens: u32,
     /// Rows of a step whose logits or vectors are read, at most.
     pub(crate) outputs: u32,
-    pub(crate) threads: u32,
     /// One pool of cells for all sequences, which lets sequences share prefixes.
     pub(crate) unified: bool,
     /// Fused attention where the device has it. Without it a CPU gives the same numbers whatever
@@ -312,9 +315,9 @@ pub(crate) struct Context {
     context: NonNull<sys::llama_context>,
     batch: sys::llama_batch,
     batch_tokens: usize,
-    threads: u32,
-    // After the context, because fields are dropped in order.
-    weights: std::rc::Rc<Weights>,
+    // Both are needed until the context is freed, which `drop` does before fields are dropped.
+    threads: Rc<Threads>,
+    weights: Rc<Weights>,
 }
 
 /// A row of a step for llama.cpp.
@@ -328,7 +331,11 @@ pub(crate) struct BatchRow {
 
 impl Context {
     /// A context; `None` when memory was not enough.
-    pub(crate) fn new(weights: std::rc::Rc<Weights>, shape: ContextShape) -> Option<Self> {
+    pub(crate) fn new(
+        weights: Rc<Weights>,
+        shape: ContextShape,
+        threads: Rc<Threads>,
+    ) -> Option<Self> {
         // SAFETY: plain values.
         let mut parameters = unsafe { sys::llama_context_default_params() };
         parameters.n_ctx = shape.cells;
@@ -336,8 +343,6 @@ impl Context {
         parameters.n_ubatch = shape.step_tokens;
         parameters.n_seq_max = shape.sequences;
         parameters.n_outputs_max = shape.outputs.min(shape.step_tokens);
-        parameters.n_threads = threads_of(shape.threads);
-        parameters.n_threads_batch = threads_of(shape.threads);
         parameters.kv_unified = shape.unified;
         parameters.type_k = shape.cache.keys;
         parameters.type_v = shape.cache.values;
@@ -359,16 +364,29 @@ impl Context {
         // SAFETY: plain values; freed in `drop`.
         let batch =
             unsafe { sys::llama_batch_init(i32::try_from(batch_tokens).unwrap_or(i32::MAX), 0, 1) };
-        Some(Self { context, batch, batch_tokens, threads: shape.threads, weights })
+        let mut made = Self { context, batch, batch_tokens, threads, weights };
+        made.use_threads();
+        Some(made)
+    }
+
+    /// What it computes with.
+    pub(crate) fn threads(&self) -> &Rc<Threads> {
+        &self.threads
+    }
+
+    /// Computes with other threads from the next step on.
+    pub(crate) fn set_threads(&mut self, threads: &Rc<Threads>) {
+        self.threads = Rc::clone(threads);
+        self.use_threads();
     }
 
     pub(crate) fn weights(&self) -> &Weights {
         &self.weights
     }
 
-    /// Another context of the same weights; `None` when memory was not enough.
+    /// Another context of the same weights, which computes in turns with this one; `None` when memory was not enough.
     pub(crate) fn beside(&self, shape: ContextShape) -> Option<Self> {
-        Self::new(std::rc::Rc::clone(&self.weights), shape)
+        Self::new(Rc::clone(&self.weights), shape, Rc::clone(&self.threads))
     }
 
     pub(crate) fn cells(&self) -> u32 {
@@ -381,16 +399,6 @@ impl Context {
     pub(crate) fn taken_back_max(&self) -> u32 {
         // SAFETY: a getter.
         unsafe { sys::llama_n_rs_seq(self.context.as_ptr()) }
-    }
-
-    /// Threads of the next steps.
-    pub(crate) fn set_threads(&mut self, threads: u32) {
-        if threads != self.threads {
-            let count = threads_of(threads);
-            // SAFETY: plain values, between steps.
-            unsafe { sys::llama_set_n_threads(self.context.as_ptr(), count, count) };
-            self.threads = threads;
-        }
     }
 
     /// Computes a step.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use worker_protocol::Buffer;
 
-use crate::llama::{CacheTypes, Context, ContextShape, Weights};
+use crate::llama::{CacheTypes, Context, ContextShape, Threads, Weights};
 use crate::log;
 
 /// What to lay out.
@@ -116,7 +116,6 @@ fn lay_out(weights: &Rc<Weights>, layout: &Layout, head: bool) -> Result<Laid, S
         sequences: layout.sequences,
         step_tokens: layout.step_tokens,
         outputs: layout.outputs,
-        threads: 1,
         unified: true,
         flash_attention: layout.flash_attention,
         cache,
@@ -125,7 +124,7 @@ fn lay_out(weights: &Rc<Weights>, layout: &Layout, head: bool) -> Result<Laid, S
         taken_back_max: layout.taken_back_max,
         is_head: layout.is_head,
     };
-    let made = Context::new(Rc::clone(weights), shape).is_some();
+    let made = Context::new(Rc::clone(weights), shape, Threads::start(1)).is_some();
     // Caches are reported twice: as buffers of size zero, and as what they would come to.
     let mut buffers = log::take_buffers();
     buffers.retain(|buffer| buffer.bytes > 0 && !["KV", "RS"].contains(&buffer.purpose.as_str()));

@@ -17,7 +17,7 @@ use crate::draft::DraftModel;
 use crate::guesser::Guesser;
 use crate::head::Head;
 use crate::kept::Keeper;
-use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, Weights};
+use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, Threads, Weights};
 use crate::log;
 use crate::pages;
 use crate::sampler::Sampler;
@@ -108,9 +108,9 @@ impl LlamaModel {
         let cells = context_tokens(load, weights.trained_context());
         let sequences = load.sequences_max.max(1);
         let cache = CacheTypes::both(kv_type);
-        let shape = generator_shape(cells, sequences, cache, spare.threads());
+        let shape = generator_shape(cells, sequences, cache);
         let shape = ContextShape { taken_back_max: load.taken_back_max, ..shape };
-        let context = Context::new(Rc::clone(&weights), shape)?;
+        let context = Context::new(Rc::clone(&weights), shape, Threads::start(spare.threads()))?;
         let facts = facts(&weights, cells.min(context.cells()), sequences, true);
         let keeper = Keeper::new(&context, sequences);
         Some(Self {
@@ -136,11 +136,11 @@ impl LlamaModel {
         }
         let Loaded { context_tokens, sequences_max, .. } = self.facts;
         let cache = CacheTypes::both(self.kv_type);
-        let shape = generator_shape(context_tokens, sequences_max, cache, self.spare.threads());
+        let shape = generator_shape(context_tokens, sequences_max, cache);
         self.guesser = match &load.speculation.source {
             SpeculationSource::Off | SpeculationSource::Lookup => None,
             SpeculationSource::Draft(path) => {
-                let draft = DraftModel::load(path, self.context.weights(), shape);
+                let draft = DraftModel::load(path, &self.context, shape);
                 pages::release(path);
                 let name = path.display();
                 let why = |why| unusable(format!("{name} cannot guess for {model}: {why}"));
@@ -165,7 +165,6 @@ impl LlamaModel {
             sequences: ENCODER_TEXTS,
             step_tokens,
             outputs: step_tokens,
-            threads: spare.threads(),
             unified: true,
             flash_attention: wants_flash_attention(),
             // It has no cache, and nothing must depend on how it would be kept.
@@ -175,7 +174,7 @@ impl LlamaModel {
             taken_back_max: 0,
             is_head: false,
         };
-        let context = Context::new(Rc::clone(&weights), shape)?;
+        let context = Context::new(Rc::clone(&weights), shape, Threads::start(spare.threads()))?;
         let facts = facts(&weights, longest, ENCODER_TEXTS, false);
         Some(Self {
             context,
@@ -428,22 +427,24 @@ impl engine::Model for LlamaModel {
 
     fn adapt_threads(&mut self) -> u32 {
         let threads = self.spare.threads();
-        self.context.set_threads(threads);
-        if let Some(guesser) = &mut self.guesser {
-            guesser.set_threads(threads);
+        if threads != self.context.threads().count() {
+            let threads = Threads::start(threads);
+            self.context.set_threads(&threads);
+            if let Some(guesser) = &mut self.guesser {
+                guesser.context_mut().set_threads(&threads);
+            }
         }
         threads
     }
 }
 
 /// The context of a generator, and of the one that guesses for it.
-fn generator_shape(cells: u32, sequences: u32, cache: CacheTypes, threads: u32) -> ContextShape {
+fn generator_shape(cells: u32, sequences: u32, cache: CacheTypes) -> ContextShape {
     ContextShape {
         cells,
         sequences: sequences.saturating_add(INTERNAL_SEQUENCES),
         step_tokens: STEP_TOKENS,
         outputs: VECTOR_ROWS.max(sequences),
-        threads,
         unified: true,
         flash_attention: wants_flash_attention(),
         cache,
@@ -547,9 +548,30 @@ fn unusable(path: &Path, why: &str) -> LoadFailure {
 
 #[cfg(test)]
 mod tests {
-    use engine::Model as _;
+    use engine::{Model as _, Row};
 
     use crate::exact::models;
+    use crate::llama::Threads;
+
+    /// Other threads may add up in another order, by which numbers differ in their last bits.
+    #[test]
+    fn threads_that_are_exchanged_between_steps_go_on_where_others_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = models::made_like("tiny-threads", "qwen3", "q8_0", folder.path());
+        let mut models = [(); 2].map(|()| models::load(&path, "f16", 2));
+        for (position, count) in (0..).zip([1, 3, 3, 2, 1, 4, 1]) {
+            let [changed, steady] = &mut models;
+            if changed.context.threads().count() != count {
+                changed.context.set_threads(&Threads::start(count));
+            }
+            let row = Row { token: 3 + position * 7, position, sequence: 0, output: true };
+            changed.decode(&[row]).unwrap();
+            steady.decode(&[row]).unwrap();
+            let pairs = changed.logits(0).iter().zip(steady.logits(0));
+            let apart = pairs.map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-3, "{apart} apart with {count} threads at {position}");
+        }
+    }
 
     /// llama.cpp computes vectors of all rows of a step, of which there may be few.
     #[test]

@@ -13,7 +13,7 @@ use engine::logprobs;
 use planner::footprint::CacheType;
 use serde::{Deserialize, Serialize};
 
-use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, Weights};
+use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, Threads, Weights};
 use crate::log;
 
 /// What to run.
@@ -106,7 +106,6 @@ fn new_context(job: &Job, weights: &Rc<Weights>, lanes: usize) -> Result<Context
         sequences: lanes,
         step_tokens: job.step_tokens,
         outputs: lanes,
-        threads: job.threads,
         unified: job.unified,
         flash_attention: job.flash_attention,
         cache: CacheTypes::both(CacheType::F16),
@@ -115,7 +114,8 @@ fn new_context(job: &Job, weights: &Rc<Weights>, lanes: usize) -> Result<Context
         taken_back_max: 0,
         is_head: false,
     };
-    Context::new(Rc::clone(weights), shape).ok_or_else(|| "no memory for the context".to_owned())
+    Context::new(Rc::clone(weights), shape, Threads::start(job.threads))
+        .ok_or_else(|| "no memory for the context".to_owned())
 }
 
 /// Prompts one after the other, then one token of each in every step.
