@@ -202,10 +202,10 @@ impl Opened for File {
         seen: &mut dyn FnMut(&[u8]),
     ) -> io::Result<Vec<u8>> {
         self.seek(SeekFrom::Start(at))?;
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let bytes = usize::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput)?;
         let mut read = buffer;
         if read.capacity() < bytes {
-            // The system gives it filled with zeros; it is not written twice.
+            // Most often the system gives it filled with zeros, and it is not written twice.
             read = vec![0; bytes];
         }
         read.resize(bytes, 0);
@@ -239,5 +239,35 @@ impl Locked for File {
     fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         self.seek(SeekFrom::Start(at))?;
         self.write_all(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::READ_PART_BYTES;
+
+    #[test]
+    fn a_buffer_that_was_used_gives_what_the_file_holds_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let held: Vec<u8> = (0..READ_PART_BYTES * 2 + 7).map(|at| at as u8).collect();
+        System.write_new(&path, &[&held], SystemTime::now()).unwrap();
+        let mut file = System.open(&path).unwrap();
+        for (at, asked, capacity) in [
+            (0, held.len(), 0),
+            (0, held.len() + 9, held.len() * 2),
+            (5, 3, held.len()),
+            (READ_PART_BYTES, held.len(), 10),
+            (held.len(), 4, 4),
+            (0, 0, 0),
+        ] {
+            let expected = &held[at..held.len().min(at + asked)];
+            let mut seen: Vec<u8> = Vec::new();
+            let buffer = vec![0xff; capacity];
+            let read = file.read(at as u64, asked as u64, buffer, &mut |part| seen.extend(part));
+            let read = read.unwrap();
+            assert!(read == expected && seen == expected, "{asked} bytes from {at} on");
+        }
     }
 }

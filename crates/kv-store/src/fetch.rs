@@ -569,7 +569,7 @@ mod tests {
     #[test]
     fn a_buffer_is_taken_that_fits_and_of_several_the_last() {
         let line = line(1);
-        let buffers = [(7, 0), (100, 1), (20, 0), (100, 2)];
+        let buffers = [(20, 0), (100, 1), (7, 0), (100, 2)];
         line.lock().buffers = buffers.map(|(bytes, mark)| Arc::new(vec![mark; bytes])).to_vec();
         let spare = |bytes| {
             let buffer = line.lock().spare(bytes);

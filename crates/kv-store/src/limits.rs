@@ -30,8 +30,8 @@ pub const READERS: usize = 4;
 /// nothing.
 pub const READ_PART_BYTES: usize = 128 << 10;
 
-/// How long who takes what was read watches for more before it sleeps: a part of a block is read from the
-/// page cache in half of it, and a disk that is slower takes no core from anybody for long.
+/// How long who takes what was read watches for each part before it sleeps: one is read from the page cache
+/// in half of it. Beside a disk that is slower it is a small share of the time.
 pub const WATCH_MAX: Duration = Duration::from_millis(1);
 
 /// Bytes that readers of one restore may be ahead of the one who takes: a few parts of blocks, so that the

@@ -19,14 +19,18 @@ const FIRST_LOOK: Duration = Duration::from_millis(100);
 
 /// The threads to use, kept up to date.
 #[derive(Debug, Clone)]
-pub(crate) struct Spare(Arc<AtomicU32>);
+pub(crate) struct Spare {
+    now: Arc<AtomicU32>,
+    max: u32,
+}
 
 impl Spare {
     /// Watches the machine, or keeps to what the user fixed.
     pub(crate) fn watch(fixed: Option<u32>) -> Self {
         let cores_max = performance_cores();
         if fixed.is_some() || cores_max == 1 {
-            return Self(Arc::new(AtomicU32::new(fixed.unwrap_or(cores_max))));
+            let max = fixed.unwrap_or(cores_max);
+            return Self { now: Arc::new(AtomicU32::new(max)), max };
         }
         // One thread until the first look is over: on a busy machine a step with too many takes
         // seconds, on a quiet one a tenth of a second at half speed is nothing.
@@ -36,12 +40,17 @@ impl Spare {
         if watcher.spawn(move || look_forever(&shared, cores_max)).is_err() {
             threads.store(cores_max, Ordering::Relaxed);
         }
-        Self(threads)
+        Self { now: threads, max: cores_max }
     }
 
     /// Threads for the next step.
     pub(crate) fn threads(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// Never more than these.
+    pub(crate) fn threads_max(&self) -> u32 {
+        self.max
     }
 }
 
@@ -140,7 +149,9 @@ mod tests {
 
     #[test]
     fn a_fixed_number_stays() {
-        assert_eq!(Spare::watch(Some(3)).threads(), 3);
-        assert!(Spare::watch(None).threads() >= 1);
+        let fixed = Spare::watch(Some(3));
+        assert_eq!((fixed.threads(), fixed.threads_max()), (3, 3));
+        let watching = Spare::watch(None);
+        assert!((1..=watching.threads_max()).contains(&watching.threads()));
     }
 }

@@ -78,8 +78,8 @@ impl DraftModel {
         })
     }
 
-    pub(crate) fn context_mut(&mut self) -> &mut Context {
-        &mut self.context
+    pub(crate) fn use_threads(&mut self, count: u32) {
+        self.context.use_threads(count);
     }
 
     /// Whether it can guess at once: what it lacks is no more than a few guesses that were not its own.

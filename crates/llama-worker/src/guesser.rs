@@ -22,11 +22,10 @@ impl Guesser {
         })
     }
 
-    /// Where it computes, in turns with the model.
-    pub(crate) fn context_mut(&mut self) -> &mut Context {
+    pub(crate) fn use_threads(&mut self, count: u32) {
         match self {
-            Self::Draft(draft) => draft.context_mut(),
-            Self::Head(head) => head.context_mut(),
+            Self::Draft(draft) => draft.use_threads(count),
+            Self::Head(head) => head.use_threads(count),
         }
     }
 

@@ -82,8 +82,8 @@ impl Head {
         Ok(Self { context, width, followed })
     }
 
-    pub(crate) fn context_mut(&mut self) -> &mut Context {
-        &mut self.context
+    pub(crate) fn use_threads(&mut self, count: u32) {
+        self.context.use_threads(count);
     }
 
     /// Whether it has followed this stream up to its last token.

@@ -15,9 +15,8 @@ use std::rc::Rc;
 use llama_cpp_sys_2 as sys;
 use planner::footprint::CacheType;
 
-pub(crate) use threads::Threads;
-
 pub(crate) use hidden::{HiddenRow, Told};
+pub(crate) use threads::Threads;
 
 /// Version of llama.cpp.
 pub(crate) fn version() -> String {
@@ -365,7 +364,7 @@ impl Context {
         let batch =
             unsafe { sys::llama_batch_init(i32::try_from(batch_tokens).unwrap_or(i32::MAX), 0, 1) };
         let mut made = Self { context, batch, batch_tokens, threads, weights };
-        made.use_threads();
+        made.attach_threads();
         Some(made)
     }
 
@@ -374,17 +373,12 @@ impl Context {
         &self.threads
     }
 
-    /// Computes with other threads from the next step on.
-    pub(crate) fn set_threads(&mut self, threads: &Rc<Threads>) {
-        self.threads = Rc::clone(threads);
-        self.use_threads();
-    }
-
     pub(crate) fn weights(&self) -> &Weights {
         &self.weights
     }
 
-    /// Another context of the same weights, which computes in turns with this one; `None` when memory was not enough.
+    /// Another context of the same weights, which computes in turns with this one; `None` when memory was
+    /// not enough.
     pub(crate) fn beside(&self, shape: ContextShape) -> Option<Self> {
         Self::new(Rc::clone(&self.weights), shape, Rc::clone(&self.threads))
     }

@@ -1,8 +1,10 @@
 //! What callers rely on, one by one.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use super::*;
+use crate::limits::WATCH_MAX;
 
 #[test]
 fn a_conversation_survives_its_process() {
@@ -119,6 +121,34 @@ fn a_restore_that_is_dropped_ends() {
         let _ = fetch.wait_for(Duration::ZERO);
     }
     assert_eq!(restore(&tiers, &tokens, &Known::of(&[&tokens])), Ok(768));
+}
+
+#[test]
+fn a_slow_disk_is_waited_for_as_long_as_is_asked() {
+    let place = Place::new();
+    let disk = Arc::new(Rigged::default());
+    let tokens = run(&[(1, 256), (2, 256)]);
+    let tiers = place.open_on(&disk, place.settings(), place.identity(Need::Cells));
+    keep(&tiers, &tokens);
+    tiers.flush(LONG);
+    tiers.shrink(0);
+    disk.hold_reads(true);
+    let mut fetch = tiers.fetch(tiers.find(&tokens), Box::new(|| {}));
+    for wait_max in [Duration::ZERO, WATCH_MAX / 2, WATCH_MAX * 3] {
+        let begun = Instant::now();
+        assert!(matches!(fetch.wait_for(wait_max), Step::Pending));
+        assert!(begun.elapsed() >= wait_max);
+    }
+    // It comes when nobody watches any more.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(WATCH_MAX * 10);
+            disk.hold_reads(false);
+        });
+        assert!(matches!(fetch.wait(), Step::Ready(..)));
+    });
+    while matches!(fetch.wait_for(LONG), Step::Ready(..)) {}
+    assert!(matches!(fetch.wait_for(LONG), Step::Done));
 }
 
 #[test]

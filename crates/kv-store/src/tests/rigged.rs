@@ -40,6 +40,7 @@ struct State {
     written: u64,
     read_ahead: Vec<PathBuf>,
     reads: Vec<PathBuf>,
+    holds_reads: bool,
     watch: Option<Watch>,
 }
 
@@ -90,6 +91,11 @@ impl Rigged {
 
     pub(super) fn watch(&self, watch: Watch) {
         self.0.lock().unwrap().watch = Some(watch);
+    }
+
+    /// Reads wait until this is taken back.
+    pub(super) fn hold_reads(&self, holds: bool) {
+        self.0.lock().unwrap().holds_reads = holds;
     }
 
     pub(super) fn pass_days(&self, days: u64) {
@@ -350,6 +356,9 @@ impl Opened for RiggedFile {
         buffer: Vec<u8>,
         seen: &mut dyn FnMut(&[u8]),
     ) -> io::Result<Vec<u8>> {
+        while self.shared.lock().unwrap().holds_reads {
+            std::thread::yield_now();
+        }
         let how = begin(&self.shared, false)?;
         let read = self.file.read(at, bytes, buffer, seen);
         end(&self.shared, how)?;

@@ -65,16 +65,35 @@ pub(crate) fn load_guessing(
     sequences_max: u32,
     speculation: &Speculation,
 ) -> LlamaModel {
-    log::silence();
-    let load = Load {
+    let taken_back_max = speculation.tokens.unwrap_or(0);
+    loaded(&Load {
+        sequences_max,
+        kv_type: Some(kv_type.to_owned()),
+        speculation: speculation.clone(),
+        taken_back_max,
+        ..on(1, path)
+    })
+}
+
+/// A model on so many threads.
+pub(crate) fn load_on(threads: u32, path: &Path) -> LlamaModel {
+    loaded(&on(threads, path))
+}
+
+fn on(threads: u32, path: &Path) -> Load {
+    Load {
         path: path.to_owned(),
         context_tokens: Some(2048),
-        sequences_max,
-        threads: Some(1),
-        kv_type: Some(kv_type.to_owned()),
+        sequences_max: 1,
+        threads: Some(threads),
+        kv_type: None,
         keep: None,
-        speculation: speculation.clone(),
-        taken_back_max: speculation.tokens.unwrap_or(0),
-    };
-    LlamaModel::load(&load, |_| {}).unwrap()
+        speculation: Speculation::default(),
+        taken_back_max: 0,
+    }
+}
+
+fn loaded(load: &Load) -> LlamaModel {
+    log::silence();
+    LlamaModel::load(load, |_| {}).unwrap()
 }
