@@ -127,13 +127,21 @@ impl Lineage {
         self.saved.insert(hash(bytes), line);
     }
 
-    /// Cells were put behind what a sequence holds.
-    pub(super) fn loaded_cells(&mut self, sequence: u32, wanted: Range<usize>, bytes: &[u8]) {
+    /// Cells were put behind what a sequence holds: these of those that were saved. The others of them
+    /// were put there too, and leave a gap.
+    pub(super) fn loaded_cells(
+        &mut self,
+        sequence: u32,
+        saved: Range<usize>,
+        wanted: Range<usize>,
+        bytes: &[u8],
+    ) {
         let from = &self.saved[&hash(bytes)];
         assert!(from.tokens.len() >= wanted.end, "fewer cells than were wanted");
         let line = self.held.entry(sequence).or_default();
         assert_eq!(line.tokens.len(), wanted.start, "a hole in the cache");
-        line.is_mixed |= from.is_mixed || line.calls != from.calls[..wanted.start];
+        line.is_mixed |=
+            from.is_mixed || wanted.start > saved.start || line.calls != from.calls[..wanted.start];
         line.tokens.extend(&from.tokens[wanted.clone()]);
         line.calls.extend(&from.calls[wanted.clone()]);
         self.restores += 1;

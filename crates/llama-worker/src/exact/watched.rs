@@ -134,7 +134,7 @@ impl Model for Watched {
         let (all, part) = (places(&saved), places(&wanted));
         let is_done = self.model.load_cells(sequence, saved, wanted, cells);
         assert!(is_done, "cells {part:?} of {all:?} were refused");
-        self.lineage.borrow_mut().loaded_cells(sequence, part, cells);
+        self.lineage.borrow_mut().loaded_cells(sequence, all, part, cells);
         is_done
     }
 
