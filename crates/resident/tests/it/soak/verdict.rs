@@ -257,13 +257,15 @@ fn compare_texts(ours: &Said, twin: &Said, noise: Noise) -> Verdict {
 }
 
 /// Which tokens of the twin the text may part at: of those within one character the text does not say
-/// which.
+/// which, and what stands for bytes that are no text looks alike whatever they were.
 fn parting_tokens(text: &str, twin: &Said) -> std::ops::Range<usize> {
     let (mut bytes, mut begin) = (Vec::new(), 0);
     for (index, token) in twin.tokens.iter().enumerate() {
         let before = bytes.len();
         bytes.extend(&token.bytes);
-        if whole_characters(&bytes[..before]).len() == before {
+        let is_whole = whole_characters(&bytes[..before]).len() == before;
+        let is_text = !String::from_utf8_lossy(&bytes[..before]).ends_with('\u{fffd}');
+        if is_whole && is_text {
             begin = index;
         }
         let so_far = String::from_utf8_lossy(whole_characters(&bytes));
@@ -350,6 +352,16 @@ mod tests {
         assert_eq!(parting_tokens("a\u{e8}b", &twin), 1..3);
         assert_eq!(parting_tokens("a\u{e9}c", &twin), 3..4);
         assert_eq!(parting_tokens("b", &twin), 0..1);
+    }
+
+    #[test]
+    fn a_text_that_parts_behind_bytes_that_are_no_text_may_part_at_them() {
+        let mut twin = said(&[("a", -1.0), ("x", -1.0), ("b", -1.0), ("d", -1.0)], ("c", -3.0));
+        twin.tokens[1].bytes = vec![0xff];
+        twin.text = "a\u{fffd}bd".to_owned();
+        assert_eq!(parting_tokens("a\u{fffd}cd", &twin), 1..3);
+        assert_eq!(parting_tokens("a\u{fffd}be", &twin), 3..4, "what followed was the same");
+        assert_eq!(parting_tokens("abd", &twin), 1..2);
     }
 
     #[test]
