@@ -141,7 +141,7 @@ fn named(model: Option<&str>) {
     assert!(model.is_none_or(|name| !name.is_empty()));
 }
 
-fn generates(body: &[u8], model: &str, generates: &[Generate]) {
+pub(crate) fn generates(body: &[u8], model: &str, generates: &[Generate]) {
     assert!(!model.is_empty());
     assert!((1..=CHOICES_MAX).contains(&generates.len()), "{} choices", generates.len());
     let mut bytes = 0;
@@ -174,7 +174,7 @@ fn through_a_frame(body: &[u8], command: &Command) -> usize {
 }
 
 /// A short answer for each choice.
-fn answers(choices: usize) -> impl Iterator<Item = (u32, Event)> {
+pub(crate) fn answers(choices: usize) -> impl Iterator<Item = (u32, Event)> {
     let piece = |text: &str| Piece { text: text.to_owned(), logprobs: Vec::new() };
     (0..).take(choices).flat_map(move |choice| {
         let events = [
@@ -191,14 +191,14 @@ fn finished() -> Event {
     Event::Finished(Finished { reason: FinishReason::End, usage: Usage::default() })
 }
 
-fn answered(answer: Result<String, Error>) {
+pub(crate) fn answered(answer: Result<String, Error>) {
     match answer {
         Ok(answer) => json(&answer),
         Err(error) => panic!("an answer that ended well is no answer: {error}"),
     }
 }
 
-fn json(text: &str) {
+pub(crate) fn json(text: &str) {
     let value: Result<Value, _> = serde_json::from_str(text);
     assert!(value.is_ok_and(|value| value.is_object()), "not a JSON object: {text}");
 }

@@ -35,6 +35,16 @@ fn kv_entry() {
 }
 
 #[test]
+fn ollama_chat() {
+    replay("ollama_chat", fuzz::ollama_chat);
+}
+
+#[test]
+fn ollama_generate() {
+    replay("ollama_generate", fuzz::ollama_generate);
+}
+
+#[test]
 fn openai_chat() {
     replay("openai_chat", fuzz::openai_chat);
 }
@@ -84,6 +94,8 @@ fn every_corpus_has_a_test() {
             "frame",
             "gguf",
             "kv_entry",
+            "ollama_chat",
+            "ollama_generate",
             "openai_chat",
             "openai_completion",
             "openai_embedding",
@@ -108,6 +120,10 @@ fn the_valid_inputs_are_accepted() {
     for entry in entries {
         kv_store::format::decode(entry, entry.len() as u64, None).expect("an entry");
     }
+    let chat = include_bytes!("../corpus/ollama_chat/valid");
+    dialect::ollama::chat::decode(chat).expect("a chat");
+    let generate = include_bytes!("../corpus/ollama_generate/valid");
+    dialect::ollama::generate::decode(generate).expect("a text");
     dialect::openai::chat::decode(include_bytes!("../corpus/openai_chat/valid")).expect("a chat");
     let completion = include_bytes!("../corpus/openai_completion/valid");
     dialect::openai::completion::decode(completion).expect("a completion");

@@ -13,11 +13,18 @@
 //! Not here: HTTP, framing of an outgoing stream (`data: …`), and authentication (`gateway`).
 
 mod billing;
+mod cached;
 mod error;
 pub mod limits;
+pub mod ollama;
 pub mod openai;
 mod read;
+mod request;
+mod sampling;
+mod tools;
 mod wish;
+mod write;
 
+pub use cached::CachedBy;
 pub use error::Error;
 pub use wish::Wish;

@@ -6,14 +6,11 @@
 
 mod answer;
 pub mod chat;
+mod choices;
 pub mod completion;
 pub mod embedding;
 pub mod image;
 pub mod model;
-mod request;
-mod sampling;
 pub mod speech;
 pub mod transcription;
 pub mod upstream;
-
-pub use answer::CachedBy;

@@ -153,6 +153,10 @@ impl<'a> Object<'a> {
         Path::Key(self.path, key)
     }
 
+    pub(crate) fn peek(&self, key: &str) -> Option<&Value> {
+        self.fields.get(key)
+    }
+
     pub(crate) fn take(&mut self, key: &str) -> Option<Value> {
         self.fields.swap_remove(key).filter(|value| !value.is_null())
     }

@@ -6,10 +6,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
-use std::{fmt::Write, fs, path::Path};
+use std::{fmt::Write, fs, path::Path, time::Duration};
 
 use dialect::{
     Error,
+    ollama::{self, Ask, Form},
     openai::{chat, completion, embedding, image, speech},
 };
 use expect_test::expect_file;
@@ -19,6 +20,8 @@ use worker_protocol::{Event, Generate, Sampling};
 
 const ID: &str = "0123456789abcdef";
 const CREATED_UNIX_S: u64 = 1_700_000_000;
+const CREATED_AT: &str = "2023-11-14T22:13:20Z";
+const LOAD: Duration = Duration::from_millis(3);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -140,6 +143,54 @@ fn image() {
             writeln!(out, "whole {}", image::answer(CREATED_UNIX_S, &pictures)).unwrap();
         }
     });
+}
+
+#[test]
+fn ollama_chat() {
+    check_all("ollama_chat", 30, |fixture, out| {
+        ollama_answer(Form::Chat, ollama::chat::decode(&fixture.bytes()), fixture, out);
+    });
+}
+
+#[test]
+fn ollama_generate() {
+    check_all("ollama_generate", 15, |fixture, out| {
+        ollama_answer(Form::Generate, ollama::generate::decode(&fixture.bytes()), fixture, out);
+    });
+}
+
+fn ollama_answer(
+    form: Form,
+    request: Result<ollama::Request, Error>,
+    fixture: &Fixture,
+    out: &mut String,
+) {
+    let request = match request {
+        Ok(request) => request,
+        Err(error) => {
+            writeln!(out, "refused {}: {}", error.status, ollama::error_body(&error)).unwrap();
+            return;
+        }
+    };
+    let ollama::Request { model, ask, stream, wish } = &request;
+    writeln!(out, "model {model}, stream {stream}, keep_alive {:?}", wish.keep_alive).unwrap();
+    let Ask::Generate(generate) = ask else {
+        let is_unloaded = wish.keep_alive == Some(Duration::ZERO);
+        let answer = ollama::loaded(form, CREATED_AT, model, is_unloaded);
+        writeln!(out, "whole {answer}").unwrap();
+        return;
+    };
+    show_generates(&[(**generate).clone()], out);
+    let mut encoder = ollama::StreamEncoder::new(form, ID, CREATED_AT, model);
+    let mut whole = ollama::WholeEncoder::new(form, ID, CREATED_AT, model);
+    encoder.served_by(None, LOAD);
+    whole.served_by(Some("served"), LOAD);
+    let mut lines = vec![encoder.nothing()];
+    for (_, event) in &fixture.events {
+        encoder.event(event, &mut lines);
+        whole.event(event);
+    }
+    show_answers(fixture, &lines, whole.finish(), out);
 }
 
 fn refused(error: &Error, out: &mut String) {

@@ -6,6 +6,7 @@
 use dialect::{
     Error,
     limits::{JSON_DEPTH_MAX, MESSAGES_MAX, STOP_BYTES_MAX},
+    ollama,
     openai::{chat, completion, embedding, image, speech, upstream},
 };
 use proptest::prelude::*;
@@ -82,8 +83,16 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::btree_map(
-                prop::sample::select(vec!["role", "content", "type", "text", "tool_calls", "5"])
-                    .prop_map(str::to_owned),
+                prop::sample::select(vec![
+                    "role",
+                    "content",
+                    "type",
+                    "text",
+                    "tool_calls",
+                    "images",
+                    "5"
+                ])
+                .prop_map(str::to_owned),
                 inner,
                 0..4,
             )
@@ -116,6 +125,13 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
         "chat_template_kwargs",
         "top_k",
         "mirostat",
+        "options",
+        "think",
+        "format",
+        "images",
+        "keep_alive",
+        "raw",
+        "system",
     ]);
     prop::collection::btree_map(key.prop_map(str::to_owned), value, 0..5).prop_map(|mut fields| {
         fields.insert("model".to_owned(), "m".into());
@@ -130,6 +146,8 @@ fn decode_all(body: &[u8]) -> Vec<Error> {
         embedding::decode(body).map(|_| ()),
         speech::decode(body).map(|_| ()),
         image::decode(body).map(|_| ()),
+        ollama::chat::decode(body).map(|_| ()),
+        ollama::generate::decode(body).map(|_| ()),
     ];
     outcomes.into_iter().filter_map(Result::err).collect()
 }

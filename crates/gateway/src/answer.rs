@@ -11,8 +11,8 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use axum::response::Response;
 use bytes::Bytes;
-use dialect::Error;
-use dialect::openai::{CachedBy, chat, completion, embedding, model};
+use dialect::openai::{chat, completion, embedding, model};
+use dialect::{CachedBy, Error};
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
@@ -187,7 +187,7 @@ impl Work {
 }
 
 /// What a client wishes, as the hub is told.
-fn wish(wish: dialect::Wish) -> Wish {
+pub(crate) fn wish(wish: dialect::Wish) -> Wish {
     let priority = if wish.background { Priority::Background } else { Priority::Interactive };
     Wish { priority, keep_alive: wish.keep_alive }
 }
@@ -242,7 +242,11 @@ impl Choices {
 
 /// Feeds a whole answer's events to its encoder. The first failure ends it: there is nothing to
 /// tell then but the failure, so the other choices are cancelled.
-async fn collect(site: &Arc<Site>, mut choices: Choices, mut take: impl FnMut(u32, &Event)) {
+pub(crate) async fn collect(
+    site: &Arc<Site>,
+    mut choices: Choices,
+    mut take: impl FnMut(u32, &Event),
+) {
     while let Some((choice, event)) = choices.next().await {
         count(site, &event);
         take(choice, &event);
@@ -434,10 +438,19 @@ pub(crate) fn text(body: String) -> Response {
     respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
 }
 
+pub(crate) fn plain(body: &'static str) -> Response {
+    respond(StatusCode::OK, "text/plain; charset=utf-8", body.to_owned())
+}
+
 /// The error as an answer.
 pub(crate) fn refuse(error: &Error) -> Response {
+    refuse_with(error, error.to_json())
+}
+
+/// The same, told in a dialect's own words.
+pub(crate) fn refuse_with(error: &Error, body: String) -> Response {
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = respond(status, "application/json", error.to_json());
+    let mut response = respond(status, "application/json", body);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         // Rounded up, so that whoever obeys is not too early.
         let wait_s = error.retry_after.map_or(1, |wait| wait.as_secs() + 1);
@@ -460,7 +473,7 @@ pub(crate) fn typed(kind: HeaderValue, body: Body) -> Response {
 }
 
 /// An id that no other answer of this or another run has.
-fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     format!("{:016x}", unforeseen())
 }
 

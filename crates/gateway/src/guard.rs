@@ -2,8 +2,9 @@
 //!
 //! A web page that a person happens to visit can reach 127.0.0.1 too. What stops it: the Host must be
 //! one of ours (a rebound name is not), an Origin must be ours or configured, and a POST must be of a
-//! type that a page cannot send without asking first. Forms with files are the exception, on the one
-//! route that OpenAI has for them; there the Origin, which pages cannot leave out, has to do.
+//! type that a page cannot send without asking first. Forms with files are an exception, on the one
+//! route that OpenAI has for them, and what Ollama's clients send without a type another; there the
+//! Origin, which pages cannot leave out, has to do.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -161,6 +162,8 @@ fn check_content_type(headers: &HeaderMap, takes: Takes) -> Result<(), Error> {
     let is = |wanted: &str| essence.eq_ignore_ascii_case(wanted);
     let (fits, wanted) = match takes {
         Takes::Json => (is("application/json"), "application/json"),
+        // The Origin, which was checked, has to do.
+        Takes::Untyped => return Ok(()),
         Takes::Form => (is("multipart/form-data"), "multipart/form-data"),
         Takes::Bytes => {
             let simple = SIMPLE_TYPES.iter().any(|simple| is(simple));

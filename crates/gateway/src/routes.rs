@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::tools::{self, Tools};
-use crate::{ChangeAsked, Config, answer, control, stream};
+use crate::{ChangeAsked, Config, answer, control, ollama, stream};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub(crate) enum Takes {
     Form,
     /// A file as it is.
     Bytes,
+    /// JSON by whatever name: Ollama's clients name none, nor do the `curl` lines that people copy.
+    Untyped,
 }
 
 /// What a route does.
@@ -58,6 +60,10 @@ enum Endpoint {
     Transcriptions,
     Images,
     Tool,
+    OllamaGreeting,
+    OllamaVersion,
+    OllamaChat,
+    OllamaGenerate,
     ControlResidents,
     ControlModels,
     ControlStop,
@@ -104,6 +110,10 @@ const ROUTES: &[Route] = &[
     upload("/v1/audio/transcriptions", Policy::Inference, Takes::Form, Endpoint::Transcriptions),
     post("/v1/images/generations", Policy::Inference, Endpoint::Images),
     upload("/api/tools/", Policy::Inference, Takes::Bytes, Endpoint::Tool),
+    get("/", Policy::Inference, Endpoint::OllamaGreeting),
+    get("/api/version", Policy::Inference, Endpoint::OllamaVersion),
+    upload("/api/chat", Policy::Inference, Takes::Untyped, Endpoint::OllamaChat),
+    upload("/api/generate", Policy::Inference, Takes::Untyped, Endpoint::OllamaGenerate),
     get("/resident/v1/ps", Policy::Control, Endpoint::ControlResidents),
     get("/resident/v1/models", Policy::Control, Endpoint::ControlModels),
     post("/resident/v1/stop", Policy::Control, Endpoint::ControlStop),
@@ -159,8 +169,8 @@ enum Found<'a> {
 fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
     let matches = |route: &Route| {
         let rest = path.strip_prefix(route.path)?;
-        let is_name = route.path.ends_with('/') && !rest.is_empty();
-        (rest.is_empty() && !route.path.ends_with('/') || is_name).then_some(rest)
+        let takes_name = route.path.ends_with('/') && route.path != "/";
+        (rest.is_empty() != takes_name).then_some(rest)
     };
     let known: Vec<(&Route, &str)> =
         ROUTES.iter().filter_map(|route| Some((route, matches(route)?))).collect();
@@ -188,14 +198,16 @@ async fn enter(State(site): State<Arc<Site>>, request: Request) -> Response {
     let origin = guard.allowed_origin(&parts.headers).map(str::to_owned);
     let checked = guard.check(&parts.method, &parts.uri, &parts.headers, policy, takes);
     let mut response = match checked {
-        Err(error) => answer::refuse(&error),
+        Err(error) => speaks(&path).refuse(&error),
         Ok(()) if parts.method == Method::OPTIONS => preflight(),
         Ok(()) => match found {
             Found::Route(route, rest) => serve(&site, route.endpoint, rest, &parts, body).await,
             Found::OtherMethods(methods) => other_method(&parts.method, &path, &methods),
-            Found::Nothing => answer::refuse(&Error::new(
+            Found::Nothing => speaks(&path).refuse(&Error::new(
                 404,
-                format!("there is no {path} here; the OpenAI API begins at /v1/"),
+                format!(
+                    "there is no {path} here; the OpenAI API begins at /v1/, Ollama's at /api/"
+                ),
             )),
         },
     };
@@ -223,6 +235,10 @@ async fn serve(
         Endpoint::Transcriptions => tools::transcriptions(site, &parts.headers, body).await,
         Endpoint::Images => tools::images(site, body).await,
         Endpoint::Tool => tools::by_name(site, rest, parts.uri.query(), body).await,
+        Endpoint::OllamaGreeting => Ok(answer::plain(ollama::GREETING)),
+        Endpoint::OllamaVersion => Ok(ollama::version()),
+        Endpoint::OllamaChat => ollama::chat(site, body).await,
+        Endpoint::OllamaGenerate => ollama::generate(site, body).await,
         Endpoint::ControlResidents => control::residents(&site.hub).await,
         Endpoint::ControlModels => control::models(&site.hub).await,
         Endpoint::ControlStop => control::stop(&site.hub, body).await,
@@ -234,13 +250,35 @@ async fn serve(
         Endpoint::ControlRequests => control::requests(&site.hub).await,
         Endpoint::ControlEvents => Ok(stream::happenings(site.hub.happenings())),
     };
-    outcome.unwrap_or_else(|error| answer::refuse(&error))
+    outcome.unwrap_or_else(|error| speaks(parts.uri.path()).refuse(&error))
+}
+
+/// Whose words an error is told in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    OpenAi,
+    Ollama,
+}
+
+impl Speaks {
+    fn refuse(self, error: &Error) -> Response {
+        match self {
+            Self::OpenAi => answer::refuse(error),
+            Self::Ollama => answer::refuse_with(error, dialect::ollama::error_body(error)),
+        }
+    }
+}
+
+/// Who calls this path, be there a route or not.
+fn speaks(path: &str) -> Speaks {
+    let is_ollamas = path.starts_with("/api/") && !path.starts_with("/api/tools/");
+    if is_ollamas { Speaks::Ollama } else { Speaks::OpenAi }
 }
 
 fn other_method(method: &Method, path: &str, methods: &[&str]) -> Response {
     let methods = methods.join(", ");
     let error = Error::new(405, format!("{path} does not take {method}; it takes {methods}"));
-    let mut response = answer::refuse(&error);
+    let mut response = speaks(path).refuse(&error);
     if let Ok(methods) = HeaderValue::from_str(&methods) {
         response.headers_mut().insert(ALLOW, methods);
     }
@@ -282,7 +320,9 @@ mod tests {
                 let Route { method, path, policy, takes, .. } = route;
                 match takes {
                     Takes::Json => format!("{method} {path} {policy:?}"),
-                    Takes::Form | Takes::Bytes => format!("{method} {path} {policy:?} {takes:?}"),
+                    Takes::Form | Takes::Bytes | Takes::Untyped => {
+                        format!("{method} {path} {policy:?} {takes:?}")
+                    }
                 }
             })
             .collect();
@@ -300,6 +340,10 @@ mod tests {
                 "POST /v1/audio/transcriptions Inference Form",
                 "POST /v1/images/generations Inference",
                 "POST /api/tools/ Inference Bytes",
+                "GET / Inference",
+                "GET /api/version Inference",
+                "POST /api/chat Inference Untyped",
+                "POST /api/generate Inference Untyped",
                 "GET /resident/v1/ps Control",
                 "GET /resident/v1/models Control",
                 "POST /resident/v1/stop Control",
@@ -336,6 +380,8 @@ mod tests {
         check("POST", "//v1/chat/completions", "nothing");
         check("POST", "/resident/v1/../v1/stop", "nothing");
         check("POST", "/RESIDENT/v1/stop", "nothing");
-        check("GET", "/", "nothing");
+        check("HEAD", "/", "OllamaGreeting");
+        check("GET", "//", "nothing");
+        check("GET", "/x", "nothing");
     }
 }

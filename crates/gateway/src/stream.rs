@@ -1,4 +1,4 @@
-//! Streamed answers as server-sent events.
+//! Streamed answers: server-sent events, or lines.
 //!
 //! A task per stream takes events, encodes them and hands chunks to the connection. It ends when
 //! the client goes away, and its answers are cancelled with it. Until the first chunk is there the
@@ -7,13 +7,14 @@
 //! its reader leaves.
 
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
-use dialect::Error;
-use dialect::openai::{CachedBy, chat, completion};
+use dialect::openai::{chat, completion};
+use dialect::{CachedBy, Error, ollama};
 use futures_util::stream::unfold;
 use supervisor::{Handle, Happening, Watch};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -40,10 +41,13 @@ pub(crate) trait Encode: Send {
     fn event(&mut self, choice: u32, event: &Event, payloads: &mut Vec<String>);
     /// Payloads after the last event.
     fn finish(&mut self, payloads: &mut Vec<String>);
-    /// The model that serves, where a role was asked for.
-    fn served_by(&mut self, model: &str);
+    /// The answer begins: the model that serves, where a role was asked for, and how long it was waited
+    /// for.
+    fn begun(&mut self, model: Option<&str>, waited: Duration);
     /// Where cached tokens were found, as far as that is known of all prompts.
     fn cached(&self) -> Option<CachedBy>;
+    /// How its payloads become a stream.
+    fn framing(&self) -> Framing;
 }
 
 impl Encode for chat::StreamEncoder {
@@ -55,12 +59,18 @@ impl Encode for chat::StreamEncoder {
         self.finish(payloads);
     }
 
-    fn served_by(&mut self, model: &str) {
-        self.served_by(model);
+    fn begun(&mut self, model: Option<&str>, _waited: Duration) {
+        if let Some(model) = model {
+            self.served_by(model);
+        }
     }
 
     fn cached(&self) -> Option<CachedBy> {
         self.cached()
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Events
     }
 }
 
@@ -73,12 +83,97 @@ impl Encode for completion::StreamEncoder {
         self.finish(payloads);
     }
 
-    fn served_by(&mut self, model: &str) {
-        self.served_by(model);
+    fn begun(&mut self, model: Option<&str>, _waited: Duration) {
+        if let Some(model) = model {
+            self.served_by(model);
+        }
     }
 
     fn cached(&self) -> Option<CachedBy> {
         self.cached()
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Events
+    }
+}
+
+impl Encode for ollama::StreamEncoder {
+    /// Ollama's requests have one choice.
+    fn event(&mut self, _choice: u32, event: &Event, payloads: &mut Vec<String>) {
+        self.event(event, payloads);
+    }
+
+    fn finish(&mut self, _payloads: &mut Vec<String>) {}
+
+    fn begun(&mut self, model: Option<&str>, waited: Duration) {
+        self.served_by(model, waited);
+    }
+
+    fn cached(&self) -> Option<CachedBy> {
+        self.cached()
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Lines { nothing: self.nothing() }
+    }
+}
+
+/// How payloads become a stream.
+#[derive(Debug, Clone)]
+pub(crate) enum Framing {
+    /// Server-sent events, as OpenAI's clients read them. Comments keep a silent stream alive.
+    Events,
+    /// A line each, as Ollama's clients read them. A line that says nothing keeps a silent stream alive:
+    /// there are no comments, and an empty line is a broken one to some.
+    Lines { nothing: String },
+}
+
+impl Framing {
+    fn content_type(&self) -> &'static str {
+        match self {
+            Self::Events => "text/event-stream",
+            Self::Lines { .. } => "application/x-ndjson",
+        }
+    }
+
+    fn framed(&self, payloads: &mut Vec<String>) -> Bytes {
+        let (before, after) = match self {
+            Self::Events => ("data: ", "\n\n"),
+            Self::Lines { .. } => ("", "\n"),
+        };
+        let around = before.len() + after.len();
+        let mut text = String::with_capacity(payloads.iter().map(|one| one.len() + around).sum());
+        for payload in payloads.drain(..) {
+            text.extend([before, &payload, after]);
+        }
+        text.into()
+    }
+
+    /// What keeps a stream alive, with what is waited for.
+    fn silence(&self, news: Option<String>) -> Bytes {
+        match (self, news) {
+            (Self::Events, Some(news)) => format!(": {news}\n").into(),
+            (Self::Events, None) => PING,
+            (Self::Lines { nothing }, _) => format!("{nothing}\n").into(),
+        }
+    }
+
+    /// An error that came after the status was sent, as the last of a stream.
+    fn failed(&self, error: &Error) -> Bytes {
+        match self {
+            Self::Events => format!("data: {}\n\n{DONE}", error.to_json()).into(),
+            Self::Lines { .. } => format!("{}\n", ollama::error_body(error)).into(),
+        }
+    }
+
+    /// What ends it, exactly once, also after an error.
+    fn end(&self) -> &'static str {
+        match self {
+            Self::Events => DONE,
+            // The last line says so itself.
+            Self::Lines { .. } => "",
+        }
     }
 }
 
@@ -93,7 +188,8 @@ pub(crate) async fn respond(
     tells_progress: bool,
 ) -> Result<Response, Error> {
     let (sender, mut chunks) = channel(STREAM_CHUNKS_MAX);
-    let wait = Wait { hub: site.hub.clone(), watch: Watch::default() };
+    let framing = encoder.framing();
+    let wait = Wait { hub: site.hub.clone(), watch: Watch::default(), framing: framing.clone() };
     let cached = Arc::new(OnceLock::new());
     let production = Production {
         site,
@@ -114,9 +210,9 @@ pub(crate) async fn respond(
         Ok(Some(Ok(chunk))) => chunk,
         Ok(Some(Err(error))) => return Err(error),
         Ok(None) => return Err(Error::new(500, "the answer broke off before it began")),
-        Err(_) => wait.comment().await,
+        Err(_) => wait.silence().await,
     };
-    let response = server_sent(body(first, chunks, wait));
+    let response = streamed(&framing, body(first, chunks, wait));
     // A stream that had to begin before its prompt did cannot say it any more.
     Ok(match cached.get() {
         Some(cached) => with_cached(response, *cached),
@@ -139,15 +235,15 @@ pub(crate) fn happenings(happenings: broadcast::Receiver<Arc<Happening>>) -> Res
             Err(_) => return Some((Ok(PING), (false, happenings))),
         };
         let payload = serde_json::to_string(&*happening).ok()?;
-        Some((Ok(framed(&mut vec![payload])), (false, happenings)))
+        Some((Ok(Framing::Events.framed(&mut vec![payload])), (false, happenings)))
     });
-    server_sent(Body::from_stream(stream))
+    streamed(&Framing::Events, Body::from_stream(stream))
 }
 
-fn server_sent(body: Body) -> Response {
+fn streamed(framing: &Framing, body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(framing.content_type()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // Asks nginx and its kin not to gather the stream.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
@@ -162,9 +258,9 @@ fn body(first: Bytes, chunks: Receiver<Chunk>, wait: Wait) -> Body {
         }
         let chunk = match timeout(KEEP_ALIVE_INTERVAL, chunks.recv()).await {
             Ok(Some(Ok(chunk))) => chunk,
-            Ok(Some(Err(error))) => failed(&error),
+            Ok(Some(Err(error))) => wait.framing.failed(&error),
             Ok(None) => return None,
-            Err(_) => wait.comment().await,
+            Err(_) => wait.silence().await,
         };
         Some((Ok(chunk), (None, chunks, wait)))
     });
@@ -176,6 +272,7 @@ fn body(first: Bytes, chunks: Receiver<Chunk>, wait: Wait) -> Body {
 struct Wait {
     hub: Handle,
     watch: Watch,
+    framing: Framing,
 }
 
 impl Wait {
@@ -186,8 +283,9 @@ impl Wait {
         Some(progress.to_string().replace(char::is_control, " "))
     }
 
-    async fn comment(&self) -> Bytes {
-        self.news().await.map_or(PING, |news| format!(": {news}\n").into())
+    /// What keeps the stream alive meanwhile.
+    async fn silence(&self) -> Bytes {
+        self.framing.silence(self.news().await)
     }
 }
 
@@ -208,11 +306,10 @@ impl Production {
     async fn run(mut self, job: Job) {
         let mut payloads = Vec::new();
         let mut begun = false;
+        let asked = Instant::now();
         let mut choices = match self.begin(job, &mut begun).await {
             Ok((choices, model)) => {
-                if let Some(model) = model {
-                    self.encoder.served_by(&model);
-                }
+                self.encoder.begun(model.as_deref(), asked.elapsed());
                 choices
             }
             Err(error) => {
@@ -239,12 +336,13 @@ impl Production {
                 continue;
             }
             begun = true;
-            if !hand_over(&self.sender, framed(&mut payloads)).await {
+            if !hand_over(&self.sender, self.wait.framing.framed(&mut payloads)).await {
                 return;
             }
         }
         self.encoder.finish(&mut payloads);
-        let last = [&framed(&mut payloads), DONE.as_bytes()].concat();
+        let framing = &self.wait.framing;
+        let last = [&framing.framed(&mut payloads), framing.end().as_bytes()].concat();
         hand_over(&self.sender, last.into()).await;
     }
 
@@ -282,7 +380,7 @@ fn tell(sender: &Sender<Chunk>, encoder: &mut dyn Encode, news: &str) -> bool {
     let piece = Piece { text: format!("{news}\n"), logprobs: Vec::new() };
     let mut payloads = Vec::new();
     encoder.event(0, &Event::Reasoning(piece), &mut payloads);
-    place.send(Ok(framed(&mut payloads)));
+    place.send(Ok(encoder.framing().framed(&mut payloads)));
     true
 }
 
@@ -290,23 +388,6 @@ fn tell(sender: &Sender<Chunk>, encoder: &mut dyn Encode, news: &str) -> bool {
 /// all but name; its place on the worker is given to others.
 async fn hand_over(sender: &Sender<Chunk>, chunk: Bytes) -> bool {
     timeout(CLIENT_WAIT_MAX, sender.send(Ok(chunk))).await.is_ok_and(|sent| sent.is_ok())
-}
-
-/// Payloads as server-sent events.
-fn framed(payloads: &mut Vec<String>) -> Bytes {
-    let bytes: usize = payloads.iter().map(|payload| payload.len() + 8).sum();
-    let mut text = String::with_capacity(bytes);
-    for payload in payloads.drain(..) {
-        text.push_str("data: ");
-        text.push_str(&payload);
-        text.push_str("\n\n");
-    }
-    text.into()
-}
-
-/// An error that came after the status was sent, as the last event.
-fn failed(error: &Error) -> Bytes {
-    format!("data: {}\n\n{DONE}", error.to_json()).into()
 }
 
 #[cfg(test)]
@@ -327,10 +408,14 @@ mod tests {
 
         fn finish(&mut self, _payloads: &mut Vec<String>) {}
 
-        fn served_by(&mut self, _model: &str) {}
+        fn begun(&mut self, _model: Option<&str>, _waited: Duration) {}
 
         fn cached(&self) -> Option<CachedBy> {
             None
+        }
+
+        fn framing(&self) -> Framing {
+            Framing::Events
         }
     }
 

@@ -2,7 +2,12 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use worker_protocol::{Alternative, Event, FinishReason, TokenLogprob};
+use worker_protocol::{Alternative, FinishReason, TokenLogprob};
+
+use crate::{
+    CachedBy,
+    write::{Token, logprob, text},
+};
 
 /// Usage of a whole answer, added up over its choices.
 #[derive(Debug, Clone, Copy, Default)]
@@ -76,83 +81,6 @@ struct PromptTokensDetails {
     cached_tokens: u64,
 }
 
-/// Where the cached tokens of a prompt were found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct CachedBy {
-    /// In the context of the engine.
-    pub live: u64,
-    /// In memory outside the context.
-    pub ram: u64,
-    /// In files.
-    pub ssd: u64,
-}
-
-impl CachedBy {
-    fn new(usage: &worker_protocol::Usage) -> Self {
-        let elsewhere = usage.cached_ram_tokens.saturating_add(usage.cached_ssd_tokens);
-        Self {
-            live: usage.cached_tokens.saturating_sub(elsewhere).into(),
-            ram: usage.cached_ram_tokens.into(),
-            ssd: usage.cached_ssd_tokens.into(),
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.live += other.live;
-        self.ram += other.ram;
-        self.ssd += other.ssd;
-    }
-
-    /// All of them.
-    #[must_use]
-    pub fn tokens(&self) -> u64 {
-        self.live + self.ram + self.ssd
-    }
-}
-
-/// What is known of cached tokens before an answer has ended.
-#[derive(Debug, Clone)]
-pub(super) struct Foretold {
-    choices_per_prompt: u32,
-    /// Of each prompt, once its first choice has begun.
-    prompts: Vec<Option<CachedBy>>,
-}
-
-impl Foretold {
-    /// `choices_per_prompt`: as for [`UsageTotal::new`].
-    pub(super) fn new(choices: usize, choices_per_prompt: u32) -> Self {
-        let choices_per_prompt = choices_per_prompt.max(1);
-        let prompts = choices.div_ceil(choices_per_prompt as usize);
-        Self { choices_per_prompt, prompts: vec![None; prompts] }
-    }
-
-    /// A choice goes on with its prompt; the first that it says holds.
-    pub(super) fn hear(&mut self, choice: u32, event: &Event) {
-        let Event::Progress { cached, cached_ram, cached_ssd, .. } = *event else { return };
-        if !choice.is_multiple_of(self.choices_per_prompt) {
-            return;
-        }
-        let usage = worker_protocol::Usage {
-            cached_tokens: cached,
-            cached_ram_tokens: cached_ram,
-            cached_ssd_tokens: cached_ssd,
-            ..worker_protocol::Usage::default()
-        };
-        if let Some(prompt) = self.prompts.get_mut((choice / self.choices_per_prompt) as usize) {
-            prompt.get_or_insert(CachedBy::new(&usage));
-        }
-    }
-
-    /// The sum over all prompts, once all have begun.
-    pub(super) fn cached(&self) -> Option<CachedBy> {
-        let mut sum = CachedBy::default();
-        for prompt in &self.prompts {
-            sum.add(&(*prompt)?);
-        }
-        Some(sum)
-    }
-}
-
 /// What a choice took, in llama.cpp's words. An extension that OpenAI's clients ignore.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Timings {
@@ -206,7 +134,7 @@ pub(super) fn finish_reason(reason: &FinishReason) -> &'static str {
 /// Chat's form of logprobs.
 #[derive(Debug, Serialize)]
 pub(super) struct ChatLogprobs {
-    content: Vec<ChatToken>,
+    content: Vec<Token>,
     refusal: Option<()>,
 }
 
@@ -218,34 +146,7 @@ impl ChatLogprobs {
     }
 
     pub(super) fn extend<'t>(&mut self, tokens: impl IntoIterator<Item = &'t TokenLogprob>) {
-        self.content.extend(tokens.into_iter().map(|token| ChatToken {
-            top_logprobs: Some(token.top.iter().map(ChatToken::new).collect()),
-            ..ChatToken::new(&token.token)
-        }));
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct ChatToken {
-    token: String,
-    logprob: f32,
-    bytes: Vec<u8>,
-    /// An extension: the text of a token does not always say which token it is.
-    id: u32,
-    /// Only the chosen token has alternatives.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_logprobs: Option<Vec<ChatToken>>,
-}
-
-impl ChatToken {
-    fn new(token: &Alternative) -> Self {
-        Self {
-            token: text(token),
-            logprob: logprob(token),
-            bytes: token.bytes.clone(),
-            id: token.id,
-            top_logprobs: None,
-        }
+        self.content.extend(tokens.into_iter().map(Token::chosen));
     }
 }
 
@@ -276,32 +177,11 @@ impl CompletionLogprobs {
     }
 }
 
-/// A token's text. Tokens may end inside a character; `bytes` has the truth.
-fn text(token: &Alternative) -> String {
-    String::from_utf8_lossy(&token.bytes).into_owned()
-}
-
 /// A token's text where it is text, else its bytes as OpenAI writes them (`bytes:\xe4`), since this form
 /// of logprobs has no other place for them and lists alternatives by name.
 fn name(token: &Alternative) -> String {
     let escaped = || token.bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
     str::from_utf8(&token.bytes).map_or_else(|_| format!("bytes:{}", escaped()), str::to_owned)
-}
-
-/// JSON has no infinity; OpenAI says -9999 for a token that is as good as impossible.
-fn logprob(token: &Alternative) -> f32 {
-    if token.logprob.is_finite() { token.logprob } else { -9999.0 }
-}
-
-/// An id for a tool call, the same whenever it is asked for: a hash (FNV-1a) of the answer's id and
-/// the call's place in it.
-pub(super) fn tool_call_id(answer: &str, choice: u32, index: u32) -> String {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let place = [choice.to_le_bytes(), index.to_le_bytes()].concat();
-    for byte in answer.bytes().chain(place) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    format!("call_{hash:016x}")
 }
 
 #[cfg(test)]
@@ -340,26 +220,5 @@ mod tests {
             serde_json::json!({ r"bytes:\xe4\xbd": -0.5, r"bytes:\xe4\xb8": -0.75 })
         );
         assert_eq!(told["text_offset"][0], 3);
-    }
-
-    fn begins(cached: u32, cached_ram: u32, cached_ssd: u32) -> Event {
-        Event::Progress { processed: cached, total: 100, cached, cached_ram, cached_ssd }
-    }
-
-    #[test]
-    fn cached_tokens_are_foretold_once_for_each_prompt_and_when_all_have_begun() {
-        // Two prompts with two choices each.
-        let mut foretold = Foretold::new(4, 2);
-        foretold.hear(2, &begins(10, 3, 2));
-        // Another choice of it finds what the first one computed.
-        foretold.hear(1, &begins(99, 0, 0));
-        assert_eq!(foretold.cached(), None, "the first prompt has not begun");
-        foretold.hear(0, &begins(4, 0, 4));
-        // Progress goes on, and one that was parked finds itself again.
-        foretold.hear(0, &begins(50, 0, 0));
-        // Nobody asked for so many.
-        foretold.hear(8, &begins(7, 7, 7));
-        assert_eq!(foretold.cached(), Some(CachedBy { live: 5, ram: 3, ssd: 6 }));
-        assert_eq!(Foretold::new(1, 1).cached(), None);
     }
 }

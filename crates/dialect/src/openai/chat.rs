@@ -16,14 +16,12 @@ use worker_protocol::{Chat, Generate, Prompt};
 pub use stream::StreamEncoder;
 pub use whole::WholeEncoder;
 
-use super::{
-    request::{self, Streaming},
-    sampling,
-};
+use super::choices::{self, Streaming};
 use crate::{
     Error, Wish,
     limits::{DOCUMENTS_MAX, LOGPROBS_MAX},
     read::{self, Object, Path},
+    request, sampling,
 };
 
 /// A request for an answer in a conversation.
@@ -50,9 +48,9 @@ pub struct Request {
 pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let mut fields = Object::new(&Path::Root, read::body(body)?)?;
     let model = request::model(&mut fields)?;
-    let Streaming { stream, include_usage, include_progress } = request::streaming(&mut fields)?;
+    let Streaming { stream, include_usage, include_progress } = choices::streaming(&mut fields)?;
     let wish = Wish::decode(&mut fields)?;
-    let choices = request::choices(&mut fields)?;
+    let choices = choices::count(&mut fields)?;
     refuse_formats(&mut fields)?;
     let generate = Generate {
         logprobs: logprobs(&mut fields)?,
@@ -62,7 +60,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
         ignore_end: fields.bool("ignore_eos")?.unwrap_or(false),
         prompt: Prompt::Chat(chat(&mut fields)?),
     };
-    let generates = request::multiply(vec![generate], choices, body.len())?;
+    let generates = choices::multiply(vec![generate], choices, body.len())?;
     Ok(Request { model, generates, stream, include_usage, include_progress, wish })
 }
 

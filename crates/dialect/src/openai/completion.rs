@@ -15,14 +15,12 @@ use worker_protocol::{Generate, Prompt};
 pub use stream::StreamEncoder;
 pub use whole::WholeEncoder;
 
-use super::{
-    request::{self, Streaming},
-    sampling,
-};
+use super::choices::{self, Streaming};
 use crate::{
     Error, Wish,
     limits::{CHOICES_MAX, COMPLETION_TOKENS_DEFAULT, LOGPROBS_MAX},
     read::{self, Object, Path},
+    request, sampling,
 };
 
 /// A request for the continuation of raw text.
@@ -62,9 +60,9 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let mut fields = Object::new(&Path::Root, read::body(body)?)?;
     let model = request::model(&mut fields)?;
     // Raw text has no place for anything but the text.
-    let Streaming { stream, include_usage, include_progress: _ } = request::streaming(&mut fields)?;
+    let Streaming { stream, include_usage, include_progress: _ } = choices::streaming(&mut fields)?;
     let wish = Wish::decode(&mut fields)?;
-    let choices_per_prompt = request::choices(&mut fields)?;
+    let choices_per_prompt = choices::count(&mut fields)?;
     let echo = fields.bool("echo")?.unwrap_or(false);
     let logprobs = fields.integer("logprobs", 0..=LOGPROBS_MAX.into())?;
     refuse_unsupported(&mut fields, choices_per_prompt)?;
@@ -83,7 +81,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     }
     let generates =
         prompts.into_iter().map(|prompt| Generate { prompt, ..template.clone() }).collect();
-    let generates = request::multiply(generates, choices_per_prompt, body.len())?;
+    let generates = choices::multiply(generates, choices_per_prompt, body.len())?;
     Ok(Request { model, generates, choices_per_prompt, echo, stream, include_usage, wish })
 }
 

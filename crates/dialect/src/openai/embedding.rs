@@ -4,11 +4,12 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use worker_protocol::{Embed, EmbedInput, Event};
 
-use super::{model::to_json, request};
 use crate::{
     Error, Wish,
     limits::{DIMENSIONS_MAX, EMBED_INPUTS_MAX},
     read::{self, Object, Path},
+    request,
+    write::to_json,
 };
 
 /// A request for embeddings.

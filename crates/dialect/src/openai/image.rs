@@ -3,11 +3,12 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::Serialize;
 
-use super::{model::to_json, request};
 use crate::{
     Error,
     limits::{IMAGE_PROMPT_BYTES_MAX, IMAGE_SIDE_PIXELS_MAX, IMAGES_MAX},
     read::{self, Object, Path},
+    request,
+    write::to_json,
 };
 
 /// A request to draw.

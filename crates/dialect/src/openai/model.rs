@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::write::to_json;
+
 /// A model, as a client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
@@ -40,11 +42,6 @@ impl<'a> Entry<'a> {
     fn new(model: &'a Model) -> Self {
         Self { id: &model.id, object: "model", created: model.created_unix_s, owned_by: "resident" }
     }
-}
-
-/// Values of our own structs always have a JSON form: no maps with odd keys, no failing writers.
-pub(super) fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|error| unreachable!("an answer is JSON: {error}"))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! `POST /v1/audio/speech`: the request. The answer is sound and nothing else.
 
-use super::request;
 use crate::{
     Error,
     limits::{SPEECH_BYTES_MAX, SPEECH_SPEED_MAX, SPEECH_SPEED_MIN},
     read::{self, Object, Path},
+    request,
 };
 
 /// A request to read a text out.

@@ -6,13 +6,13 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::model::to_json;
 use crate::{
     Error,
     limits::{
         FILE_NAME_CHARS_MAX, LISTEN_PROMPT_BYTES_MAX, MODEL_NAME_BYTES_MAX, SHORT_VALUE_BYTES_MAX,
     },
     read::{self, Path},
+    write::to_json,
 };
 
 /// The file that comes with a form, which whoever reads the form keeps elsewhere.

@@ -81,6 +81,7 @@ impl Ask {
         let body = within(body.collect()).await.unwrap().to_bytes();
         Answer {
             status: head.status,
+            is_ollamas: self.path.starts_with("/api/") && !self.path.starts_with("/api/tools/"),
             headers: head.headers,
             text: String::from_utf8_lossy(&body).into_owned(),
             bytes: body,
@@ -115,6 +116,8 @@ impl Open {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    /// Whether it is told in Ollama's words.
+    is_ollamas: bool,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
     pub(crate) bytes: Bytes,
@@ -134,11 +137,15 @@ impl Answer {
         self.json()
     }
 
-    /// The error of an answer with this status; it has OpenAI's four keys.
+    /// The error of an answer with this status: OpenAI's with its four keys, Ollama's a text.
     #[track_caller]
     pub(crate) fn error(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
         let error = self.json()["error"].clone();
+        if self.is_ollamas {
+            assert!(error.is_string() && self.json().as_object().unwrap().len() == 1);
+            return error;
+        }
         for key in ["message", "type", "param", "code"] {
             assert!(error.get(key).is_some(), "no {key}: {}", self.text);
         }

@@ -8,6 +8,7 @@
 mod client;
 mod control;
 mod limits;
+mod ollama;
 mod roles;
 mod routes;
 mod rules;

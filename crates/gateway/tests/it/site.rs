@@ -103,6 +103,15 @@ impl Site {
         }
     }
 
+    /// Waits until no model is in memory.
+    pub(crate) async fn until_empty(&self) {
+        let deadline = Instant::now() + DEADLINE;
+        while !self.hub.residents().await.is_empty() {
+            assert!(Instant::now() < deadline, "a model stays");
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Goes down in order.
     pub(crate) async fn ends(self) {
         self.stop.send(()).unwrap();

@@ -30,6 +30,7 @@ mod kv_types;
 mod layouts;
 mod made;
 mod models;
+mod ollama_client;
 mod openai_client;
 mod plan;
 mod process;

@@ -5,14 +5,10 @@ use worker_protocol::{Event, Finished, Piece, ToolCallPiece};
 
 use super::Request;
 use crate::{
-    Error,
-    openai::{
-        answer::{
-            CachedBy, ChatLogprobs, Foretold, Timings, Usage, UsageTotal, finish_reason,
-            tool_call_id,
-        },
-        model::to_json,
-    },
+    CachedBy, Error,
+    cached::Foretold,
+    openai::answer::{ChatLogprobs, Timings, Usage, UsageTotal, finish_reason},
+    write::{to_json, tool_call_id},
 };
 
 /// Turns events into the JSON payloads of a stream. How payloads are framed, and the word that ends

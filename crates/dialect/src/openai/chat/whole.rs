@@ -5,11 +5,9 @@ use worker_protocol::{Event, Piece, ToolCallPiece};
 
 use super::Request;
 use crate::{
-    Error,
-    openai::{
-        answer::{CachedBy, ChatLogprobs, Timings, Usage, UsageTotal, finish_reason, tool_call_id},
-        model::to_json,
-    },
+    CachedBy, Error,
+    openai::answer::{ChatLogprobs, Timings, Usage, UsageTotal, finish_reason},
+    write::{to_json, tool_call_id},
 };
 
 /// Collects the events of all choices into one answer.

@@ -5,13 +5,10 @@ use worker_protocol::{Event, Piece, TokenLogprob};
 
 use super::Request;
 use crate::{
-    Error,
-    openai::{
-        answer::{
-            CachedBy, CompletionLogprobs, Foretold, Timings, Usage, UsageTotal, finish_reason,
-        },
-        model::to_json,
-    },
+    CachedBy, Error,
+    cached::Foretold,
+    openai::answer::{CompletionLogprobs, Timings, Usage, UsageTotal, finish_reason},
+    write::to_json,
 };
 
 /// Turns events into the JSON payloads of a stream. How payloads are framed, and the word that ends

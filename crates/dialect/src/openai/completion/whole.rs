@@ -5,11 +5,9 @@ use worker_protocol::{Event, Piece};
 
 use super::Request;
 use crate::{
-    Error,
-    openai::{
-        answer::{CachedBy, CompletionLogprobs, Timings, Usage, UsageTotal, finish_reason},
-        model::to_json,
-    },
+    CachedBy, Error,
+    openai::answer::{CompletionLogprobs, Timings, Usage, UsageTotal, finish_reason},
+    write::to_json,
 };
 
 /// Collects the events of all choices into one answer.

@@ -1,4 +1,4 @@
-//! The sampling parameters: OpenAI's, and the ones that llama.cpp and vLLM clients add.
+//! The sampling parameters: OpenAI's, and the ones that llama.cpp, Ollama and vLLM clients add.
 //!
 //! What a client does not say keeps the default of [`Sampling`].
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Takes every sampling parameter out of a request.
-pub(super) fn decode(fields: &mut Object<'_>) -> Result<Sampling, Error> {
+pub(crate) fn decode(fields: &mut Object<'_>) -> Result<Sampling, Error> {
     let default = Sampling::default();
     Ok(Sampling {
         temperature: fields.number("temperature", 0.0..=10.0)?.unwrap_or(default.temperature),

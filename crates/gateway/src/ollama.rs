@@ -1,0 +1,117 @@
+//! Ollama's routes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::response::Response;
+use dialect::Error;
+use dialect::ollama::{self, Ask, Form};
+use supervisor::{Handle, Wish};
+
+use crate::answer::{self, Job, Work};
+use crate::routes::Site;
+use crate::stream;
+
+/// By which clients know that they have found one.
+pub(crate) const GREETING: &str = "Ollama is running";
+
+/// The release of Ollama whose API is answered here. Clients compare it with what they need.
+const VERSION: &str = "0.33.0";
+
+/// What a name without a tag means to Ollama's clients, some of which say it always.
+const TAG_DEFAULT: &str = ":latest";
+
+pub(crate) fn version() -> Response {
+    answer::json(format!(r#"{{"version":"{VERSION}"}}"#))
+}
+
+pub(crate) async fn chat(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
+    let request = ollama::chat::decode(&answer::read_body(body).await?)?;
+    respond(site, Form::Chat, request).await
+}
+
+pub(crate) async fn generate(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
+    let request = ollama::generate::decode(&answer::read_body(body).await?)?;
+    respond(site, Form::Generate, request).await
+}
+
+async fn respond(
+    site: &Arc<Site>,
+    form: Form,
+    request: ollama::Request,
+) -> Result<Response, Error> {
+    let asked = request.model.clone();
+    answered(site, form, request).await.map_err(|error| in_its_words(error, &asked))
+}
+
+/// Clients know by these words that a name is unknown.
+fn in_its_words(error: Error, asked: &str) -> Error {
+    if error.status != 404 {
+        return error;
+    }
+    let message = format!("model '{asked}' not found: {error}");
+    Error { message, ..error }
+}
+
+async fn answered(
+    site: &Arc<Site>,
+    form: Form,
+    request: ollama::Request,
+) -> Result<Response, Error> {
+    let ollama::Request { model: asked, ask, stream, wish } = request;
+    let wish = answer::wish(wish);
+    let model = known(&site.hub, &asked).await;
+    let created_at = jiff::Timestamp::now().to_string();
+    let generate = match ask {
+        Ask::Generate(generate) => generate,
+        Ask::Load => {
+            let is_unloaded = load(&site.hub, &model, wish).await?;
+            return Ok(answer::json(ollama::loaded(form, &created_at, &asked, is_unloaded)));
+        }
+    };
+    let id = answer::new_id();
+    let job = Job { model, work: Work::Generate(vec![*generate]), wish };
+    if stream {
+        let encoder = ollama::StreamEncoder::new(form, &id, &created_at, &asked);
+        return stream::respond(Arc::clone(site), job, Box::new(encoder), false).await;
+    }
+    let mut encoder = ollama::WholeEncoder::new(form, &id, &created_at, &asked);
+    let begun = Instant::now();
+    let (choices, model) = job.begin(&site.hub, None).await?;
+    encoder.served_by(model.as_deref(), begun.elapsed());
+    answer::collect(site, choices, |_, event| encoder.event(event)).await;
+    let cached = encoder.cached();
+    Ok(answer::with_cached(answer::json(encoder.finish()?), cached))
+}
+
+/// The hub's name for what is asked for: of a model, or of a role.
+async fn known(hub: &Handle, asked: &str) -> String {
+    let plain = asked.strip_suffix(TAG_DEFAULT).filter(|plain| !plain.is_empty());
+    match plain {
+        Some(plain) if !is_known(hub, asked).await && is_known(hub, plain).await => plain,
+        Some(_) | None => asked,
+    }
+    .to_owned()
+}
+
+/// Reading a header touches the disk, so it leaves the thread that serves connections.
+async fn is_known(hub: &Handle, name: &str) -> bool {
+    if hub.is_role(name) {
+        return true;
+    }
+    let (hub, name) = (hub.clone(), name.to_owned());
+    tokio::task::spawn_blocking(move || hub.model(&name).is_some()).await.unwrap_or(false)
+}
+
+/// Loads a model, or lets one go that is to be kept for no time; says whether it was that.
+async fn load(hub: &Handle, model: &str, wish: Wish) -> Result<bool, Error> {
+    let is_unloaded = wish.keep_alive == Some(Duration::ZERO);
+    if is_unloaded && !hub.residents().await.iter().any(|resident| resident.name == model) {
+        // What nobody has loaded is not loaded to be unloaded; a name that nobody knows is still wrong.
+        let is_known = is_known(hub, model).await;
+        return is_known.then_some(true).ok_or_else(|| Error::new(404, "the hub does not know it"));
+    }
+    hub.warm(model, wish.keep_alive).await.map_err(|error| answer::refusal(&error))?;
+    Ok(is_unloaded)
+}
