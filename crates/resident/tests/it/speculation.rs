@@ -92,7 +92,8 @@ impl Other<'_> {
 }
 
 fn hub(folder: &Path, file: &Path, other: Other<'_>) -> Hub {
-    let mut text = String::new();
+    // As many for all: what they add up to depends on it, and on what else the machine does if they adapt.
+    let mut text = "threads = 1\n".to_owned();
     let table = |name: &str, words: &str| {
         format!("[models.{name}]\npath = {:?}\n{words}\n", file.display().to_string())
     };
