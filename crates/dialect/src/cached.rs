@@ -46,7 +46,7 @@ pub(crate) struct Foretold {
 }
 
 impl Foretold {
-    /// `choices_per_prompt`: as for [`UsageTotal::new`].
+    /// `choices_per_prompt`: a prompt is looked up once, however many choices continue it.
     pub(crate) fn new(choices: usize, choices_per_prompt: u32) -> Self {
         let choices_per_prompt = choices_per_prompt.max(1);
         let prompts = choices.div_ceil(choices_per_prompt as usize);

@@ -13,12 +13,14 @@ mod options;
 
 pub use answer::{Form, StreamEncoder, WholeEncoder, loaded};
 
-use worker_protocol::Generate;
+use serde_json::{Map, Value, json};
+use worker_protocol::{Generate, Prompt};
 
 use crate::{
     Error, Wish,
-    read::{Object, Path},
-    write,
+    limits::LOGPROBS_MAX,
+    read::{self, Object, Path},
+    request, write,
 };
 
 /// A request for text.
@@ -43,10 +45,34 @@ pub enum Ask {
     Load,
 }
 
+/// Reads the body of a request, of which this reads what is to be answered, if anything is.
+fn decode(
+    body: &[u8],
+    prompt: fn(&mut Object<'_>) -> Result<Option<Prompt>, Error>,
+) -> Result<Request, Error> {
+    let mut fields = Object::new(&Path::Root, read::body(body)?)?;
+    let model = request::model(&mut fields)?;
+    let stream = fields.bool("stream")?.unwrap_or(true);
+    let wish = Wish::decode(&mut fields)?;
+    let Some(prompt) = prompt(&mut fields)? else {
+        return Ok(Request { model, ask: Ask::Load, stream, wish });
+    };
+    let options = options::decode(&mut fields)?;
+    let generate = Generate {
+        logprobs: logprobs(&mut fields)?,
+        tokens_max: options.tokens_max,
+        stop: options.stop,
+        sampling: options.sampling,
+        ignore_end: false,
+        prompt,
+    };
+    Ok(Request { model, ask: Ask::Generate(Box::new(generate)), stream, wish })
+}
+
 /// The body of an error; in a stream a line of it.
 #[must_use]
 pub fn error_body(error: &Error) -> String {
-    write::to_json(&serde_json::json!({ "error": error.message }))
+    write::to_json(&json!({ "error": error.message }))
 }
 
 /// Fields that ask for what this program does not do yet, and would change the answer. Empty values ask
@@ -61,13 +87,12 @@ fn refuse(fields: &mut Object<'_>, refused: &[(&str, &str)]) -> Result<(), Error
     Ok(())
 }
 
-fn is_empty(value: &serde_json::Value) -> bool {
-    use serde_json::Value::{Array, Bool, Null, Number, Object, String};
+fn is_empty(value: &Value) -> bool {
     match value {
-        Null => true,
-        String(text) => text.is_empty(),
-        Array(entries) => entries.is_empty(),
-        Bool(_) | Number(_) | Object(_) => false,
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(entries) => entries.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
     }
 }
 
@@ -79,12 +104,9 @@ const FORMAT: (&str, &str) =
 
 /// How much is thought before the answer, as variables of chat templates: Qwen and its kin know
 /// `enable_thinking`, GPT-OSS `reasoning_effort`.
-fn think(
-    fields: &mut Object<'_>,
-    variables: &mut serde_json::Map<String, serde_json::Value>,
-) -> Result<(), Error> {
-    use serde_json::Value;
+fn think(fields: &mut Object<'_>) -> Result<Map<String, Value>, Error> {
     let path = fields.path("think");
+    let mut variables = Map::new();
     match fields.take("think") {
         None => {}
         Some(Value::Bool(thinks)) => {
@@ -98,13 +120,13 @@ fn think(
             return Err(path.wrong("true, false, \"low\", \"medium\", \"high\" or \"max\"", other));
         }
     }
-    Ok(())
+    Ok(variables)
 }
 
 /// Log-probabilities of the chosen tokens, and how many alternatives to each.
 fn logprobs(fields: &mut Object<'_>) -> Result<Option<u8>, Error> {
     let wanted = fields.bool("logprobs")?.unwrap_or(false);
-    let most = i64::from(crate::limits::LOGPROBS_MAX);
+    let most = i64::from(LOGPROBS_MAX);
     let alternatives = fields.integer("top_logprobs", 0..=most)?.unwrap_or(0);
     Ok(wanted.then(|| u8::try_from(alternatives).unwrap_or(0)))
 }
@@ -112,9 +134,4 @@ fn logprobs(fields: &mut Object<'_>) -> Result<Option<u8>, Error> {
 /// An optional text at the root of a body.
 fn text_of(fields: &mut Object<'_>, key: &str) -> Result<Option<String>, Error> {
     Ok(fields.string(key)?.filter(|text| !text.is_empty()))
-}
-
-/// What a message or a request may not hold together with another field.
-fn only_without(path: &Path<'_>, other: &str) -> Error {
-    path.refuse(format_args!("cannot go together with {other}; leave one of them out"))
 }

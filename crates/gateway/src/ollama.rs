@@ -95,23 +95,35 @@ async fn known(hub: &Handle, asked: &str) -> String {
     .to_owned()
 }
 
-/// Reading a header touches the disk, so it leaves the thread that serves connections.
 async fn is_known(hub: &Handle, name: &str) -> bool {
-    if hub.is_role(name) {
-        return true;
-    }
+    hub.is_role(name) || is_model(hub, name).await
+}
+
+/// Reading a header touches the disk, so it leaves the thread that serves connections.
+async fn is_model(hub: &Handle, name: &str) -> bool {
     let (hub, name) = (hub.clone(), name.to_owned());
     tokio::task::spawn_blocking(move || hub.model(&name).is_some()).await.unwrap_or(false)
 }
 
-/// Loads a model, or lets one go that is to be kept for no time; says whether it was that.
-async fn load(hub: &Handle, model: &str, wish: Wish) -> Result<bool, Error> {
-    let is_unloaded = wish.keep_alive == Some(Duration::ZERO);
-    if is_unloaded && !hub.residents().await.iter().any(|resident| resident.name == model) {
-        // What nobody has loaded is not loaded to be unloaded; a name that nobody knows is still wrong.
-        let is_known = is_known(hub, model).await;
-        return is_known.then_some(true).ok_or_else(|| Error::new(404, "the hub does not know it"));
+/// Loads a model, or lets one go that is to be kept for no time; says whether it was that. Of a role, what
+/// is in memory goes.
+async fn load(hub: &Handle, asked: &str, wish: Wish) -> Result<bool, Error> {
+    let refusal = |error| answer::refusal(&error);
+    if wish.keep_alive != Some(Duration::ZERO) {
+        hub.warm(asked, wish.keep_alive).await.map_err(refusal)?;
+        return Ok(false);
     }
-    hub.warm(model, wish.keep_alive).await.map_err(|error| answer::refusal(&error))?;
-    Ok(is_unloaded)
+    // A model comes before a role of its name.
+    let names = match is_model(hub, asked).await {
+        true => vec![asked.to_owned()],
+        false if hub.is_role(asked) => hub.candidates(asked),
+        false => return Err(Error::new(404, "the hub does not know it")),
+    };
+    for resident in hub.residents().await {
+        // What nobody has loaded is not loaded to be unloaded.
+        if names.contains(&resident.name) {
+            hub.warm(&resident.name, wish.keep_alive).await.map_err(refusal)?;
+        }
+    }
+    Ok(true)
 }

@@ -1,14 +1,14 @@
 //! `POST /api/chat`: the request.
 
-use serde_json::{Map, Value};
-use worker_protocol::{Chat, Generate, Message, Prompt, Role, ToolCall};
+use serde_json::Value;
+use worker_protocol::{Chat, Message, Prompt, Role, ToolCall};
 
-use super::{Ask, FORMAT, IMAGES, Request, logprobs, options, refuse, text_of, think};
+use super::{FORMAT, IMAGES, Request, refuse, text_of, think};
 use crate::{
-    Error, Wish, billing,
+    Error, billing,
     limits::{MESSAGES_MAX, TOOLS_MAX},
-    read::{self, Object, Path},
-    request, tools,
+    read::{Object, Path},
+    tools,
 };
 
 /// Reads the body of a request. One without messages loads the model.
@@ -16,32 +16,18 @@ use crate::{
 /// # Errors
 /// Names the field that is wrong and what it should be.
 pub fn decode(body: &[u8]) -> Result<Request, Error> {
-    let mut fields = Object::new(&Path::Root, read::body(body)?)?;
-    let model = request::model(&mut fields)?;
-    let stream = fields.bool("stream")?.unwrap_or(true);
-    let wish = Wish::decode(&mut fields)?;
-    let messages = messages(&mut fields)?;
+    super::decode(body, prompt)
+}
+
+fn prompt(fields: &mut Object<'_>) -> Result<Option<Prompt>, Error> {
+    let messages = messages(fields)?;
     if messages.is_empty() {
-        return Ok(Request { model, ask: Ask::Load, stream, wish });
+        return Ok(None);
     }
-    refuse(&mut fields, &[FORMAT])?;
-    let mut variables = Map::new();
-    think(&mut fields, &mut variables)?;
-    let options = options::decode(&mut fields)?;
-    let generate = Generate {
-        logprobs: logprobs(&mut fields)?,
-        tokens_max: options.tokens_max,
-        stop: options.stop,
-        sampling: options.sampling,
-        ignore_end: false,
-        prompt: Prompt::Chat(Chat {
-            messages,
-            tools: tools::decode(&mut fields)?,
-            documents: Vec::new(),
-            variables,
-        }),
-    };
-    Ok(Request { model, ask: Ask::Generate(Box::new(generate)), stream, wish })
+    refuse(fields, &[FORMAT])?;
+    let variables = think(fields)?;
+    let tools = tools::decode(fields)?;
+    Ok(Some(Prompt::Chat(Chat { messages, tools, documents: Vec::new(), variables })))
 }
 
 fn messages(fields: &mut Object<'_>) -> Result<Vec<Message>, Error> {

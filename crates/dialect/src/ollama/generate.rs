@@ -2,17 +2,10 @@
 //!
 //! A prompt is a conversation of one message, rendered with the model's chat template, unless it is `raw`.
 
-use serde_json::Map;
-use worker_protocol::{Chat, Generate, Message, Prompt, Role};
+use worker_protocol::{Chat, Message, Prompt, Role};
 
-use super::{
-    Ask, FORMAT, IMAGES, Request, logprobs, only_without, options, refuse, text_of, think,
-};
-use crate::{
-    Error, Wish,
-    read::{self, Object, Path},
-    request,
-};
+use super::{FORMAT, IMAGES, Request, refuse, text_of, think};
+use crate::{Error, read::Object};
 
 /// Other fields whose meaning would be lost.
 const REFUSED: [(&str, &str); 5] = [
@@ -28,39 +21,23 @@ const REFUSED: [(&str, &str); 5] = [
 /// # Errors
 /// Names the field that is wrong and what it should be.
 pub fn decode(body: &[u8]) -> Result<Request, Error> {
-    let mut fields = Object::new(&Path::Root, read::body(body)?)?;
-    let model = request::model(&mut fields)?;
-    let stream = fields.bool("stream")?.unwrap_or(true);
-    let wish = Wish::decode(&mut fields)?;
-    refuse(&mut fields, &REFUSED)?;
-    let Some(prompt) = text_of(&mut fields, "prompt")? else {
-        return Ok(Request { model, ask: Ask::Load, stream, wish });
-    };
-    let options = options::decode(&mut fields)?;
-    let generate = Generate {
-        logprobs: logprobs(&mut fields)?,
-        tokens_max: options.tokens_max,
-        stop: options.stop,
-        sampling: options.sampling,
-        ignore_end: false,
-        prompt: self::prompt(&mut fields, prompt)?,
-    };
-    Ok(Request { model, ask: Ask::Generate(Box::new(generate)), stream, wish })
+    super::decode(body, prompt)
 }
 
-fn prompt(fields: &mut Object<'_>, prompt: String) -> Result<Prompt, Error> {
-    let is_raw = fields.bool("raw")?.unwrap_or(false);
+fn prompt(fields: &mut Object<'_>) -> Result<Option<Prompt>, Error> {
+    refuse(fields, &REFUSED)?;
+    let Some(prompt) = text_of(fields, "prompt")? else { return Ok(None) };
     let system_at = fields.path("system");
     let system = text_of(fields, "system")?;
-    if is_raw {
+    if fields.bool("raw")?.unwrap_or(false) {
         return match system {
-            None => Ok(Prompt::Text(prompt)),
-            Some(_) => Err(only_without(&system_at, "raw")),
+            None => Ok(Some(Prompt::Text(prompt))),
+            Some(_) => Err(system_at.refuse("cannot go together with raw; leave one of them out")),
         };
     }
-    let mut variables = Map::new();
-    think(fields, &mut variables)?;
+    let variables = think(fields)?;
     let system = system.map(|system| Message::text(Role::System, system));
     let messages = system.into_iter().chain([Message::text(Role::User, prompt)]).collect();
-    Ok(Prompt::Chat(Chat { messages, tools: Vec::new(), documents: Vec::new(), variables }))
+    let (tools, documents) = (Vec::new(), Vec::new());
+    Ok(Some(Prompt::Chat(Chat { messages, tools, documents, variables })))
 }

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Ask};
-use crate::site::Site;
+use crate::roles::role;
+use crate::site::{BUDGET_BYTES, Site, config};
 
 /// A raw prompt, which tells the fixture what to do.
 fn generate(prompt: &str, more: Value) -> Ask {
@@ -98,6 +99,26 @@ async fn without_a_prompt_a_model_comes_and_goes() {
     for more in [json!({ "model": "x" }), json!({ "model": "x", "keep_alive": 0 })] {
         load("/api/generate", more).send(site.address).await.error(404);
     }
+    site.ends().await;
+}
+
+/// A role that was never loaded unloads nothing, and no other model.
+#[tokio::test]
+async fn of_a_role_what_is_in_memory_goes() {
+    let models = [("m", 2048), ("other", 2048)];
+    let site = Site::with_models(config(), &models, role("daily", &["m"]), BUDGET_BYTES).await;
+    let load = |model: &str, more| ask("/api/generate", json!({ "model": model }), more);
+    let reasons = [
+        load("other", json!({})).send(site.address).await.ok()["done_reason"].clone(),
+        load("daily", json!({ "keep_alive": 0 })).send(site.address).await.ok()["done_reason"]
+            .clone(),
+        load("daily:latest", json!({})).send(site.address).await.ok()["done_reason"].clone(),
+    ];
+    assert_eq!(reasons, ["load", "unload", "load"]);
+    assert_eq!(site.hub.residents().await.len(), 2);
+    load("daily", json!({ "keep_alive": 0 })).send(site.address).await.ok();
+    load("other", json!({ "keep_alive": 0 })).send(site.address).await.ok();
+    site.until_empty().await;
     site.ends().await;
 }
 
