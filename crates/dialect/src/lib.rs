@@ -22,6 +22,7 @@ mod read;
 mod request;
 mod sampling;
 mod tools;
+mod vectors;
 mod wish;
 mod write;
 

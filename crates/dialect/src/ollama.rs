@@ -1,14 +1,16 @@
-//! Ollama's dialect: chat and generate.
+//! Ollama's dialect: chat, generate, embeddings, and its lists of models.
 //!
 //! Its streams are lines of JSON, its errors `{"error":"…"}`, its times whole nanoseconds. Requests stream
 //! unless they say that they do not. A request without anything to answer loads the model, or unloads
 //! it where it is to be kept for no time.
 //!
-//! Not here: lists of models and what changes them, which need what only the hub knows.
+//! Not here: what the lists say, which only the hub knows.
 
 mod answer;
 pub mod chat;
+pub mod embed;
 pub mod generate;
+pub mod model;
 mod options;
 
 pub use answer::{Form, StreamEncoder, WholeEncoder, loaded};

@@ -10,7 +10,7 @@ use std::{fmt::Write, fs, path::Path, time::Duration};
 
 use dialect::{
     Error,
-    ollama::{self, Ask, Form},
+    ollama::{self, Ask, Form, embed},
     openai::{chat, completion, embedding, image, speech},
 };
 use expect_test::expect_file;
@@ -156,6 +156,53 @@ fn ollama_chat() {
 fn ollama_generate() {
     check_all("ollama_generate", 15, |fixture, out| {
         ollama_answer(Form::Generate, ollama::generate::decode(&fixture.bytes()), fixture, out);
+    });
+}
+
+#[test]
+fn ollama_embed() {
+    check_all("ollama_embed", 10, |fixture, out| {
+        ollama_vectors(embed::Form::Embed, fixture, out);
+    });
+}
+
+#[test]
+fn ollama_embeddings() {
+    check_all("ollama_embeddings", 3, |fixture, out| {
+        ollama_vectors(embed::Form::Embeddings, fixture, out);
+    });
+}
+
+fn ollama_vectors(form: embed::Form, fixture: &Fixture, out: &mut String) {
+    let request = match embed::decode(form, &fixture.bytes()) {
+        Ok(request) => request,
+        Err(error) => {
+            writeln!(out, "refused {}: {}", error.status, ollama::error_body(&error)).unwrap();
+            return;
+        }
+    };
+    writeln!(out, "{request:?}").unwrap();
+    if request.embed.inputs.is_empty() {
+        writeln!(out, "whole {}", embed::loaded(form, &request.model, LOAD)).unwrap();
+        return;
+    }
+    let mut whole = embed::WholeEncoder::new(form, &request, &request.model);
+    whole.served_by(Some("served"), LOAD);
+    for (_, event) in &fixture.events {
+        whole.event(event);
+    }
+    show_answers(fixture, &[], whole.finish(), out);
+}
+
+#[test]
+fn ollama_show() {
+    check_all("ollama_show", 6, |fixture, out| {
+        match ollama::model::decode_show(&fixture.bytes()) {
+            Err(error) => {
+                writeln!(out, "refused {}: {}", error.status, ollama::error_body(&error)).unwrap();
+            }
+            Ok(show) => writeln!(out, "{show:?}").unwrap(),
+        }
     });
 }
 

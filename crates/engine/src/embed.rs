@@ -26,7 +26,7 @@ impl Embedding {
         now: Instant,
     ) -> Result<Self, Failure> {
         let texts = embed.inputs.iter().enumerate();
-        let texts = texts.map(|(index, input)| tokenize(model, index, input));
+        let texts = texts.map(|(index, input)| tokenize(model, index, input, embed.truncate));
         let texts: Vec<Vec<u32>> = texts.collect::<Result<_, _>>()?;
         let tokens: usize = texts.iter().map(Vec::len).sum();
         let usage =
@@ -74,8 +74,13 @@ impl Embedding {
     }
 }
 
-fn tokenize<M: Model>(model: &M, index: usize, input: &EmbedInput) -> Result<Vec<u32>, Failure> {
-    let tokens = match input {
+fn tokenize<M: Model>(
+    model: &M,
+    index: usize,
+    input: &EmbedInput,
+    truncate: bool,
+) -> Result<Vec<u32>, Failure> {
+    let mut tokens = match input {
         EmbedInput::Text(text) => model.tokenize(text, true, false),
         EmbedInput::Tokens(tokens) => tokens.clone(),
     };
@@ -89,6 +94,9 @@ fn tokenize<M: Model>(model: &M, index: usize, input: &EmbedInput) -> Result<Vec
         )));
     }
     let most = model.embed_tokens_max();
+    if truncate {
+        cut(&mut tokens, most as usize, added_behind(model, input));
+    }
     if tokens.len() > most as usize {
         let prompt_tokens = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
         return Err(Failure {
@@ -100,6 +108,24 @@ fn tokenize<M: Model>(model: &M, index: usize, input: &EmbedInput) -> Result<Vec
         });
     }
     Ok(tokens)
+}
+
+/// Cuts a text, but not the tokens that the model wants behind it: some read the vector off them.
+fn cut(tokens: &mut Vec<u32>, most: usize, added_behind: usize) {
+    let kept = most.saturating_sub(added_behind);
+    let end = tokens.len().saturating_sub(added_behind);
+    if kept < end && tokens.len() > most {
+        tokens.drain(kept..end);
+    }
+}
+
+/// How many tokens of its own the model puts behind a text.
+fn added_behind<M: Model>(model: &M, input: &EmbedInput) -> usize {
+    let EmbedInput::Text(text) = input else { return 0 };
+    let (bare, whole) = (model.tokenize(text, false, false), model.tokenize(text, true, false));
+    let added = whole.len().saturating_sub(bare.len());
+    let is_behind = |behind: &usize| whole[..whole.len() - behind].ends_with(&bare);
+    (0..=added).find(is_behind).unwrap_or(0)
 }
 
 /// To length 1; a vector of zeros stays as it is.

@@ -14,6 +14,8 @@ use crate::model::{DecodeError, Guessing, Keeps, Model, Row, Sampler, Wanted};
 /// Token ids 0..256 are bytes; this one ends the text.
 pub(crate) const END: u32 = 256;
 const VOCABULARY: u32 = 257;
+/// What stands around a text where the model wants that.
+const AROUND: [u32; 2] = [1, 2];
 /// A token of the prompt that makes the step fail.
 pub(crate) const POISON: u32 = 0;
 
@@ -30,6 +32,8 @@ pub(crate) struct Fake {
     /// What it guesses itself.
     pub(crate) guessing: Guessing,
     pub(crate) speech: Speech,
+    /// Whether it wants tokens of its own around a text.
+    pub(crate) frames: bool,
     /// What it has read of each sequence for guessing.
     read: BTreeMap<u32, usize>,
     /// How often it was asked to give memory back.
@@ -64,6 +68,7 @@ impl Fake {
             added: BTreeMap::new(),
             guessing: Guessing::Nothing,
             speech: Speech::Hash,
+            frames: false,
             read: BTreeMap::new(),
             given_back,
             saved,
@@ -151,8 +156,13 @@ impl Model for Fake {
         (String::new(), String::new())
     }
 
-    fn tokenize(&self, text: &str, _specials: bool, _parse: bool) -> Vec<u32> {
-        text.bytes().map(u32::from).collect()
+    fn tokenize(&self, text: &str, specials: bool, _parse: bool) -> Vec<u32> {
+        let bytes = text.bytes().map(u32::from);
+        if !(specials && self.frames) {
+            return bytes.collect();
+        }
+        let [begin, end] = AROUND;
+        std::iter::once(begin).chain(bytes).chain([end]).collect()
     }
 
     fn token_bytes(&self, token: u32, _special: bool) -> Vec<u8> {
@@ -307,7 +317,8 @@ impl Model for Fake {
         let used: usize = self.cache.values().map(Vec::len).sum();
         let needed: usize = texts.iter().map(|text| text.len()).sum();
         assert!(used + needed <= self.facts.context_tokens as usize, "no free cells");
-        Ok(texts.iter().map(|text| vec![3.0, text.len() as f32, 0.0, 4.0]).collect())
+        let last = |text: &[u32]| text.last().map_or(0.0, |token| *token as f32);
+        Ok(texts.iter().map(|text| vec![3.0, text.len() as f32, last(text), 4.0]).collect())
     }
 
     fn adapt_threads(&mut self) -> u32 {

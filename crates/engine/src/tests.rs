@@ -88,7 +88,10 @@ impl Hub {
     }
 
     fn embed(&self, request: u64, inputs: Vec<EmbedInput>) {
-        self.send(Command::Embed { request: RequestId(request), embed: Embed { inputs } });
+        self.send(Command::Embed {
+            request: RequestId(request),
+            embed: Embed { inputs, truncate: false },
+        });
     }
 
     fn grant(&self, request: u64) {
@@ -374,6 +377,25 @@ fn embeddings_come_in_order_with_length_one_beside_running_streams() {
     assert_eq!(hub.read(3).failed().kind, kind);
     hub.embed(4, vec![EmbedInput::Text(String::new())]);
     assert_eq!(hub.read(4).failed().kind, FailureKind::Invalid);
+}
+
+#[test]
+fn a_text_that_is_too_long_is_cut_before_the_end_that_the_model_wants() {
+    let mut fake = Fake::new(128, 2, true);
+    fake.frames = true;
+    let mut hub = Hub::start(fake);
+    let texts = ["x".repeat(126), "x".repeat(300), "x".to_owned()];
+    let inputs = texts.map(EmbedInput::Text).into_iter().chain([EmbedInput::Tokens(vec![7; 300])]);
+    let embed = Embed { inputs: inputs.collect(), truncate: true };
+    hub.send(Command::Embed { request: RequestId(1), embed });
+    let answer = hub.read(1);
+    // How many tokens it read, and the last of them.
+    let seen: Vec<[f32; 2]> = answer
+        .vectors
+        .iter()
+        .map(|vector| [1, 2].map(|at: usize| (vector[at] / vector[0] * 3.0).round()))
+        .collect();
+    assert_eq!(seen, [[128.0, 2.0], [128.0, 2.0], [3.0, 2.0], [128.0, 7.0]]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ use worker_protocol::{Embed, Event, Generate};
 
 use crate::limits::{BODY_BYTES_MAX, BODY_WAIT_MAX, DRAIN_BYTES_MAX, DRAIN_WAIT_MAX};
 use crate::routes::Site;
-use crate::stream;
+use crate::{name, stream};
 
 /// Where an answer says which cached tokens came from where.
 const CACHE_HEADER: HeaderName = HeaderName::from_static("x-resident-cache");
@@ -78,12 +78,9 @@ pub(crate) async fn embeddings(site: &Arc<Site>, body: Body) -> Result<Response,
     let mut encoder = embedding::WholeEncoder::new(&request, &request.model);
     let wish = wish(request.wish);
     let job = Job { model: request.model.clone(), work: Work::Embed(request.embed), wish };
-    let (mut answer, model) = job.begin(&site.hub, None).await?;
+    let (choices, model) = job.begin(&site.hub, None).await?;
     encoder.served_by(model.as_deref().unwrap_or(&request.model));
-    while let Some((_, event)) = answer.next().await {
-        count(site, &event);
-        encoder.event(&event);
-    }
+    collect(site, choices, |_, event| encoder.event(event)).await;
     Ok(json(encoder.finish()?))
 }
 
@@ -109,10 +106,11 @@ impl Job {
     /// just as its worker had died, before the hub saw it; and along the models of its role, each
     /// once, when the one that was to answer is broken.
     pub(crate) async fn begin(
-        self,
+        mut self,
         hub: &Handle,
         watch: Option<&Watch>,
     ) -> Result<(Choices, Option<String>), Error> {
+        self.model = name::known(hub, &self.model).await;
         let served = hub.serve(&self.model, self.work.purpose(), self.wish, watch).await;
         let Served { mut lease, mut model } = served.map_err(|error| refusal(&error))?;
         let mut losses = Losses::default();
@@ -310,7 +308,7 @@ pub(crate) async fn models(site: &Site) -> Result<Response, Error> {
 }
 
 pub(crate) async fn model(site: &Site, name: &str) -> Result<Response, Error> {
-    let name = percent_decode_str(name).decode_utf8_lossy();
+    let name = name::known(&site.hub, &percent_decode_str(name).decode_utf8_lossy()).await;
     let models = list_models(&site.hub).await;
     let Some(found) = models.iter().find(|model| model.name == name) else {
         if let Some(role) = site.hub.roles().into_iter().find(|role| *role == name) {

@@ -451,6 +451,7 @@ fn resident_row(resident: Resident) -> ResidentRow {
         ResidentState::Stopping => ("stopping", None),
     };
     let stats = resident.stats.unwrap_or_default();
+    let unload_in = resident.unload_in();
     ResidentRow {
         name: resident.name,
         engine: resident.engine.to_owned(),
@@ -469,7 +470,7 @@ fn resident_row(resident: Resident) -> ResidentRow {
         cells_used: stats.cells_used,
         threads: stats.threads,
         idle_s: resident.idle_for.map(|idle| idle.as_secs()),
-        unload_in_s: resident.unload_in.map(|left| left.as_secs()),
+        unload_in_s: unload_in.map(|left| left.as_secs()),
     }
 }
 

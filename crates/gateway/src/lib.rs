@@ -14,6 +14,7 @@ pub mod control;
 mod guard;
 pub mod limits;
 mod metrics;
+mod name;
 mod ollama;
 mod routes;
 mod server;

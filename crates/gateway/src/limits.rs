@@ -70,5 +70,9 @@ pub const CLIENT_WAIT_MAX: Duration = Duration::from_secs(600);
 /// Seconds that a keep-alive may say; what is longer is "never" in effect, and is said so.
 pub const KEEP_ALIVE_SECONDS_MAX: u64 = 366 * 24 * 3600;
 
+/// What stays until it is told to go, as Ollama's lists say it: its clients read a time more than 20
+/// years ahead as "for ever".
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+
 /// Time for open answers to end when the hub stops.
 pub const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(5);

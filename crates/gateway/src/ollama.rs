@@ -1,4 +1,6 @@
-//! Ollama's routes.
+//! Ollama's routes that answer a prompt; `models` has its lists.
+
+pub(crate) mod models;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,21 +8,18 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::response::Response;
 use dialect::Error;
-use dialect::ollama::{self, Ask, Form};
+use dialect::ollama::{self, Ask, Form, embed};
 use supervisor::{Handle, Wish};
 
 use crate::answer::{self, Job, Work};
 use crate::routes::Site;
-use crate::stream;
+use crate::{name, stream};
 
 /// By which clients know that they have found one.
 pub(crate) const GREETING: &str = "Ollama is running";
 
 /// The release of Ollama whose API is answered here. Clients compare it with what they need.
 const VERSION: &str = "0.33.0";
-
-/// What a name without a tag means to Ollama's clients, some of which say it always.
-const TAG_DEFAULT: &str = ":latest";
 
 pub(crate) fn version() -> Response {
     answer::json(format!(r#"{{"version":"{VERSION}"}}"#))
@@ -36,6 +35,38 @@ pub(crate) async fn generate(site: &Arc<Site>, body: Body) -> Result<Response, E
     respond(site, Form::Generate, request).await
 }
 
+pub(crate) async fn embed(
+    site: &Arc<Site>,
+    form: embed::Form,
+    body: Body,
+) -> Result<Response, Error> {
+    let request = embed::decode(form, &answer::read_body(body).await?)?;
+    let asked = request.model.clone();
+    embedded(site, form, request).await.map_err(|error| match form {
+        embed::Form::Embed => in_its_words(error, &asked),
+        embed::Form::Embeddings => in_its_older_words(error, &asked),
+    })
+}
+
+async fn embedded(
+    site: &Arc<Site>,
+    form: embed::Form,
+    request: embed::Request,
+) -> Result<Response, Error> {
+    let wish = answer::wish(request.wish);
+    let begun = Instant::now();
+    if request.embed.inputs.is_empty() {
+        load(&site.hub, &request.model, wish).await?;
+        return Ok(answer::json(embed::loaded(form, &request.model, begun.elapsed())));
+    }
+    let mut encoder = embed::WholeEncoder::new(form, &request, &request.model);
+    let job = Job { model: request.model, work: Work::Embed(request.embed), wish };
+    let (choices, model) = job.begin(&site.hub, None).await?;
+    encoder.served_by(model.as_deref(), begun.elapsed());
+    answer::collect(site, choices, |_, event| encoder.event(event)).await;
+    Ok(answer::json(encoder.finish()?))
+}
+
 async fn respond(
     site: &Arc<Site>,
     form: Form,
@@ -46,11 +77,20 @@ async fn respond(
 }
 
 /// Clients know by these words that a name is unknown.
-fn in_its_words(error: Error, asked: &str) -> Error {
+pub(crate) fn in_its_words(error: Error, asked: &str) -> Error {
     if error.status != 404 {
         return error;
     }
     let message = format!("model '{asked}' not found: {error}");
+    Error { message, ..error }
+}
+
+/// The same by the older route.
+fn in_its_older_words(error: Error, asked: &str) -> Error {
+    if error.status != 404 {
+        return error;
+    }
+    let message = format!("model \"{asked}\" not found, try pulling it first: {error}");
     Error { message, ..error }
 }
 
@@ -61,17 +101,16 @@ async fn answered(
 ) -> Result<Response, Error> {
     let ollama::Request { model: asked, ask, stream, wish } = request;
     let wish = answer::wish(wish);
-    let model = known(&site.hub, &asked).await;
     let created_at = jiff::Timestamp::now().to_string();
     let generate = match ask {
         Ask::Generate(generate) => generate,
         Ask::Load => {
-            let is_unloaded = load(&site.hub, &model, wish).await?;
+            let is_unloaded = load(&site.hub, &asked, wish).await?;
             return Ok(answer::json(ollama::loaded(form, &created_at, &asked, is_unloaded)));
         }
     };
     let id = answer::new_id();
-    let job = Job { model, work: Work::Generate(vec![*generate]), wish };
+    let job = Job { model: asked.clone(), work: Work::Generate(vec![*generate]), wish };
     if stream {
         let encoder = ollama::StreamEncoder::new(form, &id, &created_at, &asked);
         return stream::respond(Arc::clone(site), job, Box::new(encoder), false).await;
@@ -85,36 +124,17 @@ async fn answered(
     Ok(answer::with_cached(answer::json(encoder.finish()?), cached))
 }
 
-/// The hub's name for what is asked for: of a model, or of a role.
-async fn known(hub: &Handle, asked: &str) -> String {
-    let plain = asked.strip_suffix(TAG_DEFAULT).filter(|plain| !plain.is_empty());
-    match plain {
-        Some(plain) if !is_known(hub, asked).await && is_known(hub, plain).await => plain,
-        Some(_) | None => asked,
-    }
-    .to_owned()
-}
-
-async fn is_known(hub: &Handle, name: &str) -> bool {
-    hub.is_role(name) || is_model(hub, name).await
-}
-
-/// Reading a header touches the disk, so it leaves the thread that serves connections.
-async fn is_model(hub: &Handle, name: &str) -> bool {
-    let (hub, name) = (hub.clone(), name.to_owned());
-    tokio::task::spawn_blocking(move || hub.model(&name).is_some()).await.unwrap_or(false)
-}
-
 /// Loads a model, or lets one go that is to be kept for no time; says whether it was that. Of a role, what
 /// is in memory goes.
 async fn load(hub: &Handle, asked: &str, wish: Wish) -> Result<bool, Error> {
     let refusal = |error| answer::refusal(&error);
+    let asked = &*name::known(hub, asked).await;
     if wish.keep_alive != Some(Duration::ZERO) {
         hub.warm(asked, wish.keep_alive).await.map_err(refusal)?;
         return Ok(false);
     }
     // A model comes before a role of its name.
-    let names = match is_model(hub, asked).await {
+    let names = match name::is_model(hub, asked).await {
         true => vec![asked.to_owned()],
         false if hub.is_role(asked) => hub.candidates(asked),
         false => return Err(Error::new(404, "the hub does not know it")),

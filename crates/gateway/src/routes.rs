@@ -15,6 +15,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use dialect::Error;
+use dialect::ollama::embed::Form;
 use supervisor::Handle;
 use tokio::sync::mpsc;
 
@@ -64,6 +65,11 @@ enum Endpoint {
     OllamaVersion,
     OllamaChat,
     OllamaGenerate,
+    OllamaEmbed,
+    OllamaEmbeddings,
+    OllamaTags,
+    OllamaResidents,
+    OllamaShow,
     ControlResidents,
     ControlModels,
     ControlStop,
@@ -114,6 +120,11 @@ const ROUTES: &[Route] = &[
     get("/api/version", Policy::Inference, Endpoint::OllamaVersion),
     upload("/api/chat", Policy::Inference, Takes::Untyped, Endpoint::OllamaChat),
     upload("/api/generate", Policy::Inference, Takes::Untyped, Endpoint::OllamaGenerate),
+    upload("/api/embed", Policy::Inference, Takes::Untyped, Endpoint::OllamaEmbed),
+    upload("/api/embeddings", Policy::Inference, Takes::Untyped, Endpoint::OllamaEmbeddings),
+    get("/api/tags", Policy::Inference, Endpoint::OllamaTags),
+    get("/api/ps", Policy::Inference, Endpoint::OllamaResidents),
+    upload("/api/show", Policy::Inference, Takes::Untyped, Endpoint::OllamaShow),
     get("/resident/v1/ps", Policy::Control, Endpoint::ControlResidents),
     get("/resident/v1/models", Policy::Control, Endpoint::ControlModels),
     post("/resident/v1/stop", Policy::Control, Endpoint::ControlStop),
@@ -239,6 +250,11 @@ async fn serve(
         Endpoint::OllamaVersion => Ok(ollama::version()),
         Endpoint::OllamaChat => ollama::chat(site, body).await,
         Endpoint::OllamaGenerate => ollama::generate(site, body).await,
+        Endpoint::OllamaEmbed => ollama::embed(site, Form::Embed, body).await,
+        Endpoint::OllamaEmbeddings => ollama::embed(site, Form::Embeddings, body).await,
+        Endpoint::OllamaTags => Ok(ollama::models::tags(&site.hub).await),
+        Endpoint::OllamaResidents => Ok(ollama::models::residents(&site.hub).await),
+        Endpoint::OllamaShow => ollama::models::show(&site.hub, body).await,
         Endpoint::ControlResidents => control::residents(&site.hub).await,
         Endpoint::ControlModels => control::models(&site.hub).await,
         Endpoint::ControlStop => control::stop(&site.hub, body).await,
@@ -344,6 +360,11 @@ mod tests {
                 "GET /api/version Inference",
                 "POST /api/chat Inference Untyped",
                 "POST /api/generate Inference Untyped",
+                "POST /api/embed Inference Untyped",
+                "POST /api/embeddings Inference Untyped",
+                "GET /api/tags Inference",
+                "GET /api/ps Inference",
+                "POST /api/show Inference Untyped",
                 "GET /resident/v1/ps Control",
                 "GET /resident/v1/models Control",
                 "POST /resident/v1/stop Control",

@@ -169,6 +169,10 @@ const ENCODERS: [&str; 11] = [
 /// Files that belong to a model but are none: image projectors, adapters and the like.
 const COMPANIONS: [&str; 4] = ["adapter", "imatrix", "mmproj", "vocab"];
 
+/// How chat templates mark what is thought before an answer: Qwen, DeepSeek and many after them;
+/// GPT-OSS; Gemma 4.
+const THOUGHT_MARKS: [&str; 3] = ["</think>", "<|channel|>analysis", "<|channel>thought"];
+
 impl Header {
     /// The architecture, for example `qwen3`. Never empty.
     #[must_use]
@@ -244,6 +248,19 @@ impl Header {
     #[must_use]
     pub fn chat_template(&self) -> Option<&str> {
         self.str("tokenizer.chat_template")
+    }
+
+    /// Whether its chat template tells the model about tools.
+    #[must_use]
+    pub fn takes_tools(&self) -> bool {
+        self.chat_template().is_some_and(|template| template.contains("tools"))
+    }
+
+    /// Whether its chat template knows what is thought before an answer.
+    #[must_use]
+    pub fn thinks(&self) -> bool {
+        let knows = |template: &str| THOUGHT_MARKS.iter().any(|mark| template.contains(mark));
+        self.chat_template().is_some_and(knows)
     }
 
     /// How many weights the model has.

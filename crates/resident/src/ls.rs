@@ -265,11 +265,13 @@ mod tests {
                 parameters: 8_190_735_360,
                 quantization: "Q4_K_M".to_owned(),
                 context_tokens_trained: Some(40_960),
+                embedding_width: Some(4096),
             }),
             context_tokens: Some(16_384),
             kv_type: Some(CacheType::F16),
             generates: true,
             chats: true,
+            skills: Default::default(),
             needed_bytes: 5 << 30,
             needs: vec![],
         };

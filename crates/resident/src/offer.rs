@@ -312,6 +312,7 @@ mod tests {
                 kv_type: None,
                 generates: true,
                 chats: true,
+                skills: Default::default(),
                 needed_bytes,
                 needs: Vec::new(),
             };

@@ -132,6 +132,12 @@ impl Handle {
         Some(edition.preflight.summary(&model))
     }
 
+    /// Where workers put a model's layers.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.shared.place
+    }
+
     /// What would be served if the configuration were this; [`Self::change`] makes it so.
     #[must_use]
     pub fn edition(&self, settings: Settings, models: Arc<dyn Models>) -> Edition {

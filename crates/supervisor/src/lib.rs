@@ -47,11 +47,13 @@ pub use handle::{Edition, Form, Handle, Outlook, Progress, Purpose, Served, Stag
 pub use happening::Happening;
 pub use lease::{Lease, Wish};
 pub use model::{
-    Facts, Group, HeaderFacts, Model, ModelSummary, Models, Need, OpenPool, Residence,
+    Facts, Group, HeaderFacts, Model, ModelSummary, Models, Need, OpenPool, Residence, Skills,
 };
 /// The words in which the fleet explains itself.
 pub use planner::fleet;
 pub use planner::fleet::{Pressure, Priority};
+/// What is in the header of a model's file.
+pub use planner::gguf;
 pub use planner::{
     footprint::{CacheType, Place},
     roles::{self, Roles},

@@ -120,10 +120,23 @@ pub struct Facts {
     pub generates: bool,
     /// Whether it can answer conversations.
     pub chats: bool,
+    /// What it can do beside that.
+    pub skills: Skills,
     /// Memory it needs when loaded.
     pub needed_bytes: u64,
     /// What that memory is for.
     pub needs: Vec<Need>,
+}
+
+/// What a model can do beside continuing text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Skills {
+    /// It can be offered tools.
+    pub tools: bool,
+    /// It can think before it answers.
+    pub thinking: bool,
+    /// It can look at images.
+    pub images: bool,
 }
 
 /// What a model's header says.
@@ -137,6 +150,8 @@ pub struct HeaderFacts {
     pub quantization: String,
     /// Context it was trained with, in tokens.
     pub context_tokens_trained: Option<u32>,
+    /// Numbers in the vector of a token.
+    pub embedding_width: Option<u32>,
 }
 
 /// One line of the memory that a model needs.

@@ -24,7 +24,7 @@ use crate::{
     engine::{Engine, GgufFile, ManagedCommand, Manner, Upstream},
     error::AcquireError,
     limits::CONTEXT_TOKENS_DEFAULT,
-    model::{Facts, HeaderFacts, Model, ModelSummary, Need, Residence},
+    model::{Facts, HeaderFacts, Model, ModelSummary, Need, Residence, Skills},
     reservation::Hold,
 };
 
@@ -308,17 +308,25 @@ impl Preflight {
         let keep =
             keep.filter(|_| header.generates()).map(|keep| kept::fitting(keep, bytes_of(&needs)));
         needs.extend(keep.iter().flat_map(|keep| kept::needs(keep, header, &layout)));
+        let width = header.arch_u64("embedding_length");
+        let chats = header.generates() && header.chat_template().is_some();
         let facts = Facts {
             header: Some(HeaderFacts {
                 architecture: header.architecture().to_owned(),
                 parameters: header.parameters(),
                 quantization: header.quantization(),
                 context_tokens_trained: trained,
+                embedding_width: width.and_then(|width| u32::try_from(width).ok()),
             }),
             context_tokens: Some(context_tokens),
             kv_type: header.generates().then_some(stamp.kv_type),
             generates: header.generates(),
-            chats: header.generates() && header.chat_template().is_some(),
+            chats,
+            skills: Skills {
+                tools: chats && header.takes_tools(),
+                thinking: chats && header.thinks(),
+                images: false,
+            },
             needed_bytes: bytes_of(&needs),
             needs,
         };
@@ -385,6 +393,12 @@ fn promised(manner: &Manner, memory_bytes: u64) -> Facts {
         kv_type: None,
         generates: manner.chat || manner.completions,
         chats: manner.chat,
+        skills: Skills {
+            tools: manner.chat && manner.tools,
+            // Servers do not say.
+            thinking: false,
+            images: manner.chat && manner.images,
+        },
         needed_bytes: memory_bytes,
         needs: if memory_bytes == 0 { Vec::new() } else { vec![need] },
     }

@@ -41,8 +41,16 @@ pub struct Resident {
     pub stats: Option<Stats>,
     /// How long nobody has used it; `None` while it is in use.
     pub idle_for: Option<Duration>,
+    /// How long it stays once nobody uses it; `None` when it stays until it is told to go.
+    pub kept_for: Option<Duration>,
+}
+
+impl Resident {
     /// When it will be stopped unless someone uses it; `None` when it will not.
-    pub unload_in: Option<Duration>,
+    #[must_use]
+    pub fn unload_in(&self) -> Option<Duration> {
+        Some(self.kept_for?.saturating_sub(self.idle_for?))
+    }
 }
 
 /// The requests that wait or use a model.

@@ -509,7 +509,6 @@ impl RunLoop {
         let now = self.now();
         let mut residents: Vec<Resident> = Vec::new();
         for (id, running) in &self.workers {
-            let until = |when: When| when.since(now);
             residents.push(Resident {
                 name: running.launch.model.name.to_string(),
                 engine: running.launch.start.kind(),
@@ -526,7 +525,7 @@ impl RunLoop {
                 waiting: count(self.fleet.waiting_for(&running.launch.model)),
                 stats: running.stats,
                 idle_for: self.fleet.idle_since(*id).map(|since| now.since(since)),
-                unload_in: self.fleet.unload_at(*id).map(until),
+                kept_for: self.fleet.kept_for(*id),
             });
         }
         residents.sort_by(|one, other| one.name.cmp(&other.name));

@@ -246,6 +246,9 @@ pub enum MirostatVersion {
 pub struct Embed {
     /// What to embed, in order.
     pub inputs: Vec<EmbedInput>,
+    /// Whether an input that is longer than the model takes is cut at its end; otherwise it is refused.
+    #[serde(default)]
+    pub truncate: bool,
 }
 
 /// One thing to embed.

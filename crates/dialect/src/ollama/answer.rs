@@ -290,18 +290,18 @@ struct End {
 
 /// What an answer took, in nanoseconds.
 #[derive(Serialize)]
-struct Times {
-    total_duration: u64,
-    load_duration: u64,
+pub(super) struct Times {
+    pub(super) total_duration: u64,
+    pub(super) load_duration: u64,
     /// All tokens of the prompt, those that were found in the cache too.
-    prompt_eval_count: u32,
+    pub(super) prompt_eval_count: u32,
     prompt_eval_duration: u64,
     eval_count: u32,
     eval_duration: u64,
 }
 
 impl Times {
-    fn new(load: Duration, usage: &Usage) -> Self {
+    pub(super) fn new(load: Duration, usage: &Usage) -> Self {
         let nanoseconds = |us: u64| us.saturating_mul(1000);
         let load_duration = u64::try_from(load.as_nanos()).unwrap_or(u64::MAX);
         let worked_us = usage.queue_us.saturating_add(usage.prefill_us);

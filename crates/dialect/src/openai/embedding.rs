@@ -9,6 +9,7 @@ use crate::{
     limits::{DIMENSIONS_MAX, EMBED_INPUTS_MAX},
     read::{self, Object, Path},
     request,
+    vectors::{Embedded, Vectors},
     write::to_json,
 };
 
@@ -48,7 +49,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
         encoding_format: encoding_format(&mut fields)?,
         dimensions: dimensions.and_then(|width| u32::try_from(width).ok()),
         wish: Wish::decode(&mut fields)?,
-        embed: Embed { inputs: inputs(&mut fields)? },
+        embed: Embed { inputs: inputs(&mut fields)?, truncate: false },
     })
 }
 
@@ -83,13 +84,8 @@ fn inputs(fields: &mut Object<'_>) -> Result<Vec<EmbedInput>, Error> {
 /// Collects vectors into one answer.
 #[derive(Debug)]
 pub struct WholeEncoder {
-    model: String,
     encoding_format: EncodingFormat,
-    dimensions: Option<u32>,
-    vectors: Vec<Option<Vec<f32>>>,
-    prompt_tokens: u32,
-    ended: bool,
-    failure: Option<Error>,
+    vectors: Vectors,
 }
 
 impl WholeEncoder {
@@ -97,39 +93,19 @@ impl WholeEncoder {
     #[must_use]
     pub fn new(request: &Request, model: &str) -> Self {
         Self {
-            model: model.to_owned(),
             encoding_format: request.encoding_format,
-            dimensions: request.dimensions,
-            vectors: vec![None; request.embed.inputs.len()],
-            prompt_tokens: 0,
-            ended: false,
-            failure: None,
+            vectors: Vectors::new(request.embed.inputs.len(), request.dimensions, model),
         }
     }
 
     /// The model that serves, where another name was asked for.
     pub fn served_by(&mut self, model: &str) {
-        model.clone_into(&mut self.model);
+        self.vectors.served_by(model);
     }
 
     /// Takes in one event.
     pub fn event(&mut self, event: &Event) {
-        match event {
-            Event::Progress { .. } | Event::Text(_) | Event::Reasoning(_) | Event::ToolCall(_) => {}
-            Event::Embedded { index, vector } => match self.narrow(vector) {
-                Ok(vector) => {
-                    if let Some(place) = self.vectors.get_mut(*index as usize) {
-                        *place = Some(vector);
-                    }
-                }
-                Err(error) => self.failure = Some(error),
-            },
-            Event::Finished(finished) => {
-                self.prompt_tokens = finished.usage.prompt_tokens;
-                self.ended = true;
-            }
-            Event::Failed(failure) => self.failure = Some(Error::from(failure)),
-        }
+        self.vectors.event(event);
     }
 
     /// The answer.
@@ -137,44 +113,14 @@ impl WholeEncoder {
     /// # Errors
     /// The request failed or broke off, or `dimensions` is more than the model has.
     pub fn finish(self) -> Result<String, Error> {
-        if let Some(failure) = self.failure {
-            return Err(failure);
-        }
-        if !self.ended {
-            return Err(Error::unfinished());
-        }
-        let mut data = Vec::with_capacity(self.vectors.len());
-        for (index, vector) in self.vectors.into_iter().enumerate() {
-            let vector = vector.ok_or_else(Error::unfinished)?;
+        let Embedded { model, vectors, usage } = self.vectors.finish()?;
+        let entry = |(index, vector)| {
             let embedding = Vector::new(vector, self.encoding_format);
-            data.push(Entry { object: "embedding", index, embedding });
-        }
-        let usage = Usage { prompt_tokens: self.prompt_tokens, total_tokens: self.prompt_tokens };
-        Ok(to_json(&Whole { object: "list", data, model: &self.model, usage }))
-    }
-
-    /// The vector in the width that was asked for. Cutting is what models trained for several
-    /// widths expect; the rest is made length 1 again.
-    fn narrow(&self, vector: &[f32]) -> Result<Vec<f32>, Error> {
-        if !vector.iter().all(|value| value.is_finite()) {
-            return Err(
-                Error::new(500, "the model gave a vector that is not finite").code("engine_failed")
-            );
-        }
-        let Some(width) = self.dimensions else {
-            return Ok(vector.to_vec());
+            Entry { object: "embedding", index, embedding }
         };
-        let Some(cut) = vector.get(..width as usize) else {
-            let path = Path::Key(&Path::Root, "dimensions");
-            return Err(path.refuse(format_args!(
-                "is {width}, but the vectors of {:?} have {} numbers",
-                self.model,
-                vector.len()
-            )));
-        };
-        let length = cut.iter().map(|value| value * value).sum::<f32>().sqrt();
-        let scale = if length > 0.0 { 1.0 / length } else { 1.0 };
-        Ok(cut.iter().map(|value| value * scale).collect())
+        let data = vectors.into_iter().enumerate().map(entry).collect();
+        let usage = Usage { prompt_tokens: usage.prompt_tokens, total_tokens: usage.prompt_tokens };
+        Ok(to_json(&Whole { object: "list", data, model: &model, usage }))
     }
 }
 

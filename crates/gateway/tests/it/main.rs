@@ -9,6 +9,7 @@ mod client;
 mod control;
 mod limits;
 mod ollama;
+mod ollama_models;
 mod roles;
 mod routes;
 mod rules;

@@ -2,6 +2,8 @@
 //! more, who is over a budget that shrank or was outgrown, and who is in the way of a machine that is
 //! about to swap.
 
+use std::time::Duration;
+
 use super::{
     Fleet, Phase,
     habits::Cause,
@@ -16,14 +18,21 @@ impl Fleet {
     #[must_use]
     pub fn unload_at(&self, worker: WorkerId) -> Option<When> {
         let idle_since = self.idle_since(worker)?;
-        let model = &self.workers[&worker].model;
+        idle_since.checked_add(self.kept_for(worker)?)
+    }
+
+    /// How long this worker stays once nobody uses it; `None` when it stays until it is told to go.
+    #[must_use]
+    pub fn kept_for(&self, worker: WorkerId) -> Option<Duration> {
+        let running = self.workers.get(&worker)?;
+        let model = &running.model;
         let stays = self.is_pinned(worker) || self.is_warm(model) && !planted(Bug::UnloadsWarm);
         if stays {
             return None;
         }
         let of_model = self.habits.of(model).and_then(|habit| habit.terms.idle_unload);
-        let of_request = self.workers[&worker].keep_alive;
-        idle_since.checked_add(of_request.or(of_model).unwrap_or(self.idle_unload))
+        let kept_for = running.keep_alive.or(of_model).unwrap_or(self.idle_unload);
+        Some(kept_for).filter(|kept_for| *kept_for != Duration::MAX)
     }
 
     /// Stops workers that nobody used for their time.

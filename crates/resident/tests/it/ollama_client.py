@@ -1,6 +1,6 @@
 """Drives a hub with the official Ollama client, for ollama_client.rs.
 
-Argument: the base URL of a hub with the model `demo`. Every check is a function; the first that fails
+Argument: the base URL of a hub with the models `demo` and `minilm`. Every check is a function; the first that fails
 ends the program.
 """
 
@@ -56,9 +56,47 @@ def check_logprobs(client):
         assert token.logprob <= 0 and len(token.top_logprobs) == 2, token
 
 
+def check_lists(client):
+    rows = {model.model: model for model in client.list().models}
+    assert set(rows) == {"demo:latest", "minilm:latest"}, rows
+    demo = rows["demo:latest"]
+    assert demo.size > 0 and len(demo.digest) == 64 and demo.modified_at.year > 2000, demo
+    assert demo.details.format == "gguf" and demo.details.parameter_size, demo
+    shown = client.show("demo")
+    length = shown.modelinfo[shown.modelinfo["general.architecture"] + ".context_length"]
+    assert length > 0 and "completion" in shown.capabilities and shown.template, shown
+    assert client.show("minilm").capabilities == ["embedding"]
+    client.generate("demo", keep_alive="1h")
+    loaded = {model.model: model for model in client.ps().models}["demo:latest"]
+    assert loaded.digest == demo.digest and loaded.size > 0, loaded
+    assert loaded.context_length == length and loaded.expires_at is not None, loaded
+
+
+def check_embeddings(client):
+    texts = ["The cat sleeps.", "A kitten is napping.", "Interest rates rose."]
+    answer = client.embed("minilm", texts)
+    cat, kitten, rates = answer.embeddings
+    cosine = lambda a, b: sum(x * y for x, y in zip(a, b, strict=True))
+    assert len(cat) == 384 and abs(cosine(cat, cat) - 1) < 1e-4, answer
+    assert cosine(cat, kitten) > cosine(cat, rates) + 0.2, answer
+    assert answer.prompt_eval_count > 0 and answer.total_duration > 0, answer
+    older = client.embeddings("minilm", texts[0]).embedding
+    assert cosine(older, cat) > 0.999, older
+    assert len(client.embed("minilm", texts[0], dimensions=64).embeddings[0]) == 64
+    long = "cat " * 5000
+    assert len(client.embed("minilm", long).embeddings[0]) == 384, "it is cut"
+    try:
+        client.embed("minilm", long, truncate=False)
+    except ollama.ResponseError as error:
+        assert error.status_code == 400 and "tokens" in error.error, error
+    else:
+        raise AssertionError("a long text was not refused")
+
+
 def check_loading(client):
     assert client.generate("demo", keep_alive=60).done_reason == "load"
     assert client.chat("demo", messages=[], keep_alive=0).done_reason == "unload"
+    assert client.embed("minilm", "", keep_alive=0).embeddings == []
 
 
 def check_errors(client):
@@ -91,6 +129,8 @@ def main(url):
     check_generate(client)
     check_logprobs(client)
     check_errors(client)
+    check_lists(client)
+    check_embeddings(client)
     asyncio.run(check_at_once(url, whole))
     check_loading(client)
     print("ollama", "content")

@@ -1,16 +1,18 @@
-//! The official Ollama client for Python against a hub with the demo model. The checks are in
+//! The official Ollama client for Python against a hub with the demo model and a real embedding model. The checks are in
 //! `ollama_client.py`.
 
 use std::path::Path;
 use std::process::Command;
 
-use crate::hub::{self, Hub};
+use crate::hub::{self, Hub, shared};
 use crate::python;
 
 #[test]
 fn the_ollama_client_is_content() {
     let demo = format!("demo={}", hub::demo().display());
-    let hub = Hub::start(&["--model", &demo]);
+    let Some(minilm) = shared("models/minilm-q8_0.gguf") else { return };
+    let minilm = format!("minilm={}", minilm.display());
+    let hub = Hub::start(&["--model", &demo, "--model", &minilm]);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/ollama_client.py");
     let output = Command::new(python::clients())
         .arg(script)

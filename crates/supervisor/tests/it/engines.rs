@@ -491,7 +491,7 @@ async fn a_pinned_model_leaves_neither_for_another_nor_by_idling() {
     let refused = hub.acquire("other").await.unwrap_err();
     assert!(refused.to_string().contains("pinned"), "{refused}");
     let resident = hub.resident("pinned").await.unwrap();
-    assert_eq!((resident.state, resident.unload_in), (ResidentState::Ready, None));
+    assert_eq!((resident.state, resident.unload_in()), (ResidentState::Ready, None));
     hub.goes_down().await;
 }
 

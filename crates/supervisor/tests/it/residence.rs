@@ -91,7 +91,7 @@ async fn an_idle_model_unloads_after_its_time() {
     let hub = Hub::new(&["one"], Setup { idle_unload, ..Setup::default() });
     let lease = hub.acquire("one").await.unwrap();
     let resident = hub.resident("one").await.unwrap();
-    assert_eq!((resident.leased, resident.idle_for, resident.unload_in), (1, None, None));
+    assert_eq!((resident.leased, resident.idle_for, resident.unload_in()), (1, None, None));
     drop(lease);
     hub.until("one", |resident| resident.is_none()).await;
     assert_eq!(hub.handle.metrics().await.workers_crashed, 0);

@@ -91,7 +91,7 @@ async fn embeddings_come_one_by_one() {
     let lease = hub.acquire("model").await.unwrap();
     assert_eq!(lease.loaded().unwrap().architecture, "llama");
     let inputs = vec![EmbedInput::Text("one".to_owned()), EmbedInput::Tokens(vec![2])];
-    let mut answer = lease.embed(Embed { inputs });
+    let mut answer = lease.embed(Embed { inputs, truncate: false });
     for expected in 0..2 {
         let event = within(answer.next()).await;
         assert!(matches!(event, Some(Event::Embedded { index, .. }) if index == expected));

@@ -224,9 +224,9 @@ async fn models_elsewhere_leave_when_nobody_asks_for_them() {
     // A client that wants it kept for ever keeps nothing.
     let wish = Wish { keep_alive: Some(Duration::MAX), ..Wish::default() };
     drop(within(hub.handle.acquire_with("usual", wish)).await.unwrap());
-    hub.until("usual", |resident| resident.is_some_and(|one| one.unload_in.is_some())).await;
+    hub.until("usual", |resident| resident.is_some_and(|one| one.unload_in().is_some())).await;
     let resident = hub.resident("usual").await.unwrap();
     assert!(is_ready(Some(&resident)) && !resident.pinned);
-    assert!(resident.unload_in.unwrap() <= UPSTREAM_IDLE_MAX);
+    assert!(resident.unload_in().unwrap() <= UPSTREAM_IDLE_MAX);
     hub.goes_down().await;
 }

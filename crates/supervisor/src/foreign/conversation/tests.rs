@@ -197,7 +197,7 @@ impl Hub {
 
     async fn embed(&self, inputs: Vec<EmbedInput>) -> Answer {
         let (request, events) = self.link.begin().unwrap();
-        self.send(Command::Embed { request, embed: Embed { inputs } }).await;
+        self.send(Command::Embed { request, embed: Embed { inputs, truncate: false } }).await;
         Answer { request, events }
     }
 }

@@ -1,0 +1,25 @@
+//! The hub's name for what a client asks for: of a model, or of a role.
+
+use dialect::ollama::model::TAG_DEFAULT;
+use supervisor::Handle;
+
+/// The name without the tag that means none, where only that is known. Clients that read Ollama's lists
+/// ask for what stands there in every dialect.
+pub(crate) async fn known(hub: &Handle, asked: &str) -> String {
+    let plain = asked.strip_suffix(TAG_DEFAULT).filter(|plain| !plain.is_empty());
+    match plain {
+        Some(plain) if !is_known(hub, asked).await && is_known(hub, plain).await => plain,
+        Some(_) | None => asked,
+    }
+    .to_owned()
+}
+
+async fn is_known(hub: &Handle, name: &str) -> bool {
+    hub.is_role(name) || is_model(hub, name).await
+}
+
+/// Reading a header touches the disk, so it leaves the thread that serves connections.
+pub(crate) async fn is_model(hub: &Handle, name: &str) -> bool {
+    let (hub, name) = (hub.clone(), name.to_owned());
+    tokio::task::spawn_blocking(move || hub.model(&name).is_some()).await.unwrap_or(false)
+}

@@ -1,0 +1,226 @@
+//! Ollama's lists: what could be served, what is in memory, and what a model's file says of itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use dialect::Error;
+use dialect::ollama::model::{self, Capability, Details, Model, Shown, Tensor};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use supervisor::gguf::{self, Header};
+use supervisor::{Facts, Handle, ModelSummary, Place, ResidentState, Skills, read_header};
+
+use super::in_its_words;
+use crate::limits::FOR_EVER;
+use crate::{answer, name};
+
+/// Roles are offered with the models, as what would answer first.
+pub(crate) async fn tags(hub: &Handle) -> Response {
+    let mut models = listed(hub).await;
+    // The newest first, as Ollama lists them. RFC 3339 in UTC sorts by time.
+    models.sort_by(|one, other| other.modified_at.cmp(&one.modified_at));
+    answer::json(model::tags(&models))
+}
+
+pub(crate) async fn residents(hub: &Handle) -> Response {
+    let models: BTreeMap<String, Model> =
+        listed(hub).await.into_iter().map(|model| (model.name.clone(), model)).collect();
+    let (now, is_gpu) = (Timestamp::now(), hub.place() != Place::Processor);
+    // What has no model is a tool's memory.
+    let row = |resident: supervisor::Resident| {
+        let Model { digest, details, .. } = models.get(&resident.name)?.clone();
+        let row = model::Resident {
+            digest,
+            details,
+            size_bytes: resident.booked_bytes,
+            gpu_bytes: if is_gpu { resident.booked_bytes } else { 0 },
+            expires_at: (now + stays(&resident)).to_string(),
+            context_tokens: resident.context_tokens.unwrap_or(0),
+            name: resident.name,
+        };
+        Some(row)
+    };
+    let mut rows: Vec<_> = hub.residents().await.into_iter().filter_map(row).collect();
+    rows.sort_by(|one, other| other.expires_at.cmp(&one.expires_at));
+    answer::json(model::ps(&rows))
+}
+
+/// How long it is still there. One that leaves has no time left.
+fn stays(resident: &supervisor::Resident) -> Duration {
+    match resident.state {
+        ResidentState::Stopping => Duration::ZERO,
+        ResidentState::Loading { .. } | ResidentState::Ready => {
+            let kept_for = resident.unload_in().or(resident.kept_for);
+            kept_for.map_or(FOR_EVER, |kept_for| kept_for.min(FOR_EVER))
+        }
+    }
+}
+
+pub(crate) async fn show(hub: &Handle, body: Body) -> Result<Response, Error> {
+    let asked = model::decode_show(&answer::read_body(body).await?)?;
+    let name = name::known(hub, &asked.model).await;
+    let (hub, verbose) = (hub.clone(), asked.verbose);
+    let shown = tokio::task::spawn_blocking(move || shown(&hub, name, verbose)).await;
+    let shown = shown.unwrap_or_else(|error| Err(Error::new(500, error.to_string())));
+    let shown = shown.map_err(|error| in_its_words(error, &asked.model))?;
+    Ok(answer::json(model::show(&shown)))
+}
+
+/// Reads the header of the file again, since nobody keeps all of it.
+fn shown(hub: &Handle, name: String, verbose: bool) -> Result<Shown, Error> {
+    let first = hub.candidates(&name).into_iter().next();
+    // A model comes before a role of its name.
+    let summary = hub.model(&name).or_else(|| hub.model(&first?));
+    let bare =
+        |model| Shown { model, license: None, template: None, info: Map::new(), tensors: None };
+    let Some(summary) = summary else {
+        if hub.is_role(&name) {
+            return Ok(bare(unforeseen(name)));
+        }
+        let error = Error::new(404, "GET /api/tags lists what there is");
+        return Err(error.at("model").code("model_not_found"));
+    };
+    let facts = summary.facts.clone();
+    let facts = facts.map_err(|why| Error::invalid(why).at("model").code("model_unusable"))?;
+    let file = summary.engine.file().cloned();
+    let model = Model { name, ..row(summary, &facts) };
+    let Some(file) = file else { return Ok(bare(model)) };
+    let header = read_header(&file.path).map_err(|why| Error::new(500, why))?;
+    Ok(Shown {
+        model,
+        license: header.str("general.license").map(str::to_owned),
+        template: header.chat_template().map(str::to_owned),
+        info: info(&header, facts.context_tokens),
+        tensors: verbose.then(|| header.tensors.iter().map(tensor).collect()),
+    })
+}
+
+/// What a file says of itself. Clients read from it how long a prompt may be, so its context is the one
+/// that the model is served with.
+fn info(header: &Header, context_tokens: Option<u32>) -> Map<String, Value> {
+    // It has a place of its own.
+    let is_told = |key: &str| key != "tokenizer.chat_template";
+    let told = header.metadata.iter().filter(|(key, _)| is_told(key));
+    let mut info: Map<String, Value> =
+        told.map(|(key, value)| (key.clone(), json(value))).collect();
+    info.insert("general.parameter_count".to_owned(), header.parameters().into());
+    if let Some(tokens) = context_tokens {
+        let key = [header.architecture(), ".context_length"].concat();
+        info.insert(key, tokens.into());
+    }
+    info
+}
+
+/// Vocabularies and what else is long are null, as where Ollama is not asked for them.
+fn json(value: &gguf::Value) -> Value {
+    match value {
+        gguf::Value::Unsigned(number) => (*number).into(),
+        gguf::Value::Signed(number) => (*number).into(),
+        gguf::Value::Float(number) => (*number).into(),
+        gguf::Value::Bool(truth) => (*truth).into(),
+        gguf::Value::String(text) => text.as_str().into(),
+        gguf::Value::LongString { .. } => Value::Null,
+        gguf::Value::Array(array) => {
+            array.kept.as_ref().map_or(Value::Null, |kept| kept.iter().map(json).collect())
+        }
+    }
+}
+
+fn tensor(tensor: &gguf::Tensor) -> Tensor {
+    let dimensions = tensor.dimensions;
+    // Behind the last one that counts, they are 1.
+    let last = dimensions.iter().rposition(|&length| length != 1).unwrap_or(0);
+    Tensor {
+        name: tensor.name.clone(),
+        kind: tensor.kind.name().to_uppercase(),
+        shape: dimensions[..=last].to_vec(),
+    }
+}
+
+/// Every model that can be used, and every role as the model that would answer first, by its own name.
+async fn listed(hub: &Handle) -> Vec<Model> {
+    let usable = |summary: ModelSummary| {
+        let facts = summary.facts.as_ref().ok()?.clone();
+        Some(row(summary, &facts))
+    };
+    let mut models: Vec<Model> =
+        answer::list_models(hub).await.into_iter().filter_map(usable).collect();
+    let role = |role: String| {
+        let first = hub.candidates(&role).into_iter().next();
+        match models.iter().find(|model| Some(&model.name) == first.as_ref()) {
+            Some(model) => Model { name: role, ..model.clone() },
+            None => unforeseen(role),
+        }
+    };
+    let roles: Vec<Model> = hub.roles().into_iter().map(role).collect();
+    models.extend(roles);
+    models
+}
+
+fn row(summary: ModelSummary, facts: &Facts) -> Model {
+    let file = summary.engine.file();
+    let (size_bytes, modified_unix_s) =
+        file.map_or((0, 0), |file| (file.file_bytes, file.modified_unix_s));
+    Model {
+        modified_at: time(modified_unix_s),
+        size_bytes,
+        digest: digest(&summary.name, size_bytes, modified_unix_s),
+        details: details(facts),
+        capabilities: capabilities(facts),
+        name: summary.name,
+    }
+}
+
+/// A role that picks by request: which model answers is not known before.
+fn unforeseen(role: String) -> Model {
+    Model {
+        modified_at: time(0),
+        size_bytes: 0,
+        digest: digest(&role, 0, 0),
+        details: Details::unknown(None),
+        capabilities: vec![Capability::Completion],
+        name: role,
+    }
+}
+
+fn details(facts: &Facts) -> Details {
+    let Some(header) = &facts.header else { return Details::unknown(facts.context_tokens) };
+    Details::of_file(
+        &header.architecture,
+        header.parameters,
+        &header.quantization,
+        facts.context_tokens,
+        header.embedding_width,
+    )
+}
+
+fn capabilities(facts: &Facts) -> Vec<Capability> {
+    if !facts.generates {
+        return vec![Capability::Embedding];
+    }
+    let Skills { tools, thinking, images } = facts.skills;
+    let more = [
+        (tools, Capability::Tools),
+        (thinking, Capability::Thinking),
+        (images, Capability::Vision),
+    ];
+    let more = more.into_iter().filter_map(|(can, what)| can.then_some(what));
+    [Capability::Completion].into_iter().chain(more).collect()
+}
+
+/// Hashing gigabytes to answer with a list is too slow, and Ollama's own digest is that of a small file
+/// about a model too.
+fn digest(name: &str, bytes: u64, modified_unix_s: u64) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&bytes.to_le_bytes());
+    hasher.update(&modified_unix_s.to_le_bytes());
+    hasher.update(name.as_bytes());
+    hasher.finalize().to_hex().to_string()
+}
+
+fn time(unix_s: u64) -> String {
+    let seconds = i64::try_from(unix_s).ok();
+    seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or_default().to_string()
+}
