@@ -2,12 +2,14 @@
 //! called by the fuzzer with bytes it makes up and by `tests/replay.rs` with those it kept.
 
 mod kv;
+mod llama_server;
 mod ollama;
 mod openai;
 mod upstream;
 
 pub use kv::kv_entry;
-pub use ollama::{ollama_chat, ollama_generate};
+pub use llama_server::infill;
+pub use ollama::{ollama_chat, ollama_embed, ollama_generate};
 pub use openai::{
     openai_chat, openai_completion, openai_embedding, openai_image, openai_speech,
     openai_transcription,

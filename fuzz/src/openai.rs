@@ -156,7 +156,7 @@ pub(crate) fn generates(body: &[u8], model: &str, generates: &[Generate]) {
 }
 
 /// Writes and reads a command, and gives the bytes of its frame.
-fn through_a_frame(body: &[u8], command: &Command) -> usize {
+pub(crate) fn through_a_frame(body: &[u8], command: &Command) -> usize {
     let bytes = match frame::encode(command) {
         Ok(bytes) => bytes,
         Err(error) => panic!("what the dialect let through has no frame: {error}"),
@@ -187,7 +187,7 @@ pub(crate) fn answers(choices: usize) -> impl Iterator<Item = (u32, Event)> {
     })
 }
 
-fn finished() -> Event {
+pub(crate) fn finished() -> Event {
     Event::Finished(Finished { reason: FinishReason::End, usage: Usage::default() })
 }
 
@@ -204,7 +204,7 @@ pub(crate) fn json(text: &str) {
 }
 
 /// A refusal is the client's fault and says so in OpenAI's form, with all four keys.
-fn refused(error: &Error) {
+pub(crate) fn refused(error: &Error) {
     assert!((400..500).contains(&error.status), "{}", error.status);
     let value: Value = match serde_json::from_str(&error.to_json()) {
         Ok(value) => value,

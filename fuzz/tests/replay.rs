@@ -35,6 +35,16 @@ fn kv_entry() {
 }
 
 #[test]
+fn infill() {
+    replay("infill", fuzz::infill);
+}
+
+#[test]
+fn ollama_embed() {
+    replay("ollama_embed", fuzz::ollama_embed);
+}
+
+#[test]
 fn ollama_chat() {
     replay("ollama_chat", fuzz::ollama_chat);
 }

@@ -64,6 +64,9 @@ pub(crate) struct Arguments {
     /// Another seed gives other weights.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Call five tokens of the vocabulary marks for filling in between two texts.
+    #[arg(long)]
+    infill: bool,
     /// Write the real header and a hole in place of the weights: a file of the full length that
     /// takes almost no room.
     #[arg(long)]
@@ -210,7 +213,7 @@ fn weights(shape: &Shape, arguments: &Arguments) -> anyhow::Result<NamedTempFile
     let progress = progress_bar(shape);
     // Half precision is enough to quantize from, and half as much to write.
     let quantization = own.unwrap_or(Quantization::F16);
-    write(temporary.as_file(), shape, quantization, arguments.seed, &progress)
+    write(temporary.as_file(), shape, quantization, arguments, &progress)
         .with_context(|| format!("cannot write {}", temporary.path().display()))?;
     progress.finish_and_clear();
     match own {
@@ -230,7 +233,7 @@ fn header_of_shape(shape: &Shape, arguments: &Arguments) -> anyhow::Result<Named
     })?;
     let plans = tensors::plan(shape, encoding)?;
     let tensors: Vec<Tensor> = plans.into_iter().map(|plan| plan.tensor).collect();
-    let header = header_bytes(shape, encoding, arguments.seed, &tensors)?;
+    let header = header_bytes(shape, encoding, arguments, &tensors)?;
     with_hole(&header, &tensors, &arguments.out)
 }
 
@@ -244,10 +247,13 @@ fn header_of_entry(entry: &Entry, arguments: &Arguments) -> anyhow::Result<Named
 fn header_bytes(
     shape: &Shape,
     encoding: Encoding,
-    seed: u64,
+    arguments: &Arguments,
     tensors: &[Tensor],
 ) -> anyhow::Result<Vec<u8>> {
-    let metadata = header::metadata(shape, encoding.file_type(), seed);
+    let mut metadata = header::metadata(shape, encoding.file_type(), arguments.seed);
+    if arguments.infill {
+        metadata.extend(header::infill_marks(shape));
+    }
     let keys = metadata.iter().map(|(key, value)| (key.as_str(), value));
     Ok(gguf::write::ordered(GGUF_VERSION, keys, tensors, ALIGNMENT_BYTES)?)
 }
@@ -292,18 +298,18 @@ fn write(
     file: &fs::File,
     shape: &Shape,
     quantization: Quantization,
-    seed: u64,
+    arguments: &Arguments,
     progress: &ProgressBar,
 ) -> anyhow::Result<()> {
     let encoding = Encoding::Own(quantization);
     let plans = tensors::plan(shape, encoding)?;
     let tensors: Vec<Tensor> = plans.iter().map(|plan| plan.tensor.clone()).collect();
-    let header = header_bytes(shape, encoding, seed, &tensors)?;
+    let header = header_bytes(shape, encoding, arguments, &tensors)?;
     progress.set_length(tensors.iter().map(padded_bytes).sum());
     let mut out = BufWriter::with_capacity(1 << 20, file);
     out.write_all(&header)?;
     for plan in &plans {
-        tensor(&mut out, plan, seed, progress)
+        tensor(&mut out, plan, arguments.seed, progress)
             .with_context(|| format!("tensor {}", plan.tensor.name))?;
     }
     out.flush()?;

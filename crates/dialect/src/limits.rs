@@ -23,6 +23,10 @@ pub const TOOLS_MAX: usize = 128;
 /// Documents offered in one request. More would not fit any context.
 pub const DOCUMENTS_MAX: usize = 1024;
 
+/// Parts of other files beside a text to be filled in. Plugins send some tens; what does not fit the
+/// context is left out.
+pub const SNIPPETS_MAX: usize = 1024;
+
 /// Choices (`n`) per prompt. Each is a sequence of its own on the worker.
 pub const CHOICES_PER_PROMPT_MAX: u32 = 16;
 

@@ -10,6 +10,7 @@ use std::{fmt::Write, fs, path::Path, time::Duration};
 
 use dialect::{
     Error,
+    llama_server::infill,
     ollama::{self, Ask, Form, embed},
     openai::{chat, completion, embedding, image, speech},
 };
@@ -105,6 +106,27 @@ fn completion() {
                 whole.event(*choice, event);
             }
             encoder.finish(&mut payloads);
+            show_answers(fixture, &payloads, whole.finish(), out);
+        }
+    });
+}
+
+#[test]
+fn infill() {
+    check_all("infill", 10, |fixture, out| match infill::decode(&fixture.bytes()) {
+        Err(error) => refused(&error, out),
+        Ok(request) => {
+            let infill::Request { model, generate, stream, .. } = &request;
+            writeln!(out, "model {model}, stream {stream}").unwrap();
+            show_generates(std::slice::from_ref(generate), out);
+            let mut encoder = infill::StreamEncoder::new(model);
+            let mut whole = infill::WholeEncoder::new(model);
+            whole.served_by("served");
+            let mut payloads = Vec::new();
+            for (_, event) in &fixture.events {
+                encoder.event(event, &mut payloads);
+                whole.event(event);
+            }
             show_answers(fixture, &payloads, whole.finish(), out);
         }
     });

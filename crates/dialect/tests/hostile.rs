@@ -6,6 +6,7 @@
 use dialect::{
     Error,
     limits::{JSON_DEPTH_MAX, MESSAGES_MAX, STOP_BYTES_MAX},
+    llama_server::infill,
     ollama,
     openai::{chat, completion, embedding, image, speech, upstream},
 };
@@ -68,6 +69,48 @@ fn a_body_of_thirty_megabytes_is_read_and_cannot_be_multiplied() {
     assert_eq!(error.param.as_deref(), Some("n"));
 }
 
+/// Fields of requests of all dialects.
+const KEYS: &[&str] = &[
+    "messages",
+    "prompt",
+    "input",
+    "stop",
+    "n",
+    "seed",
+    "tools",
+    "tool_choice",
+    "logit_bias",
+    "stream",
+    "stream_options",
+    "logprobs",
+    "max_tokens",
+    "temperature",
+    "dimensions",
+    "echo",
+    "response_format",
+    "voice",
+    "speed",
+    "size",
+    "stream_format",
+    "documents",
+    "chat_template_kwargs",
+    "top_k",
+    "mirostat",
+    "options",
+    "think",
+    "format",
+    "images",
+    "keep_alive",
+    "raw",
+    "system",
+    "suffix",
+    "truncate",
+    "input_prefix",
+    "input_suffix",
+    "input_extra",
+    "verbose",
+];
+
 /// JSON that looks like a request here and there.
 fn almost_a_request() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -99,40 +142,7 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
             .prop_map(|fields| Value::Object(fields.into_iter().collect())),
         ]
     });
-    let key = prop::sample::select(vec![
-        "messages",
-        "prompt",
-        "input",
-        "stop",
-        "n",
-        "seed",
-        "tools",
-        "tool_choice",
-        "logit_bias",
-        "stream",
-        "stream_options",
-        "logprobs",
-        "max_tokens",
-        "temperature",
-        "dimensions",
-        "echo",
-        "response_format",
-        "voice",
-        "speed",
-        "size",
-        "stream_format",
-        "documents",
-        "chat_template_kwargs",
-        "top_k",
-        "mirostat",
-        "options",
-        "think",
-        "format",
-        "images",
-        "keep_alive",
-        "raw",
-        "system",
-    ]);
+    let key = prop::sample::select(KEYS);
     prop::collection::btree_map(key.prop_map(str::to_owned), value, 0..5).prop_map(|mut fields| {
         fields.insert("model".to_owned(), "m".into());
         Value::Object(fields.into_iter().collect())
@@ -148,6 +158,10 @@ fn decode_all(body: &[u8]) -> Vec<Error> {
         image::decode(body).map(|_| ()),
         ollama::chat::decode(body).map(|_| ()),
         ollama::generate::decode(body).map(|_| ()),
+        ollama::embed::decode(ollama::embed::Form::Embed, body).map(|_| ()),
+        ollama::embed::decode(ollama::embed::Form::Embeddings, body).map(|_| ()),
+        ollama::model::decode_show(body).map(|_| ()),
+        infill::decode(body).map(|_| ()),
     ];
     outcomes.into_iter().filter_map(Result::err).collect()
 }

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use worker_protocol::{Loaded, Sampling};
 
-use crate::model::{DecodeError, Guessing, Keeps, Model, Row, Sampler, Wanted};
+use crate::model::{DecodeError, Guessing, InfillMarks, Keeps, Model, Row, Sampler, Wanted};
 
 /// Token ids 0..256 are bytes; this one ends the text.
 pub(crate) const END: u32 = 256;
 const VOCABULARY: u32 = 257;
 /// What stands around a text where the model wants that.
-const AROUND: [u32; 2] = [1, 2];
+const AROUND: [u32; 2] = [1, END];
 /// A token of the prompt that makes the step fail.
 pub(crate) const POISON: u32 = 0;
 
@@ -34,6 +34,7 @@ pub(crate) struct Fake {
     pub(crate) speech: Speech,
     /// Whether it wants tokens of its own around a text.
     pub(crate) frames: bool,
+    pub(crate) infill_marks: Option<InfillMarks>,
     /// What it has read of each sequence for guessing.
     read: BTreeMap<u32, usize>,
     /// How often it was asked to give memory back.
@@ -69,6 +70,7 @@ impl Fake {
             guessing: Guessing::Nothing,
             speech: Speech::Hash,
             frames: false,
+            infill_marks: None,
             read: BTreeMap::new(),
             given_back,
             saved,
@@ -167,6 +169,10 @@ impl Model for Fake {
 
     fn token_bytes(&self, token: u32, _special: bool) -> Vec<u8> {
         u8::try_from(token).map(|byte| vec![byte]).unwrap_or_default()
+    }
+
+    fn infill_marks(&self) -> Option<InfillMarks> {
+        self.infill_marks
     }
 
     fn ends(&self, token: u32) -> bool {

@@ -9,6 +9,7 @@ use worker_protocol::{
     TokenLogprob, Usage, limits::EVENT_CREDIT,
 };
 
+use crate::infill;
 use crate::keeping::Came;
 use crate::limits::{LOGPROBS_MAX, STOP_BYTES_MAX, STOPS_MAX};
 use crate::logprobs;
@@ -81,7 +82,7 @@ impl<S: Sampler> Generation<S> {
         now: Instant,
     ) -> Result<Prepared<S>, Failure> {
         check(model, &generate)?;
-        let (tokens, markup) = tokenize(model, template, &generate.prompt)?;
+        let (tokens, markup) = tokenize(model, template, &generate)?;
         let mut sampler = model.sampler(&generate.sampling).map_err(invalid)?;
         // Penalties look back on the prompt too.
         tokens.iter().for_each(|token| sampler.accept(*token));
@@ -212,9 +213,9 @@ fn check<M: Model>(model: &M, generate: &Generate) -> Result<(), Failure> {
 fn tokenize<M: Model>(
     model: &M,
     template: Option<&Template>,
-    prompt: &Prompt,
+    generate: &Generate,
 ) -> Result<(Vec<u32>, Markup), Failure> {
-    match prompt {
+    match &generate.prompt {
         Prompt::Text(text) => Ok((model.tokenize(text, true, false), Markup::default())),
         Prompt::Tokens(tokens) => {
             let vocabulary = model.facts().vocabulary;
@@ -224,6 +225,10 @@ fn tokenize<M: Model>(
                 ))),
                 None => Ok((tokens.clone(), Markup::default())),
             }
+        }
+        Prompt::Infill(infill) => {
+            let answer_tokens = generate.tokens_max.unwrap_or(0);
+            Ok((infill::tokenize(model, infill, answer_tokens)?, Markup::default()))
         }
         Prompt::Chat(chat) => {
             let template = template.ok_or_else(|| {

@@ -12,6 +12,7 @@ mod driver;
 mod embed;
 mod generation;
 mod inbox;
+mod infill;
 mod keeping;
 pub mod limits;
 pub mod logprobs;
@@ -20,7 +21,7 @@ mod text;
 
 pub use driver::run;
 pub use inbox::{Closed, Inbox, Outbox};
-pub use model::{DecodeError, Guessing, Keeps, Model, Pooling, Row, Sampler, Wanted};
+pub use model::{DecodeError, Guessing, InfillMarks, Keeps, Model, Pooling, Row, Sampler, Wanted};
 pub use text::template::{Template, TemplateError};
 
 #[cfg(test)]

@@ -66,6 +66,19 @@ pub struct Wanted<'a> {
     pub count: usize,
 }
 
+/// Tokens by which a model knows what to fill in, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InfillMarks {
+    /// Before the text that precedes the gap.
+    pub before: u32,
+    /// Before the text that follows the gap.
+    pub after: u32,
+    /// Behind both, where the model begins; without it the text that precedes the gap comes last.
+    pub middle: Option<u32>,
+    /// Before the parts of other files: one for all of them, and one for each.
+    pub files: Option<(u32, u32)>,
+}
+
 /// A loaded model with its context: a vocabulary, a cache of sequences, and steps.
 ///
 /// Sequences are numbered from 0 to `facts().sequences_max` (exclusive).
@@ -101,6 +114,9 @@ pub trait Model {
 
     /// The bytes of a token, perhaps not whole UTF-8. Control tokens are empty unless `special`.
     fn token_bytes(&self, token: u32, special: bool) -> Vec<u8>;
+
+    /// How it is told to fill in what stands between two texts; `None` when it was not trained for that.
+    fn infill_marks(&self) -> Option<InfillMarks>;
 
     /// Whether the model ends its text with this token.
     fn ends(&self, token: u32) -> bool;

@@ -17,7 +17,7 @@ use worker_protocol::{
     Prompt, Report, RequestId, Role, Sampling, Speculation, Stats, frame,
 };
 
-use crate::fake::{Fake, POISON, expected_tokens};
+use crate::fake::{END, Fake, POISON, expected_tokens};
 use crate::{Inbox, Outbox};
 
 mod drafted;
@@ -395,7 +395,8 @@ fn a_text_that_is_too_long_is_cut_before_the_end_that_the_model_wants() {
         .iter()
         .map(|vector| [1, 2].map(|at: usize| (vector[at] / vector[0] * 3.0).round()))
         .collect();
-    assert_eq!(seen, [[128.0, 2.0], [128.0, 2.0], [3.0, 2.0], [128.0, 7.0]]);
+    let end = END as f32;
+    assert_eq!(seen, [[128.0, end], [128.0, end], [3.0, end], [128.0, 7.0]]);
 }
 
 #[test]

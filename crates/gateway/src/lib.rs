@@ -13,6 +13,7 @@ mod change;
 pub mod control;
 mod guard;
 pub mod limits;
+mod llama_server;
 mod metrics;
 mod name;
 mod ollama;

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::tools::{self, Tools};
-use crate::{ChangeAsked, Config, answer, control, ollama, stream};
+use crate::{ChangeAsked, Config, answer, control, llama_server, ollama, stream};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +57,7 @@ enum Endpoint {
     Chat,
     Completions,
     Embeddings,
+    Infill,
     Speech,
     Transcriptions,
     Images,
@@ -112,6 +113,7 @@ const ROUTES: &[Route] = &[
     post("/v1/chat/completions", Policy::Inference, Endpoint::Chat),
     post("/v1/completions", Policy::Inference, Endpoint::Completions),
     post("/v1/embeddings", Policy::Inference, Endpoint::Embeddings),
+    post("/infill", Policy::Inference, Endpoint::Infill),
     post("/v1/audio/speech", Policy::Inference, Endpoint::Speech),
     upload("/v1/audio/transcriptions", Policy::Inference, Takes::Form, Endpoint::Transcriptions),
     post("/v1/images/generations", Policy::Inference, Endpoint::Images),
@@ -242,6 +244,7 @@ async fn serve(
         Endpoint::Chat => answer::chat(site, body).await,
         Endpoint::Completions => answer::completions(site, body).await,
         Endpoint::Embeddings => answer::embeddings(site, body).await,
+        Endpoint::Infill => llama_server::infill(site, body).await,
         Endpoint::Speech => tools::speech(site, body).await,
         Endpoint::Transcriptions => tools::transcriptions(site, &parts.headers, body).await,
         Endpoint::Images => tools::images(site, body).await,
@@ -352,6 +355,7 @@ mod tests {
                 "POST /v1/chat/completions Inference",
                 "POST /v1/completions Inference",
                 "POST /v1/embeddings Inference",
+                "POST /infill Inference",
                 "POST /v1/audio/speech Inference",
                 "POST /v1/audio/transcriptions Inference Form",
                 "POST /v1/images/generations Inference",

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::rc::Rc;
 
+use engine::InfillMarks;
 use llama_cpp_sys_2 as sys;
 use planner::footprint::CacheType;
 
@@ -185,6 +186,22 @@ impl Weights {
             (sys::llama_vocab_bos(self.vocabulary), sys::llama_vocab_eos(self.vocabulary))
         };
         (u32::try_from(begin).ok(), u32::try_from(end).ok())
+    }
+
+    /// The tokens by which it knows what to fill in, if it was trained for that.
+    pub(crate) fn infill_marks(&self) -> Option<InfillMarks> {
+        // SAFETY: getters; -1 means "none".
+        let marks = unsafe {
+            [
+                sys::llama_vocab_fim_pre(self.vocabulary),
+                sys::llama_vocab_fim_suf(self.vocabulary),
+                sys::llama_vocab_fim_mid(self.vocabulary),
+                sys::llama_vocab_fim_rep(self.vocabulary),
+                sys::llama_vocab_fim_sep(self.vocabulary),
+            ]
+        };
+        let [before, after, middle, files, file] = marks.map(|token| u32::try_from(token).ok());
+        Some(InfillMarks { before: before?, after: after?, middle, files: files.zip(file) })
     }
 
     pub(crate) fn tokenize(&self, text: &str, specials: bool, parse: bool) -> Vec<u32> {

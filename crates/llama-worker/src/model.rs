@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-use engine::{DecodeError, Guessing, Keeps, Pooling, Row, Wanted};
+use engine::{DecodeError, Guessing, InfillMarks, Keeps, Pooling, Row, Wanted};
 use llama_cpp_sys_2 as sys;
 use planner::footprint::CacheType;
 use worker_protocol::limits::INTERNAL_SEQUENCES;
@@ -291,6 +291,10 @@ impl engine::Model for LlamaModel {
 
     fn token_bytes(&self, token: u32, special: bool) -> Vec<u8> {
         self.context.weights().token_bytes(token, special)
+    }
+
+    fn infill_marks(&self) -> Option<InfillMarks> {
+        self.context.weights().infill_marks()
     }
 
     fn ends(&self, token: u32) -> bool {

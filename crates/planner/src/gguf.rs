@@ -263,6 +263,14 @@ impl Header {
         self.chat_template().is_some_and(knows)
     }
 
+    /// Whether it names its tokens for filling in between two texts. Some files have such tokens without
+    /// naming them.
+    #[must_use]
+    pub fn names_infill_marks(&self) -> bool {
+        let names = |mark: &str| self.u64(&format!("tokenizer.ggml.fim_{mark}_token_id")).is_some();
+        names("pre") && names("suf")
+    }
+
     /// How many weights the model has.
     #[must_use]
     pub fn parameters(&self) -> u64 {

@@ -96,6 +96,8 @@ pub struct Manner {
     pub chat: bool,
     /// Whether it answers `/v1/completions`.
     pub completions: bool,
+    /// Whether it heeds `suffix` there; many servers take it and go on as if it were not there.
+    pub infill: bool,
     /// Whether it answers `/v1/embeddings`.
     pub embeddings: bool,
     /// Whether it calls tools.
@@ -185,6 +187,7 @@ impl Default for Manner {
             drops: Vec::new(),
             chat: true,
             completions: true,
+            infill: false,
             embeddings: true,
             tools: true,
             images: true,

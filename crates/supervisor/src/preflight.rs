@@ -326,6 +326,7 @@ impl Preflight {
                 tools: chats && header.takes_tools(),
                 thinking: chats && header.thinks(),
                 images: false,
+                infill: header.generates() && header.names_infill_marks(),
             },
             needed_bytes: bytes_of(&needs),
             needs,
@@ -398,6 +399,7 @@ fn promised(manner: &Manner, memory_bytes: u64) -> Facts {
             // Servers do not say.
             thinking: false,
             images: manner.chat && manner.images,
+            infill: manner.completions && manner.infill,
         },
         needed_bytes: memory_bytes,
         needs: if memory_bytes == 0 { Vec::new() } else { vec![need] },

@@ -44,6 +44,41 @@ pub enum Prompt {
     Text(String),
     /// Token ids as they stand; nothing is added.
     Tokens(Vec<u32>),
+    /// What stands between two texts, by a model that was trained to fill it in.
+    Infill(Infill),
+}
+
+/// Two texts, and what else a model should have seen to write what stands between them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Infill {
+    /// The text before the gap.
+    pub before: String,
+    /// The text behind it.
+    pub after: String,
+    /// What the filling begins with; the model goes on from there.
+    pub begun: String,
+    /// Parts of other files, the least important first.
+    pub snippets: Vec<Snippet>,
+}
+
+impl Infill {
+    /// The text before the gap with the snippets in front of it, for models that have no marks for
+    /// files.
+    #[must_use]
+    pub fn before_with_snippets(&self) -> String {
+        let snippets = self.snippets.iter();
+        let snippets = snippets.flat_map(|snippet| [&*snippet.file, "\n", &*snippet.text, "\n\n"]);
+        snippets.chain([&*self.before]).collect()
+    }
+}
+
+/// A part of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snippet {
+    /// The file's name.
+    pub file: String,
+    /// What stands in it.
+    pub text: String,
 }
 
 /// A conversation and what its template may refer to.

@@ -30,6 +30,17 @@ pub(crate) fn metadata(shape: &Shape, file_type: u32, seed: u64) -> Vec<(String,
     keys.pairs
 }
 
+/// The marks for filling in between two texts: the last words of the vocabulary, in front of its three
+/// control tokens.
+pub(crate) fn infill_marks(shape: &Shape) -> Vec<(String, Value)> {
+    let first = shape.vocabulary - 8;
+    let mut keys = Keys::default();
+    for (id, name) in (first..).zip(["pre", "suf", "mid", "rep", "sep"]) {
+        keys.u32(&format!("tokenizer.ggml.fim_{name}_token_id"), id);
+    }
+    keys.pairs
+}
+
 fn general(keys: &mut Keys, shape: &Shape, file_type: u32, seed: u64) {
     keys.text("general.architecture", shape.architecture.name());
     keys.text("general.type", "model");

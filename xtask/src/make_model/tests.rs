@@ -11,6 +11,7 @@ fn arguments(folder: &Path, arch: Architecture, like: &str, quant: &str) -> Argu
         layers: None,
         quant: quant.to_owned(),
         seed: 1,
+        infill: false,
         header_only: false,
         out: folder.join("model.gguf"),
     }

@@ -1,17 +1,17 @@
 //! `POST /api/generate`: the request.
 //!
 //! A prompt is a conversation of one message, rendered with the model's chat template, unless it is `raw`.
+//! With a `suffix` the model fills in what stands between prompt and suffix.
 
-use worker_protocol::{Chat, Message, Prompt, Role};
+use worker_protocol::{Chat, Infill, Message, Prompt, Role};
 
 use super::{FORMAT, IMAGES, Request, refuse, text_of, think};
 use crate::{Error, read::Object};
 
 /// Other fields whose meaning would be lost.
-const REFUSED: [(&str, &str); 5] = [
+const REFUSED: [(&str, &str); 4] = [
     FORMAT,
     IMAGES,
-    ("suffix", "is not supported yet: no text can be put in before another; leave it out"),
     ("template", "is not supported: the model's own chat template is used, or none with raw"),
     ("context", "is not supported: send the conversation as messages to /api/chat"),
 ];
@@ -26,10 +26,19 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
 
 fn prompt(fields: &mut Object<'_>) -> Result<Option<Prompt>, Error> {
     refuse(fields, &REFUSED)?;
-    let Some(prompt) = text_of(fields, "prompt")? else { return Ok(None) };
+    let suffix = text_of(fields, "suffix")?;
+    let Some(prompt) = text_of(fields, "prompt")?.or_else(|| suffix.is_some().then(String::new))
+    else {
+        return Ok(None);
+    };
     let system_at = fields.path("system");
     let system = text_of(fields, "system")?;
-    if fields.bool("raw")?.unwrap_or(false) {
+    let is_raw = fields.bool("raw")?.unwrap_or(false);
+    if let Some(after) = suffix {
+        // Instructions have no place there, and Ollama's own templates for it leave them out.
+        return Ok(Some(Prompt::Infill(Infill { before: prompt, after, ..Infill::default() })));
+    }
+    if is_raw {
         return match system {
             None => Ok(Some(Prompt::Text(prompt))),
             Some(_) => Err(system_at.refuse("cannot go together with raw; leave one of them out")),

@@ -112,6 +112,8 @@ pub enum Capability {
     Thinking,
     /// It looks at images.
     Vision,
+    /// It fills in what stands between two texts.
+    Insert,
     /// It embeds text.
     Embedding,
 }

@@ -81,46 +81,6 @@ struct PromptTokensDetails {
     cached_tokens: u64,
 }
 
-/// What a choice took, in llama.cpp's words. An extension that OpenAI's clients ignore.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Timings {
-    cache_n: u32,
-    /// Our own word, where there is something to say.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cached_by: Option<CachedBy>,
-    prompt_n: u32,
-    prompt_ms: f64,
-    predicted_n: u32,
-    predicted_ms: f64,
-    queue_ms: f64,
-    /// Guessed ahead, and of those accepted; only where something was.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    draft_n: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    draft_n_accepted: Option<u32>,
-}
-
-impl Timings {
-    pub(super) fn new(usage: &worker_protocol::Usage) -> Self {
-        Self {
-            cache_n: usage.cached_tokens,
-            cached_by: (usage.cached_tokens > 0).then(|| CachedBy::new(usage)),
-            prompt_n: usage.prompt_tokens.saturating_sub(usage.cached_tokens),
-            prompt_ms: milliseconds(usage.prefill_us),
-            predicted_n: usage.completion_tokens,
-            predicted_ms: milliseconds(usage.decode_us),
-            queue_ms: milliseconds(usage.queue_us),
-            draft_n: (usage.drafted_tokens > 0).then_some(usage.drafted_tokens),
-            draft_n_accepted: (usage.drafted_tokens > 0).then_some(usage.accepted_tokens),
-        }
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
-fn milliseconds(us: u64) -> f64 {
-    us as f64 / 1000.0
-}
-
 /// OpenAI's word for the end of a text.
 pub(super) fn finish_reason(reason: &FinishReason) -> &'static str {
     match reason {
@@ -202,7 +162,7 @@ mod tests {
         assert_eq!(details["accepted_prediction_tokens"], 5);
         assert_eq!(details["rejected_prediction_tokens"], 2);
         assert_eq!(with["completion_tokens"], 18, "what was rejected was not said");
-        let timings = serde_json::to_value(Timings::new(&guessed)).unwrap();
+        let timings = serde_json::to_value(crate::timings::Timings::new(&guessed)).unwrap();
         assert_eq!((&timings["draft_n"], &timings["draft_n_accepted"]), (&7.into(), &5.into()));
     }
 

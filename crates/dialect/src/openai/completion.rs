@@ -4,13 +4,15 @@
 //! A request that does not say how long the text may be gets 16 tokens, OpenAI's documented default
 //! for this route.
 //!
-//! Refused: `suffix`, `best_of` over `n`, and `echo` with token ids or logprobs, which would need
-//! the worker to give a prompt's text and probabilities back.
+//! With a `suffix` the model fills in what stands between prompt and suffix.
+//!
+//! Refused: `best_of` over `n`, and `echo` with token ids or logprobs, which would need the worker to
+//! give a prompt's text and probabilities back.
 
 mod stream;
 mod whole;
 
-use worker_protocol::{Generate, Prompt};
+use worker_protocol::{Generate, Infill, Prompt};
 
 pub use stream::StreamEncoder;
 pub use whole::WholeEncoder;
@@ -47,7 +49,9 @@ impl Request {
     fn echoed(&self, choice: usize) -> &str {
         match self.generates.get(choice).map(|generate| &generate.prompt) {
             Some(Prompt::Text(text)) if self.echo => text,
-            Some(Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Chat(_)) | None => "",
+            Some(Prompt::Infill(infill)) if self.echo => &infill.before,
+            Some(Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Infill(_) | Prompt::Chat(_))
+            | None => "",
         }
     }
 }
@@ -76,6 +80,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
         prompt: Prompt::Tokens(Vec::new()),
     };
     let prompts = prompts(&mut fields)?;
+    let prompts = with_suffix(&mut fields, prompts)?;
     if echo {
         check_echo(&fields.path("echo"), &prompts, logprobs.is_some())?;
     }
@@ -86,10 +91,6 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
 }
 
 fn refuse_unsupported(fields: &mut Object<'_>, choices: u32) -> Result<(), Error> {
-    let path = fields.path("suffix");
-    if fields.string("suffix")?.is_some_and(|suffix| !suffix.is_empty()) {
-        return Err(path.unsupported("is not supported yet; send only what comes before"));
-    }
     let path = fields.path("best_of");
     match fields.integer("best_of", 0..=i64::MAX)? {
         Some(best_of) if best_of > choices.into() => Err(path.unsupported(format_args!(
@@ -103,8 +104,7 @@ fn check_echo(path: &Path<'_>, prompts: &[Prompt], logprobs: bool) -> Result<(),
     if logprobs {
         return Err(path.unsupported("cannot be combined with logprobs; send one of the two"));
     }
-    let all_text = prompts.iter().all(|prompt| matches!(prompt, Prompt::Text(_)));
-    if !all_text {
+    if prompts.iter().any(|prompt| matches!(prompt, Prompt::Tokens(_))) {
         return Err(path.unsupported("needs a prompt that is text, not token ids"));
     }
     Ok(())
@@ -121,4 +121,21 @@ fn prompts(fields: &mut Object<'_>) -> Result<Vec<Prompt>, Error> {
             read::Text::Tokens(tokens) => Prompt::Tokens(tokens),
         })
         .collect())
+}
+
+/// Prompts that are followed by a suffix, if there is one.
+fn with_suffix(fields: &mut Object<'_>, prompts: Vec<Prompt>) -> Result<Vec<Prompt>, Error> {
+    let path = fields.path("suffix");
+    let Some(after) = fields.string("suffix")?.filter(|suffix| !suffix.is_empty()) else {
+        return Ok(prompts);
+    };
+    let fill = |prompt| match prompt {
+        Prompt::Text(before) => {
+            Ok(Prompt::Infill(Infill { before, after: after.clone(), ..Infill::default() }))
+        }
+        Prompt::Tokens(_) | Prompt::Infill(_) | Prompt::Chat(_) => {
+            Err(path.unsupported("needs a prompt that is text, not token ids"))
+        }
+    };
+    prompts.into_iter().map(fill).collect()
 }

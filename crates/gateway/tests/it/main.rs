@@ -7,6 +7,7 @@
 
 mod client;
 mod control;
+mod infill;
 mod limits;
 mod ollama;
 mod ollama_models;

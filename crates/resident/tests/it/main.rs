@@ -20,6 +20,7 @@ mod gguf;
 mod guard;
 mod http;
 mod hub;
+mod infill;
 mod input;
 mod kept;
 mod kept_trouble;

@@ -252,7 +252,10 @@ impl Voice {
                 Prompt::Text(_) | Prompt::Tokens(_) if !manner.completions => {
                     Some("raw completions (`prompt`)")
                 }
-                Prompt::Chat(_) | Prompt::Text(_) | Prompt::Tokens(_) => None,
+                Prompt::Infill(_) if !(manner.completions && manner.infill) => {
+                    Some("filling in between two texts (`suffix`)")
+                }
+                Prompt::Chat(_) | Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Infill(_) => None,
             },
             Work::Embed(_) => (!manner.embeddings).then_some("embeddings (`input`)"),
         };

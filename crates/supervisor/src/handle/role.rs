@@ -510,7 +510,7 @@ impl Purpose<'_> {
                 prompts.dedup();
                 let has_tools = |prompt: &&Prompt| match prompt {
                     Prompt::Chat(chat) => !chat.tools.is_empty(),
-                    Prompt::Text(_) | Prompt::Tokens(_) => false,
+                    Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Infill(_) => false,
                 };
                 Ask {
                     tools: prompts.iter().any(has_tools),
@@ -533,6 +533,10 @@ fn length(prompt: &Prompt) -> Tokens {
     let chat = match prompt {
         Prompt::Text(text) => return Tokens::of_text(text),
         Prompt::Tokens(tokens) => return Tokens::exactly(tokens.len() as u64),
+        // Snippets that do not fit are left out.
+        Prompt::Infill(infill) => {
+            return Tokens::of_text(&infill.before).and(Tokens::of_text(&infill.after));
+        }
         Prompt::Chat(chat) => chat,
     };
     let mut sum = Tokens::default().in_messages(chat.messages.len() as u64);

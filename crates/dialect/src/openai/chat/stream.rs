@@ -7,7 +7,8 @@ use super::Request;
 use crate::{
     CachedBy, Error,
     cached::Foretold,
-    openai::answer::{ChatLogprobs, Timings, Usage, UsageTotal, finish_reason},
+    openai::answer::{ChatLogprobs, Usage, UsageTotal, finish_reason},
+    timings::Timings,
     write::{to_json, tool_call_id},
 };
 

@@ -6,7 +6,8 @@ use worker_protocol::{Event, Piece, ToolCallPiece};
 use super::Request;
 use crate::{
     CachedBy, Error,
-    openai::answer::{ChatLogprobs, Timings, Usage, UsageTotal, finish_reason},
+    openai::answer::{ChatLogprobs, Usage, UsageTotal, finish_reason},
+    timings::Timings,
     write::{to_json, tool_call_id},
 };
 

@@ -7,7 +7,8 @@ use super::Request;
 use crate::{
     CachedBy, Error,
     cached::Foretold,
-    openai::answer::{CompletionLogprobs, Timings, Usage, UsageTotal, finish_reason},
+    openai::answer::{CompletionLogprobs, Usage, UsageTotal, finish_reason},
+    timings::Timings,
     write::to_json,
 };
 

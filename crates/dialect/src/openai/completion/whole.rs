@@ -6,7 +6,8 @@ use worker_protocol::{Event, Piece};
 use super::Request;
 use crate::{
     CachedBy, Error,
-    openai::answer::{CompletionLogprobs, Timings, Usage, UsageTotal, finish_reason},
+    openai::answer::{CompletionLogprobs, Usage, UsageTotal, finish_reason},
+    timings::Timings,
     write::to_json,
 };
 

@@ -36,6 +36,12 @@ pub fn generate(generate: &Generate, model: &str, drops: &[String]) -> Request {
             completion_logprobs(generate.logprobs, &mut fields);
             "/v1/completions"
         }
+        Prompt::Infill(infill) => {
+            fields.set("prompt", infill.before_with_snippets() + &infill.begun);
+            fields.set("suffix", infill.after.as_str());
+            completion_logprobs(generate.logprobs, &mut fields);
+            "/v1/completions"
+        }
     };
     if let Some(tokens) = generate.tokens_max {
         fields.set("max_tokens", tokens);

@@ -87,6 +87,8 @@ pub(crate) struct Api {
     pub(crate) chat: Option<bool>,
     /// Whether it continues text.
     pub(crate) completions: Option<bool>,
+    /// Whether it heeds what follows a gap in a text.
+    pub(crate) infill: Option<bool>,
     /// Whether it embeds.
     pub(crate) embeddings: Option<bool>,
     /// Whether it calls tools.

@@ -174,6 +174,7 @@ pub(super) fn manner(preset: &Api, own: &Api) -> Result<supervisor::Manner, Stri
         drops: own.drops.clone().or_else(|| preset.drops.clone()).unwrap_or_default(),
         chat: whether(|api| api.chat),
         completions: whether(|api| api.completions),
+        infill: own.infill.or(preset.infill).unwrap_or(false),
         embeddings: whether(|api| api.embeddings),
         tools: whether(|api| api.tools),
         images: whether(|api| api.images),

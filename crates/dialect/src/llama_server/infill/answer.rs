@@ -1,0 +1,166 @@
+//! Answers: a stream of objects, or one.
+
+use serde::Serialize;
+use worker_protocol::{Event, FinishReason, Finished};
+
+use crate::{CachedBy, Error, cached::Foretold, timings::Timings, write::to_json};
+
+/// Turns events into the payloads of a stream.
+#[derive(Debug)]
+pub struct StreamEncoder {
+    model: String,
+    foretold: Foretold,
+}
+
+/// Collects events into one answer.
+#[derive(Debug)]
+pub struct WholeEncoder {
+    model: String,
+    content: String,
+    end: Option<Finished>,
+    failure: Option<Error>,
+}
+
+impl StreamEncoder {
+    /// An answer of this model.
+    #[must_use]
+    pub fn new(model: &str) -> Self {
+        Self { model: model.to_owned(), foretold: Foretold::new(1, 1) }
+    }
+
+    /// The model that serves, where another name was asked for.
+    pub fn served_by(&mut self, model: &str) {
+        model.clone_into(&mut self.model);
+    }
+
+    /// Where cached tokens were found, once the prompt has begun.
+    #[must_use]
+    pub fn cached(&self) -> Option<CachedBy> {
+        self.foretold.cached()
+    }
+
+    /// Adds the payloads for one event.
+    pub fn event(&mut self, event: &Event, out: &mut Vec<String>) {
+        self.foretold.hear(0, event);
+        match event {
+            Event::Progress { .. } | Event::Embedded { .. } | Event::ToolCall(_) => {}
+            Event::Text(piece) | Event::Reasoning(piece) => {
+                let content = &piece.text;
+                out.push(to_json(&Part { index: 0, content, stop: false }));
+            }
+            Event::Finished(finished) => out.push(to_json(&Whole::new(&self.model, "", finished))),
+            Event::Failed(failure) => out.push(Error::from(failure).to_json()),
+        }
+    }
+}
+
+impl WholeEncoder {
+    /// An answer of this model.
+    #[must_use]
+    pub fn new(model: &str) -> Self {
+        Self { model: model.to_owned(), content: String::new(), end: None, failure: None }
+    }
+
+    /// The model that serves, where another name was asked for.
+    pub fn served_by(&mut self, model: &str) {
+        model.clone_into(&mut self.model);
+    }
+
+    /// Takes in one event.
+    pub fn event(&mut self, event: &Event) {
+        match event {
+            Event::Progress { .. } | Event::Embedded { .. } | Event::ToolCall(_) => {}
+            Event::Text(piece) | Event::Reasoning(piece) => self.content.push_str(&piece.text),
+            Event::Finished(finished) => self.end = Some(finished.clone()),
+            Event::Failed(failure) => self.failure = Some(Error::from(failure)),
+        }
+    }
+
+    /// Where cached tokens were found, once it has ended.
+    #[must_use]
+    pub fn cached(&self) -> CachedBy {
+        self.end.as_ref().map_or_else(CachedBy::default, |end| CachedBy::new(&end.usage))
+    }
+
+    /// The answer.
+    ///
+    /// # Errors
+    /// It failed, or did not end.
+    pub fn finish(self) -> Result<String, Error> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        let end = self.end.ok_or_else(Error::unfinished)?;
+        Ok(to_json(&Whole::new(&self.model, &self.content, &end)))
+    }
+}
+
+#[derive(Serialize)]
+struct Part<'a> {
+    index: u32,
+    content: &'a str,
+    stop: bool,
+}
+
+#[derive(Serialize)]
+struct Whole<'a> {
+    index: u32,
+    content: &'a str,
+    model: &'a str,
+    stop: bool,
+    stop_type: &'static str,
+    stopping_word: &'a str,
+    /// A prompt that is too long is refused.
+    truncated: bool,
+    tokens_predicted: u32,
+    tokens_evaluated: u32,
+    tokens_cached: u32,
+    timings: TimingsWithRates,
+}
+
+impl<'a> Whole<'a> {
+    fn new(model: &'a str, content: &'a str, end: &'a Finished) -> Self {
+        let (stop_type, stopping_word) = match &end.reason {
+            FinishReason::End | FinishReason::ToolCalls => ("eos", ""),
+            FinishReason::StopString(stop) => ("word", stop.as_str()),
+            FinishReason::Length => ("limit", ""),
+            FinishReason::Cancelled => ("none", ""),
+        };
+        let usage = &end.usage;
+        Self {
+            index: 0,
+            content,
+            model,
+            stop: true,
+            stop_type,
+            stopping_word,
+            truncated: false,
+            tokens_predicted: usage.completion_tokens,
+            tokens_evaluated: usage.prompt_tokens,
+            tokens_cached: usage.cached_tokens,
+            timings: TimingsWithRates {
+                prompt_per_second: rate(
+                    usage.prompt_tokens.saturating_sub(usage.cached_tokens),
+                    usage.prefill_us,
+                ),
+                predicted_per_second: rate(usage.completion_tokens, usage.decode_us),
+                timings: Timings::new(usage),
+            },
+        }
+    }
+}
+
+/// Plugins show them.
+#[derive(Serialize)]
+struct TimingsWithRates {
+    #[serde(flatten)]
+    timings: Timings,
+    prompt_per_second: f64,
+    predicted_per_second: f64,
+}
+
+/// Tokens a second; 0 where no time passed.
+#[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
+fn rate(tokens: u32, us: u64) -> f64 {
+    if us == 0 { 0.0 } else { f64::from(tokens) * 1e6 / us as f64 }
+}

@@ -1,0 +1,24 @@
+//! llama-server's request bodies, as OpenAI's.
+
+use dialect::llama_server::infill::{self, StreamEncoder, WholeEncoder};
+
+use crate::openai::{answered, answers, generates, json, refused};
+
+/// A body of `/infill`.
+pub fn infill(body: &[u8]) {
+    let request = match infill::decode(body) {
+        Ok(request) => request,
+        Err(error) => return refused(&error),
+    };
+    generates(body, &request.model, &[request.generate]);
+    let mut stream = StreamEncoder::new(&request.model);
+    let mut whole = WholeEncoder::new(&request.model);
+    let mut payloads = Vec::new();
+    for (_, event) in answers(1) {
+        stream.event(&event, &mut payloads);
+        whole.event(&event);
+    }
+    assert!(!payloads.is_empty());
+    payloads.iter().for_each(|payload| json(payload));
+    answered(whole.finish());
+}
