@@ -1,11 +1,18 @@
-//! What OpenAI's dialect costs: reading a chat request, and writing one token of a stream.
+//! What dialects cost: reading a request, and writing one token of a stream.
 //!
 //! Run with `cargo bench -p dialect`. Not here: HTTP around it (`resident bench` measures it whole).
 
 use std::hint::black_box;
 
-use dialect::openai::{chat, completion};
-use divan::{Bencher, counter::BytesCount};
+use dialect::{
+    llama_server::infill,
+    ollama::{self, Form},
+    openai::{chat, completion},
+};
+use divan::{
+    Bencher,
+    counter::{BytesCount, ItemsCount},
+};
 use worker_protocol::{Event, Piece};
 
 fn main() {
@@ -38,12 +45,7 @@ fn completion_decode_tokens(bencher: Bencher, tokens: u32) {
 fn chat_encode_token(bencher: Bencher) {
     let request = chat::decode(&chat_body(1 << 10)).expect("a good request");
     let mut encoder = chat::StreamEncoder::new(&request, "chatcmpl-1", 1, "m");
-    let event = token();
-    bencher.bench_local(|| {
-        let mut payloads = Vec::new();
-        encoder.event(0, black_box(&event), &mut payloads);
-        payloads
-    });
+    encode_token(bencher, |event, payloads| encoder.event(0, event, payloads));
 }
 
 #[divan::bench]
@@ -51,10 +53,27 @@ fn completion_encode_token(bencher: Bencher) {
     let body = br#"{"model":"m","prompt":"Say","stream":true}"#;
     let request = completion::decode(body).expect("a good request");
     let mut encoder = completion::StreamEncoder::new(&request, "cmpl-1", 1, "m");
+    encode_token(bencher, |event, payloads| encoder.event(0, event, payloads));
+}
+
+#[divan::bench]
+fn ollama_encode_token(bencher: Bencher) {
+    let mut encoder = ollama::StreamEncoder::new(Form::Chat, "1", "2023-11-14T22:13:20Z", "m");
+    encode_token(bencher, |event, payloads| encoder.event(event, payloads));
+}
+
+#[divan::bench]
+fn infill_encode_token(bencher: Bencher) {
+    let mut encoder = infill::StreamEncoder::new("m");
+    encode_token(bencher, |event, payloads| encoder.event(event, payloads));
+}
+
+/// One token a time, as a stream is written.
+fn encode_token(bencher: Bencher, mut encode: impl FnMut(&Event, &mut Vec<String>)) {
     let event = token();
-    bencher.bench_local(|| {
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
         let mut payloads = Vec::new();
-        encoder.event(0, black_box(&event), &mut payloads);
+        encode(black_box(&event), &mut payloads);
         payloads
     });
 }
