@@ -59,6 +59,9 @@ pub struct ResidentRow {
     /// How its keys and values are kept, as `f16`; null where that is not for the hub to say.
     #[serde(default)]
     pub kv_type: Option<String>,
+    /// Bytes of prefixes that it keeps in memory outside the context; they are among those booked.
+    #[serde(default)]
+    pub kept_ram_bytes: u64,
     /// Requests that hold it.
     pub leased: u32,
     /// Requests that wait for it.
@@ -465,6 +468,7 @@ fn resident_row(resident: Resident) -> ResidentRow {
         load_ms: resident.load_ms,
         context_tokens: resident.context_tokens,
         kv_type: resident.kv_type.map(|kind| kind.name().to_owned()),
+        kept_ram_bytes: stats.kept_ram_bytes,
         leased: resident.leased,
         waiting: resident.waiting,
         cells_used: stats.cells_used,

@@ -257,7 +257,7 @@ async fn serve(
         Endpoint::OllamaEmbeddings => ollama::embed(site, Form::Embeddings, body).await,
         Endpoint::OllamaTags => Ok(ollama::models::tags(&site.hub).await),
         Endpoint::OllamaResidents => Ok(ollama::models::residents(&site.hub).await),
-        Endpoint::OllamaShow => ollama::models::show(&site.hub, body).await,
+        Endpoint::OllamaShow => ollama::models::show(&site.hub, &parts.headers, body).await,
         Endpoint::ControlResidents => control::residents(&site.hub).await,
         Endpoint::ControlModels => control::models(&site.hub).await,
         Endpoint::ControlStop => control::stop(&site.hub, body).await,

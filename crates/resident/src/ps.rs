@@ -74,6 +74,7 @@ fn lines(residents: &Residents, paint: Paint) -> Vec<String> {
         ("MEASURED", Align::Right),
         ("CONTEXT", Align::Right),
         ("KV", Align::Left),
+        ("KEPT", Align::Right),
         ("RUNNING", Align::Right),
         ("WAITING", Align::Right),
         ("PROCESS", Align::Right),
@@ -106,6 +107,10 @@ fn cells(row: &ResidentRow) -> Vec<String> {
         row.measured_bytes.map_or_else(|| "-".to_owned(), size::format),
         or_dash(row.context_tokens),
         row.kv_type.clone().unwrap_or_else(|| "-".to_owned()),
+        match row.kept_ram_bytes {
+            0 => "-".to_owned(),
+            bytes => size::format(bytes),
+        },
         row.leased.to_string(),
         row.waiting.to_string(),
         or_dash(row.pid),
@@ -168,6 +173,7 @@ mod tests {
             load_ms: None,
             context_tokens: Some(8192),
             kv_type: Some("q8_0".to_owned()),
+            kept_ram_bytes: 0,
             leased: 1,
             waiting: 0,
             cells_used: 0,
@@ -185,6 +191,7 @@ mod tests {
             unload_in_s: Some(540),
             leased: 0,
             measured_bytes: Some(4 << 30),
+            kept_ram_bytes: 96 << 20,
             ..row("small", "ready")
         };
         let pinned = ResidentRow {
@@ -200,10 +207,10 @@ mod tests {
             budget_bytes: 12 << 30,
         };
         expect![[r#"
-            NAME    ENGINE    STATE           BOOKED   MEASURED   CONTEXT   KV     RUNNING   WAITING   PROCESS    IDLE   UNLOADS IN
-            big     worker    loading 43 %   5.0 GiB          -      8192   q8_0         1         0      4242       -   -
-            small   worker    ready          5.0 GiB    4.0 GiB      8192   q8_0         0         0      4242   1m 0s   9m 0s
-            voice   command   ready          5.0 GiB          -         -   -            1         0      4242       -   pinned
+            NAME    ENGINE    STATE           BOOKED   MEASURED   CONTEXT   KV         KEPT   RUNNING   WAITING   PROCESS    IDLE   UNLOADS IN
+            big     worker    loading 43 %   5.0 GiB          -      8192   q8_0          -         1         0      4242       -   -
+            small   worker    ready          5.0 GiB    4.0 GiB      8192   q8_0   96.0 MiB         0         0      4242   1m 0s   9m 0s
+            voice   command   ready          5.0 GiB          -         -   -             -         1         0      4242       -   pinned
             10.0 GiB of 12.0 GiB booked"#]].assert_eq(&lines(&residents, Paint::plain()).join("\n"));
     }
 

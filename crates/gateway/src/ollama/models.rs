@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::HeaderMap;
+use axum::http::header::USER_AGENT;
 use axum::response::Response;
 use dialect::Error;
 use dialect::ollama::model::{self, Capability, Details, Model, Shown, Tensor};
@@ -58,13 +60,20 @@ fn stays(resident: &supervisor::Resident) -> Duration {
     }
 }
 
-pub(crate) async fn show(hub: &Handle, body: Body) -> Result<Response, Error> {
+/// By which VS Code's Copilot calls itself. It shows a model by its base's name, which several may share.
+const COPILOT: &str = "GitHubCopilotChat/";
+
+pub(crate) async fn show(hub: &Handle, headers: &HeaderMap, body: Body) -> Result<Response, Error> {
     let asked = model::decode_show(&answer::read_body(body).await?)?;
     let name = name::known(hub, &asked.model).await;
     let (hub, verbose) = (hub.clone(), asked.verbose);
     let shown = tokio::task::spawn_blocking(move || shown(&hub, name, verbose)).await;
     let shown = shown.unwrap_or_else(|error| Err(Error::new(500, error.to_string())));
-    let shown = shown.map_err(|error| in_its_words(error, &asked.model))?;
+    let mut shown = shown.map_err(|error| in_its_words(error, &asked.model))?;
+    let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    if agent.is_some_and(|agent| agent.starts_with(COPILOT)) {
+        shown.info.insert("general.basename".to_owned(), asked.model.into());
+    }
     Ok(answer::json(model::show(&shown)))
 }
 

@@ -85,6 +85,10 @@ async fn a_model_shows_what_its_file_says() {
         (&json!("token_embd.weight"), &json!("F32"))
     );
     assert_eq!(tensors[0]["shape"][0], 64);
+    // Copilot shows models by this.
+    let ask = Ask::new("POST", "/api/show").body(r#"{"model":"other:7b"}"#);
+    let shown = ask.with("user-agent", "GitHubCopilotChat/0.53").send(site.address).await.ok();
+    assert_eq!(shown["model_info"]["general.basename"], "other:7b");
     let nobody =
         Ask::new("POST", "/api/show").body(r#"{"model":"nobody"}"#).send(site.address).await;
     let error = nobody.error(404);
