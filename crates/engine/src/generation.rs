@@ -209,6 +209,16 @@ fn check<M: Model>(model: &M, generate: &Generate) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How many tokens a prompt has.
+pub(crate) fn count<M: Model>(
+    model: &M,
+    template: Option<&Template>,
+    prompt: &Prompt,
+) -> Result<u32, Failure> {
+    let (tokens, _) = tokenize(model, template, prompt)?;
+    Ok(u32::try_from(tokens.len()).unwrap_or(u32::MAX))
+}
+
 fn tokenize<M: Model>(
     model: &M,
     template: Option<&Template>,
