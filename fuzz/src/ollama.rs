@@ -1,7 +1,7 @@
 //! Ollama's request bodies, as OpenAI's.
 
 use dialect::{
-    Error,
+    Encode, Error,
     ollama::{self, Ask, Form, Request, StreamEncoder, WholeEncoder},
 };
 
@@ -33,8 +33,8 @@ fn asked(body: &[u8], form: Form, request: Result<Request, Error>) {
     let mut stream = StreamEncoder::new(form, "id", "", &model);
     let mut whole = WholeEncoder::new(form, "id", "", &model);
     let mut lines = vec![stream.nothing()];
-    for (_, event) in answers(1) {
-        stream.event(&event, &mut lines);
+    for (choice, event) in answers(1) {
+        stream.event(choice, &event, &mut lines);
         whole.event(&event);
     }
     lines.iter().for_each(|line| json(line));

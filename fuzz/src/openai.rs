@@ -2,7 +2,7 @@
 //! the client can read. Answers to what was read are written too, for a request decides their form.
 
 use dialect::{
-    Error,
+    Encode, Error,
     limits::{CHOICES_BYTES_MAX, CHOICES_MAX},
     openai::{chat, completion, embedding, image, speech, transcription},
 };
@@ -156,7 +156,7 @@ pub(crate) fn generates(body: &[u8], model: &str, generates: &[Generate]) {
 }
 
 /// Writes and reads a command, and gives the bytes of its frame.
-fn through_a_frame(body: &[u8], command: &Command) -> usize {
+pub(crate) fn through_a_frame(body: &[u8], command: &Command) -> usize {
     let bytes = match frame::encode(command) {
         Ok(bytes) => bytes,
         Err(error) => panic!("what the dialect let through has no frame: {error}"),

@@ -4,7 +4,10 @@
 
 use std::hint::black_box;
 
-use dialect::openai::{chat, completion};
+use dialect::{
+    Encode,
+    openai::{chat, completion},
+};
 use divan::{Bencher, counter::BytesCount};
 use worker_protocol::{Event, Piece};
 

@@ -4,13 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use dialect::{
-    Error,
+    Error, anthropic,
     limits::{JSON_DEPTH_MAX, MESSAGES_MAX, STOP_BYTES_MAX},
     ollama,
     openai::{chat, completion, embedding, image, speech, upstream},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use worker_protocol::Prompt;
 
 #[track_caller]
 fn refusal(body: &Value) -> Error {
@@ -59,6 +60,20 @@ fn nesting_ends_at_the_limit_in_the_body_and_in_arguments() {
 }
 
 #[test]
+fn a_turn_of_many_messages_and_blocks_is_one_text() {
+    let said =
+        json!({ "role": "user", "content": vec![json!({ "type": "text", "text": "x" }); 100] });
+    let body = json!({ "model": "m", "max_tokens": 1, "messages": vec![said; MESSAGES_MAX] });
+    let request = anthropic::messages::decode(body.to_string().as_bytes()).unwrap();
+    let Prompt::Chat(chat) = request.generate.prompt else { panic!("it is no conversation") };
+    let texts: Vec<_> = chat.messages.iter().map(|message| message.content.as_deref()).collect();
+    assert_eq!(texts, [Some(&*vec!["x"; 100 * MESSAGES_MAX].join("\n"))]);
+    let more = json!({ "model": "m", "max_tokens": 1, "messages": vec![0; MESSAGES_MAX + 1] });
+    let error = anthropic::messages::decode(more.to_string().as_bytes()).unwrap_err();
+    assert!(error.message.contains(&MESSAGES_MAX.to_string()), "{error}");
+}
+
+#[test]
 fn a_body_of_thirty_megabytes_is_read_and_cannot_be_multiplied() {
     let text = "0123456789".repeat(3 << 20);
     let request = |n: u32| json!({ "model": "m", "prompt": text, "n": n }).to_string();
@@ -78,6 +93,9 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
         ".{0,8}".prop_map(Value::from),
         Just(json!({ "role": "user", "content": "hi" })),
         Just(json!({ "type": "function", "function": { "name": "f", "arguments": "{}" } })),
+        Just(json!({ "type": "text", "text": "hi" })),
+        Just(json!({ "type": "tool_use", "id": "a", "name": "f", "input": {} })),
+        Just(json!({ "type": "tool_result", "tool_use_id": "a" })),
     ];
     let value = leaf.prop_recursive(3, 12, 4, |inner| {
         prop_oneof![
@@ -90,7 +108,13 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
                     "text",
                     "tool_calls",
                     "images",
-                    "5"
+                    "5",
+                    "thinking",
+                    "tool_use_id",
+                    "input",
+                    "input_schema",
+                    "name",
+                    "effort",
                 ])
                 .prop_map(str::to_owned),
                 inner,
@@ -132,9 +156,13 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
         "keep_alive",
         "raw",
         "system",
+        "stop_sequences",
+        "thinking",
+        "output_config",
     ]);
     prop::collection::btree_map(key.prop_map(str::to_owned), value, 0..5).prop_map(|mut fields| {
         fields.insert("model".to_owned(), "m".into());
+        fields.entry("max_tokens".to_owned()).or_insert(5.into());
         Value::Object(fields.into_iter().collect())
     })
 }
@@ -148,6 +176,8 @@ fn decode_all(body: &[u8]) -> Vec<Error> {
         image::decode(body).map(|_| ()),
         ollama::chat::decode(body).map(|_| ()),
         ollama::generate::decode(body).map(|_| ()),
+        anthropic::messages::decode(body).map(|_| ()),
+        anthropic::count::decode(body).map(|_| ()),
     ];
     outcomes.into_iter().filter_map(Result::err).collect()
 }
