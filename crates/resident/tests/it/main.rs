@@ -9,6 +9,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "shown when a test fails or is skipped")]
 
+mod anthropic_client;
 mod answers;
 mod bench;
 mod equality;
