@@ -9,8 +9,8 @@
 )]
 #![expect(clippy::print_stdout, reason = "shown when a test fails or is skipped")]
 
-mod anthropic_client;
 mod answers;
+mod anthropic_client;
 mod bench;
 mod equality;
 mod explain;
