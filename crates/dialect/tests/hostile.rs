@@ -83,6 +83,45 @@ fn a_body_of_thirty_megabytes_is_read_and_cannot_be_multiplied() {
     assert_eq!(error.param.as_deref(), Some("n"));
 }
 
+/// Fields that requests of some dialect have.
+const FIELDS: [&str; 35] = [
+    "messages",
+    "prompt",
+    "input",
+    "stop",
+    "n",
+    "seed",
+    "tools",
+    "tool_choice",
+    "logit_bias",
+    "stream",
+    "stream_options",
+    "logprobs",
+    "max_tokens",
+    "temperature",
+    "dimensions",
+    "echo",
+    "response_format",
+    "voice",
+    "speed",
+    "size",
+    "stream_format",
+    "documents",
+    "chat_template_kwargs",
+    "top_k",
+    "mirostat",
+    "options",
+    "think",
+    "format",
+    "images",
+    "keep_alive",
+    "raw",
+    "system",
+    "stop_sequences",
+    "thinking",
+    "output_config",
+];
+
 /// JSON that looks like a request here and there.
 fn almost_a_request() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -123,43 +162,7 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
             .prop_map(|fields| Value::Object(fields.into_iter().collect())),
         ]
     });
-    let key = prop::sample::select(vec![
-        "messages",
-        "prompt",
-        "input",
-        "stop",
-        "n",
-        "seed",
-        "tools",
-        "tool_choice",
-        "logit_bias",
-        "stream",
-        "stream_options",
-        "logprobs",
-        "max_tokens",
-        "temperature",
-        "dimensions",
-        "echo",
-        "response_format",
-        "voice",
-        "speed",
-        "size",
-        "stream_format",
-        "documents",
-        "chat_template_kwargs",
-        "top_k",
-        "mirostat",
-        "options",
-        "think",
-        "format",
-        "images",
-        "keep_alive",
-        "raw",
-        "system",
-        "stop_sequences",
-        "thinking",
-        "output_config",
-    ]);
+    let key = prop::sample::select(&FIELDS[..]);
     prop::collection::btree_map(key.prop_map(str::to_owned), value, 0..5).prop_map(|mut fields| {
         fields.insert("model".to_owned(), "m".into());
         fields.entry("max_tokens".to_owned()).or_insert(5.into());

@@ -23,30 +23,37 @@ pub(super) enum Block {
 /// What happens to the blocks of an answer, in Anthropic's words. Blocks are numbered from zero, one is
 /// open at a time, and each ends before the next begins.
 #[derive(Debug, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 pub(super) enum Change<'a> {
-    ContentBlockStart { index: u32, content_block: Block },
-    ContentBlockDelta { index: u32, delta: Delta<'a> },
-    ContentBlockStop { index: u32 },
+    #[serde(rename = "content_block_start")]
+    Begins { index: u32, content_block: Block },
+    #[serde(rename = "content_block_delta")]
+    Grows { index: u32, delta: Delta<'a> },
+    #[serde(rename = "content_block_stop")]
+    Ends { index: u32 },
 }
 
 /// What is added to a block.
 #[derive(Debug, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 pub(super) enum Delta<'a> {
-    TextDelta { text: &'a str },
-    ThinkingDelta { thinking: &'a str },
-    SignatureDelta { signature: &'a str },
-    InputJsonDelta { partial_json: &'a str },
+    #[serde(rename = "text_delta")]
+    Text { text: &'a str },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'a str },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: &'a str },
+    #[serde(rename = "input_json_delta")]
+    Input { partial_json: &'a str },
 }
 
 impl Change<'_> {
     /// What the event of a stream is called that tells it.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::ContentBlockStart { .. } => "content_block_start",
-            Self::ContentBlockDelta { .. } => "content_block_delta",
-            Self::ContentBlockStop { .. } => "content_block_stop",
+            Self::Begins { .. } => "content_block_start",
+            Self::Grows { .. } => "content_block_delta",
+            Self::Ends { .. } => "content_block_stop",
         }
     }
 }
@@ -93,7 +100,7 @@ impl Blocks {
         if self.open != Some(Kind::Text) {
             self.begin(Kind::Text, Block::Text { text: String::new() }, out);
         }
-        self.grow(Delta::TextDelta { text }, out);
+        self.grow(Delta::Text { text }, out);
     }
 
     fn thought<'a>(&mut self, thinking: &'a str, out: &mut Vec<Change<'a>>) {
@@ -104,7 +111,7 @@ impl Blocks {
             let block = Block::Thinking { thinking: String::new(), signature: String::new() };
             self.begin(Kind::Thinking, block, out);
         }
-        self.grow(Delta::ThinkingDelta { thinking }, out);
+        self.grow(Delta::Thinking { thinking }, out);
     }
 
     /// Parts of a call come one after the other. A part of one that has ended already would be the
@@ -124,28 +131,28 @@ impl Blocks {
             self.last_call = Some(piece.index);
         }
         if !piece.arguments.is_empty() {
-            self.grow(Delta::InputJsonDelta { partial_json: &piece.arguments }, out);
+            self.grow(Delta::Input { partial_json: &piece.arguments }, out);
         }
     }
 
     fn begin<'a>(&mut self, kind: Kind, content_block: Block, out: &mut Vec<Change<'a>>) {
         self.end(out);
-        out.push(Change::ContentBlockStart { index: self.begun, content_block });
+        out.push(Change::Begins { index: self.begun, content_block });
         self.begun += 1;
         self.open = Some(kind);
     }
 
     fn grow<'a>(&self, delta: Delta<'a>, out: &mut Vec<Change<'a>>) {
-        out.push(Change::ContentBlockDelta { index: self.last(), delta });
+        out.push(Change::Grows { index: self.last(), delta });
     }
 
     /// Ends the block that is open, if one is.
     fn end(&mut self, out: &mut Vec<Change<'_>>) {
         let Some(kind) = self.open.take() else { return };
         if kind == Kind::Thinking {
-            self.grow(Delta::SignatureDelta { signature: SIGNATURE }, out);
+            self.grow(Delta::Signature { signature: SIGNATURE }, out);
         }
-        out.push(Change::ContentBlockStop { index: self.last() });
+        out.push(Change::Ends { index: self.last() });
     }
 
     /// The block that began last.

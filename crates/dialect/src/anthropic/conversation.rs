@@ -65,16 +65,17 @@ impl Conversation {
         let mut fields = Object::new(path, value)?;
         let role = role(&mut fields)?;
         let at = fields.path("content");
-        match fields.take("content").ok_or_else(|| at.missing())? {
-            Value::String(text) => self.turn(role).texts.push(text),
-            Value::Array(blocks) => {
+        match fields.take("content") {
+            Some(Value::String(text)) => self.turn(role).texts.push(text),
+            Some(Value::Array(blocks)) => {
                 // One without blocks takes its turn too.
                 self.turn(role);
                 for (index, block) in blocks.into_iter().enumerate() {
                     self.block(&Path::Index(&at, index), role, block)?;
                 }
             }
-            ref other => return Err(at.wrong("a string or a list of blocks", other)),
+            Some(ref other) => return Err(at.wrong("a string or a list of blocks", other)),
+            None => return Err(at.missing()),
         }
         Ok(())
     }
@@ -201,10 +202,11 @@ fn failed(text: String) -> String {
 
 /// A string, or a list of blocks that are all text.
 fn texts(path: &Path<'_>, value: Value) -> Result<Vec<String>, Error> {
-    let blocks = match value {
-        Value::String(text) => return Ok(vec![text]),
-        Value::Array(blocks) => blocks,
-        ref other => return Err(path.wrong("a string or a list of blocks", other)),
+    if let Value::String(text) = value {
+        return Ok(vec![text]);
+    }
+    let Value::Array(blocks) = value else {
+        return Err(path.wrong("a string or a list of blocks", &value));
     };
     let one = |(index, block)| {
         let path = Path::Index(path, index);

@@ -70,7 +70,7 @@ impl StreamEncoder {
         // An engine that says nothing of its prompt before the end says it there.
         let usage = self.prompt.unwrap_or_default();
         let message = Message::new(&self.id, &self.model, &[], Ending::default(), usage);
-        out.push(named("message_start", &Told::MessageStart { message }));
+        out.push(named("message_start", &Told::Start { message }));
     }
 
     fn end(&mut self, event: &Event, finished: &Finished, out: &mut Vec<String>) {
@@ -79,8 +79,8 @@ impl StreamEncoder {
         self.begin(out);
         self.content(event, out);
         let delta = Ending::new(&finished.reason);
-        out.push(named("message_delta", &Told::MessageDelta { delta, usage: Usage::of(finished) }));
-        out.push(named("message_stop", &Told::MessageStop));
+        out.push(named("message_delta", &Told::Delta { delta, usage: Usage::of(finished) }));
+        out.push(named("message_stop", &Told::Stop));
         self.stage = Stage::Ended;
     }
 
@@ -134,11 +134,14 @@ pub fn error_event(error: &Error) -> String {
 
 /// What is told about the answer as a whole.
 #[derive(Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Told<'a> {
-    MessageStart { message: Message<'a> },
-    MessageDelta { delta: Ending<'a>, usage: Usage },
-    MessageStop,
+    #[serde(rename = "message_start")]
+    Start { message: Message<'a> },
+    #[serde(rename = "message_delta")]
+    Delta { delta: Ending<'a>, usage: Usage },
+    #[serde(rename = "message_stop")]
+    Stop,
 }
 
 fn named(name: &str, data: &impl Serialize) -> String {

@@ -63,25 +63,22 @@ impl WholeEncoder {
 
     fn change(&mut self, change: Change<'_>) {
         let delta = match change {
-            Change::ContentBlockStart { content_block, .. } => {
+            Change::Begins { content_block, .. } => {
                 return self.content.push(content_block);
             }
-            Change::ContentBlockDelta { delta, .. } => Some(delta),
-            Change::ContentBlockStop { .. } => None,
+            Change::Grows { delta, .. } => Some(delta),
+            Change::Ends { .. } => None,
         };
         let Some(block) = self.content.last_mut() else { return };
         match (block, delta) {
-            (Block::Text { text }, Some(Delta::TextDelta { text: more })) => text.push_str(more),
-            (Block::Thinking { thinking, .. }, Some(Delta::ThinkingDelta { thinking: more })) => {
+            (Block::Text { text }, Some(Delta::Text { text: more })) => text.push_str(more),
+            (Block::Thinking { thinking, .. }, Some(Delta::Thinking { thinking: more })) => {
                 thinking.push_str(more);
             }
-            (
-                Block::Thinking { signature, .. },
-                Some(Delta::SignatureDelta { signature: more }),
-            ) => {
+            (Block::Thinking { signature, .. }, Some(Delta::Signature { signature: more })) => {
                 signature.push_str(more);
             }
-            (Block::ToolUse { .. }, Some(Delta::InputJsonDelta { partial_json })) => {
+            (Block::ToolUse { .. }, Some(Delta::Input { partial_json })) => {
                 self.input.push_str(partial_json);
             }
             (Block::ToolUse { input, .. }, None) => {
