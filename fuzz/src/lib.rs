@@ -1,12 +1,14 @@
 //! What hostile bytes may do: give an error. One function for each format that comes from outside,
 //! called by the fuzzer with bytes it makes up and by `tests/replay.rs` with those it kept.
 
+mod anthropic;
 mod kv;
 mod llama_server;
 mod ollama;
 mod openai;
 mod upstream;
 
+pub use anthropic::{anthropic_count, anthropic_messages};
 pub use kv::kv_entry;
 pub use llama_server::infill;
 pub use ollama::{ollama_chat, ollama_embed, ollama_generate};

@@ -1,6 +1,9 @@
 //! llama-server's request bodies, as OpenAI's.
 
-use dialect::llama_server::infill::{self, StreamEncoder, WholeEncoder};
+use dialect::{
+    Encode,
+    llama_server::infill::{self, StreamEncoder, WholeEncoder},
+};
 
 use crate::openai::{answered, answers, generates, json, refused};
 
@@ -15,7 +18,7 @@ pub fn infill(body: &[u8]) {
     let mut whole = WholeEncoder::new(&request.model);
     let mut payloads = Vec::new();
     for (_, event) in answers(1) {
-        stream.event(&event, &mut payloads);
+        stream.event(0, &event, &mut payloads);
         whole.event(&event);
     }
     assert!(!payloads.is_empty());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dialect::{
-    Error,
+    Encode, Error,
     ollama::{self, Ask, Form, Request, StreamEncoder, WholeEncoder, embed},
 };
 use worker_protocol::{Command, Event, RequestId};
@@ -63,8 +63,8 @@ fn asked(body: &[u8], form: Form, request: Result<Request, Error>) {
     let mut stream = StreamEncoder::new(form, "id", "", &model);
     let mut whole = WholeEncoder::new(form, "id", "", &model);
     let mut lines = vec![stream.nothing()];
-    for (_, event) in answers(1) {
-        stream.event(&event, &mut lines);
+    for (choice, event) in answers(1) {
+        stream.event(choice, &event, &mut lines);
         whole.event(&event);
     }
     lines.iter().for_each(|line| json(line));

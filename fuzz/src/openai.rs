@@ -2,7 +2,7 @@
 //! the client can read. Answers to what was read are written too, for a request decides their form.
 
 use dialect::{
-    Error,
+    Encode, Error,
     limits::{CHOICES_BYTES_MAX, CHOICES_MAX},
     openai::{chat, completion, embedding, image, speech, transcription},
 };

@@ -20,6 +20,16 @@ fn replay(target: &str, check: fn(&[u8])) {
 }
 
 #[test]
+fn anthropic_count() {
+    replay("anthropic_count", fuzz::anthropic_count);
+}
+
+#[test]
+fn anthropic_messages() {
+    replay("anthropic_messages", fuzz::anthropic_messages);
+}
+
+#[test]
 fn gguf() {
     replay("gguf", fuzz::gguf);
 }
@@ -101,10 +111,14 @@ fn every_corpus_has_a_test() {
     assert_eq!(
         names,
         [
+            "anthropic_count",
+            "anthropic_messages",
             "frame",
             "gguf",
+            "infill",
             "kv_entry",
             "ollama_chat",
+            "ollama_embed",
             "ollama_generate",
             "openai_chat",
             "openai_completion",
@@ -130,6 +144,10 @@ fn the_valid_inputs_are_accepted() {
     for entry in entries {
         kv_store::format::decode(entry, entry.len() as u64, None).expect("an entry");
     }
+    let messages = include_bytes!("../corpus/anthropic_messages/valid");
+    dialect::anthropic::messages::decode(messages).expect("messages");
+    let count = include_bytes!("../corpus/anthropic_count/valid");
+    dialect::anthropic::count::decode(count).expect("a count");
     let chat = include_bytes!("../corpus/ollama_chat/valid");
     dialect::ollama::chat::decode(chat).expect("a chat");
     let generate = include_bytes!("../corpus/ollama_generate/valid");

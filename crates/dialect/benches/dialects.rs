@@ -5,6 +5,7 @@
 use std::hint::black_box;
 
 use dialect::{
+    Encode, anthropic,
     llama_server::infill,
     ollama::{self, Form},
     openai::{chat, completion},
@@ -44,36 +45,38 @@ fn completion_decode_tokens(bencher: Bencher, tokens: u32) {
 #[divan::bench]
 fn chat_encode_token(bencher: Bencher) {
     let request = chat::decode(&chat_body(1 << 10)).expect("a good request");
-    let mut encoder = chat::StreamEncoder::new(&request, "chatcmpl-1", 1, "m");
-    encode_token(bencher, |event, payloads| encoder.event(0, event, payloads));
+    encode_token(bencher, chat::StreamEncoder::new(&request, "chatcmpl-1", 1, "m"));
 }
 
 #[divan::bench]
 fn completion_encode_token(bencher: Bencher) {
     let body = br#"{"model":"m","prompt":"Say","stream":true}"#;
     let request = completion::decode(body).expect("a good request");
-    let mut encoder = completion::StreamEncoder::new(&request, "cmpl-1", 1, "m");
-    encode_token(bencher, |event, payloads| encoder.event(0, event, payloads));
+    encode_token(bencher, completion::StreamEncoder::new(&request, "cmpl-1", 1, "m"));
+}
+
+#[divan::bench]
+fn anthropic_encode_token(bencher: Bencher) {
+    encode_token(bencher, anthropic::StreamEncoder::new("1", "m"));
 }
 
 #[divan::bench]
 fn ollama_encode_token(bencher: Bencher) {
-    let mut encoder = ollama::StreamEncoder::new(Form::Chat, "1", "2023-11-14T22:13:20Z", "m");
-    encode_token(bencher, |event, payloads| encoder.event(event, payloads));
+    let encoder = ollama::StreamEncoder::new(Form::Chat, "1", "2023-11-14T22:13:20Z", "m");
+    encode_token(bencher, encoder);
 }
 
 #[divan::bench]
 fn infill_encode_token(bencher: Bencher) {
-    let mut encoder = infill::StreamEncoder::new("m");
-    encode_token(bencher, |event, payloads| encoder.event(event, payloads));
+    encode_token(bencher, infill::StreamEncoder::new("m"));
 }
 
 /// One token a time, as a stream is written.
-fn encode_token(bencher: Bencher, mut encode: impl FnMut(&Event, &mut Vec<String>)) {
+fn encode_token(bencher: Bencher, mut encoder: impl Encode) {
     let event = token();
     bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
         let mut payloads = Vec::new();
-        encode(black_box(&event), &mut payloads);
+        encoder.event(0, black_box(&event), &mut payloads);
         payloads
     });
 }

@@ -12,8 +12,10 @@
 //!
 //! Not here: HTTP, framing of an outgoing stream (`data: …`), and authentication (`gateway`).
 
+pub mod anthropic;
 mod billing;
 mod cached;
+mod encode;
 mod error;
 pub mod limits;
 pub mod llama_server;
@@ -29,5 +31,6 @@ mod wish;
 mod write;
 
 pub use cached::CachedBy;
+pub use encode::Encode;
 pub use error::Error;
 pub use wish::Wish;

@@ -73,9 +73,9 @@ impl TokensMax {
 }
 
 /// Stop strings: one, several or none. Empty ones are dropped; they would match everywhere.
-pub(crate) fn stop(fields: &mut Object<'_>) -> Result<Vec<String>, Error> {
-    let path = fields.path("stop");
-    let entries = match fields.take("stop") {
+pub(crate) fn stop(fields: &mut Object<'_>, key: &str) -> Result<Vec<String>, Error> {
+    let path = fields.path(key);
+    let entries = match fields.take(key) {
         None => return Ok(Vec::new()),
         Some(Value::String(text)) => vec![Value::String(text)],
         Some(Value::Array(entries)) => entries,

@@ -1,8 +1,8 @@
 //! What a request wishes beside its answer: how long the model is kept afterwards, and whether
 //! others come first.
 //!
-//! `keep_alive` is Ollama's word, `service_tier` OpenAI's, `priority` our own. Every dialect takes
-//! them in the same form.
+//! `keep_alive` is Ollama's word, `service_tier` OpenAI's and Anthropic's, `priority` our own. Every
+//! dialect takes them in the same form.
 
 use std::time::Duration;
 
@@ -43,12 +43,12 @@ impl Wish {
 fn background(fields: &mut Object<'_>) -> Result<bool, Error> {
     let path = fields.path("service_tier");
     let is_flex = match fields.string("service_tier")?.as_deref() {
-        None | Some("auto" | "default" | "scale" | "priority") => false,
+        None | Some("auto" | "default" | "scale" | "priority" | "standard_only") => false,
         Some("flex") => true,
         Some(other) => {
             return Err(path.refuse(format_args!(
-                "must be \"auto\", \"default\", \"flex\", \"scale\" or \"priority\", but it is \
-                 {other:?}; \"flex\" lets others go first"
+                "must be \"auto\", \"default\", \"flex\", \"scale\", \"priority\" or \
+                 \"standard_only\", but it is {other:?}; \"flex\" lets others go first"
             )));
         }
     };
@@ -170,6 +170,7 @@ mod tests {
             (json!({ "priority": "interactive" }), false),
             (json!({ "service_tier": "flex" }), true),
             (json!({ "service_tier": "auto" }), false),
+            (json!({ "service_tier": "standard_only" }), false),
             (json!({ "service_tier": "priority" }), false),
             (json!({ "service_tier": "flex", "priority": "interactive" }), false),
         ];

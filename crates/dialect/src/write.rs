@@ -49,13 +49,17 @@ pub(crate) fn logprob(token: &Alternative) -> f32 {
     if token.logprob.is_finite() { token.logprob } else { -9999.0 }
 }
 
-/// An id for a tool call, the same whenever it is asked for: a hash (FNV-1a) of the answer's id and
-/// the call's place in it.
+/// An id for a tool call, the same whenever it is asked for.
 pub(crate) fn tool_call_id(answer: &str, choice: u32, index: u32) -> String {
+    format!("call_{:016x}", tool_call_hash(answer, choice, index))
+}
+
+/// What ids of tool calls derive from: a hash (FNV-1a) of the answer's id and the call's place in it.
+pub(crate) fn tool_call_hash(answer: &str, choice: u32, index: u32) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let place = [choice.to_le_bytes(), index.to_le_bytes()].concat();
     for byte in answer.bytes().chain(place) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
-    format!("call_{hash:016x}")
+    hash
 }

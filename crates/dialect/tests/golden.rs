@@ -9,7 +9,8 @@
 use std::{fmt::Write, fs, path::Path, time::Duration};
 
 use dialect::{
-    Error,
+    Encode, Error,
+    anthropic::{self, count, messages},
     llama_server::infill,
     ollama::{self, Ask, Form, embed},
     openai::{chat, completion, embedding, image, speech},
@@ -124,7 +125,7 @@ fn infill() {
             whole.served_by("served");
             let mut payloads = Vec::new();
             for (_, event) in &fixture.events {
-                encoder.event(event, &mut payloads);
+                encoder.event(0, event, &mut payloads);
                 whole.event(event);
             }
             show_answers(fixture, &payloads, whole.finish(), out);
@@ -252,14 +253,69 @@ fn ollama_answer(
     show_generates(&[(**generate).clone()], out);
     let mut encoder = ollama::StreamEncoder::new(form, ID, CREATED_AT, model);
     let mut whole = ollama::WholeEncoder::new(form, ID, CREATED_AT, model);
-    encoder.served_by(None, LOAD);
+    encoder.begun(None, LOAD);
     whole.served_by(Some("served"), LOAD);
     let mut lines = vec![encoder.nothing()];
     for (_, event) in &fixture.events {
-        encoder.event(event, &mut lines);
+        encoder.event(0, event, &mut lines);
         whole.event(event);
     }
     show_answers(fixture, &lines, whole.finish(), out);
+}
+
+#[test]
+fn anthropic_messages() {
+    check_all("anthropic_messages", 30, |fixture, out| match messages::decode(&fixture.bytes()) {
+        Err(error) => refused_by_anthropic(&error, out),
+        Ok(messages::Request { model, generate, stream, wish }) => {
+            let dialect::Wish { background, keep_alive } = wish;
+            writeln!(out, "model {model}, stream {stream}").unwrap();
+            writeln!(out, "background {background}, keep_alive {keep_alive:?}").unwrap();
+            show_generates(&[generate], out);
+            let mut encoder = anthropic::StreamEncoder::new(ID, &model);
+            let (mut events, mut whole) = (Vec::new(), anthropic::WholeEncoder::new(ID, &model));
+            encoder.begun(None, LOAD);
+            whole.served_by("served");
+            for (choice, event) in &fixture.events {
+                encoder.event(*choice, event, &mut events);
+                whole.event(event);
+            }
+            encoder.finish(&mut events);
+            let data: Vec<String> = events.iter().map(|event| data_of(event)).collect();
+            show_answers(fixture, &data, whole.finish(), out);
+        }
+    });
+}
+
+/// The data of an event, whose name is their type.
+fn data_of(event: &str) -> String {
+    let (name, data) = event.split_once("\ndata: ").unwrap();
+    let value: Value = serde_json::from_str(data).unwrap();
+    assert_eq!(name.strip_prefix("event: "), value["type"].as_str(), "{event}");
+    assert!(!data.contains('\n'), "{event}");
+    data.to_owned()
+}
+
+#[test]
+fn anthropic_count() {
+    check_all("anthropic_count", 8, |fixture, out| match count::decode(&fixture.bytes()) {
+        Err(error) => refused_by_anthropic(&error, out),
+        Ok(count::Request { model, prompt, wish }) => {
+            writeln!(out, "model {model}, keep_alive {:?}", wish.keep_alive).unwrap();
+            writeln!(out, "prompt {:#}", json!(prompt)).unwrap();
+            for (_, event) in &fixture.events {
+                match count::answer(event) {
+                    Ok(answer) => writeln!(out, "whole {answer}").unwrap(),
+                    Err(error) => refused_by_anthropic(&error, out),
+                }
+            }
+        }
+    });
+}
+
+fn refused_by_anthropic(error: &Error, out: &mut String) {
+    let body = anthropic::error_body(error, Some("req_1"));
+    writeln!(out, "refused {} at {:?}: {body}", error.status, error.param).unwrap();
 }
 
 fn refused(error: &Error, out: &mut String) {

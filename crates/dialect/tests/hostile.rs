@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use dialect::{
-    Error,
+    Error, anthropic,
     limits::{JSON_DEPTH_MAX, MESSAGES_MAX, STOP_BYTES_MAX},
     llama_server::infill,
     ollama,
@@ -12,6 +12,7 @@ use dialect::{
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use worker_protocol::Prompt;
 
 #[track_caller]
 fn refusal(body: &Value) -> Error {
@@ -57,6 +58,20 @@ fn nesting_ends_at_the_limit_in_the_body_and_in_arguments() {
         "role": "assistant", "tool_calls": [call],
     }] }));
     assert!(error.message.contains("arguments is nested too deeply"), "{error}");
+}
+
+#[test]
+fn a_turn_of_many_messages_and_blocks_is_one_text() {
+    let said =
+        json!({ "role": "user", "content": vec![json!({ "type": "text", "text": "x" }); 100] });
+    let body = json!({ "model": "m", "max_tokens": 1, "messages": vec![said; MESSAGES_MAX] });
+    let request = anthropic::messages::decode(body.to_string().as_bytes()).unwrap();
+    let Prompt::Chat(chat) = request.generate.prompt else { panic!("it is no conversation") };
+    let texts: Vec<_> = chat.messages.iter().map(|message| message.content.as_deref()).collect();
+    assert_eq!(texts, [Some(&*vec!["x"; 100 * MESSAGES_MAX].join("\n"))]);
+    let more = json!({ "model": "m", "max_tokens": 1, "messages": vec![0; MESSAGES_MAX + 1] });
+    let error = anthropic::messages::decode(more.to_string().as_bytes()).unwrap_err();
+    assert!(error.message.contains(&MESSAGES_MAX.to_string()), "{error}");
 }
 
 #[test]
@@ -109,6 +124,9 @@ const KEYS: &[&str] = &[
     "input_suffix",
     "input_extra",
     "verbose",
+    "stop_sequences",
+    "thinking",
+    "output_config",
 ];
 
 /// JSON that looks like a request here and there.
@@ -121,6 +139,9 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
         ".{0,8}".prop_map(Value::from),
         Just(json!({ "role": "user", "content": "hi" })),
         Just(json!({ "type": "function", "function": { "name": "f", "arguments": "{}" } })),
+        Just(json!({ "type": "text", "text": "hi" })),
+        Just(json!({ "type": "tool_use", "id": "a", "name": "f", "input": {} })),
+        Just(json!({ "type": "tool_result", "tool_use_id": "a" })),
     ];
     let value = leaf.prop_recursive(3, 12, 4, |inner| {
         prop_oneof![
@@ -133,7 +154,13 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
                     "text",
                     "tool_calls",
                     "images",
-                    "5"
+                    "5",
+                    "thinking",
+                    "tool_use_id",
+                    "input",
+                    "input_schema",
+                    "name",
+                    "effort",
                 ])
                 .prop_map(str::to_owned),
                 inner,
@@ -145,6 +172,7 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
     let key = prop::sample::select(KEYS);
     prop::collection::btree_map(key.prop_map(str::to_owned), value, 0..5).prop_map(|mut fields| {
         fields.insert("model".to_owned(), "m".into());
+        fields.entry("max_tokens".to_owned()).or_insert(5.into());
         Value::Object(fields.into_iter().collect())
     })
 }
@@ -162,6 +190,8 @@ fn decode_all(body: &[u8]) -> Vec<Error> {
         ollama::embed::decode(ollama::embed::Form::Embeddings, body).map(|_| ()),
         ollama::model::decode_show(body).map(|_| ()),
         infill::decode(body).map(|_| ()),
+        anthropic::messages::decode(body).map(|_| ()),
+        anthropic::count::decode(body).map(|_| ()),
     ];
     outcomes.into_iter().filter_map(Result::err).collect()
 }

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use dialect::{
+    Encode, anthropic,
     llama_server::infill,
     ollama::{self, Form},
     openai::{chat, completion, upstream},
@@ -103,6 +104,15 @@ fn llama_server_word(reason: &FinishReason) -> &'static str {
     }
 }
 
+fn anthropic_word(reason: &FinishReason) -> &'static str {
+    match reason {
+        FinishReason::End | FinishReason::Cancelled => "end_turn",
+        FinishReason::StopString(_) => "stop_sequence",
+        FinishReason::Length => "max_tokens",
+        FinishReason::ToolCalls => "tool_use",
+    }
+}
+
 fn value(payload: &str) -> Value {
     serde_json::from_str(payload).unwrap()
 }
@@ -161,11 +171,48 @@ fn openai_completion(events: &[Event]) -> Heard {
     heard
 }
 
+fn anthropic(events: &[Event]) -> Heard {
+    let mut encoder = anthropic::StreamEncoder::new("id", "m");
+    let mut told = Vec::new();
+    events.iter().for_each(|event| encoder.event(0, event, &mut told));
+    encoder.finish(&mut told);
+    let (mut heard, mut last) = (Heard::default(), Value::Null);
+    for told in &told {
+        let (name, data) = told.split_once("\ndata: ").unwrap();
+        let data = value(data);
+        assert_eq!(name, format!("event: {}", string(&data["type"])));
+        let delta = &data["delta"];
+        match string(&data["type"]) {
+            "content_block_start" if data["content_block"]["type"] == "tool_use" => {
+                let name = string(&data["content_block"]["name"]).to_owned();
+                heard.calls.push((name, String::new()));
+            }
+            "content_block_delta" => {
+                heard.text.push_str(string(&delta["text"]));
+                heard.reasoning.push_str(string(&delta["thinking"]));
+                if let Some(arguments) = delta["partial_json"].as_str() {
+                    heard.calls.last_mut().unwrap().1.push_str(arguments);
+                }
+            }
+            "message_delta" => last = data,
+            "message_stop" => {
+                let usage = &last["usage"];
+                let reason = &last["delta"]["stop_reason"];
+                heard.ended(reason, &usage["input_tokens"], &usage["output_tokens"]);
+            }
+            "error" => heard.ends.push(End::Failed(string(&data["error"]["message"]).to_owned())),
+            _ => {}
+        }
+    }
+    heard
+}
+
 fn ollama(form: Form, events: &[Event]) -> Heard {
     let mut encoder = ollama::StreamEncoder::new(form, "id", "", "m");
-    encoder.served_by(None, Duration::ZERO);
+    encoder.begun(None, Duration::ZERO);
     let mut lines = Vec::new();
-    events.iter().for_each(|event| encoder.event(event, &mut lines));
+    events.iter().for_each(|event| encoder.event(0, event, &mut lines));
+    encoder.finish(&mut lines);
     let mut heard = Heard::default();
     for line in lines.iter().map(|line| value(line)) {
         if let Some(error) = line.get("error") {
@@ -193,7 +240,8 @@ fn ollama(form: Form, events: &[Event]) -> Heard {
 fn llama_server(events: &[Event]) -> Heard {
     let mut encoder = infill::StreamEncoder::new("m");
     let mut payloads = Vec::new();
-    events.iter().for_each(|event| encoder.event(event, &mut payloads));
+    events.iter().for_each(|event| encoder.event(0, event, &mut payloads));
+    encoder.finish(&mut payloads);
     let mut heard = Heard::default();
     for part in payloads.iter().map(|payload| value(payload)) {
         if let Some(error) = part.get("error") {
@@ -291,6 +339,7 @@ proptest! {
     #[test]
     fn what_was_said_is_heard(events in stream()) {
         prop_assert_eq!(openai_chat(&events), Heard::of(&events, openai_word));
+        prop_assert_eq!(anthropic(&events), Heard::of(&events, anthropic_word));
         for form in [Form::Chat, Form::Generate] {
             let heard = ollama(form, &events);
             let mut said = Heard::of(&events, ollama_word);

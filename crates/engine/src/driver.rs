@@ -8,13 +8,13 @@ use std::time::Instant;
 use kv_store::Tiers;
 use planner::batch::{Accepted, Admission, Batch, Lost, Rates, Shape, Step};
 use worker_protocol::{
-    Command, Embed, Event, Failure, FailureKind, FinishReason, Finished, Generate, Report,
+    Command, Embed, Event, Failure, FailureKind, FinishReason, Finished, Generate, Prompt, Report,
     RequestId, Speculation, Stats, Usage,
 };
 
 use crate::drafting::Drafting;
 use crate::embed::Embedding;
-use crate::generation::{Generation, Outlet, refused};
+use crate::generation::{self, Generation, Outlet, refused};
 use crate::inbox::{Inbox, Outbox};
 use crate::keeping::{Came, Keeping, Saved};
 use crate::limits::{LEAVE_WAIT_MAX, REQUESTS_MAX, SPEED_TOKENS_MIN, SPEED_WEIGHT, STATS_INTERVAL};
@@ -231,6 +231,7 @@ impl<M: Model, W: Write> Driver<M, W> {
             Command::Load(_) => tracing::error!("a second load was ignored"),
             Command::Generate { request, generate } => self.generate(request, generate),
             Command::Embed { request, embed } => self.embed(request, &embed),
+            Command::Count { request, prompt } => self.count(request, &prompt),
             Command::Cancel { request } => self.cancel(request),
             Command::Credit { request, events } => {
                 if let Some(open) = self.requests.get_mut(&request) {
@@ -279,6 +280,16 @@ impl<M: Model, W: Write> Driver<M, W> {
             }
             Err(failure) => self.emit(request, Event::Failed(failure)),
         }
+    }
+
+    /// Nothing is computed for it, so it takes no place among the requests.
+    fn count(&mut self, request: RequestId, prompt: &Prompt) {
+        let counted = generation::count(&self.model, self.template.as_ref(), prompt);
+        let last = counted.map(|prompt_tokens| {
+            let usage = Usage { prompt_tokens, ..Usage::default() };
+            Event::Finished(Finished { reason: FinishReason::End, usage })
+        });
+        self.emit(request, last.unwrap_or_else(Event::Failed));
     }
 
     fn crowded(&self) -> Option<Failure> {

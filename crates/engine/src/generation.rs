@@ -82,7 +82,8 @@ impl<S: Sampler> Generation<S> {
         now: Instant,
     ) -> Result<Prepared<S>, Failure> {
         check(model, &generate)?;
-        let (tokens, markup) = tokenize(model, template, &generate)?;
+        let answer_tokens = generate.tokens_max.unwrap_or(0);
+        let (tokens, markup) = tokenize(model, template, &generate.prompt, answer_tokens)?;
         let mut sampler = model.sampler(&generate.sampling).map_err(invalid)?;
         // Penalties look back on the prompt too.
         tokens.iter().for_each(|token| sampler.accept(*token));
@@ -210,12 +211,23 @@ fn check<M: Model>(model: &M, generate: &Generate) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How many tokens a prompt has.
+pub(crate) fn count<M: Model>(
+    model: &M,
+    template: Option<&Template>,
+    prompt: &Prompt,
+) -> Result<u32, Failure> {
+    let (tokens, _) = tokenize(model, template, prompt, 0)?;
+    Ok(u32::try_from(tokens.len()).unwrap_or(u32::MAX))
+}
+
 fn tokenize<M: Model>(
     model: &M,
     template: Option<&Template>,
-    generate: &Generate,
+    prompt: &Prompt,
+    answer_tokens: u32,
 ) -> Result<(Vec<u32>, Markup), Failure> {
-    match &generate.prompt {
+    match prompt {
         Prompt::Text(text) => Ok((model.tokenize(text, true, false), Markup::default())),
         Prompt::Tokens(tokens) => {
             let vocabulary = model.facts().vocabulary;
@@ -227,7 +239,6 @@ fn tokenize<M: Model>(
             }
         }
         Prompt::Infill(infill) => {
-            let answer_tokens = generate.tokens_max.unwrap_or(0);
             Ok((infill::tokenize(model, infill, answer_tokens)?, Markup::default()))
         }
         Prompt::Chat(chat) => {

@@ -14,7 +14,7 @@ use kv_store::Tiers;
 use worker_protocol::limits::{EVENT_CREDIT, EVENT_CREDIT_BATCH};
 use worker_protocol::{
     Chat, Command, Embed, EmbedInput, Event, Failure, FailureKind, FinishReason, Generate, Message,
-    Prompt, Report, RequestId, Role, Sampling, Speculation, Stats, frame,
+    Prompt, Report, RequestId, Role, Sampling, Speculation, Stats, Usage, frame,
 };
 
 use crate::fake::{END, Fake, POISON, expected_tokens};
@@ -344,6 +344,30 @@ fn a_chat_is_rendered_with_the_models_template() {
     hub.generate(1, request);
     let rendered: Vec<u32> = "[user]hi".bytes().map(u32::from).collect();
     assert_eq!(hub.read(1).text, expected(&rendered, 20));
+}
+
+#[test]
+fn a_prompt_is_counted_without_a_step_and_without_a_place() {
+    // One sequence and few cells, all taken by a request that runs.
+    let mut hub = Hub::start(Fake::new(64, 1, true));
+    let long = (0..).map(|seed| prompt(seed, 9)).find(|p| expected(p, 50).len() == 50).unwrap();
+    hub.generate(1, greedy(long.clone(), 50));
+    let counted = |request, prompt| Command::Count { request: RequestId(request), prompt };
+    let chat = Chat { messages: vec![Message::text(Role::User, "hi")], ..Chat::default() };
+    for (request, prompt, tokens) in [
+        (2, Prompt::Chat(chat), "[user]hi".len()),
+        (3, Prompt::Text("four".to_owned()), 4),
+        // Longer than the context: that is what it is asked for.
+        (4, Prompt::Tokens(prompt(1, 1000)), 1000),
+    ] {
+        hub.send(counted(request, prompt));
+        let answer = hub.read(request);
+        let usage = Usage { prompt_tokens: tokens as u32, ..Usage::default() };
+        assert_eq!(answer.finished().usage, usage);
+    }
+    hub.send(counted(5, Prompt::Tokens(vec![9999])));
+    assert_eq!(hub.read(5).failed().message, "token 9999 is not in the vocabulary of 257 tokens");
+    assert_eq!(hub.read(1).text, expected(&long, 50));
 }
 
 #[test]

@@ -23,8 +23,9 @@ use supervisor::{
 use worker_protocol::{Embed, Event, Generate};
 
 use crate::limits::{BODY_BYTES_MAX, BODY_WAIT_MAX, DRAIN_BYTES_MAX, DRAIN_WAIT_MAX};
+use crate::name;
 use crate::routes::Site;
-use crate::{name, stream};
+use crate::stream::{self, Framing};
 
 /// Where an answer says which cached tokens came from where.
 const CACHE_HEADER: HeaderName = HeaderName::from_static("x-resident-cache");
@@ -39,8 +40,8 @@ pub(crate) async fn chat(site: &Arc<Site>, body: Body) -> Result<Response, Error
         let encoder = chat::StreamEncoder::new(&request, &id, created, &request.model);
         let tells_progress = request.include_progress;
         let job = Job { model: request.model, work: Work::Generate(request.generates), wish };
-        let encoder = Box::new(encoder);
-        return stream::respond(Arc::clone(site), job, encoder, tells_progress).await;
+        let (encoder, framing) = (Box::new(encoder), Framing::Events);
+        return stream::respond(Arc::clone(site), job, encoder, framing, tells_progress).await;
     }
     let mut encoder = chat::WholeEncoder::new(&request, &id, created, &request.model);
     let job = Job { model: request.model, work: Work::Generate(request.generates), wish };
@@ -60,7 +61,8 @@ pub(crate) async fn completions(site: &Arc<Site>, body: Body) -> Result<Response
     if request.stream {
         let encoder = completion::StreamEncoder::new(&request, &id, created, &request.model);
         let job = Job { model: request.model, work: Work::Generate(request.generates), wish };
-        return stream::respond(Arc::clone(site), job, Box::new(encoder), false).await;
+        let (encoder, framing) = (Box::new(encoder), Framing::Events);
+        return stream::respond(Arc::clone(site), job, encoder, framing, false).await;
     }
     let mut encoder = completion::WholeEncoder::new(&request, &id, created, &request.model);
     let job = Job { model: request.model, work: Work::Generate(request.generates), wish };
@@ -96,6 +98,8 @@ pub(crate) enum Work {
     /// Text: one answer for each choice.
     Generate(Vec<Generate>),
     Embed(Embed),
+    /// How many tokens the prompt of this has, which nobody answers.
+    Count(Box<Generate>),
 }
 
 impl Job {
@@ -171,6 +175,8 @@ impl Work {
         match self {
             Self::Generate(generates) => Purpose::Generate(generates),
             Self::Embed(embed) => Purpose::Embed(embed),
+            // Of a role the one that would answer counts.
+            Self::Count(generate) => Purpose::Generate(std::slice::from_ref(generate)),
         }
     }
 
@@ -180,6 +186,7 @@ impl Work {
                 generates.iter().map(|generate| Some(lease.generate(generate.clone()))).collect()
             }
             Self::Embed(embed) => vec![Some(lease.embed(embed.clone()))],
+            Self::Count(generate) => vec![Some(lease.count(generate.prompt.clone()))],
         }
     }
 }

@@ -119,16 +119,17 @@ impl Guard {
 
     fn check_key(&self, headers: &HeaderMap) -> Result<(), Error> {
         match &self.key {
-            Some(key) if !sent_secret(headers).is_some_and(|sent| equal(sent, key)) => {
-                Err(Error::new(401, "a key is needed: send it as `Authorization: Bearer KEY`")
-                    .code("invalid_api_key"))
-            }
+            Some(key) if !has_sent(headers, key) => Err(Error::new(
+                401,
+                "a key is needed: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`",
+            )
+            .code("invalid_api_key")),
             Some(_) | None => Ok(()),
         }
     }
 
     fn check_control_token(&self, headers: &HeaderMap) -> Result<(), Error> {
-        if sent_secret(headers).is_some_and(|sent| equal(sent, &self.control_token)) {
+        if has_sent(headers, &self.control_token) {
             return Ok(());
         }
         Err(Error::new(
@@ -140,15 +141,16 @@ impl Guard {
     }
 }
 
-/// The key a client sent, in either of the two headers that clients use. Never from the URL, which
-/// ends up in logs.
-fn sent_secret(headers: &HeaderMap) -> Option<&str> {
+/// Whether a client sent this secret, in either of the two headers that clients use: some send both, one
+/// of them with a key for somebody else. Never from the URL, which ends up in logs.
+fn has_sent(headers: &HeaderMap, known: &str) -> bool {
     let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| {
         let (scheme, secret) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
     });
-    bearer.or_else(|| headers.get("x-api-key")?.to_str().ok())
+    let key = headers.get("x-api-key").and_then(|value| value.to_str().ok());
+    [bearer, key].into_iter().flatten().any(|sent| equal(sent, known))
 }
 
 /// In constant time, so that the answer's delay does not tell how much of a guess was right.
@@ -278,6 +280,10 @@ mod tests {
         assert_eq!(seen(Policy::Inference, &[host, ("x-api-key", "s3cret")]), 200);
         assert_eq!(seen(Policy::Inference, &[host, ("x-api-key", "s3cre")]), 401);
         assert_eq!(seen(Policy::Inference, &[host, ("authorization", "s3cret")]), 401);
+        let both = |bearer, key| [host, ("authorization", bearer), ("x-api-key", key)];
+        assert_eq!(seen(Policy::Inference, &both("Bearer other", "s3cret")), 200);
+        assert_eq!(seen(Policy::Inference, &both("Bearer s3cret", "other")), 200);
+        assert_eq!(seen(Policy::Inference, &both("Bearer other", "another")), 401);
         assert_eq!(seen(Policy::Open, &[host]), 200);
     }
 

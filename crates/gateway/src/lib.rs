@@ -8,6 +8,7 @@
 //! Not here: the internet (`library`), and any decision about models (`planner`).
 
 mod answer;
+mod anthropic;
 mod bind;
 mod change;
 pub mod control;

@@ -12,8 +12,9 @@ use dialect::ollama::{self, Ask, Form, embed};
 use supervisor::{Handle, Wish};
 
 use crate::answer::{self, Job, Work};
+use crate::name;
 use crate::routes::Site;
-use crate::{name, stream};
+use crate::stream::{self, Framing};
 
 /// By which clients know that they have found one.
 pub(crate) const GREETING: &str = "Ollama is running";
@@ -113,7 +114,8 @@ async fn answered(
     let job = Job { model: asked.clone(), work: Work::Generate(vec![*generate]), wish };
     if stream {
         let encoder = ollama::StreamEncoder::new(form, &id, &created_at, &asked);
-        return stream::respond(Arc::clone(site), job, Box::new(encoder), false).await;
+        let framing = Framing::Lines { nothing: encoder.nothing() };
+        return stream::respond(Arc::clone(site), job, Box::new(encoder), framing, false).await;
     }
     let mut encoder = ollama::WholeEncoder::new(form, &id, &created_at, &asked);
     let begun = Instant::now();

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::tools::{self, Tools};
-use crate::{ChangeAsked, Config, answer, control, llama_server, ollama, stream};
+use crate::{ChangeAsked, Config, answer, anthropic, control, llama_server, ollama, stream};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,8 @@ enum Endpoint {
     Completions,
     Embeddings,
     Infill,
+    Messages,
+    CountTokens,
     Speech,
     Transcriptions,
     Images,
@@ -114,6 +116,8 @@ const ROUTES: &[Route] = &[
     post("/v1/completions", Policy::Inference, Endpoint::Completions),
     post("/v1/embeddings", Policy::Inference, Endpoint::Embeddings),
     post("/infill", Policy::Inference, Endpoint::Infill),
+    post("/v1/messages", Policy::Inference, Endpoint::Messages),
+    post("/v1/messages/count_tokens", Policy::Inference, Endpoint::CountTokens),
     post("/v1/audio/speech", Policy::Inference, Endpoint::Speech),
     upload("/v1/audio/transcriptions", Policy::Inference, Takes::Form, Endpoint::Transcriptions),
     post("/v1/images/generations", Policy::Inference, Endpoint::Images),
@@ -219,7 +223,8 @@ async fn enter(State(site): State<Arc<Site>>, request: Request) -> Response {
             Found::Nothing => speaks(&path).refuse(&Error::new(
                 404,
                 format!(
-                    "there is no {path} here; the OpenAI API begins at /v1/, Ollama's at /api/"
+                    "there is no {path} here; the OpenAI API begins at /v1/, Anthropic's at \
+                     /v1/messages, Ollama's at /api/"
                 ),
             )),
         },
@@ -245,6 +250,8 @@ async fn serve(
         Endpoint::Completions => answer::completions(site, body).await,
         Endpoint::Embeddings => answer::embeddings(site, body).await,
         Endpoint::Infill => llama_server::infill(site, body).await,
+        Endpoint::Messages => anthropic::messages(site, body).await,
+        Endpoint::CountTokens => anthropic::count_tokens(site, body).await,
         Endpoint::Speech => tools::speech(site, body).await,
         Endpoint::Transcriptions => tools::transcriptions(site, &parts.headers, body).await,
         Endpoint::Images => tools::images(site, body).await,
@@ -276,6 +283,7 @@ async fn serve(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Speaks {
     OpenAi,
+    Anthropic,
     Ollama,
 }
 
@@ -283,6 +291,7 @@ impl Speaks {
     fn refuse(self, error: &Error) -> Response {
         match self {
             Self::OpenAi => answer::refuse(error),
+            Self::Anthropic => anthropic::refuse(error),
             Self::Ollama => answer::refuse_with(error, dialect::ollama::error_body(error)),
         }
     }
@@ -290,8 +299,13 @@ impl Speaks {
 
 /// Who calls this path, be there a route or not.
 fn speaks(path: &str) -> Speaks {
-    let is_ollamas = path.starts_with("/api/") && !path.starts_with("/api/tools/");
-    if is_ollamas { Speaks::Ollama } else { Speaks::OpenAi }
+    if path.starts_with("/api/") && !path.starts_with("/api/tools/") {
+        Speaks::Ollama
+    } else if path == "/v1/messages" || path.starts_with("/v1/messages/") {
+        Speaks::Anthropic
+    } else {
+        Speaks::OpenAi
+    }
 }
 
 fn other_method(method: &Method, path: &str, methods: &[&str]) -> Response {
@@ -311,6 +325,13 @@ fn preflight() -> Response {
     response
 }
 
+/// What a page may send: its key in either form, what Anthropic's clients add, and what the clients that
+/// OpenAI and Anthropic publish say of themselves.
+const HEADERS_ALLOWED: &str = "authorization, content-type, x-api-key, anthropic-version, \
+     anthropic-beta, anthropic-dangerous-direct-browser-access, x-stainless-arch, \
+     x-stainless-helper-method, x-stainless-lang, x-stainless-os, x-stainless-package-version, \
+     x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, x-stainless-timeout";
+
 /// Lets a page that passed the guard read the answer. Never `*`.
 fn allow_origin(response: &mut Response, origin: Option<String>) {
     let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(&origin).ok()) else {
@@ -319,10 +340,7 @@ fn allow_origin(response: &mut Response, origin: Option<String>) {
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-    headers.insert(
-        ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("authorization, content-type, x-api-key"),
-    );
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(HEADERS_ALLOWED));
     headers.insert(VARY, HeaderValue::from_static("origin"));
 }
 
@@ -356,6 +374,8 @@ mod tests {
                 "POST /v1/completions Inference",
                 "POST /v1/embeddings Inference",
                 "POST /infill Inference",
+                "POST /v1/messages Inference",
+                "POST /v1/messages/count_tokens Inference",
                 "POST /v1/audio/speech Inference",
                 "POST /v1/audio/transcriptions Inference Form",
                 "POST /v1/images/generations Inference",
@@ -405,6 +425,10 @@ mod tests {
         check("POST", "//v1/chat/completions", "nothing");
         check("POST", "/resident/v1/../v1/stop", "nothing");
         check("POST", "/RESIDENT/v1/stop", "nothing");
+        check("POST", "/v1/messages", "Messages");
+        check("POST", "/v1/messages/count_tokens", "CountTokens");
+        check("GET", "/v1/messages", "POST");
+        check("POST", "/v1/messages/", "nothing");
         check("HEAD", "/", "OllamaGreeting");
         check("GET", "//", "nothing");
         check("GET", "/x", "nothing");

@@ -1,4 +1,4 @@
-//! Streamed answers: server-sent events, or lines.
+//! Streamed answers: server-sent events with or without names, or lines.
 //!
 //! A task per stream takes events, encodes them and hands chunks to the connection. It ends when
 //! the client goes away, and its answers are cancelled with it. Until the first chunk is there the
@@ -7,14 +7,13 @@
 //! its reader leaves.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
-use dialect::openai::{chat, completion};
-use dialect::{CachedBy, Error, ollama};
+use dialect::{CachedBy, Encode, Error, anthropic, ollama};
 use futures_util::stream::unfold;
 use supervisor::{Handle, Happening, Watch};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -35,95 +34,14 @@ const PING: Bytes = Bytes::from_static(b": ping\n");
 /// The end, exactly once, also after an error.
 const DONE: &str = "data: [DONE]\n\n";
 
-/// A dialect's encoder for streams.
-pub(crate) trait Encode: Send {
-    /// Payloads for an event of a choice.
-    fn event(&mut self, choice: u32, event: &Event, payloads: &mut Vec<String>);
-    /// Payloads after the last event.
-    fn finish(&mut self, payloads: &mut Vec<String>);
-    /// The answer begins: the model that serves, where a role was asked for, and how long it was waited
-    /// for.
-    fn begun(&mut self, model: Option<&str>, waited: Duration);
-    /// Where cached tokens were found, as far as that is known of all prompts.
-    fn cached(&self) -> Option<CachedBy>;
-    /// How its payloads become a stream.
-    fn framing(&self) -> Framing;
-}
-
-impl Encode for chat::StreamEncoder {
-    fn event(&mut self, choice: u32, event: &Event, payloads: &mut Vec<String>) {
-        self.event(choice, event, payloads);
-    }
-
-    fn finish(&mut self, payloads: &mut Vec<String>) {
-        self.finish(payloads);
-    }
-
-    fn begun(&mut self, model: Option<&str>, _waited: Duration) {
-        if let Some(model) = model {
-            self.served_by(model);
-        }
-    }
-
-    fn cached(&self) -> Option<CachedBy> {
-        self.cached()
-    }
-
-    fn framing(&self) -> Framing {
-        Framing::Events
-    }
-}
-
-impl Encode for completion::StreamEncoder {
-    fn event(&mut self, choice: u32, event: &Event, payloads: &mut Vec<String>) {
-        self.event(choice, event, payloads);
-    }
-
-    fn finish(&mut self, payloads: &mut Vec<String>) {
-        self.finish(payloads);
-    }
-
-    fn begun(&mut self, model: Option<&str>, _waited: Duration) {
-        if let Some(model) = model {
-            self.served_by(model);
-        }
-    }
-
-    fn cached(&self) -> Option<CachedBy> {
-        self.cached()
-    }
-
-    fn framing(&self) -> Framing {
-        Framing::Events
-    }
-}
-
-impl Encode for ollama::StreamEncoder {
-    /// Ollama's requests have one choice.
-    fn event(&mut self, _choice: u32, event: &Event, payloads: &mut Vec<String>) {
-        self.event(event, payloads);
-    }
-
-    fn finish(&mut self, _payloads: &mut Vec<String>) {}
-
-    fn begun(&mut self, model: Option<&str>, waited: Duration) {
-        self.served_by(model, waited);
-    }
-
-    fn cached(&self) -> Option<CachedBy> {
-        self.cached()
-    }
-
-    fn framing(&self) -> Framing {
-        Framing::Lines { nothing: self.nothing() }
-    }
-}
-
 /// How payloads become a stream.
 #[derive(Debug, Clone)]
 pub(crate) enum Framing {
     /// Server-sent events, as OpenAI's clients read them. Comments keep a silent stream alive.
     Events,
+    /// Server-sent events with names, as Anthropic's clients read them; each brings its own. One that says
+    /// nothing keeps a silent stream alive.
+    NamedEvents,
     /// A line each, as Ollama's clients read them. A line that says nothing keeps a silent stream alive:
     /// there are no comments, and an empty line is a broken one to some.
     Lines { nothing: String },
@@ -132,7 +50,7 @@ pub(crate) enum Framing {
 impl Framing {
     fn content_type(&self) -> &'static str {
         match self {
-            Self::Events => "text/event-stream",
+            Self::Events | Self::NamedEvents => "text/event-stream",
             Self::Lines { .. } => "application/x-ndjson",
         }
     }
@@ -140,6 +58,7 @@ impl Framing {
     fn framed(&self, payloads: &mut Vec<String>) -> Bytes {
         let (before, after) = match self {
             Self::Events => ("data: ", "\n\n"),
+            Self::NamedEvents => ("", "\n\n"),
             Self::Lines { .. } => ("", "\n"),
         };
         let around = before.len() + after.len();
@@ -155,6 +74,7 @@ impl Framing {
         match (self, news) {
             (Self::Events, Some(news)) => format!(": {news}\n").into(),
             (Self::Events, None) => PING,
+            (Self::NamedEvents, _) => format!("{}\n\n", anthropic::PING).into(),
             (Self::Lines { nothing }, _) => format!("{nothing}\n").into(),
         }
     }
@@ -163,6 +83,7 @@ impl Framing {
     fn failed(&self, error: &Error) -> Bytes {
         match self {
             Self::Events => format!("data: {}\n\n{DONE}", error.to_json()).into(),
+            Self::NamedEvents => format!("{}\n\n", anthropic::error_event(error)).into(),
             Self::Lines { .. } => format!("{}\n", ollama::error_body(error)).into(),
         }
     }
@@ -171,8 +92,8 @@ impl Framing {
     fn end(&self) -> &'static str {
         match self {
             Self::Events => DONE,
-            // The last line says so itself.
-            Self::Lines { .. } => "",
+            // The last event or line says so itself.
+            Self::NamedEvents | Self::Lines { .. } => "",
         }
     }
 }
@@ -185,10 +106,10 @@ pub(crate) async fn respond(
     site: Arc<Site>,
     job: Job,
     encoder: Box<dyn Encode>,
+    framing: Framing,
     tells_progress: bool,
 ) -> Result<Response, Error> {
     let (sender, mut chunks) = channel(STREAM_CHUNKS_MAX);
-    let framing = encoder.framing();
     let wait = Wait { hub: site.hub.clone(), watch: Watch::default(), framing: framing.clone() };
     let cached = Arc::new(OnceLock::new());
     let production = Production {
@@ -367,7 +288,8 @@ impl Production {
             if news.is_none() || news == told {
                 continue;
             }
-            *begun |= tell(&self.sender, &mut *self.encoder, news.as_deref().unwrap_or_default());
+            let line = news.as_deref().unwrap_or_default();
+            *begun |= tell(&self.sender, &mut *self.encoder, &wait.framing, line);
             told = news;
         }
     }
@@ -375,12 +297,12 @@ impl Production {
 
 /// Tells as reasoning what is waited for, if there is room; says whether there was. A reader that takes
 /// nothing is not waited for: what is waited for may be granted meanwhile, and would be held for it.
-fn tell(sender: &Sender<Chunk>, encoder: &mut dyn Encode, news: &str) -> bool {
+fn tell(sender: &Sender<Chunk>, encoder: &mut dyn Encode, framing: &Framing, news: &str) -> bool {
     let Ok(place) = sender.try_reserve() else { return false };
     let piece = Piece { text: format!("{news}\n"), logprobs: Vec::new() };
     let mut payloads = Vec::new();
     encoder.event(0, &Event::Reasoning(piece), &mut payloads);
-    place.send(Ok(encoder.framing().framed(&mut payloads)));
+    place.send(Ok(framing.framed(&mut payloads)));
     true
 }
 
@@ -392,6 +314,8 @@ async fn hand_over(sender: &Sender<Chunk>, chunk: Bytes) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http_body_util::BodyExt as _;
 
     use super::*;
@@ -413,19 +337,15 @@ mod tests {
         fn cached(&self) -> Option<CachedBy> {
             None
         }
-
-        fn framing(&self) -> Framing {
-            Framing::Events
-        }
     }
 
     #[tokio::test]
     async fn a_reader_that_takes_nothing_is_told_nothing_more_and_holds_up_nobody() {
         let (sender, mut chunks) = channel(1);
-        assert!(tell(&sender, &mut Plain, "waiting"));
-        assert!(!tell(&sender, &mut Plain, "loading"));
+        assert!(tell(&sender, &mut Plain, &Framing::Events, "waiting"));
+        assert!(!tell(&sender, &mut Plain, &Framing::Events, "loading"));
         assert_eq!(chunks.recv().await.unwrap().unwrap(), "data: waiting\n\n");
-        assert!(tell(&sender, &mut Plain, "loaded"));
+        assert!(tell(&sender, &mut Plain, &Framing::Events, "loaded"));
         drop(sender);
         assert_eq!(chunks.recv().await.unwrap().unwrap(), "data: loaded\n\n");
         assert!(chunks.recv().await.is_none());

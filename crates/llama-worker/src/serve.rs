@@ -40,7 +40,7 @@ pub(crate) fn run() -> ExitCode {
 fn serve(pipe: File, commands: Receiver<Command>) -> ExitCode {
     let mut outbox = Outbox::new(pipe);
     let engine = format!("llama.cpp {}", llama::version());
-    outbox.push(&Report::Hello { version: VERSION, engine, trims: true });
+    outbox.push(&Report::Hello { version: VERSION, engine, trims: true, counts: true });
     if outbox.flush().is_err() {
         return ExitCode::SUCCESS;
     }

@@ -69,6 +69,11 @@ impl Answer {
         Self { lease, state, heard: Heard::Nothing }
     }
 
+    /// One that is not even asked for.
+    pub(crate) fn refused(lease: Lease, failure: Failure) -> Self {
+        Self { lease, state: State::Refused(failure), heard: Heard::Answer }
+    }
+
     /// The next event; `None` after `Finished` or `Failed`. The end of the worker is a
     /// `Failed(Broken)` that says what happened to it.
     ///

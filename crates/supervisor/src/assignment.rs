@@ -48,6 +48,8 @@ pub(crate) struct Opened {
     pub(crate) loaded: Option<Box<Loaded>>,
     /// Whether it can be asked for memory that it can do without.
     pub(crate) trims: bool,
+    /// Whether it can be asked how many tokens a prompt has.
+    pub(crate) counts: bool,
     /// Where work is sent on whose answer is bytes; only servers do any.
     pub(crate) errands: Option<Errands>,
 }

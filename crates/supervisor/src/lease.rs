@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use planner::fleet::{Priority, RequestId, WorkerId};
 use tokio::{sync::mpsc, time::timeout};
-use worker_protocol::{Command, Embed, Failure, FailureKind, Generate, Loaded};
+use worker_protocol::{Command, Embed, Failure, FailureKind, Generate, Loaded, Prompt};
 
 use crate::{
     answer::Answer,
@@ -91,6 +91,16 @@ impl Lease {
         Answer::begin(self.clone(), |request| Command::Embed { request, embed })
     }
 
+    /// Asks how many tokens a prompt has, which computes nothing. The answer is one event: `Finished`,
+    /// whose usage says it, or `Failed`, also where the engine has no word for it.
+    #[must_use]
+    pub fn count(&self, prompt: Prompt) -> Answer {
+        if self.held.grant.opened.counts {
+            return Answer::begin(self.clone(), |request| Command::Count { request, prompt });
+        }
+        Answer::refused(self.clone(), cannot_count())
+    }
+
     /// Has a server do work whose answer is bytes, and waits until it has agreed.
     ///
     /// # Errors
@@ -130,6 +140,13 @@ impl Lease {
         let end = timeout(LOST_WAIT_MAX, self.link().end()).await;
         end.ok().flatten().is_some_and(|closed| closed.unasked)
     }
+}
+
+/// What is said for an engine that has no word for counting.
+pub(crate) fn cannot_count() -> Failure {
+    let message = "the engine of this model cannot count tokens; ask a model that the built-in worker \
+                   serves, or send the request itself, whose answer says how many there were";
+    Failure { kind: FailureKind::Invalid, message: message.to_owned() }
 }
 
 impl Ticket {

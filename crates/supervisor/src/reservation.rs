@@ -59,7 +59,8 @@ pub(crate) async fn hold(
     hold: Hold,
     mut stop: oneshot::Receiver<StopReason>,
 ) {
-    let opened = Opened { context_tokens: None, loaded: None, trims: false, errands: None };
+    let opened =
+        Opened { context_tokens: None, loaded: None, trims: false, counts: false, errands: None };
     assignment.report(Report::Ready { opened, measured_bytes: None }).await;
     tokio::select! {
         why = &mut stop => {

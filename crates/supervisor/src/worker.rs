@@ -59,6 +59,8 @@ struct Life<'a> {
     requests_measured: u64,
     /// Whether it said that it knows how to trim.
     trims: bool,
+    /// Whether it said that it knows how to count.
+    counts: bool,
 }
 
 /// How far the worker has come, and by when it must come further.
@@ -105,6 +107,7 @@ impl<'a> Life<'a> {
             measure,
             requests_measured: 0,
             trims: false,
+            counts: false,
         }
     }
 
@@ -138,8 +141,8 @@ impl<'a> Life<'a> {
     /// What one report changes.
     async fn take(&mut self, report: protocol::Report) -> Result<(), End> {
         match report {
-            protocol::Report::Hello { version, engine, trims } => {
-                self.trims = trims;
+            protocol::Report::Hello { version, engine, trims, counts } => {
+                (self.trims, self.counts) = (trims, counts);
                 self.greeted(version, &engine).await
             }
             protocol::Report::Loading { fraction } => {
@@ -196,6 +199,7 @@ impl<'a> Life<'a> {
             context_tokens,
             loaded: Some(Box::new(loaded)),
             trims: self.trims,
+            counts: self.counts,
             errands: None,
         };
         self.assignment.report(Report::Ready { opened, measured_bytes }).await;

@@ -108,13 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_does_not_say_that_it_trims_does_not() {
+    fn a_worker_that_does_not_say_that_it_trims_or_counts_does_not() {
         let hello = rmp_serde::to_vec_named(&serde_json::json!({
             "Hello": { "version": 1, "engine": "old" }
         }));
         let hello: crate::Report = rmp_serde::from_slice(&hello.unwrap()).unwrap();
         let engine = "old".to_owned();
-        assert_eq!(hello, crate::Report::Hello { version: 1, engine, trims: false });
+        let expected = crate::Report::Hello { version: 1, engine, trims: false, counts: false };
+        assert_eq!(hello, expected);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::request::{Embed, Generate};
+use crate::request::{Embed, Generate, Prompt};
 
 /// Names one request on one worker. The hub numbers them; the worker repeats them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,6 +28,15 @@ pub enum Command {
         request: RequestId,
         /// What is wanted.
         embed: Embed,
+    },
+    /// Count the tokens of a prompt and compute nothing. Answered at once with `Finished`, whose usage
+    /// has `prompt_tokens` and no other, or `Failed`. Only for a worker whose `Hello` says that it knows
+    /// this word.
+    Count {
+        /// Number of the request.
+        request: RequestId,
+        /// What is counted.
+        prompt: Prompt,
     },
     /// Nobody waits for this request any more. It is answered with `Finished(Cancelled)` unless it
     /// had ended before.
@@ -135,6 +144,9 @@ pub enum Report {
         /// Whether it knows `Trim`; one that does not say so does not.
         #[serde(default)]
         trims: bool,
+        /// Whether it knows `Count`; one that does not say so does not.
+        #[serde(default)]
+        counts: bool,
     },
     /// Share of the model that is loaded.
     Loading {

@@ -44,7 +44,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let generate = Generate {
         logprobs: None,
         tokens_max: tokens_max.and_then(request::TokensMax::tokens),
-        stop: request::stop(&mut fields)?,
+        stop: request::stop(&mut fields, "stop")?,
         sampling: sampling::decode(&mut fields)?,
         ignore_end: fields.bool("ignore_eos")?.unwrap_or(false),
         prompt: Prompt::Infill(infill(&mut fields)?),

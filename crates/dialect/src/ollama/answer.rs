@@ -8,7 +8,7 @@ use worker_protocol::{Event, FinishReason, Finished, ToolCallPiece, Usage};
 
 use super::error_body;
 use crate::{
-    CachedBy, Error,
+    CachedBy, Encode, Error,
     cached::Foretold,
     write::{Token, to_json, tool_call_id},
 };
@@ -63,25 +63,20 @@ impl StreamEncoder {
         }
     }
 
-    /// The model that serves, where another name was asked for, and how long it was waited for.
-    pub fn served_by(&mut self, model: Option<&str>, load: Duration) {
-        self.head.served_by(model, load);
-    }
-
-    /// Where cached tokens were found, once the prompt has begun.
-    #[must_use]
-    pub fn cached(&self) -> Option<CachedBy> {
-        self.foretold.cached()
-    }
-
     /// A line that says nothing: it keeps a silent stream alive.
     #[must_use]
     pub fn nothing(&self) -> String {
         self.head.line(Said::default())
     }
+}
 
-    /// Adds the lines for one event.
-    pub fn event(&mut self, event: &Event, out: &mut Vec<String>) {
+impl Encode for StreamEncoder {
+    fn begun(&mut self, model: Option<&str>, waited: Duration) {
+        self.head.served_by(model, waited);
+    }
+
+    /// Ollama's requests have one choice.
+    fn event(&mut self, _choice: u32, event: &Event, out: &mut Vec<String>) {
         self.foretold.hear(0, event);
         match event {
             Event::Progress { .. } | Event::Embedded { .. } => {}
@@ -105,6 +100,13 @@ impl StreamEncoder {
             }
             Event::Failed(failure) => out.push(error_body(&Error::from(failure))),
         }
+    }
+
+    /// The last line says so itself.
+    fn finish(&mut self, _out: &mut Vec<String>) {}
+
+    fn cached(&self) -> Option<CachedBy> {
+        self.foretold.cached()
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn decode(fields: &mut Object<'_>) -> Result<Options, Error> {
             .map(|tokens| at.integer(&tokens, i64::from(i32::MIN)..=u32::MAX.into()))
             .transpose()?
             .and_then(bound),
-        stop: request::stop(&mut options)?,
+        stop: request::stop(&mut options, "stop")?,
         sampling: sampling(options)?,
     })
 }

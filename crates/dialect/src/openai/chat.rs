@@ -55,7 +55,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let generate = Generate {
         logprobs: logprobs(&mut fields)?,
         tokens_max: tokens_max(&mut fields)?,
-        stop: request::stop(&mut fields)?,
+        stop: request::stop(&mut fields, "stop")?,
         sampling: sampling::decode(&mut fields)?,
         ignore_end: fields.bool("ignore_eos")?.unwrap_or(false),
         prompt: Prompt::Chat(chat(&mut fields)?),

@@ -74,7 +74,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
         logprobs: logprobs.and_then(|alternatives| u8::try_from(alternatives).ok()),
         tokens_max: request::tokens_max(&mut fields, "max_tokens")?
             .map_or(Some(COMPLETION_TOKENS_DEFAULT), request::TokensMax::tokens),
-        stop: request::stop(&mut fields)?,
+        stop: request::stop(&mut fields, "stop")?,
         sampling: sampling::decode(&mut fields)?,
         ignore_end: fields.bool("ignore_eos")?.unwrap_or(false),
         prompt: Prompt::Tokens(Vec::new()),

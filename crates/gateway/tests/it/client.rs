@@ -81,7 +81,7 @@ impl Ask {
         let body = within(body.collect()).await.unwrap().to_bytes();
         Answer {
             status: head.status,
-            is_ollamas: self.path.starts_with("/api/") && !self.path.starts_with("/api/tools/"),
+            words: Words::of(&self.path),
             headers: head.headers,
             text: String::from_utf8_lossy(&body).into_owned(),
             bytes: body,
@@ -112,12 +112,33 @@ impl Open {
     }
 }
 
+/// Whose words an answer is told in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Words {
+    OpenAi,
+    Anthropic,
+    Ollama,
+}
+
+impl Words {
+    fn of(path: &str) -> Self {
+        let path = path.split('?').next().unwrap_or_default();
+        if path == "/v1/messages" || path.starts_with("/v1/messages/") {
+            Self::Anthropic
+        } else if path.starts_with("/api/") && !path.starts_with("/api/tools/") {
+            Self::Ollama
+        } else {
+            Self::OpenAi
+        }
+    }
+}
+
 /// A whole answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    /// Whether it is told in Ollama's words.
-    is_ollamas: bool,
+    /// Whose words it is told in.
+    words: Words,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
     pub(crate) bytes: Bytes,
@@ -137,16 +158,26 @@ impl Answer {
         self.json()
     }
 
-    /// The error of an answer with this status: OpenAI's with its four keys, Ollama's a text.
+    /// The error of an answer with this status: OpenAI's with its four keys, Anthropic's with two, Ollama's
+    /// a text.
     #[track_caller]
     pub(crate) fn error(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
-        let error = self.json()["error"].clone();
-        if self.is_ollamas {
-            assert!(error.is_string() && self.json().as_object().unwrap().len() == 1);
-            return error;
-        }
-        for key in ["message", "type", "param", "code"] {
+        let whole = self.json();
+        let error = whole["error"].clone();
+        let keys: &[&str] = match self.words {
+            Words::OpenAi => &["message", "type", "param", "code"],
+            Words::Anthropic => {
+                assert_eq!(whole["type"], "error", "{}", self.text);
+                assert_eq!(whole["request_id"], self.headers["request-id"].to_str().unwrap());
+                &["message", "type"]
+            }
+            Words::Ollama => {
+                assert!(error.is_string() && whole.as_object().unwrap().len() == 1);
+                &[]
+            }
+        };
+        for key in keys {
             assert!(error.get(key).is_some(), "no {key}: {}", self.text);
         }
         error

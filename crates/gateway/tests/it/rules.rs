@@ -20,6 +20,9 @@ fn everywhere() -> Vec<Ask> {
         post("/v1/chat/completions"),
         post("/v1/completions"),
         post("/v1/embeddings"),
+        post("/v1/messages"),
+        post("/v1/messages/count_tokens"),
+        Ask::get("/v1/messages/no/such/route"),
         post("/v1/audio/speech"),
         upload("/v1/audio/transcriptions", "multipart/form-data; boundary=x"),
         post("/v1/images/generations"),
@@ -152,6 +155,18 @@ async fn known_pages_may_call_and_read() {
             .await;
         assert_eq!(preflight.status, 204);
         assert_eq!(preflight.headers["access-control-allow-origin"], origin);
+        let allowed = preflight.headers["access-control-allow-headers"].to_str().unwrap();
+        for header in [
+            "authorization",
+            "content-type",
+            "x-api-key",
+            "anthropic-version",
+            "anthropic-beta",
+            "anthropic-dangerous-direct-browser-access",
+            "x-stainless-lang",
+        ] {
+            assert!(allowed.split(", ").any(|known| known == header), "{header} in {allowed}");
+        }
         let answer = Ask::get("/v1/models").with("origin", origin).send(site.address).await;
         answer.ok();
         assert_eq!(answer.headers["access-control-allow-origin"], origin);

@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "shown when a test fails or is skipped")]
 
 mod answers;
+mod anthropic_client;
 mod bench;
 mod equality;
 mod explain;

@@ -34,6 +34,7 @@ use self::{
 use super::pool::Pool;
 use crate::{
     engine::{Manner, Ready, Server},
+    lease::cannot_count,
     limits,
     link::Link,
 };
@@ -208,6 +209,10 @@ impl Desk<'_> {
                 self.begin(request, Work::Generate(Box::new(generate)));
             }
             Command::Embed { request, embed } => self.begin(request, Work::Embed(embed)),
+            // Its lease refuses it before it comes here.
+            Command::Count { request, .. } => {
+                self.link.deliver(request, Event::Failed(cannot_count()));
+            }
             Command::Cancel { request } => self.cancel(request),
             Command::Credit { request, events } => {
                 if let Some(open) = self.open.get(&request) {

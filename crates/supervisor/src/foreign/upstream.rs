@@ -70,7 +70,8 @@ async fn left(assignment: &Assignment, why: Result<StopReason, RecvError>) {
 /// keep requests shorter than they could be.
 pub(super) fn opened(probed: Probed, speaker: &Speaker, configured_tokens: Option<u32>) -> Opened {
     let context_tokens = configured_tokens.or(probed.context_tokens);
-    Opened { context_tokens, loaded: None, trims: false, errands: Some(speaker.errands()) }
+    let errands = Some(speaker.errands());
+    Opened { context_tokens, loaded: None, trims: false, counts: false, errands }
 }
 
 /// Reports the counters whenever they changed, for ever.

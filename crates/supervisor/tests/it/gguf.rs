@@ -8,7 +8,8 @@ const F32_TENSOR: u32 = 0;
 const ALIGNMENT: usize = 32;
 const WIDTH: u64 = 64;
 
-/// Writes a one-layer llama whose weights are about so many bytes.
+/// Writes a one-layer llama whose weights are about so many bytes. One of the name `chats` takes
+/// conversations, which roles ask of their models.
 pub(crate) fn write(path: &Path, weights_bytes: u64) {
     let rows = (weights_bytes / (4 * WIDTH)).max(1);
     let numbers = [
@@ -22,10 +23,15 @@ pub(crate) fn write(path: &Path, weights_bytes: u64) {
     let mut header = b"GGUF".to_vec();
     header.extend(3u32.to_le_bytes());
     header.extend(1u64.to_le_bytes());
-    header.extend((numbers.len() as u64 + 1).to_le_bytes());
-    string(&mut header, "general.architecture");
-    header.extend(STRING.to_le_bytes());
-    string(&mut header, "llama");
+    let chats = path.file_stem().is_some_and(|stem| stem == "chats");
+    let mut texts = vec![("general.architecture", "llama")];
+    texts.extend(chats.then_some(("tokenizer.chat_template", "{{ messages }}")));
+    header.extend(((numbers.len() + texts.len()) as u64).to_le_bytes());
+    for (key, text) in texts {
+        string(&mut header, key);
+        header.extend(STRING.to_le_bytes());
+        string(&mut header, text);
+    }
     for (key, number) in numbers {
         string(&mut header, key);
         header.extend(U32.to_le_bytes());

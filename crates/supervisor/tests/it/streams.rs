@@ -103,6 +103,32 @@ async fn embeddings_come_one_by_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_counted_by_a_worker_that_knows_the_word() {
+    for (program, counts) in [("fixture-worker", true), ("knows-no-count", false)] {
+        let hub = Hub::new(&["model"], Setup { program, ..Setup::default() });
+        let lease = hub.acquire("model").await.unwrap();
+        let mut answer = lease.count(prompt("say 1").prompt);
+        match within(answer.next()).await {
+            Some(Event::Finished(finished)) if counts => {
+                assert_eq!(finished.usage.prompt_tokens, 5)
+            }
+            Some(Event::Failed(failure)) if !counts => {
+                assert_eq!(failure.kind, FailureKind::Invalid);
+                assert!(failure.message.contains("cannot count tokens"), "{failure}");
+                assert_eq!(answer.loss().await, None, "nobody else would count either");
+            }
+            other => panic!("unexpected {other:?} of {program}"),
+        }
+        assert_eq!(within(answer.next()).await, None);
+        drop(answer);
+        // It lives, and answers as before.
+        assert_eq!(texts(lease.generate(prompt("say 2"))).await, Ok(2));
+        drop(lease);
+        hub.goes_down().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn too_many_open_answers_are_refused_and_the_rest_goes_on() {
     let hub = Hub::new(&["model"], Setup::default());
     let lease = hub.acquire("model").await.unwrap();

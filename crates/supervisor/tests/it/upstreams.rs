@@ -13,6 +13,8 @@ use supervisor::{
     limits::{UPSTREAM_IDLE_MAX, UPSTREAMS_MAX},
 };
 
+use worker_protocol::{Event, FailureKind};
+
 use crate::hub::{Hub, Setup, elsewhere, is_ready, prompt, texts, within};
 
 /// A server that nobody guards. It is killed when dropped.
@@ -95,6 +97,21 @@ async fn a_server_that_dies_shows_as_gone_and_is_taken_up_again_when_it_is_back(
     let lease = hub.acquire("far").await.unwrap();
     assert_eq!(texts(lease.generate(prompt("say 5 "))).await, Ok(5));
     drop(lease);
+    hub.proves_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_is_not_asked_to_count_tokens() {
+    let server = Elsewhere::start(&[]).await;
+    let hub = Hub::new(&[], Setup { foreign: vec![server.model("far")], ..Setup::default() });
+    let lease = hub.acquire("far").await.unwrap();
+    let mut answer = lease.count(prompt("say 2 ").prompt);
+    let Some(Event::Failed(failure)) = within(answer.next()).await else { panic!("it counts") };
+    assert_eq!(failure.kind, FailureKind::Invalid);
+    assert!(failure.message.contains("ask a model that the built-in worker serves"), "{failure}");
+    assert_eq!((within(answer.next()).await, within(answer.loss()).await), (None, None));
+    assert_eq!(texts(lease.generate(prompt("say 2 "))).await, Ok(2));
+    drop((answer, lease));
     hub.proves_well().await;
 }
 

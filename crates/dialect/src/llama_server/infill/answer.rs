@@ -1,9 +1,11 @@
 //! Answers: a stream of objects, or one.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use worker_protocol::{Event, FinishReason, Finished};
 
-use crate::{CachedBy, Error, cached::Foretold, timings::Timings, write::to_json};
+use crate::{CachedBy, Encode, Error, cached::Foretold, timings::Timings, write::to_json};
 
 /// Turns events into the payloads of a stream.
 #[derive(Debug)]
@@ -27,20 +29,17 @@ impl StreamEncoder {
     pub fn new(model: &str) -> Self {
         Self { model: model.to_owned(), foretold: Foretold::new(1, 1) }
     }
+}
 
-    /// The model that serves, where another name was asked for.
-    pub fn served_by(&mut self, model: &str) {
-        model.clone_into(&mut self.model);
+impl Encode for StreamEncoder {
+    fn begun(&mut self, model: Option<&str>, _waited: Duration) {
+        if let Some(model) = model {
+            model.clone_into(&mut self.model);
+        }
     }
 
-    /// Where cached tokens were found, once the prompt has begun.
-    #[must_use]
-    pub fn cached(&self) -> Option<CachedBy> {
-        self.foretold.cached()
-    }
-
-    /// Adds the payloads for one event.
-    pub fn event(&mut self, event: &Event, out: &mut Vec<String>) {
+    /// Its requests have one choice.
+    fn event(&mut self, _choice: u32, event: &Event, out: &mut Vec<String>) {
         self.foretold.hear(0, event);
         match event {
             Event::Progress { .. } | Event::Embedded { .. } | Event::ToolCall(_) => {}
@@ -51,6 +50,13 @@ impl StreamEncoder {
             Event::Finished(finished) => out.push(to_json(&Whole::new(&self.model, "", finished))),
             Event::Failed(failure) => out.push(Error::from(failure).to_json()),
         }
+    }
+
+    /// The last part says so itself.
+    fn finish(&mut self, _out: &mut Vec<String>) {}
+
+    fn cached(&self) -> Option<CachedBy> {
+        self.foretold.cached()
     }
 }
 

@@ -1,19 +1,20 @@
 //! A chat answer as a stream of chunks.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use worker_protocol::{Event, Finished, Piece, ToolCallPiece};
 
 use super::Request;
 use crate::{
-    CachedBy, Error,
+    CachedBy, Encode, Error,
     cached::Foretold,
     openai::answer::{ChatLogprobs, Usage, UsageTotal, finish_reason},
     timings::Timings,
     write::{to_json, tool_call_id},
 };
 
-/// Turns events into the JSON payloads of a stream. How payloads are framed, and the word that ends
-/// the stream, are the caller's.
+/// Turns events into the JSON payloads of a stream.
 #[derive(Debug)]
 pub struct StreamEncoder {
     id: String,
@@ -43,20 +44,16 @@ impl StreamEncoder {
             failed: false,
         }
     }
+}
 
-    /// The model that serves, where another name was asked for.
-    pub fn served_by(&mut self, model: &str) {
-        model.clone_into(&mut self.model);
+impl Encode for StreamEncoder {
+    fn begun(&mut self, model: Option<&str>, _waited: Duration) {
+        if let Some(model) = model {
+            model.clone_into(&mut self.model);
+        }
     }
 
-    /// Where cached tokens were found, as far as all prompts have begun.
-    #[must_use]
-    pub fn cached(&self) -> Option<CachedBy> {
-        self.foretold.cached()
-    }
-
-    /// Adds the payloads for one event of one choice.
-    pub fn event(&mut self, choice: u32, event: &Event, out: &mut Vec<String>) {
+    fn event(&mut self, choice: u32, event: &Event, out: &mut Vec<String>) {
         self.foretold.hear(choice, event);
         match event {
             Event::Progress { .. } | Event::Embedded { .. } => {}
@@ -87,13 +84,19 @@ impl StreamEncoder {
         }
     }
 
-    /// Adds what comes after the last event: the usage, if it was asked for.
-    pub fn finish(&mut self, out: &mut Vec<String>) {
+    /// The usage, if it was asked for.
+    fn finish(&mut self, out: &mut Vec<String>) {
         if self.include_usage && !self.failed {
             out.push(to_json(&Chunk { usage: Some(Some(self.usage.usage())), ..self.chunk(&[]) }));
         }
     }
 
+    fn cached(&self) -> Option<CachedBy> {
+        self.foretold.cached()
+    }
+}
+
+impl StreamEncoder {
     /// The first chunk of a choice says who speaks.
     fn begin(&mut self, choice: u32, out: &mut Vec<String>) {
         let Some(begun) = self.begun.get_mut(choice as usize) else { return };

@@ -1,19 +1,20 @@
 //! A raw completion as a stream of chunks.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use worker_protocol::{Event, Piece, TokenLogprob};
 
 use super::Request;
 use crate::{
-    CachedBy, Error,
+    CachedBy, Encode, Error,
     cached::Foretold,
     openai::answer::{CompletionLogprobs, Usage, UsageTotal, finish_reason},
     timings::Timings,
     write::to_json,
 };
 
-/// Turns events into the JSON payloads of a stream. How payloads are framed, and the word that ends
-/// the stream, are the caller's.
+/// Turns events into the JSON payloads of a stream.
 #[derive(Debug)]
 pub struct StreamEncoder {
     id: String,
@@ -50,20 +51,16 @@ impl StreamEncoder {
             failed: false,
         }
     }
+}
 
-    /// The model that serves, where another name was asked for.
-    pub fn served_by(&mut self, model: &str) {
-        model.clone_into(&mut self.model);
+impl Encode for StreamEncoder {
+    fn begun(&mut self, model: Option<&str>, _waited: Duration) {
+        if let Some(model) = model {
+            model.clone_into(&mut self.model);
+        }
     }
 
-    /// Where cached tokens were found, as far as all prompts have begun.
-    #[must_use]
-    pub fn cached(&self) -> Option<CachedBy> {
-        self.foretold.cached()
-    }
-
-    /// Adds the payloads for one event of one choice.
-    pub fn event(&mut self, choice: u32, event: &Event, out: &mut Vec<String>) {
+    fn event(&mut self, choice: u32, event: &Event, out: &mut Vec<String>) {
         self.foretold.hear(choice, event);
         match event {
             // Raw text knows no tools: what a worker might parse out of it is not asked for here.
@@ -87,13 +84,19 @@ impl StreamEncoder {
         }
     }
 
-    /// Adds what comes after the last event: the usage, if it was asked for.
-    pub fn finish(&mut self, out: &mut Vec<String>) {
+    /// The usage, if it was asked for.
+    fn finish(&mut self, out: &mut Vec<String>) {
         if self.include_usage && !self.failed {
             out.push(to_json(&Chunk { usage: Some(Some(self.usage.usage())), ..self.chunk(&[]) }));
         }
     }
 
+    fn cached(&self) -> Option<CachedBy> {
+        self.foretold.cached()
+    }
+}
+
+impl StreamEncoder {
     fn echo(&mut self, choice: u32, out: &mut Vec<String>) {
         let Some(progress) = self.choices.get_mut(choice as usize) else { return };
         let echo = std::mem::take(&mut progress.echo);

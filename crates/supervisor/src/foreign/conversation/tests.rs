@@ -274,6 +274,18 @@ async fn an_answer_streams_from_a_server_that_speaks_http_1_0() {
     assert!(prefill_us > 0, "the hub measures times itself");
 }
 
+/// Its lease refuses it before, but nobody waits for ever.
+#[tokio::test]
+async fn who_wants_tokens_counted_hears_that_no_server_does_that() {
+    let mut fake = Fake::start().await;
+    let hub = Hub::of(&[fake.server(None)]);
+    let (request, events) = hub.link.begin().unwrap();
+    hub.send(Command::Count { request, prompt: said("hi").prompt }).await;
+    let (_, failure) = Answer { request, events }.failure().await;
+    assert_eq!(failure.kind, FailureKind::Invalid);
+    assert!(fake.was_left_alone());
+}
+
 /// What a server may do wrong, and what its client hears. Each fault ends its own request and
 /// nothing else.
 #[tokio::test]
