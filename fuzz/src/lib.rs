@@ -1,11 +1,13 @@
 //! What hostile bytes may do: give an error. One function for each format that comes from outside,
 //! called by the fuzzer with bytes it makes up and by `tests/replay.rs` with those it kept.
 
+mod answer;
 mod kv;
 mod ollama;
 mod openai;
 mod upstream;
 
+pub use answer::answer;
 pub use kv::kv_entry;
 pub use ollama::{ollama_chat, ollama_generate};
 pub use openai::{

@@ -20,6 +20,11 @@ fn replay(target: &str, check: fn(&[u8])) {
 }
 
 #[test]
+fn answer() {
+    replay("answer", fuzz::answer);
+}
+
+#[test]
 fn gguf() {
     replay("gguf", fuzz::gguf);
 }
@@ -91,6 +96,7 @@ fn every_corpus_has_a_test() {
     assert_eq!(
         names,
         [
+            "answer",
             "frame",
             "gguf",
             "kv_entry",
