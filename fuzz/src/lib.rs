@@ -1,6 +1,7 @@
 //! What hostile bytes may do: give an error. One function for each format that comes from outside,
 //! called by the fuzzer with bytes it makes up and by `tests/replay.rs` with those it kept.
 
+mod answer;
 mod anthropic;
 mod kv;
 mod llama_server;
@@ -8,6 +9,7 @@ mod ollama;
 mod openai;
 mod upstream;
 
+pub use answer::answer;
 pub use anthropic::{anthropic_count, anthropic_messages};
 pub use kv::kv_entry;
 pub use llama_server::infill;

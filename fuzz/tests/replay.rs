@@ -30,6 +30,11 @@ fn anthropic_messages() {
 }
 
 #[test]
+fn answer() {
+    replay("answer", fuzz::answer);
+}
+
+#[test]
 fn gguf() {
     replay("gguf", fuzz::gguf);
 }
@@ -111,6 +116,7 @@ fn every_corpus_has_a_test() {
     assert_eq!(
         names,
         [
+            "answer",
             "anthropic_count",
             "anthropic_messages",
             "frame",

@@ -167,8 +167,12 @@ impl Model for Fake {
         std::iter::once(begin).chain(bytes).chain([end]).collect()
     }
 
-    fn token_bytes(&self, token: u32, _special: bool) -> Vec<u8> {
-        u8::try_from(token).map(|byte| vec![byte]).unwrap_or_default()
+    fn token_bytes(&self, token: u32, special: bool) -> Vec<u8> {
+        match u8::try_from(token) {
+            Ok(byte) => vec![byte],
+            Err(_) if special => b"<|end|>".to_vec(),
+            Err(_) => Vec::new(),
+        }
     }
 
     fn infill_marks(&self) -> Option<InfillMarks> {

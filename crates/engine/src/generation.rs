@@ -162,7 +162,7 @@ impl<S: Sampler> Generation<S> {
             return (token, Some(if called { FinishReason::ToolCalls } else { FinishReason::End }));
         }
         let logprob = self.logprobs.map(|count| report(model, logits, token, count));
-        let bytes = model.token_bytes(token, self.text.reads_markup());
+        let bytes = self.text_bytes(model, token);
         if let Some(stop) = self.text.push(&bytes, logprob, events) {
             return (token, Some(FinishReason::StopString(stop)));
         }
@@ -171,6 +171,18 @@ impl<S: Sampler> Generation<S> {
             return (token, Some(FinishReason::Length));
         }
         (token, None)
+    }
+
+    /// The bytes of a token as far as they are text. A special token is, where it marks something.
+    fn text_bytes<M: Model<Sampler = S>>(&self, model: &M, token: u32) -> Vec<u8> {
+        let bytes = model.token_bytes(token, false);
+        if bytes.is_empty() {
+            let special = model.token_bytes(token, true);
+            if self.text.reads(&special) {
+                return special;
+            }
+        }
+        bytes
     }
 
     /// The context is full.

@@ -22,7 +22,8 @@ mod text;
 pub use driver::run;
 pub use inbox::{Closed, Inbox, Outbox};
 pub use model::{DecodeError, Guessing, InfillMarks, Keeps, Model, Pooling, Row, Sampler, Wanted};
-pub use text::template::{Template, TemplateError};
+pub use text::template::{Rendered, Template, TemplateError};
+pub use text::{Calls, Family, Markup, Text, Thinks};
 
 #[cfg(test)]
 mod fake;

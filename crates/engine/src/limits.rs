@@ -30,6 +30,17 @@ pub const STOP_BYTES_MAX: usize = 4096;
 /// Stop strings of one request.
 pub const STOPS_MAX: usize = 64;
 
+/// Bytes at the beginning of a tool call in which its name must stand, so that its arguments can be passed on
+/// as they come; what comes before them is read again with each token.
+pub const CALL_HEAD_BYTES_MAX: usize = 1024;
+
+/// Brackets in brackets in the arguments of a tool call: as many as `serde_json` reads.
+pub const CALL_DEPTH_MAX: usize = 127;
+
+/// Bytes of the words with which a model says what it is about to write: a channel, a recipient. Longer ones
+/// are text.
+pub const HEADER_BYTES_MAX: usize = 256;
+
 /// Alternatives reported per token.
 pub const LOGPROBS_MAX: u8 = 20;
 

@@ -323,6 +323,19 @@ fn a_text_ends_at_its_length_its_stop_or_the_full_context() {
 }
 
 #[test]
+fn a_special_token_that_marks_nothing_is_not_shown() {
+    let mut hub = Hub::start(Fake::new(512, 2, true));
+    hub.generate(1, Generate { ignore_end: true, ..greedy(prompt(1, 9), 400) });
+    for _ in 0..8 {
+        hub.grant(1);
+    }
+    let answer = hub.read(1);
+    let said = answer.finished().usage.completion_tokens as usize;
+    assert!(answer.text.len() < said, "the model did not go on behind its end");
+    assert!(!answer.text.contains('<'), "{}", answer.text);
+}
+
+#[test]
 fn every_token_has_its_logprob_when_asked_for() {
     let mut hub = Hub::start(Fake::new(256, 2, true));
     hub.generate(1, Generate { logprobs: Some(2), ..greedy(prompt(1, 9), 20) });

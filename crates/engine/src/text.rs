@@ -4,6 +4,7 @@
 //! Not here: choosing tokens (`generation`), and the other direction, from messages to a prompt
 //! ([`template`]).
 
+mod markup;
 mod parser;
 mod stops;
 pub(crate) mod template;
@@ -13,14 +14,14 @@ use std::collections::VecDeque;
 
 use worker_protocol::{Event, Piece, TokenLogprob, ToolCallPiece};
 
-pub(crate) use parser::Markup;
+pub use markup::{Calls, Family, Markup, Thinks};
 use parser::{Parser, Part};
 use stops::Stops;
 use utf8::Utf8;
 
 /// Turns the tokens of one answer into events.
 #[derive(Debug)]
-pub(crate) struct Text {
+pub struct Text {
     utf8: Utf8,
     stops: Stops,
     parser: Parser,
@@ -35,7 +36,8 @@ pub(crate) struct Text {
 
 impl Text {
     /// An answer that ends at any of `stops` and is read with `markup`.
-    pub(crate) fn new(stops: Vec<String>, markup: Markup) -> Self {
+    #[must_use]
+    pub fn new(stops: Vec<String>, markup: Markup) -> Self {
         Self {
             utf8: Utf8::default(),
             stops: Stops::new(stops),
@@ -47,7 +49,7 @@ impl Text {
     }
 
     /// Adds a token. Returns the stop string that ended the text, if one did.
-    pub(crate) fn push(
+    pub fn push(
         &mut self,
         bytes: &[u8],
         logprob: Option<TokenLogprob>,
@@ -61,30 +63,46 @@ impl Text {
         }
         let passed = self.stops.push(&text);
         self.pass(&passed.text, events);
+        if passed.stop.is_some() {
+            // What could have become a marker will not.
+            self.end(events);
+        }
         passed.stop
     }
 
     /// The answer ended without a stop string: what was held back is text after all.
-    pub(crate) fn finish(&mut self, events: &mut Vec<Event>) {
+    pub fn finish(&mut self, events: &mut Vec<Event>) {
         let mut rest = self.stops.finish();
         rest.push_str(&self.utf8.finish());
         // Whatever is still held belongs to the text that ends here.
         self.passed_bytes = usize::MAX - rest.len();
         self.pass(&rest, events);
+        self.end(events);
+    }
+
+    /// Whether this special token is text for this answer: some models mark reasoning and calls with
+    /// such. All others are not shown.
+    #[must_use]
+    pub fn reads(&self, special: &[u8]) -> bool {
+        std::str::from_utf8(special).is_ok_and(|special| self.parser.reads(special))
+    }
+
+    /// Whether the answer called a tool, and said all that the tool needs.
+    #[must_use]
+    pub fn called_tools(&self) -> bool {
+        self.parser.called()
+    }
+
+    /// Whether what comes next is reasoning, may yet be, or says which of both it will be.
+    #[must_use]
+    pub fn is_reasoning(&self) -> bool {
+        self.parser.is_reasoning()
+    }
+
+    fn end(&mut self, events: &mut Vec<Event>) {
         let mut parts = Vec::new();
         self.parser.finish(&mut parts);
         self.emit(parts, events);
-    }
-
-    /// Whether special tokens are text for this answer: some models mark reasoning and calls with
-    /// them.
-    pub(crate) fn reads_markup(&self) -> bool {
-        self.parser.reads_markup()
-    }
-
-    /// Whether the answer called a tool.
-    pub(crate) fn called_tools(&self) -> bool {
-        self.parser.calls() > 0
     }
 
     fn pass(&mut self, text: &str, events: &mut Vec<Event>) {
@@ -105,7 +123,7 @@ impl Text {
                     Event::Reasoning(Piece { text, logprobs: std::mem::take(&mut logprobs) })
                 }
                 Part::Call { index, name, arguments } => {
-                    Event::ToolCall(ToolCallPiece { index, name: Some(name), arguments })
+                    Event::ToolCall(ToolCallPiece { index, name, arguments })
                 }
             });
         }

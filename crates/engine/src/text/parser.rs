@@ -1,75 +1,94 @@
-//! Tells reasoning and tool calls from text, in the form that Qwen, Hermes and many after them use:
-//! `<think>…</think>` and `<tool_call>{"name":…,"arguments":…}</tool_call>`.
+//! Tells reasoning and tool calls from text, in the form of the model's family ([`Markup`]).
 //!
-//! Other families' forms are passed on as the text they are.
+//! One state machine for all families: text up to the next marker, then what the marker opens. Whatever
+//! only looks like a marker is text, and what is given in pieces reads as it does in one.
 
-use serde_json::Value;
+mod block;
+mod header;
+mod json;
+mod literal;
+mod whole;
 
+use super::markup::{Begins, Calls, Markup, Thinks};
 use super::undecided_bytes;
-
-const THINK: &str = "<think>";
-const THINK_END: &str = "</think>";
-const CALL: &str = "<tool_call>";
-const CALL_END: &str = "</tool_call>";
-
-/// What to look for in an answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Markup {
-    /// The model may think before it answers.
-    pub(crate) reasoning: bool,
-    /// The prompt ended inside the reasoning, so that the answer begins there.
-    pub(crate) begins_reasoning: bool,
-    /// Tools were offered.
-    pub(crate) tools: bool,
-}
+use block::{Block, Count, Next, Out};
+use header::Announced;
 
 /// A part of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Text(String),
     Reasoning(String),
-    Call { index: u32, name: String, arguments: String },
+    /// A piece of a call, the name in its first.
+    Call {
+        index: u32,
+        name: Option<String>,
+        arguments: String,
+    },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Mode {
     /// Nothing but white space came so far; only here can reasoning begin.
     Start,
+    /// Behind that; only here can a call begin that no marker opens.
+    Opening,
     Text,
     Reasoning,
-    Call,
+    /// In the words that say what follows, behind the marker that begins them.
+    Header(&'static str),
+    Block(Box<Block>),
 }
 
+/// Reads one answer.
 #[derive(Debug)]
 pub(super) struct Parser {
     markup: Markup,
     mode: Mode,
-    /// Text that is not decided, and in a call everything since its begin.
+    /// Text that is not decided.
     held: String,
-    calls: u32,
+    count: Count,
     /// White space that follows a marker is not part of the text.
     skip_space: bool,
 }
 
 impl Parser {
     pub(super) fn new(markup: Markup) -> Self {
-        let mode = if markup.begins_reasoning {
-            Mode::Reasoning
-        } else if markup.reasoning {
-            Mode::Start
-        } else {
-            Mode::Text
+        let mode = match (markup.family.thinks, markup.begins) {
+            _ if markup.in_header => Mode::Header(""),
+            (Some(_), Begins::Inside) => Mode::Reasoning,
+            (Some(_), Begins::Open | Begins::Behind) => Mode::Start,
+            (None, _) => Mode::Opening,
         };
-        let skip_space = markup.begins_reasoning;
-        Self { markup, mode, held: String::new(), calls: 0, skip_space }
+        let skip_space = matches!(mode, Mode::Reasoning);
+        Self { markup, mode, held: String::new(), count: Count::default(), skip_space }
     }
 
-    pub(super) fn reads_markup(&self) -> bool {
-        self.markup != Markup::default()
+    /// Whether this special token marks something for this parser, so that it is to be given as text.
+    pub(super) fn reads(&self, special: &str) -> bool {
+        let thinks = self.markup.family.thinks.map(Thinks::markers);
+        let is_thought =
+            thinks.is_some_and(|(open, close)| special == close || open.starts_with(special));
+        let form = self.markup.family.calls.filter(|form| form.has_headers());
+        let is_call = self.markup.calls().or(form).is_some_and(|form| {
+            let marks = [interruptions(form), block::MARKS, whole::MARKS];
+            marks.concat().contains(&special) || block::close(form) == Some(special)
+        });
+        is_thought || is_call
     }
 
-    pub(super) fn calls(&self) -> u32 {
-        self.calls
+    /// Whether the answer called a tool with whole arguments.
+    pub(super) fn called(&self) -> bool {
+        self.count.whole > 0
+    }
+
+    /// Whether what comes next is reasoning, may be, or says what will be.
+    pub(super) fn is_reasoning(&self) -> bool {
+        match self.mode {
+            Mode::Start => self.markup.begins == Begins::Open,
+            Mode::Reasoning | Mode::Header(_) => true,
+            Mode::Opening | Mode::Text | Mode::Block(_) => false,
+        }
     }
 
     pub(super) fn push(&mut self, text: &str, parts: &mut Vec<Part>) {
@@ -79,47 +98,50 @@ impl Parser {
 
     /// No more text comes: whatever is held is what it looks like.
     pub(super) fn finish(&mut self, parts: &mut Vec<Part>) {
+        while let Mode::Block(block) = &mut self.mode {
+            let (tools, count) = (&*self.markup.tools, &mut self.count);
+            let next = block.finish(&mut self.held, &mut Out { tools, count, parts });
+            self.follow(next, parts);
+            while self.advance(parts) {}
+        }
         let rest = std::mem::take(&mut self.held);
         match self.mode {
-            Mode::Call => self.call(&rest, "", parts),
-            Mode::Start | Mode::Text => self.text(rest, parts),
+            Mode::Header(marker) => {
+                if let Some(form) = self.markup.family.calls {
+                    self.text(header::remains(form, marker, &rest), parts);
+                }
+            }
+            Mode::Start | Mode::Opening | Mode::Text | Mode::Block(_) => self.text(rest, parts),
             Mode::Reasoning => self.reasoning(rest, parts),
         }
     }
 
     /// Handles what is held up to the next marker. `false` when more text is needed.
     fn advance(&mut self, parts: &mut Vec<Part>) -> bool {
-        match self.mode {
+        match &mut self.mode {
             Mode::Start => self.leave_start(),
-            Mode::Text if !self.markup.tools => {
-                let text = std::mem::take(&mut self.held);
-                self.text(text, parts);
-                false
-            }
+            Mode::Opening => self.leave_opening(),
             Mode::Text => {
-                let (before, found) = self.take_until(CALL);
+                let (before, marker) = self.take_until(self.text_markers());
                 self.text(before, parts);
-                if found {
-                    self.mode = Mode::Call;
-                }
-                found
+                self.enter(marker)
             }
             Mode::Reasoning => {
-                let (before, found) = self.take_until(THINK_END);
+                let (before, marker) = match self.markup.family.thinks {
+                    Some(thinks) => self.take_until(&[thinks.markers().1]),
+                    None => self.take_until(self.text_markers()),
+                };
                 self.reasoning(before, parts);
-                if found {
-                    self.mode = Mode::Text;
-                    self.skip_space = true;
-                }
-                found
+                self.enter(marker)
             }
-            Mode::Call => {
-                let Some(end) = self.held.find(CALL_END) else { return false };
-                let rest = self.held.split_off(end + CALL_END.len());
-                let held = std::mem::replace(&mut self.held, rest);
-                self.call(&held[..end], CALL_END, parts);
-                self.mode = Mode::Text;
-                true
+            Mode::Header(marker) => {
+                let marker = *marker;
+                self.leave_header(marker, parts)
+            }
+            Mode::Block(block) => {
+                let (tools, count) = (&*self.markup.tools, &mut self.count);
+                let next = block.advance(&mut self.held, &mut Out { tools, count, parts });
+                self.follow(next, parts)
             }
         }
     }
@@ -127,30 +149,125 @@ impl Parser {
     /// Decides whether the answer begins with reasoning.
     fn leave_start(&mut self) -> bool {
         let begin = self.held.trim_start();
-        if let Some(rest) = begin.strip_prefix(THINK) {
+        let (open, _) = self.markup.family.thinks.map_or(("", ""), Thinks::markers);
+        if let Some(rest) = begin.strip_prefix(open) {
             self.held = rest.to_owned();
             self.mode = Mode::Reasoning;
             self.skip_space = true;
             return true;
         }
-        if THINK.starts_with(begin) {
+        if open.starts_with(begin) {
             return false;
         }
-        self.mode = Mode::Text;
+        self.mode = Mode::Opening;
         true
     }
 
-    /// What is held up to `marker`, or up to what could become it, and whether it was found.
-    fn take_until(&mut self, marker: &str) -> (String, bool) {
-        if let Some(at) = self.held.find(marker) {
+    /// Decides whether the answer proper begins with a call that no marker opens.
+    fn leave_opening(&mut self) -> bool {
+        let space_bytes = self.held.len() - self.held.trim_start().len();
+        let form = self.markup.calls().filter(|form| *form == Calls::Llama);
+        match (form, self.held[space_bytes..].chars().next()) {
+            (Some(_), None) => return false,
+            (Some(form), Some('{')) => {
+                let rest = self.held.split_off(space_bytes);
+                let space = std::mem::replace(&mut self.held, rest);
+                self.mode = Mode::Block(Box::new(Block::bare(form, &space)));
+            }
+            (Some(_) | None, _) => self.mode = Mode::Text,
+        }
+        true
+    }
+
+    fn leave_header(&mut self, marker: &'static str, parts: &mut Vec<Part>) -> bool {
+        let Some(form) = self.markup.family.calls else { return false };
+        let tools = self.markup.calls().map(|_| &*self.markup.tools);
+        match header::read(form, &self.held, tools) {
+            Announced::More => return false,
+            Announced::Text { bytes } => {
+                self.held.drain(..bytes);
+                self.mode = Mode::Text;
+                self.skip_space = false;
+            }
+            Announced::Reasoning { bytes } => {
+                self.held.drain(..bytes);
+                self.mode = Mode::Reasoning;
+            }
+            Announced::Call { bytes, name } => {
+                let rest = self.held.split_off(bytes);
+                let words = std::mem::replace(&mut self.held, rest);
+                let header = format!("{}{words}", header::shown(form, marker));
+                self.mode = Mode::Block(Box::new(Block::named(form, &header, name)));
+            }
+            Announced::Nothing => {
+                self.text(header::shown(form, marker).to_owned(), parts);
+                self.held = header::without_mark(form, &self.held).to_owned();
+                self.mode = Mode::Text;
+            }
+        }
+        true
+    }
+
+    /// What ends text.
+    fn text_markers(&self) -> &'static [&'static str] {
+        let headed = self.markup.family.calls.filter(|form| form.has_headers());
+        self.markup.calls().or(headed).map_or(&[], interruptions)
+    }
+
+    /// Behind a marker that ended text or reasoning. `false` when there was none.
+    fn enter(&mut self, marker: Option<&'static str>) -> bool {
+        let Some(marker) = marker else { return false };
+        let has_thought = matches!(self.mode, Mode::Reasoning);
+        self.mode = match self.markup.family.calls {
+            _ if has_thought && self.markup.family.thinks.is_some() => {
+                self.skip_space = true;
+                Mode::Opening
+            }
+            Some(form) if form.has_headers() => {
+                if header::is_part(marker) {
+                    self.held.insert_str(0, marker);
+                    Mode::Header("")
+                } else {
+                    Mode::Header(marker)
+                }
+            }
+            Some(form) => Mode::Block(Box::new(Block::opened(form, marker))),
+            None => Mode::Text,
+        };
+        true
+    }
+
+    /// What a block's step came to. `false` when more text is needed.
+    fn follow(&mut self, next: Next, parts: &mut Vec<Part>) -> bool {
+        match next {
+            Next::More => return false,
+            Next::Again => {}
+            Next::Done => {
+                self.mode = Mode::Text;
+                self.skip_space = true;
+            }
+            Next::Broken => {
+                if let Mode::Block(block) = std::mem::replace(&mut self.mode, Mode::Text) {
+                    let (before, again) = block.given_back();
+                    self.text(before, parts);
+                    self.held.insert_str(0, &again);
+                }
+            }
+        }
+        true
+    }
+
+    /// What is held up to one of these markers, or up to what could become one, and which it was.
+    fn take_until(&mut self, markers: &[&'static str]) -> (String, Option<&'static str>) {
+        if let Some((at, marker)) = earliest(&self.held, markers) {
             let rest = self.held.split_off(at + marker.len());
             let mut before = std::mem::replace(&mut self.held, rest);
             before.truncate(at);
-            return (before, true);
+            return (before, Some(marker));
         }
-        let undecided = undecided_bytes(&self.held, [marker]);
+        let undecided = undecided_bytes(&self.held, markers.iter().copied());
         let rest = self.held.split_off(self.held.len() - undecided);
-        (std::mem::replace(&mut self.held, rest), false)
+        (std::mem::replace(&mut self.held, rest), None)
     }
 
     fn text(&mut self, text: String, parts: &mut Vec<Part>) {
@@ -173,112 +290,18 @@ impl Parser {
         self.skip_space = false;
         Some(text)
     }
-
-    /// A call that cannot be read is shown as the text it is, rather than lost.
-    fn call(&mut self, json: &str, end: &str, parts: &mut Vec<Part>) {
-        if let Some((name, arguments)) = read_call(json) {
-            parts.push(Part::Call { index: self.calls, name, arguments });
-            self.calls += 1;
-            self.skip_space = true;
-        } else {
-            self.text(format!("{CALL}{json}{end}"), parts);
-        }
-    }
 }
 
-fn read_call(json: &str) -> Option<(String, String)> {
-    let mut call: Value = serde_json::from_str(json.trim()).ok()?;
-    let name = call.get("name")?.as_str()?.to_owned();
-    let arguments = match call.get_mut("arguments").map(Value::take) {
-        Some(Value::String(text)) => text,
-        Some(value) => value.to_string(),
-        None => "{}".to_owned(),
-    };
-    Some((name, arguments))
+/// What may stand in the middle of a text that is none of it.
+fn interruptions(form: Calls) -> &'static [&'static str] {
+    if form.has_headers() { header::ends(form) } else { block::opens(form) }
+}
+
+/// The first of these markers that stands in the text, and where.
+fn earliest<'a>(text: &str, markers: &[&'a str]) -> Option<(usize, &'a str)> {
+    let found = markers.iter().filter_map(|marker| Some((text.find(marker)?, *marker)));
+    found.min_by_key(|(at, _)| *at)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ALL: Markup = Markup { reasoning: true, begins_reasoning: false, tools: true };
-
-    /// Pushes the text whole and character by character; both must give the same parts.
-    #[track_caller]
-    fn check(markup: Markup, text: &str, expected: &[Part]) {
-        let mut whole = Parser::new(markup);
-        let mut parts = Vec::new();
-        whole.push(text, &mut parts);
-        whole.finish(&mut parts);
-        assert_eq!(joined(parts), expected, "whole");
-
-        let mut slow = Parser::new(markup);
-        let mut parts = Vec::new();
-        for character in text.chars() {
-            slow.push(&character.to_string(), &mut parts);
-        }
-        slow.finish(&mut parts);
-        assert_eq!(joined(parts), expected, "by character");
-    }
-
-    fn joined(parts: Vec<Part>) -> Vec<Part> {
-        let mut joined: Vec<Part> = Vec::new();
-        for part in parts {
-            match (joined.last_mut(), part) {
-                (Some(Part::Text(last)), Part::Text(text))
-                | (Some(Part::Reasoning(last)), Part::Reasoning(text)) => last.push_str(&text),
-                (_, part) => joined.push(part),
-            }
-        }
-        joined
-    }
-
-    fn text(text: &str) -> Part {
-        Part::Text(text.to_owned())
-    }
-
-    fn thought(text: &str) -> Part {
-        Part::Reasoning(text.to_owned())
-    }
-
-    fn call(index: u32, name: &str, arguments: &str) -> Part {
-        Part::Call { index, name: name.to_owned(), arguments: arguments.to_owned() }
-    }
-
-    #[test]
-    fn plain_text_passes() {
-        check(ALL, "a < b and <i>c</i>", &[text("a < b and <i>c</i>")]);
-        check(Markup::default(), "<think>x</think>", &[text("<think>x</think>")]);
-        check(ALL, "", &[]);
-    }
-
-    #[test]
-    fn reasoning_comes_first_or_not_at_all() {
-        check(ALL, "\n<think>\nhm\n</think>\n\nyes", &[thought("hm\n"), text("yes")]);
-        check(ALL, "so <think> is a tag", &[text("so <think> is a tag")]);
-        check(ALL, "<think>cut off", &[thought("cut off")]);
-        let begun = Markup { begins_reasoning: true, ..ALL };
-        check(begun, "hm</think>yes", &[thought("hm"), text("yes")]);
-    }
-
-    #[test]
-    fn tool_calls_are_numbered_and_keep_their_arguments() {
-        check(
-            ALL,
-            "Look:\n<tool_call>\n{\"name\": \"add\", \"arguments\": {\"b\": 1, \"a\": 2}}\n</tool_call>\n\
-             <tool_call>{\"name\":\"now\"}</tool_call>",
-            &[text("Look:\n"), call(0, "add", "{\"b\":1,\"a\":2}"), call(1, "now", "{}")],
-        );
-    }
-
-    #[test]
-    fn a_call_without_its_end_marker_counts_when_it_is_whole() {
-        check(ALL, "<tool_call>{\"name\":\"now\",\"arguments\":{}}", &[call(0, "now", "{}")]);
-    }
-
-    #[test]
-    fn a_broken_call_is_shown_and_not_lost() {
-        check(ALL, "<tool_call>{oops</tool_call>!", &[text("<tool_call>{oops</tool_call>!")]);
-        check(ALL, "<tool_call>{\"na", &[text("<tool_call>{\"na")]);
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use serde_json::{Value, json};
 use worker_protocol::{Chat, Message, Role, ToolCall};
 
-use super::Markup;
+use super::{Family, Markup};
 use crate::limits::{RENDERED_BYTES_MAX, TEMPLATE_FUEL};
 
 const NAME: &str = "chat";
@@ -24,10 +24,13 @@ pub struct Template {
     begin: String,
     end: String,
     knows_developer: bool,
-    tools: bool,
-    reasoning: bool,
+    family: Family,
     /// What stands in place of a text that is not there.
     no_text: Value,
+    /// A call's arguments are given as the text of their JSON.
+    text_arguments: bool,
+    /// Reasoning of the history is also given by the name that GPT-OSS reads.
+    knows_thinking: bool,
 }
 
 /// Why a conversation has no prompt.
@@ -45,10 +48,12 @@ pub enum TemplateError {
 }
 
 /// A rendered conversation.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Rendered {
-    pub(crate) text: String,
-    pub(crate) markup: Markup,
+#[derive(Debug, PartialEq)]
+pub struct Rendered {
+    /// The prompt.
+    pub text: String,
+    /// How the answer to it is read.
+    pub markup: Markup,
 }
 
 impl Template {
@@ -74,13 +79,12 @@ impl Template {
             begin,
             end,
             knows_developer: source.contains("developer"),
-            tools: source.contains("<tool_call>"),
-            reasoning: source.contains("</think>"),
+            family: Family::of(source),
             no_text: Value::Null,
+            text_arguments: false,
+            knows_thinking: source.contains("message.thinking"),
         };
-        if template.prints_none() {
-            template.no_text = json!("");
-        }
+        template.settle_calls();
         Ok(template)
     }
 
@@ -107,28 +111,39 @@ impl Template {
     }
 
     /// The prompt, and how the answer to it is read.
-    pub(crate) fn render_for_answer(&self, chat: &Chat) -> Result<Rendered, TemplateError> {
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn render_for_answer(&self, chat: &Chat) -> Result<Rendered, TemplateError> {
         let text = self.render(chat)?;
-        let markup = Markup {
-            reasoning: self.reasoning,
-            begins_reasoning: self.reasoning && text.trim_end().ends_with("<think>"),
-            tools: self.tools && !chat.tools.is_empty(),
-        };
+        let markup = Markup::new(self.family, &text, &chat.tools);
         Ok(Rendered { text, markup })
     }
 
-    /// Whether an assistant's message without text puts the word "None" into the prompt. Clients
-    /// send such a message with every tool call, and no model was trained on the word; but other
-    /// templates (DeepSeek's) know a tool call by the missing text, so it is not empty for all.
-    fn prints_none(&self) -> bool {
+    /// Finds out how the template takes a call without text, as clients send it. Where it puts the word
+    /// "None" into the prompt, which no model was trained on, or looks for something in the text, the text
+    /// is empty; but other templates (DeepSeek's) know a call by the missing text, so it is not empty for
+    /// all. Some (Functionary's) add arguments to a text, so that they must be one.
+    fn settle_calls(&mut self) {
         let call =
             ToolCall { id: "call00001".to_owned(), name: "f".to_owned(), arguments: json!({}) };
         let asked = Message::text(Role::User, "a");
         let mut answer = Message::text(Role::Assistant, "");
         answer.content = None;
         answer.tool_calls.push(call);
-        let chat = Chat { messages: vec![asked, answer], ..Chat::default() };
-        self.render_messages(&chat, &chat.messages).is_ok_and(|text| text.contains("None"))
+        let mut result = Message::text(Role::Tool, "b");
+        result.tool_call_id = Some("call00001".to_owned());
+        let chat = Chat { messages: vec![asked, answer, result], ..Chat::default() };
+        for (text_arguments, no_text) in
+            [(false, Value::Null), (false, json!("")), (true, Value::Null), (true, json!(""))]
+        {
+            (self.text_arguments, self.no_text) = (text_arguments, no_text);
+            let text = self.render_messages(&chat, &chat.messages);
+            if text.is_ok_and(|text| !text.contains("None")) {
+                return;
+            }
+        }
+        (self.text_arguments, self.no_text) = (false, Value::Null);
     }
 
     fn render_messages(&self, chat: &Chat, messages: &[Message]) -> Result<String, Error> {
@@ -158,6 +173,11 @@ impl Template {
         let mut value = json!({ "role": role.as_str(), "content": content });
         if let Some(reasoning) = &message.reasoning {
             value["reasoning_content"] = json!(reasoning);
+            // It refuses a call with both, and reads one as the other.
+            let has_text = message.content.as_ref().is_some_and(|text| !text.is_empty());
+            if self.knows_thinking && !has_text {
+                value["thinking"] = json!(reasoning);
+            }
         }
         if let Some(name) = &message.name {
             value["name"] = json!(name);
@@ -167,7 +187,11 @@ impl Template {
         }
         if !message.tool_calls.is_empty() {
             let call = |call: &ToolCall| {
-                let function = json!({ "name": call.name, "arguments": call.arguments });
+                let arguments = match write_json(&call.arguments, PythonFormatter) {
+                    Ok(text) if self.text_arguments => Value::String(text),
+                    Ok(_) | Err(_) => call.arguments.clone(),
+                };
+                let function = json!({ "name": call.name, "arguments": arguments });
                 json!({ "id": call.id, "type": "function", "function": function })
             };
             value["tool_calls"] = message.tool_calls.iter().map(call).collect();
@@ -233,7 +257,10 @@ fn to_json(value: &Jinja, options: Kwargs) -> Result<Jinja, Error> {
     Ok(Jinja::from_safe_string(text))
 }
 
-fn write_json(value: &Jinja, formatter: impl Formatter) -> Result<String, serde_json::Error> {
+fn write_json(
+    value: &impl Serialize,
+    formatter: impl Formatter,
+) -> Result<String, serde_json::Error> {
     let mut bytes = Vec::new();
     value.serialize(&mut Serializer::with_formatter(&mut bytes, formatter))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -341,6 +368,23 @@ mod tests {
         assert_eq!(render(printed, &call).unwrap(), "[]");
         let asked = "{% for m in messages %}{{ m.content is none }}{% endfor %}";
         assert_eq!(render(asked, &call).unwrap().to_lowercase(), "true");
+    }
+
+    #[test]
+    fn a_template_gets_calls_as_it_can_take_them() {
+        let mut call = chat(&[(Role::Assistant, "")]);
+        call.messages[0].content = None;
+        let arguments = json!({"a": [1, "b"]});
+        let (id, name) = ("call00001".to_owned(), "f".to_owned());
+        call.messages[0].tool_calls.push(ToolCall { id, name, arguments });
+        let loops = "{% for m in messages %}{% for c in m.tool_calls %}";
+        let end = "{% endfor %}{% endfor %}";
+        let adds = format!("{loops}{{{{ '>>>' + c.function.arguments }}}}{end}");
+        assert_eq!(render(&adds, &call).unwrap(), r#">>>{"a": [1, "b"]}"#);
+        let reads = format!("{loops}{{{{ c.function.arguments.a[1] }}}}{end}");
+        assert_eq!(render(&reads, &call).unwrap(), "b");
+        let looks = "{% for m in messages %}{{ '<think>' in m.content }}{% endfor %}";
+        assert_eq!(render(looks, &call).unwrap().to_lowercase(), "false");
     }
 
     #[test]

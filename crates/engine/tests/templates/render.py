@@ -47,17 +47,38 @@ def with_empty_texts(variables):
     return {**variables, "messages": messages}
 
 
+def with_text_arguments(variables):
+    def text(call):
+        function = call["function"]
+        arguments = json.dumps(function["arguments"], ensure_ascii=False)
+        return {**call, "function": {**function, "arguments": arguments}}
+
+    messages = [
+        {**message, "tool_calls": [text(call) for call in message["tool_calls"]]}
+        if message.get("tool_calls")
+        else message
+        for message in variables["messages"]
+    ]
+    return {**variables, "messages": messages}
+
+
 def render(template, variables):
-    try:
-        text = template.render(**variables)
-        missing = any(message["content"] is None for message in variables["messages"])
-        # A message without text would stand in the prompt as the word "None", which no model was
-        # trained on: such templates are given an empty text.
-        if missing and "None" in text:
-            text = template.render(**with_empty_texts(variables))
-        return {"text": text}
-    except Exception as error:  # whatever a template does wrong counts as a refusal
-        return {"raises": f"{type(error).__name__}: {error}"}
+    # A message without text would stand in the prompt as the word "None", which no model was trained on,
+    # and some templates look for something in the text: such are given an empty one. Some add a call's
+    # arguments to a text.
+    texts = with_text_arguments(variables)
+    ways = [variables, with_empty_texts(variables), texts, with_empty_texts(texts)]
+    missing = any(message["content"] is None for message in variables["messages"])
+    answers = []
+    for way in ways:
+        try:
+            text = template.render(**way)
+            if not (missing and "None" in text):
+                return {"text": text}
+            answers.append({"text": text})
+        except Exception as error:  # whatever a template does wrong counts as a refusal
+            answers.append({"raises": f"{type(error).__name__}: {error}"})
+    return answers[0]
 
 
 def first_text(template, tries):

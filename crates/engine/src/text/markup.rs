@@ -1,0 +1,264 @@
+//! How a model's family marks its reasoning and its tool calls, found in the source of its chat
+//! template: the template writes in the same form what the model is to go on with.
+//!
+//! Not here: reading an answer (`parser`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+/// How reasoning is set apart from the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thinks {
+    /// `<think>…</think>`: Qwen, DeepSeek, GLM, SmolLM3 and most others.
+    Tag,
+    /// `[THINK]…[/THINK]`: Magistral.
+    Bracket,
+    /// `<|channel>thought…<channel|>`: Gemma 4.
+    Channel,
+}
+
+impl Thinks {
+    /// What opens and what closes it.
+    #[must_use]
+    pub const fn markers(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Tag => ("<think>", "</think>"),
+            Self::Bracket => ("[THINK]", "[/THINK]"),
+            Self::Channel => ("<|channel>thought", "<channel|>"),
+        }
+    }
+}
+
+/// How tool calls are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    /// `<tool_call>{"name":…,"arguments":…}</tool_call>`: Hermes, Qwen 2.5 and 3, SmolLM3, Granite 4.
+    Hermes,
+    /// `<tool_call><function=…><parameter=…>…</parameter></function></tool_call>`: Qwen3-Coder,
+    /// Qwen 3.5.
+    Xml,
+    /// `<tool_call>name<arg_key>…</arg_key><arg_value>…</arg_value></tool_call>`: GLM 4.
+    Glm,
+    /// `{"name":…,"parameters":…}` and nothing before it, or behind `<|python_tag|>`: Llama 3.
+    Llama,
+    /// `[TOOL_CALLS][{"name":…,"arguments":…}]`, later `[TOOL_CALLS]name[ARGS]{…}`: Mistral.
+    Mistral,
+    /// `<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>name<｜tool▁sep｜>{…}`: DeepSeek; R1 and the first V3
+    /// put a type before the name and a fence around the arguments.
+    DeepSeek,
+    /// `<|tool_call>call:name{key:<|"|>text<|"|>}<tool_call|>`: Gemma 4.
+    Gemma,
+    /// `<|tool_call|>[{"name":…,"arguments":…}]` or `functools[…]`: Granite 3, Phi 4.
+    List,
+    /// `<|tool_call_start|>[name(key=value)]<|tool_call_end|>`: LFM2.
+    Python,
+    /// `<function=name>{…}</function>`: Functionary 3.1, and Llama with such a prompt.
+    Function,
+    /// `>>>name` and a line with the arguments; `>>>all` before text: Functionary 3.2.
+    Recipient,
+    /// `<|channel|>commentary to=functions.name<|message|>{…}<|call|>`, and channels for reasoning and
+    /// text as well: GPT-OSS's harmony.
+    Harmony,
+}
+
+impl Calls {
+    /// Whether the model says before each part of an answer what it is.
+    pub(super) fn has_headers(self) -> bool {
+        matches!(self, Self::Recipient | Self::Harmony)
+    }
+}
+
+/// What a template that holds all of these texts is of, the first that does.
+const SIGNS: &[(&[&str], Calls)] = &[
+    (&["<|channel|>", "<|message|>"], Calls::Harmony),
+    (&["<|tool_call>call:"], Calls::Gemma),
+    (&["<|tool_call_start|>"], Calls::Python),
+    (&["<|tool_list_start|>"], Calls::Python),
+    (&["List of tools: ["], Calls::Python),
+    (&["<｜tool▁calls▁begin｜>"], Calls::DeepSeek),
+    (&["[TOOL_CALLS]"], Calls::Mistral),
+    (&["<arg_key>"], Calls::Glm),
+    (&["<function=", "<parameter="], Calls::Xml),
+    (&["<tool_call>"], Calls::Hermes),
+    (&[">>>all"], Calls::Recipient),
+    (&["<function="], Calls::Function),
+    (&["<|tool_call|>"], Calls::List),
+    (&["<|tool|>"], Calls::List),
+    (&["functools["], Calls::List),
+    (&["<|python_tag|>"], Calls::Llama),
+    (&["\"parameters\": dictionary"], Calls::Llama),
+];
+
+/// What a chat template says about the answers of its model. Nothing is read where it says nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Family {
+    /// How it sets reasoning apart.
+    pub thinks: Option<Thinks>,
+    /// How it calls tools.
+    pub calls: Option<Calls>,
+}
+
+impl Family {
+    /// Of the template with this source.
+    #[must_use]
+    pub fn of(source: &str) -> Self {
+        let has_all = |signs: &[&str]| signs.iter().all(|sign| source.contains(sign));
+        let calls = SIGNS.iter().find(|(signs, _)| has_all(signs)).map(|(_, calls)| *calls);
+        let thinks = match calls {
+            Some(Calls::Harmony) => None,
+            _ if source.contains("<|channel>") => Some(Thinks::Channel),
+            _ if source.contains("[THINK]") => Some(Thinks::Bracket),
+            _ if source.contains("</think>") => Some(Thinks::Tag),
+            _ => None,
+        };
+        Self { thinks, calls }
+    }
+}
+
+/// Where in its reasoning an answer begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Begins {
+    /// Before it, if there is any.
+    #[default]
+    Open,
+    /// In it: the prompt has opened it.
+    Inside,
+    /// Behind it: the prompt has closed it, because none is wanted.
+    Behind,
+}
+
+/// How one answer is read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Markup {
+    pub(super) family: Family,
+    pub(super) begins: Begins,
+    /// The prompt ended with the mark of a header, which the answer goes on with.
+    pub(super) in_header: bool,
+    pub(super) tools: Arc<Tools>,
+}
+
+impl Markup {
+    /// The answer of such a model to a prompt in which these tools, in OpenAI's form, were offered.
+    #[must_use]
+    pub fn new(family: Family, prompt: &str, tools: &[Value]) -> Self {
+        let end = prompt.trim_end();
+        let begins = match family.thinks.map(Thinks::markers) {
+            Some((open, _)) if end.ends_with(open) => Begins::Inside,
+            Some((_, close)) if end.ends_with(close) => Begins::Behind,
+            Some(_) | None => Begins::Open,
+        };
+        let in_header = match family.calls {
+            Some(Calls::Harmony) => true,
+            Some(Calls::Recipient) => end.ends_with(">>>"),
+            Some(_) | None => false,
+        };
+        Self { family, begins, in_header, tools: Arc::new(Tools::new(tools)) }
+    }
+
+    /// How calls are read: only where tools were offered.
+    pub(super) fn calls(&self) -> Option<Calls> {
+        self.family.calls.filter(|_| !self.tools.0.is_empty())
+    }
+}
+
+/// What a parameter's schema allows, as far as it decides how a text without quotes is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A text, whatever it looks like.
+    Text,
+    /// Anything but a text, where it can be read as such.
+    Value,
+    /// Nobody says; what can be read as another value than a text is that.
+    Any,
+}
+
+/// The offered tools: their parameters by name.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Tools(BTreeMap<String, Map<String, Value>>);
+
+impl Tools {
+    fn new(tools: &[Value]) -> Self {
+        let tool = |tool: &Value| {
+            let function = tool.get("function").unwrap_or(tool);
+            let name = function.get("name")?.as_str()?.to_owned();
+            let properties = function.pointer("/parameters/properties").and_then(Value::as_object);
+            Some((name, properties.cloned().unwrap_or_default()))
+        };
+        Self(tools.iter().filter_map(tool).collect())
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    pub(super) fn kind(&self, tool: &str, parameter: &str) -> Kind {
+        self.0.get(tool).and_then(|properties| properties.get(parameter)).map_or(Kind::Any, kind)
+    }
+}
+
+/// A schema that allows texts among other things leaves the choice to how the value looks.
+fn kind(schema: &Value) -> Kind {
+    let is_text = |name: &Value| name == "string";
+    match schema.get("type") {
+        Some(Value::Array(types)) if types.iter().all(|name| is_text(name) || name == "null") => {
+            if types.iter().any(is_text) {
+                Kind::Text
+            } else {
+                Kind::Value
+            }
+        }
+        Some(Value::Array(types)) if types.iter().any(is_text) => Kind::Any,
+        Some(name) if is_text(name) => Kind::Text,
+        Some(_) => Kind::Value,
+        None => match schema.get("enum").and_then(Value::as_array) {
+            Some(values) if values.iter().all(Value::is_string) => Kind::Text,
+            Some(_) | None => Kind::Any,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_template_that_says_nothing_is_of_no_family() {
+        assert_eq!(Family::of("{{ messages[0].content }}"), Family::default());
+    }
+
+    #[test]
+    fn the_end_of_the_prompt_says_where_reasoning_stands() {
+        let family = Family { thinks: Some(Thinks::Tag), calls: None };
+        let begins = |prompt| Markup::new(family, prompt, &[]).begins;
+        assert_eq!(begins("<|im_start|>assistant\n<think>\n"), Begins::Inside);
+        assert_eq!(begins("<|im_start|>assistant\n<think>\n\n</think>\n\n"), Begins::Behind);
+        assert_eq!(begins("<|im_start|>assistant\n"), Begins::Open);
+        let silent = Family::default();
+        assert_eq!(Markup::new(silent, "<think>", &[]).begins, Begins::Open);
+    }
+
+    #[test]
+    fn calls_are_read_where_tools_were_offered() {
+        let family = Family { thinks: None, calls: Some(Calls::Hermes) };
+        assert_eq!(Markup::new(family, "", &[]).calls(), None);
+        let tools = [json!({"type": "function", "function": {"name": "now"}})];
+        assert_eq!(Markup::new(family, "", &tools).calls(), Some(Calls::Hermes));
+    }
+
+    #[test]
+    fn the_schema_says_what_is_a_text() {
+        let kind = |schema: Value| kind(&schema);
+        assert_eq!(kind(json!({"type": "string"})), Kind::Text);
+        assert_eq!(kind(json!({"type": ["string", "null"]})), Kind::Text);
+        assert_eq!(kind(json!({"type": ["string", "integer"]})), Kind::Any);
+        assert_eq!(kind(json!({"type": "integer"})), Kind::Value);
+        assert_eq!(kind(json!({"type": ["integer", "null"]})), Kind::Value);
+        assert_eq!(kind(json!({"enum": ["a", "b"]})), Kind::Text);
+        assert_eq!(kind(json!({"enum": [1, 2]})), Kind::Any);
+        assert_eq!(kind(json!({})), Kind::Any);
+    }
+}
