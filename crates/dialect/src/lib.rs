@@ -14,6 +14,7 @@
 
 mod billing;
 mod cached;
+mod constraint;
 mod error;
 pub mod limits;
 pub mod ollama;

@@ -14,8 +14,8 @@ mod request;
 mod words;
 
 pub use request::{
-    Chat, Dry, Embed, EmbedInput, Generate, Message, Mirostat, MirostatVersion, Prompt, Role,
-    Sampling, ToolCall, Xtc,
+    Chat, Constraint, Dry, Embed, EmbedInput, Generate, Message, Mirostat, MirostatVersion, Prompt,
+    Role, Sampling, ToolCall, Xtc,
 };
 pub use words::{
     Alternative, Buffer, Command, Event, Failure, FailureKind, FinishReason, Finished, Keep, Load,

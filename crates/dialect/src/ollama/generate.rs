@@ -4,12 +4,11 @@
 
 use worker_protocol::{Chat, Message, Prompt, Role};
 
-use super::{FORMAT, IMAGES, Request, refuse, text_of, think};
+use super::{IMAGES, Request, refuse, text_of, think};
 use crate::{Error, read::Object};
 
 /// Other fields whose meaning would be lost.
-const REFUSED: [(&str, &str); 5] = [
-    FORMAT,
+const REFUSED: [(&str, &str); 4] = [
     IMAGES,
     ("suffix", "is not supported yet: no text can be put in before another; leave it out"),
     ("template", "is not supported: the model's own chat template is used, or none with raw"),

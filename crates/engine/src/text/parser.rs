@@ -40,7 +40,7 @@ enum Mode {
     Call,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Parser {
     markup: Markup,
     mode: Mode,
@@ -66,6 +66,13 @@ impl Parser {
 
     pub(super) fn reads_markup(&self) -> bool {
         self.markup != Markup::default()
+    }
+
+    pub(super) fn is_reasoning(&self) -> bool {
+        match self.mode {
+            Mode::Start | Mode::Reasoning => true,
+            Mode::Text | Mode::Call => false,
+        }
     }
 
     pub(super) fn calls(&self) -> u32 {
