@@ -161,7 +161,10 @@ fn noise(tokens: &[u32]) -> Vec<f32> {
     };
     // Where white space may come, it is most of what may come.
     let is_blank = |token| u8::try_from(token).is_ok_and(|byte| byte.is_ascii_whitespace());
-    (0..VOCABULARY).map(|token| next() - if is_blank(token) { 0.6 } else { 0.0 }).collect()
+    let mut logits: Vec<f32> =
+        (0..VOCABULARY).map(|token| next() - if is_blank(token) { 0.6 } else { 0.0 }).collect();
+    logits[POISON as usize] = -1.0;
+    logits
 }
 
 fn hash(tokens: &[u32]) -> u64 {

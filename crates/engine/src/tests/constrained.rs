@@ -108,7 +108,7 @@ fn is_point(text: &str) -> bool {
 
 /// Templates of models that think, that begin thinking, and that do neither.
 const THINKS: &str = "{{ messages[0].content }}{# </think> #}";
-const BEGINS: &str = "{{ '<think>' }}{{ messages[0].content }}{# </think> #}";
+const BEGINS: &str = "{{ messages[0].content }}<think>{# </think> #}";
 const PLAIN: &str = "{{ messages[0].content }}{# <tool_call> #}";
 
 #[test]
@@ -147,10 +147,9 @@ fn an_answer_without_a_constraint_is_free_beside_one_that_has_one() {
 
 #[test]
 fn reasoning_is_free_and_the_answer_behind_it_is_not() {
-    for (template, script) in [
-        (THINKS, "<think>\nA { or a \"y\"?\n</think>\n\n{\"x\": 4, \"ok\": false} is it."),
-        (BEGINS, "A { or a \"y\"?\n</think>\n\n{\"x\": 4, \"ok\": false} is it."),
-    ] {
+    // Where the prompt begins to think, that much of the script is said already.
+    let script = "<think>\nA { or a \"y\"?\n</think>\n\n{\"x\": 4, \"ok\": false} is it.";
+    for template in [THINKS, BEGINS] {
         let mut hub = scripted(template, script);
         hub.generate(1, Generate { logprobs: Some(0), ..chat(Some(point())) });
         let said = listen(&mut hub, 1);
@@ -189,7 +188,7 @@ fn a_model_that_could_think_may_answer_at_once_but_not_with_anything_else() {
 
 #[test]
 fn a_model_cannot_end_in_its_reasoning() {
-    let mut hub = scripted(BEGINS, "hm");
+    let mut hub = scripted(BEGINS, "<think>hm");
     hub.generate(1, chat(Some(point())));
     let said = listen(&mut hub, 1);
     assert!(said.reasoning.starts_with("hm"), "{said:?}");
@@ -238,7 +237,8 @@ fn characters_of_several_tokens_stay_whole() {
         "additionalProperties": false }));
     let mut hub = scripted(PLAIN, "{\"w\":\"🦀");
     hub.generate(1, chat(Some(schema)));
-    assert_eq!(listen(&mut hub, 1).text, "{\"w\":\"🦀 crab\"}");
+    let value: Value = serde_json::from_str(&listen(&mut hub, 1).text).unwrap();
+    assert_eq!(value, json!({ "w": "🦀 crab" }));
 }
 
 #[test]
