@@ -7,6 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 use worker_protocol::{Failure, FailureKind};
 
+/// Where OpenAI's clients say what an answer must look like.
+const CONSTRAINT_FIELD: &str = "response_format.json_schema.schema";
+
 /// Why a request is refused or failed, ready to be shown to the one who sent it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -85,6 +88,13 @@ impl From<&Failure> for Error {
     fn from(failure: &Failure) -> Self {
         match failure.kind {
             FailureKind::Invalid => Self::invalid(&*failure.message),
+            // What it was read from is not known any more, so that both names are said.
+            FailureKind::Constraint => Self::invalid(format!(
+                "{CONSTRAINT_FIELD} (format for Ollama's clients): {}",
+                failure.message
+            ))
+            .at(CONSTRAINT_FIELD)
+            .code("invalid_schema"),
             FailureKind::ContextLength { .. } => {
                 Self::invalid(&*failure.message).code("context_length_exceeded")
             }
@@ -116,6 +126,17 @@ mod tests {
             error.to_json(),
             r#"{"error":{"message":"no","type":"invalid_request_error","param":null,"code":null}}"#
         );
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_enforced_is_the_clients_error_and_its_field_is_named() {
+        let message = "Unimplemented keys: [\"not\"]".to_owned();
+        let error = Error::from(&Failure { kind: FailureKind::Constraint, message });
+        assert_eq!((error.status, error.code.as_deref()), (400, Some("invalid_schema")));
+        assert_eq!(error.param.as_deref(), Some("response_format.json_schema.schema"));
+        for word in ["response_format.json_schema.schema", "format", "[\"not\"]"] {
+            assert!(error.message.contains(word), "no {word} in: {error}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@
 pub mod anthropic;
 mod billing;
 mod cached;
+mod constraint;
 mod encode;
 mod error;
 pub mod limits;

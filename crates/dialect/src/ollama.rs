@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use worker_protocol::{Generate, Prompt};
 
 use crate::{
-    Error, Wish,
+    Error, Wish, constraint,
     limits::LOGPROBS_MAX,
     read::{self, Object, Path},
     request, write,
@@ -60,7 +60,12 @@ fn decode(
         return Ok(Request { model, ask: Ask::Load, stream, wish });
     };
     let options = options::decode(&mut fields)?;
+    let has_tools = match &prompt {
+        Prompt::Chat(chat) => !chat.tools.is_empty(),
+        Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Infill(_) => false,
+    };
     let generate = Generate {
+        constraint: constraint::ollama(&mut fields, has_tools)?,
         logprobs: logprobs(&mut fields)?,
         tokens_max: options.tokens_max,
         stop: options.stop,
@@ -100,9 +105,6 @@ fn is_empty(value: &Value) -> bool {
 
 const IMAGES: (&str, &str) =
     ("images", "holds images, and images are not supported yet; send text");
-
-const FORMAT: (&str, &str) =
-    ("format", "is not supported yet; ask for JSON in the prompt instead, and leave it out");
 
 /// How much is thought before the answer, as variables of chat templates: Qwen and its kin know
 /// `enable_thinking`, GPT-OSS `reasoning_effort`.

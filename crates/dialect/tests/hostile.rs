@@ -12,7 +12,7 @@ use dialect::{
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use worker_protocol::Prompt;
+use worker_protocol::{Constraint, Prompt};
 
 #[track_caller]
 fn refusal(body: &Value) -> Error {
@@ -75,6 +75,26 @@ fn a_turn_of_many_messages_and_blocks_is_one_text() {
 }
 
 #[test]
+fn a_schema_may_be_as_deep_as_the_body_and_a_grammar_as_long() {
+    let schema = |levels: usize| format!("{}1{}", "{\"not\":".repeat(levels), "}".repeat(levels));
+    let body = |levels| {
+        format!(
+            r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],"json_schema":{}}}"#,
+            schema(levels)
+        )
+    };
+    chat::decode(body(JSON_DEPTH_MAX - 1).as_bytes()).unwrap();
+    let error = chat::decode(body(60_000).as_bytes()).unwrap_err();
+    assert!(error.message.contains("levels"), "{error}");
+
+    // Who enforces it says how long and deep it may be.
+    let grammar = format!("start: {}\"a\"{}", "(".repeat(60_000), ")".repeat(60_000));
+    let request = json!({ "model": "m", "messages": [said("hi")], "grammar": grammar });
+    let read = chat::decode(request.to_string().as_bytes()).unwrap();
+    assert_eq!(read.generates[0].constraint, Some(Constraint::Lark(grammar)));
+}
+
+#[test]
 fn a_body_of_thirty_megabytes_is_read_and_cannot_be_multiplied() {
     let text = "0123456789".repeat(3 << 20);
     let request = |n: u32| json!({ "model": "m", "prompt": text, "n": n }).to_string();
@@ -103,6 +123,8 @@ const KEYS: &[&str] = &[
     "dimensions",
     "echo",
     "response_format",
+    "json_schema",
+    "grammar",
     "voice",
     "speed",
     "size",
@@ -142,6 +164,7 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
         Just(json!({ "type": "text", "text": "hi" })),
         Just(json!({ "type": "tool_use", "id": "a", "name": "f", "input": {} })),
         Just(json!({ "type": "tool_result", "tool_use_id": "a" })),
+        Just(json!({ "type": "json_schema", "json_schema": { "schema": { "type": "array" } } })),
     ];
     let value = leaf.prop_recursive(3, 12, 4, |inner| {
         prop_oneof![
@@ -161,6 +184,8 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
                     "input_schema",
                     "name",
                     "effort",
+                    "json_schema",
+                    "schema",
                 ])
                 .prop_map(str::to_owned),
                 inner,

@@ -12,6 +12,7 @@ use worker_protocol::{
     RequestId, Speculation, Stats, Usage,
 };
 
+use crate::constraint::Grammars;
 use crate::drafting::Drafting;
 use crate::embed::Embedding;
 use crate::generation::{self, Generation, Outlet, refused};
@@ -51,6 +52,7 @@ struct Driver<M: Model, W> {
     tiers: Option<Receiver<Tiers>>,
     keeping: Option<Keeping>,
     drafting: Drafting,
+    grammars: Grammars,
     /// Prompt tokens a second, measured.
     speed: Option<f32>,
     stats: Stats,
@@ -108,6 +110,7 @@ impl<M: Model, W: Write> Driver<M, W> {
             tiers,
             keeping: None,
             drafting: Drafting::new(speculation),
+            grammars: Grammars::default(),
             speed: None,
             stats,
             reported,
@@ -255,7 +258,8 @@ impl<M: Model, W: Write> Driver<M, W> {
             return self.emit(request, Event::Failed(failure));
         }
         let (template, now) = (self.template.as_ref(), Instant::now());
-        let prepared = Generation::prepare(&self.model, template, generate, now);
+        let grammars = &mut self.grammars;
+        let prepared = Generation::prepare(&self.model, template, grammars, generate, now);
         let queued = prepared.and_then(|(tokens, generation)| {
             self.batch.submit(request.0, tokens).map_err(refused)?;
             Ok(generation)
@@ -434,10 +438,19 @@ impl<M: Model, W: Write> Driver<M, W> {
         let Some(open) = self.requests.get_mut(&request) else { return };
         let Work::Generation(generation) = &mut open.work else { return };
         let mut events = Vec::new();
+        let mut failed = None;
         let mut ended = None;
         for row in row.. {
             let logits = self.model.logits(row);
-            let (token, reason) = generation.sample(&self.model, logits, &mut events);
+            let masked = &mut self.grammars.masked;
+            let (token, reason) = match generation.sample(&self.model, logits, masked, &mut events)
+            {
+                Ok(sampled) => sampled,
+                Err(failure) => {
+                    failed = Some(failure);
+                    break;
+                }
+            };
             self.stats.decode_tokens += 1;
             ended = reason;
             if ended.is_some() {
@@ -457,6 +470,7 @@ impl<M: Model, W: Write> Driver<M, W> {
         self.stats.drafted_tokens += u64::from(drafted);
         self.stats.accepted_tokens += u64::from(accepted);
         events.extend(ended.map(|reason| generation.finished(reason)));
+        events.extend(failed.map(Event::Failed));
         self.settle(request);
         self.deliver(request, events);
     }

@@ -35,6 +35,8 @@ pub(crate) struct Fake {
     /// Whether it wants tokens of its own around a text.
     pub(crate) frames: bool,
     pub(crate) infill_marks: Option<InfillMarks>,
+    /// Its chat template.
+    pub(crate) template: &'static str,
     /// What it has read of each sequence for guessing.
     read: BTreeMap<u32, usize>,
     /// How often it was asked to give memory back.
@@ -71,6 +73,7 @@ impl Fake {
             speech: Speech::Hash,
             frames: false,
             infill_marks: None,
+            template: "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}",
             read: BTreeMap::new(),
             given_back,
             saved,
@@ -85,7 +88,15 @@ pub(crate) enum Speech {
     Hash,
     /// For the most part the token that stood so many places before, so that the text goes round.
     Round(usize),
+    /// Anything at all, from noise. It ends now and then.
+    Noise,
+    /// This text behind the last [`SCRIPT`] of the prompt, whatever was said instead, then its end; and
+    /// noise for second best.
+    Script(&'static str),
 }
+
+/// The byte behind which a script begins.
+pub(crate) const SCRIPT: char = '\u{2}';
 
 impl Speech {
     /// What the model says after these tokens, until it ends or `tokens_max` is reached.
@@ -106,12 +117,38 @@ impl Speech {
     fn next_token(self, tokens: &[u32]) -> u32 {
         let hash = hash(tokens);
         match self {
+            Self::Noise | Self::Script(_) => {
+                let logits = self.logits(tokens);
+                let best = (0..VOCABULARY)
+                    .max_by(|a, b| logits[*a as usize].total_cmp(&logits[*b as usize]));
+                best.unwrap()
+            }
             // Letters, so that texts are easy to compare, and an end now and then.
-            _ if hash.is_multiple_of(97) => END,
+            Self::Hash | Self::Round(_) if hash.is_multiple_of(97) => END,
             Self::Round(places) if tokens.len() >= places && !hash.is_multiple_of(19) => {
                 tokens[tokens.len() - places]
             }
             Self::Hash | Self::Round(_) => u32::from(b'a') + (hash % 26) as u32,
+        }
+    }
+
+    /// What it thinks of each token as the next.
+    fn logits(self, tokens: &[u32]) -> Vec<f32> {
+        match self {
+            Self::Hash | Self::Round(_) => {
+                let mut logits = vec![0.0; VOCABULARY as usize];
+                logits[self.next_token(tokens) as usize] = 10.0;
+                logits
+            }
+            Self::Noise => noise(tokens),
+            Self::Script(script) => {
+                let mut logits = noise(tokens);
+                let begin = tokens.iter().rposition(|token| *token == u32::from(SCRIPT));
+                let said = tokens.len() - begin.map_or(0, |begin| begin + 1);
+                let next = script.as_bytes().get(said).map_or(END, |byte| u32::from(*byte));
+                logits[next as usize] = 10.0;
+                logits
+            }
         }
     }
 }
@@ -119,6 +156,22 @@ impl Speech {
 /// What the model says by default.
 pub(crate) fn expected_tokens(prompt: &[u32], tokens_max: usize) -> Vec<u32> {
     Speech::Hash.expected_tokens(prompt, tokens_max)
+}
+
+/// A logit below 1 for each token, another after each text.
+fn noise(tokens: &[u32]) -> Vec<f32> {
+    let mut state = hash(tokens) | 1;
+    let mut next = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1_u64 << 24) as f32
+    };
+    // Where white space may come, it is most of what may come.
+    let is_blank = |token| u8::try_from(token).is_ok_and(|byte| byte.is_ascii_whitespace());
+    let mut logits: Vec<f32> =
+        (0..VOCABULARY).map(|token| next() - if is_blank(token) { 0.6 } else { 0.0 }).collect();
+    logits[POISON as usize] = -1.0;
+    logits
 }
 
 fn hash(tokens: &[u32]) -> u64 {
@@ -151,7 +204,7 @@ impl Model for Fake {
     }
 
     fn chat_template(&self) -> Option<&str> {
-        Some("{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}")
+        Some(self.template)
     }
 
     fn boundary_texts(&self) -> (String, String) {
@@ -199,11 +252,8 @@ impl Model for Fake {
             let held = self.cache.entry(row.sequence).or_default();
             assert_eq!(held.len(), row.position as usize, "a hole in the cache");
             held.push(row.token);
-            let mut logits = vec![0.0; VOCABULARY as usize];
-            if row.output {
-                logits[self.speech.next_token(held) as usize] = 10.0;
-            }
-            self.outputs.push(logits);
+            let nothing = vec![0.0; VOCABULARY as usize];
+            self.outputs.push(if row.output { self.speech.logits(held) } else { nothing });
         }
         let used: usize = self.cache.values().map(Vec::len).sum();
         assert!(used <= self.facts.context_tokens as usize, "{used} cells used");

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use planner::batch::Refusal;
 use worker_protocol::{
-    Alternative, Event, Failure, FailureKind, FinishReason, Finished, Generate, Prompt,
+    Alternative, Constraint, Event, Failure, FailureKind, FinishReason, Finished, Generate, Prompt,
     TokenLogprob, Usage, limits::EVENT_CREDIT,
 };
 
+use crate::constraint::{Grammars, Guard, broken};
 use crate::infill;
 use crate::keeping::Came;
 use crate::limits::{LOGPROBS_MAX, STOP_BYTES_MAX, STOPS_MAX};
@@ -61,6 +62,8 @@ impl Outlet {
 pub(crate) struct Generation<S> {
     sampler: S,
     text: Text,
+    /// What the answer must look like.
+    guard: Option<Guard>,
     tokens_max: Option<u32>,
     logprobs: Option<u8>,
     ignore_end: bool,
@@ -78,6 +81,7 @@ impl<S: Sampler> Generation<S> {
     pub(crate) fn prepare<M: Model<Sampler = S>>(
         model: &M,
         template: Option<&Template>,
+        grammars: &mut Grammars,
         generate: Generate,
         now: Instant,
     ) -> Result<Prepared<S>, Failure> {
@@ -87,13 +91,17 @@ impl<S: Sampler> Generation<S> {
         let mut sampler = model.sampler(&generate.sampling).map_err(invalid)?;
         // Penalties look back on the prompt too.
         tokens.iter().for_each(|token| sampler.accept(*token));
+        let constraint = generate.constraint.as_ref();
+        let guard = constraint.map(|wanted| grammars.compile(model, wanted)).transpose()?;
+        let text = Text::new(generate.stop, markup);
         let usage = Usage {
             prompt_tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
             ..Usage::default()
         };
         let generation = Self {
             sampler,
-            text: Text::new(generate.stop, markup),
+            guard: guard.map(|guard| guard.after_reasoning(text.is_reasoning())),
+            text,
             tokens_max: generate.tokens_max,
             logprobs: generate.logprobs,
             ignore_end: generate.ignore_end,
@@ -145,32 +153,84 @@ impl<S: Sampler> Generation<S> {
     }
 
     /// Samples the next token from `logits`, turns it into events, and says why the text ends if it
-    /// does.
+    /// does. `masked` is room for logits.
+    ///
+    /// # Errors
+    /// Why the answer cannot be held to its constraint any further.
     pub(crate) fn sample<M: Model<Sampler = S>>(
         &mut self,
         model: &M,
         logits: &[f32],
+        masked: &mut Vec<f32>,
         events: &mut Vec<Event>,
-    ) -> (u32, Option<FinishReason>) {
-        let token = self.sampler.sample(logits);
+    ) -> Result<(u32, Option<FinishReason>), Failure> {
+        let token = self.choose(model, logits, masked)?;
         self.sampler.accept(token);
         // A token is there when it is chosen; with a large vocabulary that takes a millisecond.
         self.count(Instant::now());
         if model.ends(token) && !self.ignore_end {
             self.text.finish(events);
             let called = self.text.called_tools();
-            return (token, Some(if called { FinishReason::ToolCalls } else { FinishReason::End }));
+            let reason = if called { FinishReason::ToolCalls } else { FinishReason::End };
+            return Ok((token, Some(reason)));
         }
         let logprob = self.logprobs.map(|count| report(model, logits, token, count));
         let bytes = self.text_bytes(model, token);
         if let Some(stop) = self.text.push(&bytes, logprob, events) {
-            return (token, Some(FinishReason::StopString(stop)));
+            return Ok((token, Some(FinishReason::StopString(stop))));
+        }
+        // Nothing more is allowed, so the model need not be asked.
+        if self.guard.as_ref().is_some_and(Guard::is_complete) {
+            self.text.finish(events);
+            return Ok((token, Some(FinishReason::End)));
         }
         if self.tokens_max.is_some_and(|max| self.usage.completion_tokens >= max) {
             self.text.finish(events);
-            return (token, Some(FinishReason::Length));
+            return Ok((token, Some(FinishReason::Length)));
         }
-        (token, None)
+        Ok((token, None))
+    }
+
+    /// The next token, as free as the constraint leaves it.
+    fn choose<M: Model<Sampler = S>>(
+        &mut self,
+        model: &M,
+        logits: &[f32],
+        masked: &mut Vec<f32>,
+    ) -> Result<u32, Failure> {
+        let Some(guard) = &self.guard else { return Ok(self.sampler.sample(logits)) };
+        let may_reason = !guard.has_begun() && self.text.is_reasoning();
+        if may_reason && let Some(token) = self.choose_reasoning(model, logits, masked) {
+            return Ok(token);
+        }
+        let Some(guard) = &mut self.guard else { return Ok(self.sampler.sample(logits)) };
+        guard.mask(logits, masked)?;
+        let token = self.sampler.sample(masked);
+        guard.accept(token)?;
+        if may_reason && !self.text.begins_with(&model.token_bytes(token, false)) {
+            return Err(broken("it began with neither its reasoning nor what is allowed"));
+        }
+        Ok(token)
+    }
+
+    /// The next token where the model may reason, which is free. `None` when it answers instead, and not
+    /// as it must: its answer is to be drawn again from what is allowed.
+    fn choose_reasoning<M: Model<Sampler = S>>(
+        &mut self,
+        model: &M,
+        logits: &[f32],
+        masked: &mut Vec<f32>,
+    ) -> Option<u32> {
+        let mut token = self.sampler.sample(logits);
+        if model.ends(token) {
+            // The answer is still to come.
+            self.guard.as_ref()?.mask_ends(logits, masked);
+            token = self.sampler.sample(masked);
+        }
+        let bytes = self.text_bytes(model, token);
+        let answer = self.text.preview(&bytes);
+        let answer = answer.trim_start();
+        (answer.is_empty() || self.guard.as_mut()?.begin(answer)).then_some(token)
     }
 
     /// The bytes of a token as far as they are text. A special token is, where it marks something.
@@ -217,6 +277,9 @@ fn check<M: Model>(model: &M, generate: &Generate) -> Result<(), Failure> {
     if let Some(stop) = generate.stop.iter().find(|stop| stop.len() > STOP_BYTES_MAX) {
         return Err(invalid(format!("a stop of {} bytes; at most {STOP_BYTES_MAX}", stop.len())));
     }
+    if let Some(constraint) = &generate.constraint {
+        check_constrained(constraint, generate)?;
+    }
     if generate.logprobs.is_some_and(|count| count > LOGPROBS_MAX) {
         return Err(invalid(format!("more than {LOGPROBS_MAX} alternatives per token")));
     }
@@ -231,6 +294,26 @@ pub(crate) fn count<M: Model>(
 ) -> Result<u32, Failure> {
     let (tokens, _) = tokenize(model, template, prompt, 0)?;
     Ok(u32::try_from(tokens.len()).unwrap_or(u32::MAX))
+}
+
+/// What cannot go together with a constraint.
+fn check_constrained(constraint: &Constraint, generate: &Generate) -> Result<(), Failure> {
+    let what = match constraint {
+        Constraint::Json | Constraint::JsonSchema(_) => "JSON",
+        Constraint::Lark(_) => "a grammar",
+    };
+    if generate.ignore_end {
+        return Err(invalid(format!(
+            "an answer cannot be held to {what} and go on past its end; leave one of them out"
+        )));
+    }
+    match &generate.prompt {
+        Prompt::Chat(chat) if !chat.tools.is_empty() => Err(invalid(format!(
+            "an answer cannot be held to {what} while tools are offered, since a call of one is \
+             something else; leave one of them out"
+        ))),
+        Prompt::Chat(_) | Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Infill(_) => Ok(()),
+    }
 }
 
 fn tokenize<M: Model>(

@@ -7,6 +7,7 @@
 //!
 //! Not here: llama.cpp (`llama-worker`), processes (`supervisor`), vendors' JSON (`dialect`).
 
+pub mod constraint;
 mod drafting;
 mod driver;
 mod embed;

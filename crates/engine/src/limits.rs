@@ -84,3 +84,80 @@ pub const FLUSH_LOOK: Duration = Duration::from_millis(20);
 /// From the end of the hub's words until the process leaves: what is worth keeping is written by then.
 /// The hub kills a worker that takes longer to leave.
 pub const LEAVE_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Requests at a time whose answers are constrained. Each holds its compiled grammar and what the lexer
+/// has seen of it, see [`LEXER_STATES_MAX`].
+pub const CONSTRAINED_MAX: usize = 64;
+
+/// Bytes of a JSON Schema, written without blanks. Schemas of large programming interfaces have some
+/// ten thousand.
+pub const SCHEMA_BYTES_MAX: usize = 256 << 10;
+
+/// Nesting of a JSON Schema. A property in a property is two levels deeper; written by hand or by a
+/// library that knows `$defs`, few have twenty.
+pub const SCHEMA_DEPTH_MAX: usize = 48;
+
+/// Values in a JSON Schema: keywords, names, entries of `enum`. Each becomes a part of the grammar.
+pub const SCHEMA_VALUES_MAX: usize = 20_000;
+
+/// Bytes of a regular expression in a schema. The longest in use, for dates and addresses, have some
+/// hundreds.
+pub const PATTERN_BYTES_MAX: usize = 1024;
+
+/// Nesting of groups in a regular expression.
+pub const PATTERN_DEPTH_MAX: usize = 32;
+
+/// Properties of one object, and alternatives of one `anyOf` or `oneOf`, in a schema. What it takes to
+/// compile optional ones grows with their square: a thousand take a quarter of a second.
+pub const ALTERNATIVES_MAX: usize = 1000;
+
+/// The least common multiple of all `multipleOf` in a schema, in units of the last decimal of any: an
+/// automaton with so many states counts remainders. 20,000 take a fifth of a second, ten million take
+/// minutes and gigabytes.
+pub const MULTIPLE_MAX: u64 = 20_000;
+
+/// Bytes of a grammar in Lark. Those of programming languages have some ten thousand.
+pub const LARK_BYTES_MAX: usize = 64 << 10;
+
+/// Nesting of brackets in a grammar in Lark, in rules and in regular expressions. Its parser descends
+/// into each.
+pub const LARK_DEPTH_MAX: usize = 64;
+
+/// Stack of the thread that compiles a grammar. The compiler descends along chains of `$ref`, which may
+/// be as long as [`SCHEMA_VALUES_MAX`] allows, and takes some kilobytes for each; what is not used is
+/// not in memory.
+pub const COMPILE_STACK_BYTES: usize = 256 << 20;
+
+/// What the lexer may spend on a grammar before its first token, in llguidance's units of 20 ns.
+pub const COMPILE_FUEL: u64 = 1_000_000;
+
+/// What the lexer may spend on one token, in llguidance's units of 70 ns.
+pub const STEP_FUEL: u64 = 200_000;
+
+/// Items of the parser for one token, of 50 ns each.
+pub const STEP_ITEMS_MAX: usize = 50_000;
+
+/// Items of the parser at one place of the text: several for each alternative there.
+pub const ROW_ITEMS_MAX: usize = 10_000;
+
+/// Symbols of a compiled grammar, of some ten bytes each. A schema of [`SCHEMA_BYTES_MAX`] stays below.
+pub const GRAMMAR_SYMBOLS_MAX: usize = 200_000;
+
+/// States of the lexer of one request, of one to two kilobytes each: 40 MB at most. Schemas in use see
+/// some hundreds.
+pub const LEXER_STATES_MAX: usize = 20_000;
+
+/// White space between two parts of constrained JSON, in characters: a new line and its indentation. A
+/// model without another idea would go on for ever.
+pub const JSON_SPACE_MAX: usize = 64;
+
+/// Tokens of white space between the end of reasoning and a constrained answer: models were trained on
+/// one or two, and the grammar begins with none.
+pub const LEADING_BLANKS_MAX: u8 = 2;
+
+/// Bytes of a token that a constraint can choose. Vocabularies hold lines of hundreds of blanks; the
+/// tree that the tokens become is at most 1024 deep.
+pub const CONSTRAINED_TOKEN_BYTES_MAX: usize = 512;
+
+/// Characters of llguidance's reason that are shown: its first sentence, and not its state.
+pub const REASON_CHARS_MAX: usize = 300;

@@ -207,7 +207,8 @@ pub trait Model {
 
 /// Draws tokens from logits.
 pub trait Sampler {
-    /// The next token.
+    /// The next token. One whose logit is minus infinity is forbidden and never drawn as long as there
+    /// are others.
     fn sample(&mut self, logits: &[f32]) -> u32;
 
     /// A token became part of the text: a prompt token at first, later what was sampled.

@@ -70,6 +70,25 @@ impl Text {
         passed.stop
     }
 
+    /// Text of the answer, without its reasoning, that is there once this token was added, where none was
+    /// there before. Nothing is held back for a stop string or the rest of a character.
+    pub(crate) fn preview(&self, bytes: &[u8]) -> String {
+        let mut utf8 = self.utf8.clone();
+        let text = [self.stops.held(), &utf8.push(bytes), &utf8.finish()].concat();
+        let mut parts = Vec::new();
+        self.parser.clone().push(&text, &mut parts);
+        let text_of = |part| match part {
+            Part::Text(text) => Some(text),
+            Part::Reasoning(_) | Part::Call { .. } => None,
+        };
+        parts.into_iter().filter_map(text_of).collect()
+    }
+
+    /// Whether the answer begins with this token, but for white space.
+    pub(crate) fn begins_with(&self, bytes: &[u8]) -> bool {
+        self.preview(bytes).trim_start() == String::from_utf8_lossy(bytes).trim_start()
+    }
+
     /// The answer ended without a stop string: what was held back is text after all.
     pub fn finish(&mut self, events: &mut Vec<Event>) {
         let mut rest = self.stops.finish();

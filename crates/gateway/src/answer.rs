@@ -34,6 +34,7 @@ const CACHE_HEADER: HeaderName = HeaderName::from_static("x-resident-cache");
 
 pub(crate) async fn chat(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = chat::decode(&read_body(body).await?)?;
+    site.guard().check_grammars(&request.generates)?;
     let (id, created) = (new_id(), now_unix_s());
     let wish = wish(request.wish);
     if request.stream {
@@ -56,6 +57,7 @@ pub(crate) async fn chat(site: &Arc<Site>, body: Body) -> Result<Response, Error
 
 pub(crate) async fn completions(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = completion::decode(&read_body(body).await?)?;
+    site.guard().check_grammars(&request.generates)?;
     let (id, created) = (new_id(), now_unix_s());
     let wish = wish(request.wish);
     if request.stream {

@@ -12,6 +12,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, Method, Uri};
 use dialect::Error;
 use subtle::ConstantTimeEq;
+use worker_protocol::{Constraint, Generate};
 
 use crate::Config;
 use crate::routes::{Policy, Takes};
@@ -25,6 +26,7 @@ pub(crate) struct Guard {
     port: u16,
     key: Option<String>,
     control_token: String,
+    raw_grammars: bool,
 }
 
 impl Guard {
@@ -40,7 +42,22 @@ impl Guard {
             port: address.port(),
             key: config.key.clone().filter(|key| !key.is_empty()),
             control_token: config.control_token.clone(),
+            raw_grammars: config.raw_grammars,
         }
+    }
+
+    /// Whether clients may ask for this: a grammar of their own only where the configuration says so.
+    pub(crate) fn check_grammars(&self, generates: &[Generate]) -> Result<(), Error> {
+        let is_raw = |generate: &Generate| matches!(generate.constraint, Some(Constraint::Lark(_)));
+        if self.raw_grammars || !generates.iter().any(is_raw) {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "grammar is not taken here, since it is a program that somebody else wrote; send a JSON schema \
+             as response_format, or set raw_grammars = true in the hub's configuration file",
+        )
+        .at("grammar")
+        .code("unsupported_value"))
     }
 
     /// Whether this request may go on to a route with this policy (`None`: to no route at all), which
@@ -210,11 +227,29 @@ mod tests {
             allow_lan: false,
             hosts: vec!["Mini.local".to_owned()],
             origins: vec!["https://chat.example".to_owned()],
+            raw_grammars: false,
             control_token: "t0ken".to_owned(),
             tools: Vec::new(),
             changes: None,
         };
         Guard::new(&config, listen)
+    }
+
+    #[test]
+    fn a_grammar_needs_the_configurations_word() {
+        let wanted = |constraint| Generate {
+            constraint,
+            ..Generate::new(worker_protocol::Prompt::Text("Hi".to_owned()))
+        };
+        let mut guard = guard(None);
+        let free = [wanted(None), wanted(Some(Constraint::Json))];
+        let raw = [wanted(None), wanted(Some(Constraint::Lark("start: \"a\"".to_owned())))];
+        guard.check_grammars(&free).unwrap();
+        let error = guard.check_grammars(&raw).unwrap_err();
+        assert_eq!((error.status, error.param.as_deref()), (400, Some("grammar")));
+        assert!(error.message.contains("raw_grammars = true"), "{error}");
+        guard.raw_grammars = true;
+        guard.check_grammars(&raw).unwrap();
     }
 
     /// The status a request gets; 200 when it passes.

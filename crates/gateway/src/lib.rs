@@ -45,6 +45,9 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Origins of web pages that may call (`https://chat.example`), beside our own.
     pub origins: Vec<String>,
+    /// Whether clients may send grammars, which are programs that the worker runs, and not only JSON
+    /// schemas.
+    pub raw_grammars: bool,
     /// Token of the control routes, which only programs of the same person can read.
     pub control_token: String,
     /// Tools for single requests, in the order in which one is chosen when a request names none.

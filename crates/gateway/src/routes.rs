@@ -159,7 +159,7 @@ impl Site {
         *self.guard.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(guard);
     }
 
-    fn guard(&self) -> Arc<Guard> {
+    pub(crate) fn guard(&self) -> Arc<Guard> {
         Arc::clone(&self.guard.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -206,6 +206,14 @@ impl Chain {
             logit: *logit,
             p: 0.0,
         }));
+        // What is forbidden is no candidate: typical sampling and mirostat take logarithms of
+        // probabilities. Without a branch the look takes some microseconds.
+        if logits.iter().fold(false, |found, logit| found | (*logit == f32::NEG_INFINITY)) {
+            self.candidates.retain(|candidate| candidate.logit != f32::NEG_INFINITY);
+            if self.candidates.is_empty() {
+                return likeliest(logits);
+            }
+        }
         let mut candidates = sys::llama_token_data_array {
             data: self.candidates.as_mut_ptr(),
             size: self.candidates.len(),
@@ -246,7 +254,54 @@ fn signed(value: u32) -> i32 {
 
 #[cfg(test)]
 mod tests {
+    use engine::Sampler as _;
+    use worker_protocol::{Mirostat, Xtc};
+
     use super::*;
+
+    /// What can be asked for without a model.
+    fn chain(sampling: &Sampling, vocabulary_tokens: u32) -> Chain {
+        let mut chain = Chain::new();
+        chain.bias(vocabulary_tokens, &sampling.logit_bias);
+        chain.penalties(vocabulary_tokens, 64, sampling);
+        chain.draw(vocabulary_tokens, sampling);
+        chain
+    }
+
+    #[test]
+    fn what_is_forbidden_is_never_drawn() {
+        let all =
+            Sampling { top_k: 0, top_p: 1.0, min_p: 0.0, seed: Some(7), ..Sampling::default() };
+        let mirostat = |version| Some(Mirostat { version, tau: 5.0, eta: 0.1 });
+        let cases = [
+            Sampling::greedy(),
+            Sampling { logit_bias: vec![(0, 100.0), (5, -1.0)], ..Sampling::greedy() },
+            Sampling::default(),
+            Sampling { logit_bias: vec![(0, 100.0), (999, 1.0)], ..all.clone() },
+            Sampling { repeat_penalty: 2.0, presence_penalty: 2.0, ..all.clone() },
+            Sampling { typical_p: 0.5, ..all.clone() },
+            Sampling { xtc: Some(Xtc { probability: 1.0, threshold: 0.1 }), ..all.clone() },
+            Sampling { mirostat: mirostat(MirostatVersion::One), ..all.clone() },
+            Sampling { mirostat: mirostat(MirostatVersion::Two), ..all.clone() },
+            all,
+        ];
+        for sampling in cases {
+            for allowed in [vec![3], vec![3, 5], (100..300).collect::<Vec<u32>>()] {
+                let mut logits = vec![f32::NEG_INFINITY; 1000];
+                for token in &allowed {
+                    logits[*token as usize] = -20.0 - (*token % 7) as f32;
+                }
+                let mut sampler = Sampler::Chain(chain(&sampling, 1000));
+                for _ in 0..50 {
+                    let token = sampler.sample(&logits);
+                    assert!(allowed.contains(&token), "{token} with {sampling:?}");
+                    sampler.accept(token);
+                }
+            }
+        }
+        let nothing = [f32::NEG_INFINITY; 8];
+        assert_eq!(chain(&Sampling::default(), 8).sample(&nothing), 0, "and no crash");
+    }
 
     #[test]
     fn the_first_of_equals_is_taken_whatever_the_length() {

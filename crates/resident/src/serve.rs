@@ -179,6 +179,7 @@ fn entrance(settings: &Settings, token: &str) -> gateway::Config {
         allow_lan: settings.allow_lan,
         hosts: settings.hosts.clone(),
         origins: settings.origins.clone(),
+        raw_grammars: settings.raw_grammars,
         control_token: token.to_owned(),
         tools: settings.served.tools_in_order(),
         changes: None,

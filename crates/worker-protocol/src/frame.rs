@@ -101,7 +101,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Command, RequestId};
+    use crate::{Command, Constraint, Generate, Prompt, RequestId};
 
     fn cancel(request: u64) -> Command {
         Command::Cancel { request: RequestId(request) }
@@ -116,6 +116,24 @@ mod tests {
         let engine = "old".to_owned();
         let expected = crate::Report::Hello { version: 1, engine, trims: false, counts: false };
         assert_eq!(hello, expected);
+    }
+
+    #[test]
+    fn a_request_without_a_constraint_is_written_as_ever_and_read_as_ever() {
+        let generate = Generate::new(Prompt::Text("Hi".to_owned()));
+        let written = rmp_serde::to_vec_named(&generate).unwrap();
+        let shown: serde_json::Value = rmp_serde::from_slice(&written).unwrap();
+        assert_eq!(shown.get("constraint"), None);
+        assert_eq!(rmp_serde::from_slice::<Generate>(&written).unwrap(), generate);
+        for constraint in [
+            Constraint::Json,
+            Constraint::JsonSchema(serde_json::json!({ "type": "integer", "maximum": 0.5 })),
+            Constraint::Lark("start: \"a\"+".to_owned()),
+        ] {
+            let generate = Generate { constraint: Some(constraint), ..generate.clone() };
+            let written = rmp_serde::to_vec_named(&generate).unwrap();
+            assert_eq!(rmp_serde::from_slice::<Generate>(&written).unwrap(), generate);
+        }
     }
 
     #[test]

@@ -18,6 +18,10 @@ pub struct Generate {
     pub logprobs: Option<u8>,
     /// Go on past the end-of-text token. For benches, which need an exact number of tokens.
     pub ignore_end: bool,
+    /// What the answer must look like; `None` leaves that to the model. The model's reasoning before
+    /// the answer is free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<Constraint>,
 }
 
 impl Generate {
@@ -31,8 +35,21 @@ impl Generate {
             stop: Vec::new(),
             logprobs: None,
             ignore_end: false,
+            constraint: None,
         }
     }
+}
+
+/// What an answer must look like. Tokens that would break it are never drawn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Constraint {
+    /// Any JSON object.
+    Json,
+    /// JSON that a JSON Schema (2020-12 or older) describes. Keywords that cannot be enforced are
+    /// refused, not passed over.
+    JsonSchema(Value),
+    /// Text of a grammar in llguidance's form of Lark.
+    Lark(String),
 }
 
 /// What to continue.

@@ -382,6 +382,8 @@ pub struct Failure {
 pub enum FailureKind {
     /// The request asks for what this model cannot do, or does not make sense.
     Invalid,
+    /// The request's constraint cannot be enforced, or nobody's answer could keep it.
+    Constraint,
     /// The prompt is longer than the context.
     ContextLength {
         /// Tokens in the prompt.

@@ -42,6 +42,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let wish = Wish::decode(&mut fields)?;
     let tokens_max = request::tokens_max(&mut fields, "n_predict")?;
     let generate = Generate {
+        constraint: None,
         logprobs: None,
         tokens_max: tokens_max.and_then(request::TokensMax::tokens),
         stop: request::stop(&mut fields, "stop")?,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use worker_protocol::{Chat, Message, Prompt, Role, ToolCall};
 
-use super::{FORMAT, IMAGES, Request, refuse, text_of, think};
+use super::{IMAGES, Request, refuse, text_of, think};
 use crate::{
     Error, billing,
     limits::{MESSAGES_MAX, TOOLS_MAX},
@@ -24,7 +24,6 @@ fn prompt(fields: &mut Object<'_>) -> Result<Option<Prompt>, Error> {
     if messages.is_empty() {
         return Ok(None);
     }
-    refuse(fields, &[FORMAT])?;
     let variables = think(fields)?;
     let tools = tools::decode(fields)?;
     Ok(Some(Prompt::Chat(Chat { messages, tools, documents: Vec::new(), variables })))

@@ -5,12 +5,11 @@
 
 use worker_protocol::{Chat, Infill, Message, Prompt, Role};
 
-use super::{FORMAT, IMAGES, Request, refuse, text_of, think};
+use super::{IMAGES, Request, refuse, text_of, think};
 use crate::{Error, read::Object};
 
 /// Other fields whose meaning would be lost.
-const REFUSED: [(&str, &str); 4] = [
-    FORMAT,
+const REFUSED: [(&str, &str); 3] = [
     IMAGES,
     ("template", "is not supported: the model's own chat template is used, or none with raw"),
     ("context", "is not supported: send the conversation as messages to /api/chat"),

@@ -2,8 +2,8 @@
 //!
 //! Messages and tools are read in `message`, answers written in `stream` and `whole`.
 //!
-//! Refused for now, because the engine cannot hold a model to them yet: `tool_choice` that demands
-//! a call, and `response_format` other than text. Images and audio are refused as well.
+//! Refused for now, because the engine cannot hold a model to it yet: `tool_choice` that demands
+//! a call. Images and audio are refused as well.
 
 mod message;
 mod stream;
@@ -18,7 +18,7 @@ pub use whole::WholeEncoder;
 
 use super::choices::{self, Streaming};
 use crate::{
-    Error, Wish,
+    Error, Wish, constraint,
     limits::{DOCUMENTS_MAX, LOGPROBS_MAX},
     read::{self, Object, Path},
     request, sampling,
@@ -51,14 +51,16 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let Streaming { stream, include_usage, include_progress } = choices::streaming(&mut fields)?;
     let wish = Wish::decode(&mut fields)?;
     let choices = choices::count(&mut fields)?;
-    refuse_formats(&mut fields)?;
+    refuse_modalities(&mut fields)?;
+    let chat = chat(&mut fields)?;
     let generate = Generate {
+        constraint: constraint::openai(&mut fields, !chat.tools.is_empty())?,
         logprobs: logprobs(&mut fields)?,
         tokens_max: tokens_max(&mut fields)?,
         stop: request::stop(&mut fields, "stop")?,
         sampling: sampling::decode(&mut fields)?,
         ignore_end: fields.bool("ignore_eos")?.unwrap_or(false),
-        prompt: Prompt::Chat(chat(&mut fields)?),
+        prompt: Prompt::Chat(chat),
     };
     let generates = choices::multiply(vec![generate], choices, body.len())?;
     Ok(Request { model, generates, stream, include_usage, include_progress, wish })
@@ -111,18 +113,7 @@ fn variables(fields: &mut Object<'_>) -> Result<Map<String, Value>, Error> {
     Ok(variables)
 }
 
-fn refuse_formats(fields: &mut Object<'_>) -> Result<(), Error> {
-    let path = fields.path("response_format");
-    if let Some(format) = fields.take("response_format") {
-        let mut format = Object::new(&path, format)?;
-        let at = format.path("type");
-        let kind = format.string("type")?.ok_or_else(|| at.missing())?;
-        if kind != "text" {
-            return Err(at.unsupported(format_args!(
-                "is {kind:?}, and only \"text\" is supported; ask for JSON in the prompt instead"
-            )));
-        }
-    }
+fn refuse_modalities(fields: &mut Object<'_>) -> Result<(), Error> {
     let path = fields.path("modalities");
     if let Some(Value::Array(modalities)) = fields.take("modalities")
         && modalities.iter().any(|modality| modality.as_str() != Some("text"))

@@ -19,7 +19,7 @@ pub use whole::WholeEncoder;
 
 use super::choices::{self, Streaming};
 use crate::{
-    Error, Wish,
+    Error, Wish, constraint,
     limits::{CHOICES_MAX, COMPLETION_TOKENS_DEFAULT, LOGPROBS_MAX},
     read::{self, Object, Path},
     request, sampling,
@@ -71,6 +71,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let logprobs = fields.integer("logprobs", 0..=LOGPROBS_MAX.into())?;
     refuse_unsupported(&mut fields, choices_per_prompt)?;
     let template = Generate {
+        constraint: constraint::openai(&mut fields, false)?,
         logprobs: logprobs.and_then(|alternatives| u8::try_from(alternatives).ok()),
         tokens_max: request::tokens_max(&mut fields, "max_tokens")?
             .map_or(Some(COMPLETION_TOKENS_DEFAULT), request::TokensMax::tokens),

@@ -27,7 +27,7 @@ pub(super) enum Part {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Mode {
     /// Nothing but white space came so far; only here can reasoning begin.
     Start,
@@ -41,7 +41,7 @@ enum Mode {
 }
 
 /// Reads one answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Parser {
     markup: Markup,
     mode: Mode,

@@ -44,6 +44,11 @@ impl Stops {
         Passed { text: std::mem::replace(&mut self.held, held), stop: None }
     }
 
+    /// What is held back.
+    pub(super) fn held(&self) -> &str {
+        &self.held
+    }
+
     /// No more text comes: what was held back is text.
     pub(super) fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)

@@ -2,7 +2,7 @@
 
 /// Holds back the bytes of a character until its last one came. Bytes that can never become a
 /// character turn into U+FFFD, as `String::from_utf8_lossy` does it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Utf8 {
     held: Vec<u8>,
 }

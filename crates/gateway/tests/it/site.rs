@@ -127,6 +127,7 @@ pub(crate) fn config() -> Config {
         allow_lan: false,
         hosts: vec!["mini.local".to_owned()],
         origins: vec!["https://chat.example".to_owned()],
+        raw_grammars: false,
         control_token: TOKEN.to_owned(),
         tools: Vec::new(),
         changes: None,

@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) hosts: Option<Vec<String>>,
     /// Web origins whose pages may call the hub.
     pub(crate) origins: Option<Vec<String>>,
+    /// Whether clients may send grammars of their own.
+    pub(crate) raw_grammars: Option<bool>,
     /// Where the program keeps its files.
     pub(crate) data_dir: Option<PathBuf>,
     /// The models folder.
@@ -131,6 +133,7 @@ mod tests {
             allow_lan = true
             hosts = ["hub.local"]
             origins = ["http://a"]
+            raw_grammars = true
             data_dir = "d"
             models_dir = "m"
             worker = "w"

@@ -61,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) hosts: Vec<String>,
     /// Web origins whose pages may call the hub.
     pub(crate) origins: Vec<String>,
+    /// Whether clients may send grammars.
+    pub(crate) raw_grammars: bool,
     /// Where the program keeps its files.
     pub(crate) data_dir: PathBuf,
     /// The worker's executable, if it is not beside ours.
@@ -238,6 +240,7 @@ pub(crate) fn resolve(
         allow_lan: serving.allow_lan || raw.allow_lan.unwrap_or(false),
         hosts: raw.hosts.unwrap_or_default(),
         origins: raw.origins.unwrap_or_default(),
+        raw_grammars: raw.raw_grammars.unwrap_or(false),
         worker: worker.map(PathBuf::from).or(raw.worker.map(from_file)),
         catalog,
         served,

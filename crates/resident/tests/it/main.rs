@@ -46,6 +46,7 @@ mod sharing;
 mod soak;
 #[cfg(unix)]
 mod speculation;
+mod structured;
 mod switching;
 #[cfg(unix)]
 mod tools;

@@ -5,6 +5,7 @@ ends the program.
 """
 
 import asyncio
+import json
 import sys
 
 import ollama
@@ -93,6 +94,34 @@ def check_embeddings(client):
         raise AssertionError("a long text was not refused")
 
 
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 20},
+        "age": {"type": "integer", "minimum": 0, "maximum": 150},
+    },
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+def check_person(text):
+    person = json.loads(text)
+    assert sorted(person) == ["age", "name"], person
+    assert len(person["name"]) <= 20 and 0 <= person["age"] <= 150, person
+
+
+def check_structured(client):
+    options = {"temperature": 1.2, "num_predict": 500}
+    answer = client.chat("demo", messages=QUESTION, options=options, format=PERSON)
+    assert answer.done_reason == "stop", answer
+    check_person(answer.message.content)
+    parts = client.generate("demo", "Who?", options=options, format=PERSON, stream=True)
+    check_person("".join(part.response for part in parts))
+    answer = client.chat("demo", messages=QUESTION, options=options, format="json")
+    assert answer.message.content.startswith("{"), answer
+
+
 def check_loading(client):
     assert client.generate("demo", keep_alive=60).done_reason == "load"
     assert client.chat("demo", messages=[], keep_alive=0).done_reason == "unload"
@@ -102,7 +131,7 @@ def check_loading(client):
 def check_errors(client):
     for ask, status, word in [
         (lambda: client.chat("nobody", messages=QUESTION), 404, "model 'nobody' not found"),
-        (lambda: client.chat("demo", messages=QUESTION, format="json"), 400, "format"),
+        (lambda: client.chat("demo", messages=QUESTION, format={"not": {}}), 400, "format"),
         (lambda: client.chat("demo", messages=QUESTION, options={"top_p": 2.0}), 400, "options.top_p"),
         (lambda: list(client.generate("nobody", "x", stream=True)), 404, "not found"),
     ]:
@@ -128,6 +157,7 @@ def main(url):
     check_options(client)
     check_generate(client)
     check_logprobs(client)
+    check_structured(client)
     check_errors(client)
     check_lists(client)
     check_embeddings(client)

@@ -182,6 +182,43 @@ def check_tools(client):
     assert answer.choices[0].message.content.strip(), answer
 
 
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 20},
+        "age": {"type": "integer", "minimum": 0, "maximum": 150},
+        "kind": {"enum": ["friend", "stranger"]},
+    },
+    "required": ["name", "age", "kind"],
+    "additionalProperties": False,
+}
+
+
+def check_person(text):
+    person = json.loads(text)
+    assert sorted(person) == ["age", "kind", "name"], person
+    assert len(person["name"]) <= 20 and 0 <= person["age"] <= 150, person
+    assert person["kind"] in ("friend", "stranger"), person
+
+
+def check_structured(client):
+    wanted = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": PERSON}}
+    asked = {"model": "demo", "messages": QUESTION, "temperature": 1.2, "max_tokens": 500}
+    answer = client.chat.completions.create(**asked, response_format=wanted)
+    assert answer.choices[0].finish_reason == "stop", answer
+    check_person(answer.choices[0].message.content)
+    stream = client.chat.completions.create(**asked, response_format=wanted, stream=True)
+    check_person("".join(chunk.choices[0].delta.content or "" for chunk in stream))
+    answer = client.chat.completions.create(**asked, response_format={"type": "json_object"})
+    assert answer.choices[0].message.content.startswith("{"), answer
+    wanted["json_schema"]["schema"] = {"type": "object", "not": {}}
+    error = refused(
+        openai.BadRequestError,
+        lambda: client.chat.completions.create(**asked, response_format=wanted),
+    )
+    assert error.param == "response_format.json_schema.schema", error
+
+
 def check_completions(client):
     answer = client.completions.create(
         model="demo", prompt="Resident", max_tokens=8, temperature=0, logprobs=2, echo=False
@@ -292,6 +329,7 @@ def main():
     check_choices(client)
     check_stop_and_length(client, whole)
     check_tools(client)
+    check_structured(client)
     check_completions(client)
     check_embeddings(client)
     check_errors(client)

@@ -20,8 +20,8 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 use worker_protocol::{
-    Command, Event, Failure, FailureKind, FinishReason, Finished, Prompt, RequestId, Stats, Usage,
-    frame, limits::EVENT_CREDIT,
+    Command, Constraint, Event, Failure, FailureKind, FinishReason, Finished, Prompt, RequestId,
+    Stats, Usage, frame, limits::EVENT_CREDIT,
 };
 
 pub use self::errand::{Delivered, Errand};
@@ -250,8 +250,16 @@ impl Voice {
     /// Why the engine cannot take this at all.
     fn refusal(&self, work: &Work) -> Option<Failure> {
         let manner = &self.manner;
+        let holds_to_schemas =
+            manner.json_schema && manner.drops.iter().all(|dropped| dropped != "response_format");
         let lacking = match work {
             Work::Generate(generate) => match &generate.prompt {
+                _ if matches!(generate.constraint, Some(Constraint::Lark(_))) => {
+                    Some("grammars (`grammar`)")
+                }
+                _ if generate.constraint.is_some() && !holds_to_schemas => {
+                    Some("JSON schemas (`response_format`)")
+                }
                 Prompt::Chat(_) if !manner.chat => Some("chat (`messages`)"),
                 Prompt::Chat(chat) if !manner.tools && !chat.tools.is_empty() => Some("`tools`"),
                 Prompt::Text(_) | Prompt::Tokens(_) if !manner.completions => {

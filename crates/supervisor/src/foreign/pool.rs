@@ -158,7 +158,9 @@ impl Fault {
         match kind {
             FailureKind::Broken => Self::Broken,
             FailureKind::Overloaded => Self::Busy,
-            FailureKind::Invalid | FailureKind::ContextLength { .. } => Self::Refused,
+            FailureKind::Invalid | FailureKind::Constraint | FailureKind::ContextLength { .. } => {
+                Self::Refused
+            }
         }
     }
 

@@ -418,7 +418,7 @@ fn known(summary: &ModelSummary, launch: Option<Launch>) -> Known {
         context_tokens: facts.context_tokens,
         tools: manner.map_or(facts.chats, |manner| manner.tools),
         images: manner.is_some_and(|manner| manner.images),
-        json_schema: manner.is_some_and(|manner| manner.json_schema),
+        json_schema: manner.map_or(facts.generates, |manner| manner.json_schema),
         size_bytes: match &summary.engine {
             Engine::Worker(file) => Some(file.file_bytes),
             Engine::Command(command) => Some(command.memory_bytes),
@@ -487,8 +487,7 @@ impl Purpose<'_> {
         }
     }
 
-    /// What is asked for. The canonical request knows neither images nor schemas, which are refused
-    /// where it is read.
+    /// What is asked for. The canonical request knows no images, which are refused where it is read.
     fn ask(self) -> Ask {
         match self {
             Self::Short(kind, _) => Ask { kind, ..Ask::generate(Tokens::default()) },
@@ -514,6 +513,7 @@ impl Purpose<'_> {
                 };
                 Ask {
                     tools: prompts.iter().any(has_tools),
+                    json_schema: generates.iter().any(|generate| generate.constraint.is_some()),
                     answer_tokens_max: generates.first().and_then(|generate| generate.tokens_max),
                     ..Ask::generate(longest(prompts.into_iter().map(length)))
                 }

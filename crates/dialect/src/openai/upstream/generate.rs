@@ -9,7 +9,7 @@
 
 use serde_json::{Value, json};
 use worker_protocol::{
-    Chat, Dry, Generate, Message, Mirostat, MirostatVersion, Prompt, Role, Sampling,
+    Chat, Constraint, Dry, Generate, Message, Mirostat, MirostatVersion, Prompt, Role, Sampling,
 };
 
 use super::{Fields, Request, decimal};
@@ -52,10 +52,25 @@ pub fn generate(generate: &Generate, model: &str, drops: &[String]) -> Request {
     if generate.ignore_end {
         fields.set("ignore_eos", true);
     }
+    constraint(generate, &mut fields);
     sampling(&generate.sampling, &mut fields);
     fields.set("stream", true);
     fields.set("stream_options", json!({ "include_usage": true }));
     Request { path, body: fields.into_body() }
+}
+
+/// What the answer must look like. Grammars are not passed on: each engine has a language of its own.
+fn constraint(generate: &Generate, fields: &mut Fields<'_>) {
+    let schema = match &generate.constraint {
+        None | Some(Constraint::Lark(_)) => return,
+        Some(Constraint::Json) => {
+            return fields.set("response_format", json!({ "type": "json_object" }));
+        }
+        Some(Constraint::JsonSchema(schema)) => schema,
+    };
+    // A name is required.
+    let wrapped = json!({ "name": "answer", "schema": schema, "strict": true });
+    fields.set("response_format", json!({ "type": "json_schema", "json_schema": wrapped }));
 }
 
 fn chat(chat: &Chat, fields: &mut Fields<'_>) {
@@ -307,17 +322,48 @@ mod tests {
             ignore_end: true,
             ..Generate::new(Prompt::Chat(chat))
         };
-        let request = generate(&wanted, "m", &[]);
-        assert_eq!(body(&request)["reasoning_effort"], "low");
+        check_back(&wanted);
+        let raw = Generate { prompt: Prompt::Tokens(vec![1, 2]), ..wanted };
+        let read = completion_dialect::decode(&generate(&raw, "m", &[]).body).unwrap();
+        assert_eq!(read.generates, [raw]);
+    }
+
+    #[test]
+    fn what_an_answer_must_look_like_is_said_and_a_grammar_is_not() {
+        for constraint in [Constraint::Json, Constraint::JsonSchema(json!({ "type": "array" }))] {
+            let mut wanted = said(vec![Message::text(Role::User, "hi")]);
+            wanted.constraint = Some(constraint);
+            check_back(&wanted);
+        }
+        let mut wanted = said(vec![Message::text(Role::User, "hi")]);
+        let free = generate(&wanted, "m", &[]);
+        wanted.constraint = Some(Constraint::Lark("start: \"a\"".to_owned()));
+        assert_eq!(generate(&wanted, "m", &[]), free);
+    }
+
+    /// What is said is read as what was wanted.
+    #[track_caller]
+    fn check_back(wanted: &Generate) {
+        let request = generate(wanted, "m", &[]);
         let read = chat_dialect::decode(&request.body).unwrap();
         assert_eq!(
             (read.generates, read.stream, read.include_usage),
             (vec![wanted.clone()], true, true)
         );
+    }
 
-        let raw = Generate { prompt: Prompt::Tokens(vec![1, 2]), ..wanted };
-        let read = completion_dialect::decode(&generate(&raw, "m", &[]).body).unwrap();
-        assert_eq!(read.generates, [raw]);
+    #[test]
+    fn efforts_are_said_by_openais_name_too() {
+        let variables = json!({ "reasoning_effort": "low" });
+        let chat = Chat {
+            messages: vec![Message::text(Role::User, "hi")],
+            variables: variables.as_object().cloned().unwrap(),
+            ..Chat::default()
+        };
+        let wanted = Generate::new(Prompt::Chat(chat));
+        let request = generate(&wanted, "m", &[]);
+        assert_eq!(body(&request)["reasoning_effort"], "low");
+        check_back(&wanted);
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub(super) fn close(form: Calls) -> Option<&'static str> {
 }
 
 /// The calls of an answer so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Count {
     begun: u32,
     /// Calls whose arguments are whole.
@@ -81,7 +81,7 @@ pub(super) enum Next {
     Broken,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Step {
     /// Before the first call, or between two.
     Between,
@@ -108,7 +108,7 @@ enum Step {
 }
 
 /// Such a stretch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Block {
     form: Calls,
     step: Step,

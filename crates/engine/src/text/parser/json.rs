@@ -21,7 +21,7 @@ pub(super) enum Depth {
 }
 
 /// Follows brackets and texts of an object or a list. What stands between them is not looked at.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Nesting {
     open: Vec<char>,
     in_text: bool,

@@ -1,0 +1,313 @@
+//! What an answer must look like, enforced token by token: a JSON schema or a grammar becomes a mask over
+//! the vocabulary, and what it forbids is never drawn.
+//!
+//! llguidance does the work: it compiles the grammar and computes the masks. Here are the bounds around it
+//! (`check`), the vocabulary that it reads (`vocabulary`), and when an answer is complete.
+//!
+//! Not here: which part of an answer is constrained (`generation`), and drawing (the sampler).
+
+mod check;
+mod vocabulary;
+
+use std::sync::Arc;
+
+use llguidance::api::{StopReason, TopLevelGrammar};
+use llguidance::toktrie::SimpleVob;
+use llguidance::{JsonCompileOptions, Matcher, TokenParser};
+use serde_json::{Value, json};
+use worker_protocol::{Constraint, Failure, FailureKind};
+
+use crate::limits::{
+    COMPILE_STACK_BYTES, CONSTRAINED_MAX, JSON_SPACE_MAX, LEADING_BLANKS_MAX, REASON_CHARS_MAX,
+};
+use crate::model::Model;
+pub use vocabulary::Vocabulary;
+
+/// What all constrained requests of one model share.
+#[derive(Default)]
+pub struct Grammars {
+    /// Built for the first request that needs it.
+    vocabulary: Option<Arc<Vocabulary>>,
+    /// Logits of the allowed tokens, with those of all others at minus infinity.
+    pub(crate) masked: Vec<f32>,
+}
+
+impl Grammars {
+    /// Compiles what a request wants. The first time takes as long as reading the vocabulary takes.
+    ///
+    /// # Errors
+    /// [`FailureKind::Constraint`] with what is wrong with it, [`FailureKind::Overloaded`] when too many
+    /// are held.
+    pub(crate) fn compile<M: Model>(
+        &mut self,
+        model: &M,
+        constraint: &Constraint,
+    ) -> Result<Guard, Failure> {
+        let vocabulary = match &self.vocabulary {
+            Some(vocabulary) => vocabulary,
+            None => self.vocabulary.insert(Arc::new(read(model)?)),
+        };
+        // One is held here, and one by each request.
+        if Arc::strong_count(vocabulary) > CONSTRAINED_MAX {
+            return Err(Failure {
+                kind: FailureKind::Overloaded,
+                message: format!(
+                    "{CONSTRAINED_MAX} answers of this model are being held to a schema or a grammar; \
+                     try again later"
+                ),
+            });
+        }
+        Guard::new(Arc::clone(vocabulary), constraint)
+    }
+}
+
+fn read<M: Model>(model: &M) -> Result<Vocabulary, Failure> {
+    let begun = std::time::Instant::now();
+    let tokens = model.facts().vocabulary;
+    let bytes = |token| model.token_bytes(token, false);
+    let vocabulary = Vocabulary::new(tokens, bytes, |token| model.ends(token))
+        .map_err(|reason| refused(&format!("this model's vocabulary cannot be read: {reason}")))?;
+    tracing::info!(tokens, took = ?begun.elapsed(), "read the vocabulary for constrained answers");
+    Ok(vocabulary)
+}
+
+/// Holds one answer to its constraint.
+pub struct Guard {
+    vocabulary: Arc<Vocabulary>,
+    matcher: Matcher,
+    /// White space behind a whole JSON value adds nothing to it.
+    is_json: bool,
+    has_begun: bool,
+    blanks_left: u8,
+    /// The mask for the next token, once it was computed.
+    allowed: Option<SimpleVob>,
+    is_complete: bool,
+}
+
+impl Guard {
+    /// Checks and compiles a constraint.
+    ///
+    /// # Errors
+    /// [`FailureKind::Constraint`] with what is wrong with it.
+    pub fn new(vocabulary: Arc<Vocabulary>, constraint: &Constraint) -> Result<Self, Failure> {
+        let what = match constraint {
+            Constraint::Json | Constraint::JsonSchema(_) => "the schema",
+            Constraint::Lark(_) => "the grammar",
+        };
+        let refused = |reason: String| refused(&format!("{what} cannot be enforced: {reason}"));
+        let (grammar, is_json) = grammar(constraint).map_err(refused)?;
+        let parser = compiled(&vocabulary, grammar).map_err(refused)?;
+        let mut guard = Self {
+            vocabulary,
+            matcher: Matcher::new(Ok(parser)),
+            is_json,
+            has_begun: false,
+            blanks_left: 0,
+            allowed: None,
+            is_complete: false,
+        };
+        // What cannot even begin is refused before the prompt is computed.
+        guard.prepare_mask().map_err(refused)?;
+        Ok(guard)
+    }
+
+    /// Where the answer comes behind reasoning, or may, a little white space may stand between.
+    pub(crate) fn after_reasoning(self, may_reason: bool) -> Self {
+        let blanks_left = if may_reason { LEADING_BLANKS_MAX } else { 0 };
+        Self { blanks_left, allowed: None, ..self }
+    }
+
+    /// Whether something of the constrained answer is there already.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// Whether the answer is whole and nothing can be added to it.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Begins with text that came in one token with something before the answer. `false` when no allowed
+    /// answer begins so; nothing has changed then.
+    pub(crate) fn begin(&mut self, text: &str) -> bool {
+        let trie = self.vocabulary.factory.tok_env().tok_trie();
+        let tokens = trie.greedy_tokenize(text.as_bytes());
+        let is_it = trie.decode_raw(&tokens) == text.as_bytes()
+            && self.matcher.validate_tokens(&tokens).is_ok_and(|valid| valid == tokens.len());
+        is_it && self.advance(&tokens).is_ok()
+    }
+
+    /// Copies logits into `masked`, with minus infinity for tokens that end the text.
+    pub(crate) fn mask_ends(&self, logits: &[f32], masked: &mut Vec<f32>) {
+        masked.clear();
+        masked.extend_from_slice(logits);
+        for end in self.vocabulary.ends.iter() {
+            if let Some(logit) = masked.get_mut(end as usize) {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+    }
+
+    /// Copies the logits of allowed tokens into `masked`; all others are minus infinity there.
+    ///
+    /// # Errors
+    /// What went wrong in the grammar; the answer cannot go on.
+    pub fn mask(&mut self, logits: &[f32], masked: &mut Vec<f32>) -> Result<(), Failure> {
+        self.prepare_mask().map_err(|reason| broken(&reason))?;
+        let words = self.allowed.as_ref().map_or(&[][..], SimpleVob::as_slice);
+        masked.clear();
+        masked.reserve(logits.len());
+        let chunks = logits.chunks(u32::BITS as usize);
+        for (chunk, word) in chunks.zip(words.iter().chain(std::iter::repeat(&0))) {
+            match *word {
+                0 => masked.extend(chunk.iter().map(|_| f32::NEG_INFINITY)),
+                u32::MAX => masked.extend_from_slice(chunk),
+                some => masked.extend((0..u32::BITS).zip(chunk).map(|(bit, logit)| {
+                    if some >> bit & 1 == 1 { *logit } else { f32::NEG_INFINITY }
+                })),
+            }
+        }
+        Ok(())
+    }
+
+    /// A token was drawn from what [`Self::mask`] left. One that ends the text changes nothing.
+    ///
+    /// # Errors
+    /// What went wrong in the grammar, or that the token was not allowed; the answer cannot go on.
+    pub fn accept(&mut self, token: u32) -> Result<(), Failure> {
+        let has = |set: &SimpleVob| (token as usize) < set.len() && set.is_allowed(token);
+        if !self.allowed.as_ref().is_some_and(has) {
+            return Err(broken("no token that is allowed was likely enough to be drawn"));
+        }
+        if has(&self.vocabulary.ends) {
+            return Ok(());
+        }
+        if !self.has_begun && has(&self.vocabulary.blanks) && !self.takes(token) {
+            self.blanks_left -= 1;
+            self.allowed = None;
+            return Ok(());
+        }
+        self.advance(&[token]).map_err(|reason| broken(&reason))
+    }
+
+    /// Whether the grammar itself has a place for the token.
+    fn takes(&mut self, token: u32) -> bool {
+        self.matcher.validate_tokens(&[token]).is_ok_and(|valid| valid == 1)
+    }
+
+    fn advance(&mut self, tokens: &[u32]) -> Result<(), String> {
+        self.has_begun = true;
+        self.allowed = None;
+        self.matcher.consume_tokens(tokens).map_err(reason)?;
+        if self.matcher.is_stopped() {
+            self.is_complete = self.matcher.stop_reason().is_ok();
+            return Ok(());
+        }
+        if self.is_json && self.matcher.is_accepting().map_err(reason)? {
+            self.prepare_mask()?;
+            self.is_complete = self.allowed.as_ref().is_some_and(|allowed| {
+                let mut more = allowed.clone();
+                more.sub(&self.vocabulary.ends);
+                more.sub(&self.vocabulary.blanks);
+                more.is_zero()
+            });
+        }
+        Ok(())
+    }
+
+    fn prepare_mask(&mut self) -> Result<(), String> {
+        if self.allowed.is_none() {
+            let mut allowed = self.matcher.compute_mask().map_err(reason)?;
+            allowed.and(&self.vocabulary.choosable);
+            if !self.has_begun && self.blanks_left > 0 {
+                allowed.or(&self.vocabulary.blanks);
+            }
+            if allowed.is_zero() {
+                return Err(NOTHING_ALLOWED.to_owned());
+            }
+            self.allowed = Some(allowed);
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { has_begun, is_complete, .. } = self;
+        write!(out, "Guard {{ has_begun: {has_begun}, is_complete: {is_complete} }}")
+    }
+}
+
+/// The grammar, and whether it is that of a JSON value.
+fn grammar(constraint: &Constraint) -> Result<(TopLevelGrammar, bool), String> {
+    let schema = match constraint {
+        Constraint::Json => json!({ "type": "object" }),
+        Constraint::JsonSchema(schema) => {
+            check::schema(schema)?;
+            schema.clone()
+        }
+        Constraint::Lark(grammar) => {
+            check::lark(grammar)?;
+            return Ok((TopLevelGrammar::from_lark(grammar.clone()), false));
+        }
+    };
+    Ok((TopLevelGrammar::from_json_schema(with_options(schema)), true))
+}
+
+/// llguidance reads its options from the schema itself; the request's own are replaced.
+fn with_options(mut schema: Value) -> Value {
+    let options = JsonCompileOptions {
+        whitespace_pattern: Some(format!(r"[\x20\x0A\x0D\x09]{{1,{JSON_SPACE_MAX}}}")),
+        ..JsonCompileOptions::default()
+    };
+    options.apply_to(&mut schema);
+    schema
+}
+
+/// Compiles on a stack that is as deep as a schema may be. A panic in there is a reason like another.
+fn compiled(vocabulary: &Vocabulary, grammar: TopLevelGrammar) -> Result<TokenParser, String> {
+    let compile = || vocabulary.factory.create_parser(grammar).map_err(reason);
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("grammar".to_owned())
+            .stack_size(COMPILE_STACK_BYTES)
+            .spawn_scoped(scope, compile)
+            .map_err(|error| format!("no thread can be started to compile it: {error}"))?;
+        thread.join().unwrap_or_else(|_| Err("it makes the compiler panic".to_owned()))
+    })
+}
+
+/// No token of the vocabulary goes on, which llguidance says in a word of its own.
+const NOTHING_ALLOWED: &str = "no text can go on in a way that keeps to it";
+
+/// What llguidance says, without its state.
+fn reason(error: impl std::fmt::Display) -> String {
+    let text = format!("{error:#}");
+    let text = text.split("<backtrace>").next().unwrap_or_default();
+    let text = text.split("<non-verbose/>").next().unwrap_or_default().trim();
+    if text == StopReason::NoExtensionBias.to_string() {
+        return NOTHING_ALLOWED.to_owned();
+    }
+    let mut shown: String = text.chars().take(REASON_CHARS_MAX).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn refused(reason: &str) -> Failure {
+    Failure { kind: FailureKind::Constraint, message: reason.to_owned() }
+}
+
+/// It went wrong in the middle of an answer.
+pub(crate) fn broken(reason: &str) -> Failure {
+    let message = format!(
+        "the answer cannot be held to its schema or grammar any further: {reason}; simplify it, or ask \
+         again"
+    );
+    Failure { kind: FailureKind::Constraint, message }
+}
+
+#[cfg(test)]
+mod tests;
