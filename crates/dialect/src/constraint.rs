@@ -1,5 +1,5 @@
-//! What an answer must look like: OpenAI's `response_format`, what llama.cpp's clients say instead, and
-//! Ollama's `format`.
+//! What an answer must look like: OpenAI's `response_format`, what llama.cpp's clients say instead,
+//! Anthropic's `output_config.format` and Ollama's `format`.
 //!
 //! Not here: whether a schema can be enforced, which only who enforces it knows (`engine`), and whether
 //! this hub takes grammars at all (`gateway`).
@@ -54,6 +54,35 @@ pub(crate) fn ollama(
     Ok(Some(constraint))
 }
 
+/// Takes Anthropic's field out of a request: `output_config.format`, which a beta called `output_format`.
+/// Where it stands comes with it.
+pub(crate) fn anthropic(
+    fields: &mut Object<'_>,
+) -> Result<Option<(&'static str, Constraint)>, Error> {
+    let config = fields.path("output_config");
+    let said = fields.peek("output_config").and_then(|config| config.get("format"));
+    let said = said.filter(|format| !format.is_null()).cloned();
+    if let Some(format) = said {
+        let constraint = anthropic_format(&Path::Key(&config, "format"), format)?;
+        return Ok(Some(("output_config.format", constraint)));
+    }
+    let path = fields.path("output_format");
+    let Some(format) = fields.take("output_format") else { return Ok(None) };
+    Ok(Some(("output_format", anthropic_format(&path, format)?)))
+}
+
+fn anthropic_format(path: &Path<'_>, format: Value) -> Result<Constraint, Error> {
+    let mut format = Object::new(path, format)?;
+    let at = format.path("type");
+    let kind = format.string("type")?.ok_or_else(|| at.missing())?;
+    if kind != "json_schema" {
+        return Err(at.unsupported(format_args!("must be \"json_schema\", but it is {kind:?}")));
+    }
+    let at = format.path("schema");
+    let schema = format.object("schema")?.ok_or_else(|| at.missing())?;
+    Ok(Constraint::JsonSchema(Value::Object(schema)))
+}
+
 fn response_format(fields: &mut Object<'_>) -> Result<Option<Constraint>, Error> {
     let path = fields.path("response_format");
     let Some(format) = fields.take("response_format") else { return Ok(None) };
@@ -97,6 +126,6 @@ fn grammar(fields: &mut Object<'_>) -> Result<Option<Constraint>, Error> {
 }
 
 /// What holds an answer to one thing does not go with what makes it another.
-fn apart(path: &Path<'_>, other: &str) -> Error {
+pub(crate) fn apart(path: &Path<'_>, other: &str) -> Error {
     path.unsupported(format_args!("cannot go together with {other}; leave one of them out"))
 }

@@ -4,7 +4,7 @@ use worker_protocol::{Generate, Message, Prompt, Role};
 
 use super::chat;
 use crate::{
-    Error, Wish,
+    Error, Wish, constraint,
     read::{self, Object, Path},
     request, sampling,
 };
@@ -34,11 +34,16 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let tokens_max = tokens_max(&mut fields)?;
     let stop = request::stop(&mut fields, "stop_sequences")?;
     let sampling = sampling::decode(&mut fields)?;
+    let constraint = constraint::anthropic(&mut fields)?;
     let chat = chat(&mut fields)?;
+    if let Some((key, _)) = constraint.as_ref().filter(|_| !chat.tools.is_empty()) {
+        return Err(constraint::apart(&fields.path(key), "tools"));
+    }
     refuse_prefill(&fields.path("messages"), &chat.messages)?;
     let generate = Generate {
         sampling,
         tokens_max: Some(tokens_max),
+        constraint: constraint.map(|(_, constraint)| constraint),
         stop,
         ..Generate::new(Prompt::Chat(chat))
     };

@@ -38,11 +38,5 @@ fn effort(fields: &mut Object<'_>) -> Result<Option<String>, Error> {
     let path = fields.path("output_config");
     let Some(config) = fields.take("output_config") else { return Ok(None) };
     let mut config = Object::new(&path, config)?;
-    let at = config.path("format");
-    if config.take("format").is_some() {
-        return Err(at.unsupported(
-            "is not supported yet; ask for JSON in the prompt instead, and leave it out",
-        ));
-    }
     request::word(&mut config, "effort")
 }

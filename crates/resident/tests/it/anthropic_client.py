@@ -5,6 +5,7 @@ ends the program.
 """
 
 import asyncio
+import json
 import sys
 
 import anthropic
@@ -111,6 +112,19 @@ def check_tools(client):
     assert text_of(answer).strip(), answer
 
 
+def check_structured(client):
+    schema = {
+        "type": "object",
+        "properties": {"age": {"type": "integer", "minimum": 0, "maximum": 150}},
+        "required": ["age"],
+        "additionalProperties": False,
+    }
+    held = {"format": {"type": "json_schema", "schema": schema}}
+    answer = client.messages.create(messages=QUESTION, output_config=held, **GREEDY)
+    assert 0 <= json.loads(text_of(answer))["age"] <= 150, answer
+    assert answer.stop_reason == "end_turn", answer
+
+
 def check_thoughts(client):
     """What was thought elsewhere is taken back, and neighbours of one role are one turn."""
     thought = {"type": "thinking", "thinking": "Let me see.", "signature": "of somebody else"}
@@ -156,6 +170,7 @@ def main(url):
     check_options(client, whole)
     check_counting(client)
     check_tools(client)
+    check_structured(client)
     check_thoughts(client)
     check_errors(client)
     asyncio.run(check_at_once(url, whole))
