@@ -52,7 +52,8 @@ fn value(yaml: &Yaml) -> Result<Value, Problem> {
 }
 
 pub(super) fn render(value: &Value) -> String {
-    let lines = keys(value).unwrap_or_else(|| vec![scalar(value)]);
+    // A map without keys is an empty text, to which keys can be added.
+    let lines = keys(value).unwrap_or_default();
     lines.into_iter().map(|line| line + "\n").collect()
 }
 
