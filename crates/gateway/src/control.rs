@@ -81,6 +81,18 @@ pub struct ResidentRow {
 pub struct Models {
     /// Ordered by name.
     pub models: Vec<ModelRow>,
+    /// What may be named instead of a model; the built-in one is last.
+    #[serde(default)]
+    pub roles: Vec<RoleRow>,
+}
+
+/// One role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleRow {
+    /// The name that clients use.
+    pub name: String,
+    /// Whom it ends at, in order; empty when it picks by request.
+    pub models: Vec<String>,
 }
 
 /// One model that could be served.
@@ -120,6 +132,15 @@ pub struct ModelFacts {
     pub context_tokens_trained: Option<u32>,
     /// Whether it generates text; the others embed.
     pub generates: bool,
+    /// Whether it answers conversations.
+    #[serde(default)]
+    pub chats: bool,
+    /// Whether it can be offered tools.
+    #[serde(default)]
+    pub tools: bool,
+    /// Whether it can look at images.
+    #[serde(default)]
+    pub images: bool,
     /// Memory it needs when loaded.
     pub needed_bytes: u64,
 }
@@ -272,7 +293,14 @@ pub(crate) async fn residents(hub: &Handle) -> Result<Response, Error> {
 
 pub(crate) async fn models(hub: &Handle) -> Result<Response, Error> {
     let models = answer::list_models(hub).await.into_iter().map(model_row).collect();
-    answer::serialized(&Models { models })
+    answer::serialized(&Models { models, roles: roles(hub) })
+}
+
+/// What may be named instead of a model.
+#[must_use]
+pub fn roles(hub: &Handle) -> Vec<RoleRow> {
+    let row = |name: String| RoleRow { models: hub.candidates(&name), name };
+    hub.roles().into_iter().map(row).collect()
 }
 
 pub(crate) async fn stop(hub: &Handle, body: Body) -> Result<Response, Error> {
@@ -478,7 +506,9 @@ fn resident_row(resident: Resident) -> ResidentRow {
     }
 }
 
-fn model_row(model: ModelSummary) -> ModelRow {
+/// A model as the list of models shows it.
+#[must_use]
+pub fn model_row(model: ModelSummary) -> ModelRow {
     let (facts, error) = match model.facts {
         Ok(facts) => (Some(model_facts(facts)), None),
         Err(error) => (None, Some(error)),
@@ -504,6 +534,9 @@ fn model_facts(facts: Facts) -> ModelFacts {
         context_tokens: facts.context_tokens,
         kv_type: facts.kv_type.map(|kind| kind.name().to_owned()),
         generates: facts.generates,
+        chats: facts.chats,
+        tools: facts.skills.tools,
+        images: facts.skills.images,
         needed_bytes: facts.needed_bytes,
     }
 }

@@ -13,7 +13,7 @@ use planner::footprint::CacheType;
 use crate::{
     bench,
     config::raw::{KvCache, Speculation},
-    duration, exit, models, plan, size,
+    connect, duration, exit, models, plan, size,
 };
 
 /// Resident (常驻): a private AI hub on your own computer.
@@ -59,6 +59,8 @@ pub(crate) enum Command {
     /// Show or clear what is kept of conversations in files
     #[command(subcommand)]
     Cache(Cache),
+    /// Print or write the settings that make a client use this hub: coding agents, editors, chats, libraries
+    Connect(Connect),
     /// Say what fits this machine, how well and how fast, before anything is downloaded
     Plan(Box<plan::Plan>),
     /// Measure a model through the hub, beside a plain loop over llama.cpp
@@ -306,6 +308,28 @@ pub(crate) struct CacheClear {
     /// Print one JSON document
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// `resident connect`
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    /// Its help lists the clients.
+    #[arg(value_name = "CLIENT", required_unless_present = "list", help = connect::help())]
+    pub(crate) client: Option<String>,
+    /// Name of the model or role that it uses [default: the first role, or else model, that chats]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    /// Address of the hub as the client sees it [default: http:// and where the hub listens]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Write into the client's own file, beside what else is in it; what was there is kept as NAME.resident-backup
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// List the clients, what each asks for, and where its settings are
+    #[arg(long, conflicts_with_all = ["client", "model", "url", "write"])]
+    pub(crate) list: bool,
     #[command(flatten)]
     pub(crate) place: Place,
 }

@@ -186,6 +186,19 @@ impl Client {
         Ok(warmed.model)
     }
 
+    /// Whether clients must send a key, asked of a route that costs nothing.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(crate) async fn wants_key(&self) -> Result<bool, Error> {
+        let request = request(self.address, Method::GET, "/api/version", None, Bytes::new());
+        match self.whole(request, CONTROL_WAIT_MAX).await {
+            Ok(_) => Ok(false),
+            Err(Error::Refused { status, .. }) if status == StatusCode::UNAUTHORIZED => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Starts an answer that streams.
     ///
     /// # Errors
@@ -266,7 +279,7 @@ impl Stream {
 }
 
 /// Where a client on this machine reaches a hub that listens at `address`.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),

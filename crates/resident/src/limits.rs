@@ -106,3 +106,20 @@ pub(crate) const FORGET_DELETED_INTERVAL: Duration = Duration::from_secs(3600);
 /// Between two looks at the file that tells of a shortage of memory, where a test names one: far
 /// shorter than a shortage lasts.
 pub(crate) const PRESSURE_FILE_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Tokens of context below which a coding agent is warned about: its instructions and tools alone take
+/// half of that, before it has read a file.
+pub(crate) const AGENT_CONTEXT_TOKENS_MIN: u32 = 32_768;
+
+/// What clients are told of a context that nobody knows; every model of today has as much.
+pub(crate) const CONTEXT_TOKENS_ASSUMED: u32 = 8_192;
+
+/// One part in so many of the context is what clients are told an answer may take, so that three are
+/// left for what was said before.
+pub(crate) const ANSWER_PARTS: u32 = 4;
+
+/// Bytes of a client's settings that are read; the longest of today have some hundred thousand.
+pub(crate) const SETTINGS_BYTES_MAX: u64 = 16 << 20;
+
+/// Copies of a client's settings that are kept; who has so many does not look at them any more.
+pub(crate) const BACKUPS_MAX: usize = 100;

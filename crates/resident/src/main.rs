@@ -10,6 +10,7 @@ mod calibration;
 mod cli;
 mod client;
 mod config;
+mod connect;
 mod duration;
 mod exit;
 mod explain;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Replay(arguments) => replay::replay(arguments),
         Command::Cache(arguments) => cache::cache(arguments),
+        Command::Connect(arguments) => connect::connect(arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Bench(bench) => bench::run(bench),
     };

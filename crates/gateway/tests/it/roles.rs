@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, time::Instant};
 
+use gateway::control::{self, RoleRow};
 use planner::roles::{Candidate, Role, check};
 use serde_json::{Value, json};
 use supervisor::{ResidentState, Roles};
@@ -115,6 +116,11 @@ async fn roles_are_listed_after_the_models() {
     assert_eq!(names, ["m", "daily", "auto"]);
     let one = Ask::get("/v1/models/daily").send(site.address).await.ok();
     assert_eq!(one, list["data"][1]);
+    let row = |name: &str, models: &[&str]| RoleRow {
+        name: name.to_owned(),
+        models: models.iter().map(|model| (*model).to_owned()).collect(),
+    };
+    assert_eq!(control::roles(&site.hub), [row("daily", &["m"]), row("auto", &[])]);
     site.ends().await;
 }
 
