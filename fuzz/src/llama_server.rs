@@ -13,9 +13,9 @@ pub fn infill(body: &[u8]) {
         Ok(request) => request,
         Err(error) => return refused(&error),
     };
-    generates(body, &request.model, &[request.generate]);
-    let mut stream = StreamEncoder::new(&request.model);
-    let mut whole = WholeEncoder::new(&request.model);
+    generates(body, "m", &[request.generate]);
+    let mut stream = StreamEncoder::new("m", request.told.clone());
+    let mut whole = WholeEncoder::new("m", request.told);
     let mut payloads = Vec::new();
     for (_, event) in answers(1) {
         stream.event(0, &event, &mut payloads);

@@ -68,7 +68,7 @@ fn ollama_encode_token(bencher: Bencher) {
 
 #[divan::bench]
 fn infill_encode_token(bencher: Bencher) {
-    encode_token(bencher, infill::StreamEncoder::new("m"));
+    encode_token(bencher, infill::StreamEncoder::new("m", infill::Told::default()));
 }
 
 /// One token a time, as a stream is written.

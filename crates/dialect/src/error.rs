@@ -88,9 +88,10 @@ impl From<&Failure> for Error {
     fn from(failure: &Failure) -> Self {
         match failure.kind {
             FailureKind::Invalid => Self::invalid(&*failure.message),
-            // What it was read from is not known any more, so that both names are said.
+            // What it was read from is not known any more, so that all names are said.
             FailureKind::Constraint => Self::invalid(format!(
-                "{CONSTRAINT_FIELD} (format for Ollama's clients): {}",
+                "{CONSTRAINT_FIELD} (output_config.format.schema for Anthropic's clients, format for \
+                 Ollama's): {}",
                 failure.message
             ))
             .at(CONSTRAINT_FIELD)

@@ -17,8 +17,9 @@ pub const MODEL_NAME_BYTES_MAX: usize = 256;
 /// run over all of them for each request.
 pub const MESSAGES_MAX: usize = 4096;
 
-/// Tools offered in one request. OpenAI's own bound.
-pub const TOOLS_MAX: usize = 128;
+/// Tools offered in one request. OpenAI allows 128; agents that speak to many tool servers send some
+/// hundreds, and a chat template is run over all of them.
+pub const TOOLS_MAX: usize = 1024;
 
 /// Documents offered in one request. More would not fit any context.
 pub const DOCUMENTS_MAX: usize = 1024;
@@ -26,6 +27,9 @@ pub const DOCUMENTS_MAX: usize = 1024;
 /// Parts of other files beside a text to be filled in. Plugins send some tens; what does not fit the
 /// context is left out.
 pub const SNIPPETS_MAX: usize = 1024;
+
+/// Fields of llama-server's answers that may be named. There are some twenty.
+pub const RESPONSE_FIELDS_MAX: usize = 64;
 
 /// Choices (`n`) per prompt. Each is a sequence of its own on the worker.
 pub const CHOICES_PER_PROMPT_MAX: u32 = 16;

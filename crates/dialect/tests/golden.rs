@@ -117,11 +117,11 @@ fn infill() {
     check_all("infill", 10, |fixture, out| match infill::decode(&fixture.bytes()) {
         Err(error) => refused(&error, out),
         Ok(request) => {
-            let infill::Request { model, generate, stream, .. } = &request;
-            writeln!(out, "model {model}, stream {stream}").unwrap();
+            let infill::Request { model, generate, stream, told, .. } = &request;
+            writeln!(out, "model {model:?}, stream {stream}").unwrap();
             show_generates(std::slice::from_ref(generate), out);
-            let mut encoder = infill::StreamEncoder::new(model);
-            let mut whole = infill::WholeEncoder::new(model);
+            let mut encoder = infill::StreamEncoder::new("m", told.clone());
+            let mut whole = infill::WholeEncoder::new("m", told.clone());
             whole.served_by("served");
             let mut payloads = Vec::new();
             for (_, event) in &fixture.events {

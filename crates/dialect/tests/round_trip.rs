@@ -238,7 +238,7 @@ fn ollama(form: Form, events: &[Event]) -> Heard {
 }
 
 fn llama_server(events: &[Event]) -> Heard {
-    let mut encoder = infill::StreamEncoder::new("m");
+    let mut encoder = infill::StreamEncoder::new("m", infill::Told::default());
     let mut payloads = Vec::new();
     events.iter().for_each(|event| encoder.event(0, event, &mut payloads));
     encoder.finish(&mut payloads);

@@ -7,6 +7,7 @@
 //! Not here: which part of an answer is constrained (`generation`), and drawing (the sampler).
 
 mod check;
+mod expansion;
 mod vocabulary;
 
 use std::sync::Arc;

@@ -59,6 +59,11 @@ struct Driver<M: Model, W> {
     reported: (Stats, Instant),
 }
 
+/// Whether a command takes so long to obey that the streams get a step before the next one.
+fn compiles(command: &Command) -> bool {
+    matches!(command, Command::Generate { generate, .. } if generate.constraint.is_some())
+}
+
 struct Request<S> {
     outlet: Outlet,
     work: Work<S>,
@@ -121,7 +126,13 @@ impl<M: Model, W: Write> Driver<M, W> {
         loop {
             loop {
                 match inbox.poll() {
-                    Ok(Some(command)) => self.obey(command),
+                    Ok(Some(command)) => {
+                        let is_slow = compiles(&command);
+                        self.obey(command);
+                        if is_slow {
+                            break;
+                        }
+                    }
                     Ok(None) => break,
                     Err(_closed) => return Ok(()),
                 }

@@ -86,8 +86,7 @@ impl<S: Sampler> Generation<S> {
         now: Instant,
     ) -> Result<Prepared<S>, Failure> {
         check(model, &generate)?;
-        let answer_tokens = generate.tokens_max.unwrap_or(0);
-        let (tokens, markup) = tokenize(model, template, &generate.prompt, answer_tokens)?;
+        let (tokens, markup) = tokenize(model, template, &generate.prompt, generate.tokens_max)?;
         let mut sampler = model.sampler(&generate.sampling).map_err(invalid)?;
         // Penalties look back on the prompt too.
         tokens.iter().for_each(|token| sampler.accept(*token));
@@ -230,6 +229,10 @@ impl<S: Sampler> Generation<S> {
         let bytes = self.text_bytes(model, token);
         let answer = self.text.preview(&bytes);
         let answer = answer.trim_start();
+        // Half a character is no beginning yet; what is allowed is drawn by bytes.
+        if answer.ends_with(char::REPLACEMENT_CHARACTER) {
+            return None;
+        }
         (answer.is_empty() || self.guard.as_mut()?.begin(answer)).then_some(token)
     }
 
@@ -292,7 +295,7 @@ pub(crate) fn count<M: Model>(
     template: Option<&Template>,
     prompt: &Prompt,
 ) -> Result<u32, Failure> {
-    let (tokens, _) = tokenize(model, template, prompt, 0)?;
+    let (tokens, _) = tokenize(model, template, prompt, None)?;
     Ok(u32::try_from(tokens.len()).unwrap_or(u32::MAX))
 }
 
@@ -320,7 +323,7 @@ fn tokenize<M: Model>(
     model: &M,
     template: Option<&Template>,
     prompt: &Prompt,
-    answer_tokens: u32,
+    answer_tokens: Option<u32>,
 ) -> Result<(Vec<u32>, Markup), Failure> {
     match prompt {
         Prompt::Text(text) => Ok((model.tokenize(text, true, false), Markup::default())),

@@ -7,13 +7,15 @@
 use worker_protocol::{Failure, Infill, Snippet};
 
 use crate::generation::invalid;
+use crate::limits::INFILL_ANSWER_TOKENS;
 use crate::model::{InfillMarks, Model};
 
-/// The prompt as tokens. Of the snippets as many as fit beside `answer_tokens`, the last ones first.
+/// The prompt as tokens. Of the snippets as many as fit beside an answer of `answer_tokens`, the last ones
+/// first.
 pub(crate) fn tokenize<M: Model>(
     model: &M,
     infill: &Infill,
-    answer_tokens: u32,
+    answer_tokens: Option<u32>,
 ) -> Result<Vec<u32>, Failure> {
     let Some(marks) = model.infill_marks() else {
         return Err(invalid(format!(
@@ -22,28 +24,32 @@ pub(crate) fn tokenize<M: Model>(
             model.facts().architecture
         )));
     };
-    let around = around(model, &marks, infill);
     // What the model wants at the very beginning, if anything.
     let mut tokens = model.tokenize("", true, false);
     tokens.retain(|token| !model.ends(*token));
+    let bare = around(model, &marks, infill, &[]);
+    let answer_tokens = answer_tokens.unwrap_or(INFILL_ANSWER_TOKENS);
     let room = (model.facts().context_tokens as usize)
-        .saturating_sub(tokens.len() + around.len())
+        .saturating_sub(tokens.len() + bare.len())
         .saturating_sub(answer_tokens as usize);
-    if let Some((files, file)) = marks.files.filter(|_| !infill.snippets.is_empty()) {
-        tokens.extend(other_files(model, (files, file), &infill.snippets, room));
+    match marks.files {
+        Some(files) => {
+            tokens.extend(other_files(model, files, &infill.snippets, room));
+            tokens.extend(bare);
+        }
+        None => {
+            let snippets = fitting(model, None, &infill.snippets, room);
+            tokens.extend(around(model, &marks, infill, &snippets));
+        }
     }
-    tokens.extend(around);
     Ok(tokens)
 }
 
-/// The two texts with their marks.
-fn around<M: Model>(model: &M, marks: &InfillMarks, infill: &Infill) -> Vec<u32> {
+/// The two texts with their marks; `in_front` precedes the first of them.
+fn around<M: Model>(model: &M, marks: &InfillMarks, infill: &Infill, in_front: &[u32]) -> Vec<u32> {
     let text = |text: &str| model.tokenize(text, false, false);
-    let before = match marks.files {
-        Some(_) => text(&infill.before),
-        None => text(&infill.before_with_snippets()),
-    };
-    let before = std::iter::once(marks.before).chain(before);
+    let before = std::iter::once(marks.before).chain(in_front.iter().copied());
+    let before = before.chain(text(&infill.before));
     let after = std::iter::once(marks.after).chain(text(&infill.after));
     let begun = text(&infill.begun);
     match marks.middle {
@@ -52,6 +58,7 @@ fn around<M: Model>(model: &M, marks: &InfillMarks, infill: &Infill) -> Vec<u32>
     }
 }
 
+/// Snippets with the marks that say so; nothing where none fits.
 fn other_files<M: Model>(
     model: &M,
     (files, file): (u32, u32),
@@ -60,24 +67,33 @@ fn other_files<M: Model>(
 ) -> Vec<u32> {
     let text = |text: &str| model.tokenize(text, false, false);
     // The names of the project and of the file at hand are not known, and the model wants some.
-    let (mut head, tail) = (vec![files], text("file\n"));
-    head.extend(text("project\n"));
-    let mut left = room.saturating_sub(head.len() + tail.len() + 1);
-    let mut kept: Vec<Vec<u32>> = Vec::new();
-    for snippet in snippets.iter().rev() {
-        let mut tokens = vec![file];
-        tokens.extend(text(&[&*snippet.file, "\n", &*snippet.text, "\n"].concat()));
-        let Some(rest) = left.checked_sub(tokens.len()) else { break };
-        left = rest;
-        kept.push(tokens);
-    }
-    if kept.is_empty() {
+    let (project, at_hand) = (text("project\n"), text("file\n"));
+    let room = room.saturating_sub(project.len() + at_hand.len() + 2);
+    let snippets = fitting(model, Some(file), snippets, room);
+    if snippets.is_empty() {
         return Vec::new();
     }
-    head.extend(kept.into_iter().rev().flatten());
-    head.push(file);
-    head.extend(tail);
-    head
+    [vec![files], project, snippets, vec![file], at_hand].concat()
+}
+
+/// The last snippets that fit, in their order, each behind its mark if there is one.
+fn fitting<M: Model>(
+    model: &M,
+    mark: Option<u32>,
+    snippets: &[Snippet],
+    mut room: usize,
+) -> Vec<u32> {
+    let between = if mark.is_some() { "\n" } else { "\n\n" };
+    let mut kept: Vec<Vec<u32>> = Vec::new();
+    for snippet in snippets.iter().rev() {
+        let text = [&*snippet.file, "\n", &*snippet.text, between].concat();
+        let mut tokens: Vec<u32> = mark.into_iter().collect();
+        tokens.extend(model.tokenize(&text, false, false));
+        let Some(rest) = room.checked_sub(tokens.len()) else { break };
+        room = rest;
+        kept.push(tokens);
+    }
+    kept.into_iter().rev().flatten().collect()
 }
 
 #[cfg(test)]
@@ -120,34 +136,41 @@ mod tests {
 
     #[test]
     fn the_gap_comes_last_in_the_order_that_the_model_knows() {
-        let plain = tokenize(&fake(Some(MARKS)), &infill(&[]), 0);
+        let plain = tokenize(&fake(Some(MARKS)), &infill(&[]), Some(0));
         assert_eq!(shown(plain), "{before}a({after}){middle}b");
         let codestral = InfillMarks { middle: None, files: None, ..MARKS };
-        let plain = tokenize(&fake(Some(codestral)), &infill(&[("b.rs", "fn b")]), 0);
+        let plain = tokenize(&fake(Some(codestral)), &infill(&[("b.rs", "fn b")]), Some(0));
         assert_eq!(shown(plain), "{after}){before}b.rs\nfn b\n\na(b");
         let mut framed = fake(Some(MARKS));
         framed.frames = true;
         // Its own end would end the prompt in its middle.
-        assert_eq!(shown(tokenize(&framed, &infill(&[]), 0)), "{begin}{before}a({after}){middle}b");
+        assert_eq!(
+            shown(tokenize(&framed, &infill(&[]), Some(0))),
+            "{begin}{before}a({after}){middle}b"
+        );
     }
 
     #[test]
     fn parts_of_other_files_come_first_as_many_as_fit() {
         let two = infill(&[("b.rs", "fn b"), ("c.rs", "fn c")]);
-        let whole = tokenize(&fake(Some(MARKS)), &two, 0);
+        let whole = tokenize(&fake(Some(MARKS)), &two, Some(0));
         let expected = "{files}project\n{file}b.rs\nfn b\n{file}c.rs\nfn c\n{file}file\n\
                         {before}a({after}){middle}b";
         assert_eq!(shown(whole), expected);
-        let less = tokenize(&fake(Some(MARKS)), &two, 60);
+        let less = tokenize(&fake(Some(MARKS)), &two, Some(60));
         let expected = "{files}project\n{file}c.rs\nfn c\n{file}file\n{before}a({after}){middle}b";
         assert_eq!(shown(less), expected, "the last ones matter most");
-        let none = tokenize(&fake(Some(MARKS)), &two, 90);
+        let none = tokenize(&fake(Some(MARKS)), &two, Some(90));
         assert_eq!(shown(none), "{before}a({after}){middle}b");
+        // The same where they have no marks.
+        let codestral = InfillMarks { middle: None, files: None, ..MARKS };
+        let less = tokenize(&fake(Some(codestral)), &two, Some(80));
+        assert_eq!(shown(less), "{after}){before}c.rs\nfn c\n\na(b");
     }
 
     #[test]
     fn a_model_that_was_not_trained_for_it_says_so() {
-        let failure = tokenize(&fake(None), &infill(&[]), 0).unwrap_err();
+        let failure = tokenize(&fake(None), &infill(&[]), Some(0)).unwrap_err();
         assert!(failure.message.contains("Qwen2.5-Coder"), "{failure}");
     }
 }

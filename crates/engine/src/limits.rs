@@ -161,3 +161,17 @@ pub const CONSTRAINED_TOKEN_BYTES_MAX: usize = 512;
 
 /// Characters of llguidance's reason that are shown: its first sentence, and not its state.
 pub const REASON_CHARS_MAX: usize = 300;
+
+/// Values that a schema may come to where its parts meet, of some 250 bytes each while it is compiled.
+pub(crate) const EXPANDED_VALUES_MAX: u64 = 200_000;
+
+/// References that are followed from one to the next where parts meet. Honest schemas have a few.
+pub(crate) const REFERENCES_DEPTH_MAX: usize = 24;
+
+/// Pairs of patterns of `patternProperties`, all objects of a schema together: each is compared with each
+/// other, which takes about a millisecond.
+pub(crate) const PATTERN_PAIRS_MAX: usize = 1_024;
+
+/// Tokens that a filling is left room for where its request does not say how long it may be. Editors ask
+/// for some lines.
+pub(crate) const INFILL_ANSWER_TOKENS: u32 = 256;

@@ -6,12 +6,13 @@ use supervisor::Handle;
 /// The name without the tag that means none, where only that is known. Clients that read Ollama's lists
 /// ask for what stands there in every dialect.
 pub(crate) async fn known(hub: &Handle, asked: &str) -> String {
-    let plain = asked.strip_suffix(TAG_DEFAULT).filter(|plain| !plain.is_empty());
-    match plain {
-        Some(plain) if !is_known(hub, asked).await && is_known(hub, plain).await => plain,
-        Some(_) | None => asked,
-    }
-    .to_owned()
+    let Some(plain) = asked.strip_suffix(TAG_DEFAULT).filter(|plain| !plain.is_empty()) else {
+        return asked.to_owned();
+    };
+    // Within an open pool any name may be there until its servers have said what is.
+    hub.look_elsewhere().await;
+    let is_other = !is_known(hub, asked).await && is_known(hub, plain).await;
+    if is_other { plain } else { asked }.to_owned()
 }
 
 async fn is_known(hub: &Handle, name: &str) -> bool {

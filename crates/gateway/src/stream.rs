@@ -39,6 +39,8 @@ const DONE: &str = "data: [DONE]\n\n";
 pub(crate) enum Framing {
     /// Server-sent events, as OpenAI's clients read them. Comments keep a silent stream alive.
     Events,
+    /// The same without a word that ends them: llama-server's own routes say so in the last one.
+    BareEvents,
     /// Server-sent events with names, as Anthropic's clients read them; each brings its own. One that says
     /// nothing keeps a silent stream alive.
     NamedEvents,
@@ -50,14 +52,14 @@ pub(crate) enum Framing {
 impl Framing {
     fn content_type(&self) -> &'static str {
         match self {
-            Self::Events | Self::NamedEvents => "text/event-stream",
+            Self::Events | Self::BareEvents | Self::NamedEvents => "text/event-stream",
             Self::Lines { .. } => "application/x-ndjson",
         }
     }
 
     fn framed(&self, payloads: &mut Vec<String>) -> Bytes {
         let (before, after) = match self {
-            Self::Events => ("data: ", "\n\n"),
+            Self::Events | Self::BareEvents => ("data: ", "\n\n"),
             Self::NamedEvents => ("", "\n\n"),
             Self::Lines { .. } => ("", "\n"),
         };
@@ -72,8 +74,8 @@ impl Framing {
     /// What keeps a stream alive, with what is waited for.
     fn silence(&self, news: Option<String>) -> Bytes {
         match (self, news) {
-            (Self::Events, Some(news)) => format!(": {news}\n").into(),
-            (Self::Events, None) => PING,
+            (Self::Events | Self::BareEvents, Some(news)) => format!(": {news}\n").into(),
+            (Self::Events | Self::BareEvents, None) => PING,
             (Self::NamedEvents, _) => format!("{}\n\n", anthropic::PING).into(),
             (Self::Lines { nothing }, _) => format!("{nothing}\n").into(),
         }
@@ -83,6 +85,7 @@ impl Framing {
     fn failed(&self, error: &Error) -> Bytes {
         match self {
             Self::Events => format!("data: {}\n\n{DONE}", error.to_json()).into(),
+            Self::BareEvents => format!("data: {}\n\n", error.to_json()).into(),
             Self::NamedEvents => format!("{}\n\n", anthropic::error_event(error)).into(),
             Self::Lines { .. } => format!("{}\n", ollama::error_body(error)).into(),
         }
@@ -93,7 +96,7 @@ impl Framing {
         match self {
             Self::Events => DONE,
             // The last event or line says so itself.
-            Self::NamedEvents | Self::Lines { .. } => "",
+            Self::BareEvents | Self::NamedEvents | Self::Lines { .. } => "",
         }
     }
 }

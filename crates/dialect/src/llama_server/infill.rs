@@ -12,8 +12,8 @@ use worker_protocol::{Generate, Infill, Prompt, Snippet};
 pub use answer::{StreamEncoder, WholeEncoder};
 
 use crate::{
-    Error, Wish,
-    limits::SNIPPETS_MAX,
+    Error, Wish, constraint,
+    limits::{RESPONSE_FIELDS_MAX, SNIPPETS_MAX},
     read::{self, Object, Path},
     request, sampling,
 };
@@ -21,14 +21,25 @@ use crate::{
 /// A request to fill in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// Name of the model.
-    pub model: String,
+    /// Name of the model; plugins that know one server with one model name none.
+    pub model: Option<String>,
     /// What is wanted.
     pub generate: Generate,
     /// Whether the answer is streamed.
     pub stream: bool,
     /// What it wishes beside the answer.
     pub wish: Wish,
+    /// What of the answer is told.
+    pub told: Told,
+}
+
+/// What of an answer is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Nothing of the text: the prompt is only to be computed, so that the next one is answered sooner.
+    pub nothing: bool,
+    /// Only these fields of the last object, each a path such as `timings/prompt_n`; all when empty.
+    pub fields: Vec<String>,
 }
 
 /// Reads the body of a request.
@@ -37,20 +48,31 @@ pub struct Request {
 /// Names the field that is wrong and what it should be.
 pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let mut fields = Object::new(&Path::Root, read::body(body)?)?;
-    let model = request::model(&mut fields)?;
+    let model = request::word(&mut fields, "model")?;
     let stream = fields.bool("stream")?.unwrap_or(false);
     let wish = Wish::decode(&mut fields)?;
-    let tokens_max = request::tokens_max(&mut fields, "n_predict")?;
+    let tokens = fields.integer("n_predict", -1..=u32::MAX.into())?;
+    let told = Told { nothing: tokens == Some(0), fields: response_fields(&mut fields)? };
     let generate = Generate {
-        constraint: None,
+        constraint: constraint::openai(&mut fields, false)?,
         logprobs: None,
-        tokens_max: tokens_max.and_then(request::TokensMax::tokens),
+        // A prompt is computed for the sake of a token.
+        tokens_max: tokens
+            .and_then(|tokens| u32::try_from(tokens).ok())
+            .map(|tokens| tokens.max(1)),
         stop: request::stop(&mut fields, "stop")?,
         sampling: sampling::decode(&mut fields)?,
         ignore_end: fields.bool("ignore_eos")?.unwrap_or(false),
         prompt: Prompt::Infill(infill(&mut fields)?),
     };
-    Ok(Request { model, generate, stream, wish })
+    Ok(Request { model, generate, stream, wish, told })
+}
+
+fn response_fields(fields: &mut Object<'_>) -> Result<Vec<String>, Error> {
+    let path = fields.path("response_fields");
+    let entries = fields.list("response_fields", RESPONSE_FIELDS_MAX)?.unwrap_or_default();
+    let text = |(index, entry)| Path::Index(&path, index).string(entry);
+    entries.into_iter().enumerate().map(text).collect()
 }
 
 fn infill(fields: &mut Object<'_>) -> Result<Infill, Error> {

@@ -59,26 +59,19 @@ pub fn decode(form: Form, body: &[u8]) -> Result<Request, Error> {
     })
 }
 
+/// No text, or one that is empty, is how clients load a model; in a list an empty one is a text.
 fn inputs(fields: &mut Object<'_>) -> Result<Vec<EmbedInput>, Error> {
     let path = fields.path("input");
     let entries = match fields.take("input") {
         None => return Ok(Vec::new()),
-        Some(Value::String(text)) => vec![Value::String(text)],
+        Some(Value::String(text)) if text.is_empty() => return Ok(Vec::new()),
+        Some(Value::String(text)) => return Ok(vec![EmbedInput::Text(text)]),
         Some(Value::Array(entries)) => entries,
         Some(ref other) => return Err(path.wrong("a string or a list of strings", other)),
     };
     path.at_most(entries.len(), EMBED_INPUTS_MAX)?;
-    let is_alone = entries.len() == 1;
-    let text = |(index, entry)| {
-        let at = Path::Index(&path, index);
-        match at.string(entry)? {
-            text if text.is_empty() && !is_alone => Err(at.refuse("must not be an empty string")),
-            text => Ok(text),
-        }
-    };
-    let texts = entries.into_iter().enumerate().map(text).collect::<Result<Vec<_>, _>>()?;
-    // A single empty text is how clients load a model.
-    Ok(texts.into_iter().filter(|text| !text.is_empty()).map(EmbedInput::Text).collect())
+    let text = |(index, entry)| Path::Index(&path, index).string(entry).map(EmbedInput::Text);
+    entries.into_iter().enumerate().map(text).collect()
 }
 
 fn prompt(fields: &mut Object<'_>) -> Result<Vec<EmbedInput>, Error> {

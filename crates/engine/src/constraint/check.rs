@@ -3,15 +3,20 @@
 //!
 //! Not here: what llguidance itself bounds, such as large counts, which it compiles in no time.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::expansion;
 use crate::limits::{
     ALTERNATIVES_MAX, LARK_BYTES_MAX, LARK_DEPTH_MAX, MULTIPLE_MAX, PATTERN_BYTES_MAX,
-    PATTERN_DEPTH_MAX, SCHEMA_BYTES_MAX, SCHEMA_DEPTH_MAX, SCHEMA_VALUES_MAX,
+    PATTERN_DEPTH_MAX, PATTERN_PAIRS_MAX, SCHEMA_BYTES_MAX, SCHEMA_DEPTH_MAX, SCHEMA_VALUES_MAX,
 };
 
 /// Keywords whose values are data and no schemas.
-const DATA: [&str; 4] = ["const", "enum", "default", "examples"];
+pub(super) const DATA: [&str; 4] = ["const", "enum", "default", "examples"];
+
+/// Keywords whose values have schemas by names of the schema's own choice.
+const NAMED: [&str; 5] =
+    ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
 
 /// What of a grammar in Lark would come past the checks of a schema and a regular expression.
 const OTHER_LANGUAGES: [&str; 2] = ["%json", "%regex"];
@@ -28,8 +33,23 @@ pub(super) fn schema(schema: &Value) -> Result<(), String> {
         return Err(format!("it has {bytes} bytes, and at most {SCHEMA_BYTES_MAX} are allowed"));
     }
     let mut multiples = Vec::new();
-    keywords(schema, &mut multiples)?;
-    multiple(&multiples)
+    let mut pairs = 0;
+    keywords(schema, &mut multiples, &mut pairs)?;
+    multiple(&multiples)?;
+    expansion::check(schema)
+}
+
+/// What of a schema may be one itself, or a list of some, each with its keyword.
+pub(super) fn schemas(fields: &Map<String, Value>) -> impl Iterator<Item = (&str, &Value)> {
+    fields.iter().filter(|(key, _)| !DATA.contains(&&***key)).flat_map(|(key, value)| {
+        let named = value.as_object().filter(|_| NAMED.contains(&&**key));
+        let (one, several) = match named {
+            Some(schemas) => (None, Some(schemas.values())),
+            None => (Some(value), None),
+        };
+        let schemas = one.into_iter().chain(several.into_iter().flatten());
+        schemas.map(move |schema| (&**key, schema))
+    })
 }
 
 /// Depth and number of values.
@@ -49,20 +69,31 @@ fn size(value: &Value, depth: usize, values: &mut usize) -> Result<(), String> {
 }
 
 /// Keywords with values that are out of bounds, wherever a schema may stand.
-fn keywords(schema: &Value, multiples: &mut Vec<f64>) -> Result<(), String> {
+fn keywords(schema: &Value, multiples: &mut Vec<f64>, pairs: &mut usize) -> Result<(), String> {
     match schema {
-        Value::Array(entries) => entries.iter().try_for_each(|entry| keywords(entry, multiples)),
+        Value::Array(entries) => {
+            entries.iter().try_for_each(|entry| keywords(entry, multiples, pairs))
+        }
         Value::Object(fields) => {
             for (key, value) in fields {
                 keyword(key, value)?;
-                if let ("multipleOf", Some(number)) = (&**key, value.as_f64()) {
-                    multiples.push(number.abs());
-                }
-                if !DATA.contains(&&**key) {
-                    keywords(value, multiples)?;
+                match (&**key, value) {
+                    ("multipleOf", Value::Number(number)) => {
+                        multiples.push(number.as_f64().unwrap_or(0.0).abs());
+                    }
+                    ("patternProperties", Value::Object(patterns)) => {
+                        *pairs += patterns.len() * patterns.len();
+                    }
+                    _ => {}
                 }
             }
-            Ok(())
+            if *pairs > PATTERN_PAIRS_MAX {
+                return Err(format!(
+                    "patternProperties has too many patterns, each of which is compared with each other: \
+                     at most {PATTERN_PAIRS_MAX} pairs are allowed in all"
+                ));
+            }
+            schemas(fields).try_for_each(|(_, schema)| keywords(schema, multiples, pairs))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
@@ -192,7 +223,7 @@ fn depth(text: &str) -> usize {
 }
 
 /// Enough of a text to know it by.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     const SHOWN_CHARS_MAX: usize = 60;
     let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
     if shown.len() < text.len() {

@@ -338,6 +338,69 @@ fn hostile_schemas_are_refused_or_cost_little() {
     }
 }
 
+/// Each of these comes to gigabytes, or to minutes, once it is compiled.
+#[test]
+fn a_small_schema_that_grows_where_its_parts_meet_is_refused() {
+    let doubling = |link: fn(&Value) -> Value| {
+        let reference = |i: usize| json!({ "$ref": format!("#/$defs/d{i}"), "type": "array" });
+        let mut defs = serde_json::Map::new();
+        defs.insert("d0".to_owned(), json!({ "type": "array" }));
+        for i in 0..22 {
+            defs.insert(format!("d{}", i + 1), link(&reference(i)));
+        }
+        json!({ "$defs": defs, "$ref": "#/$defs/d22", "type": "array" })
+    };
+    let words: Vec<String> = (0..9_000).map(|i| format!("w{i}")).collect();
+    let arrays =
+        |count: usize| json!({ "anyOf": vec![json!({ "type": "array", "minItems": 1 }); count] });
+    let cases = [
+        doubling(|inner| json!({ "type": "array", "prefixItems": [inner, inner] })),
+        // Names of properties are no keywords.
+        doubling(|inner| {
+            json!({ "type": "array", "items": {
+            "properties": { "default": inner, "anyOf": inner } } })
+        }),
+        json!({ "allOf": [{ "type": "array", "items": { "enum": words } }, arrays(150), arrays(150)] }),
+        json!({ "type": "array", "items": { "enum": words }, "anyOf": [{}, arrays(100)] }),
+        json!({ "allOf": [{ "$ref": "#/$defs/a" }, { "$ref": "#/$defs/b" }], "$defs": {
+            "a": { "properties": { "x": { "$ref": "#/$defs/a" } } },
+            "b": { "properties": { "x": { "$ref": "#/$defs/b" } } } } }),
+    ];
+    for schema in cases {
+        refused(&Constraint::JsonSchema(schema), "parts");
+    }
+    let chain: serde_json::Map<String, Value> = (0..100)
+        .map(|i| (format!("d{i}"), json!({ "items": { "$ref": format!("#/$defs/d{}", i + 1) } })))
+        .chain([("d100".to_owned(), json!({}))])
+        .collect();
+    let schema = json!({ "$defs": chain, "$ref": "#/$defs/d0", "type": "array" });
+    refused(&Constraint::JsonSchema(schema), "one to the next");
+    let patterns: serde_json::Map<String, Value> =
+        (0..100).map(|i| (format!("^a{i:04}x"), json!({}))).collect();
+    let schema = json!({ "properties": { "default": { "patternProperties": patterns } } });
+    refused(&Constraint::JsonSchema(schema), "pairs");
+}
+
+/// What generators of schemas write.
+#[test]
+fn honest_schemas_whose_parts_meet_are_taken() {
+    let person = json!({ "type": "object", "properties": {
+        "name": { "type": "string", "title": "Name" },
+        "next": { "anyOf": [{ "$ref": "#/$defs/person" }, { "type": "null" }], "default": null } },
+        "required": ["name", "next"], "additionalProperties": false });
+    for schema in [
+        json!({ "$defs": { "person": person }, "$ref": "#/$defs/person", "title": "A person" }),
+        json!({ "$defs": { "person": person }, "type": "object", "properties": {
+            "who": { "allOf": [{ "$ref": "#/$defs/person" }], "description": "somebody" } },
+            "required": ["who"], "additionalProperties": false }),
+        json!({ "type": "object", "properties": { "a": { "type": "integer" } }, "anyOf": [
+            { "required": ["a"] }, { "properties": { "b": { "type": "string" } }, "required": ["b"] }] }),
+        json!({ "oneOf": [{ "type": "integer" }, { "type": "string" }] }),
+    ] {
+        guard(&Constraint::JsonSchema(schema)).unwrap();
+    }
+}
+
 #[test]
 fn hostile_grammars_are_refused_or_cost_little() {
     let hidden = "(\")\"".repeat(12_000);

@@ -79,23 +79,27 @@ pub(crate) async fn show(hub: &Handle, headers: &HeaderMap, body: Body) -> Resul
 
 /// Reads the header of the file again, since nobody keeps all of it.
 fn shown(hub: &Handle, name: String, verbose: bool) -> Result<Shown, Error> {
-    let first = hub.candidates(&name).into_iter().next();
+    let candidates = hub.candidates(&name);
+    let usable = |model: &String| hub.model(model).filter(|summary| summary.facts.is_ok());
     // A model comes before a role of its name.
-    let summary = hub.model(&name).or_else(|| hub.model(&first?));
-    let bare =
-        |model| Shown { model, license: None, template: None, info: Map::new(), tensors: None };
+    let summary = hub.model(&name).or_else(|| candidates.iter().find_map(usable));
     let Some(summary) = summary else {
-        if hub.is_role(&name) {
-            return Ok(bare(unforeseen(name)));
+        if hub.is_role(&name) && candidates.is_empty() {
+            return Ok(bare(unforeseen(name), Map::new()));
         }
         let error = Error::new(404, "GET /api/tags lists what there is");
         return Err(error.at("model").code("model_not_found"));
     };
     let facts = summary.facts.clone();
     let facts = facts.map_err(|why| Error::invalid(why).at("model").code("model_unusable"))?;
-    let file = summary.engine.file().cloned();
+    let (kind, file) = (summary.engine.kind(), summary.engine.file().cloned());
     let model = Model { name, ..row(summary, &facts) };
-    let Some(file) = file else { return Ok(bare(model)) };
+    let Some(file) = file else {
+        let context =
+            facts.context_tokens.map(|tokens| (format!("{kind}.context_length"), tokens.into()));
+        let architecture = ("general.architecture".to_owned(), kind.into());
+        return Ok(bare(model, [architecture].into_iter().chain(context).collect()));
+    };
     let header = read_header(&file.path).map_err(|why| Error::new(500, why))?;
     Ok(Shown {
         model,
@@ -104,6 +108,11 @@ fn shown(hub: &Handle, name: String, verbose: bool) -> Result<Shown, Error> {
         info: info(&header, facts.context_tokens),
         tensors: verbose.then(|| header.tensors.iter().map(tensor).collect()),
     })
+}
+
+/// Of a model without a file.
+fn bare(model: Model, info: Map<String, Value>) -> Shown {
+    Shown { model, license: None, template: None, info, tensors: None }
 }
 
 /// What a file says of itself. Clients read from it how long a prompt may be, so its context is the one
@@ -157,13 +166,16 @@ async fn listed(hub: &Handle) -> Vec<Model> {
     let mut models: Vec<Model> =
         answer::list_models(hub).await.into_iter().filter_map(usable).collect();
     let role = |role: String| {
-        let first = hub.candidates(&role).into_iter().next();
-        match models.iter().find(|model| Some(&model.name) == first.as_ref()) {
-            Some(model) => Model { name: role, ..model.clone() },
-            None => unforeseen(role),
+        let candidates = hub.candidates(&role);
+        if candidates.is_empty() {
+            return Some(unforeseen(role));
         }
+        // One of tools alone, or of models that are not here, answers no conversation.
+        let named = |name: &String| models.iter().find(|model| model.name == *name);
+        let first = candidates.iter().find_map(named)?.clone();
+        Some(Model { name: role, ..first })
     };
-    let roles: Vec<Model> = hub.roles().into_iter().map(role).collect();
+    let roles: Vec<Model> = hub.roles().into_iter().filter_map(role).collect();
     models.extend(roles);
     models
 }

@@ -1,6 +1,6 @@
 //! Filling in between two texts: llama-server's route for editors, and the fields of the others.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::Ask;
 use crate::site::Site;
@@ -21,10 +21,10 @@ async fn editors_are_answered_whole_or_as_a_stream() {
 
     let stream = Ask::post("/infill", &body(true)).send(site.address).await;
     assert_eq!(stream.headers["content-type"], "text/event-stream");
-    let parts: Vec<serde_json::Value> = stream
+    let parts: Vec<Value> = stream
         .text
         .split_terminator("\n\n")
-        .filter_map(|event| serde_json::from_str(event.strip_prefix("data: ")?).ok())
+        .map(|event| serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap())
         .collect();
     let text: String = parts.iter().map(|part| part["content"].as_str().unwrap()).collect();
     assert_eq!(text, "0 1 2 ");
@@ -41,6 +41,12 @@ async fn a_suffix_is_heeded_in_the_other_dialects() {
     assert_eq!(answer["choices"][0]["text"], "0 1 ");
     let answer = Ask::post("/api/generate", &body).send(site.address).await.ok();
     assert_eq!(answer["response"], "0 1 ");
+    // No model here says that it can.
+    let unnamed = json!({ "input_prefix": "say 1", "input_suffix": ")" });
+    let error = Ask::post("/infill", &unnamed).send(site.address).await.error(400);
+    assert_eq!(error["param"], "model");
+    let raw = json!({ "model": "m", "input_prefix": "a", "input_suffix": "b", "grammar": "start: \"x\"" });
+    Ask::post("/infill", &raw).send(site.address).await.error(400);
     let error = Ask::post("/infill", &json!({ "model": "m" })).send(site.address).await.error(400);
     assert_eq!(error["param"], "input_prefix");
     site.ends().await;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use engine::limits::SPEED_TOKENS_MIN;
-use engine::{DecodeError, Guessing, Keeps, Model, Row, Wanted};
+use engine::{DecodeError, Guessing, InfillMarks, Keeps, Model, Row, Wanted};
 use worker_protocol::{Loaded, Sampling};
 
 use super::lineage::Lineage;
@@ -66,6 +66,10 @@ impl Model for Watched {
 
     fn token_bytes(&self, token: u32, special: bool) -> Vec<u8> {
         self.model.token_bytes(token, special)
+    }
+
+    fn infill_marks(&self) -> Option<InfillMarks> {
+        self.model.infill_marks()
     }
 
     fn ends(&self, token: u32) -> bool {

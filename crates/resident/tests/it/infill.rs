@@ -57,6 +57,12 @@ fn the_prompt_is_what_the_model_was_trained_on_in_every_dialect() {
     let evaluated = tokens(&hub, "/infill", &with_more)["tokens_evaluated"].as_u64().unwrap();
     assert!(evaluated as usize > prompt.len() + 1, "{evaluated}");
 
+    // Plugins name no model, warm a prompt up, and name the fields that they read.
+    let asked = json!({ "input_prefix": before, "input_suffix": after, "n_predict": 0,
+                        "response_fields": ["content", "tokens_evaluated"] });
+    let warmed = hub.post("/infill", &asked).ok();
+    assert_eq!(warmed, json!({ "content": "", "tokens_evaluated": prompt.len() }));
+
     let shown = hub.post("/api/show", &json!({ "model": "code" })).ok();
     assert!(shown["capabilities"].as_array().unwrap().contains(&json!("insert")), "{shown}");
     let refused =

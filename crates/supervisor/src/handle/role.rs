@@ -500,7 +500,9 @@ impl Purpose<'_> {
                     EmbedInput::Text(text) => Tokens::of_text(text),
                     EmbedInput::Tokens(tokens) => Tokens::exactly(tokens.len() as u64),
                 });
-                Ask { kind: Kind::Embed, ..Ask::generate(longest(lengths)) }
+                // What may be cut is too long for nobody.
+                let lengths = if embed.truncate { Tokens::exactly(0) } else { longest(lengths) };
+                Ask { kind: Kind::Embed, ..Ask::generate(lengths) }
             }
             Self::Generate(generates) => {
                 // Choices of one prompt follow each other, and it is measured once.

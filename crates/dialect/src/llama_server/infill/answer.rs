@@ -3,14 +3,17 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Map;
 use worker_protocol::{Event, FinishReason, Finished};
 
+use super::Told;
 use crate::{CachedBy, Encode, Error, cached::Foretold, timings::Timings, write::to_json};
 
 /// Turns events into the payloads of a stream.
 #[derive(Debug)]
 pub struct StreamEncoder {
     model: String,
+    told: Told,
     foretold: Foretold,
 }
 
@@ -18,6 +21,7 @@ pub struct StreamEncoder {
 #[derive(Debug)]
 pub struct WholeEncoder {
     model: String,
+    told: Told,
     content: String,
     end: Option<Finished>,
     failure: Option<Error>,
@@ -26,8 +30,8 @@ pub struct WholeEncoder {
 impl StreamEncoder {
     /// An answer of this model.
     #[must_use]
-    pub fn new(model: &str) -> Self {
-        Self { model: model.to_owned(), foretold: Foretold::new(1, 1) }
+    pub fn new(model: &str, told: Told) -> Self {
+        Self { model: model.to_owned(), told, foretold: Foretold::new(1, 1) }
     }
 }
 
@@ -43,11 +47,14 @@ impl Encode for StreamEncoder {
         self.foretold.hear(0, event);
         match event {
             Event::Progress { .. } | Event::Embedded { .. } | Event::ToolCall(_) => {}
+            Event::Text(_) | Event::Reasoning(_) if self.told.nothing => {}
             Event::Text(piece) | Event::Reasoning(piece) => {
                 let content = &piece.text;
                 out.push(to_json(&Part { index: 0, content, stop: false }));
             }
-            Event::Finished(finished) => out.push(to_json(&Whole::new(&self.model, "", finished))),
+            Event::Finished(finished) => {
+                out.push(self.told.of(&Whole::new(&self.model, "", finished)));
+            }
             Event::Failed(failure) => out.push(Error::from(failure).to_json()),
         }
     }
@@ -63,8 +70,8 @@ impl Encode for StreamEncoder {
 impl WholeEncoder {
     /// An answer of this model.
     #[must_use]
-    pub fn new(model: &str) -> Self {
-        Self { model: model.to_owned(), content: String::new(), end: None, failure: None }
+    pub fn new(model: &str, told: Told) -> Self {
+        Self { model: model.to_owned(), told, content: String::new(), end: None, failure: None }
     }
 
     /// The model that serves, where another name was asked for.
@@ -97,7 +104,21 @@ impl WholeEncoder {
             return Err(failure);
         }
         let end = self.end.ok_or_else(Error::unfinished)?;
-        Ok(to_json(&Whole::new(&self.model, &self.content, &end)))
+        let content = if self.told.nothing { "" } else { &self.content };
+        Ok(self.told.of(&Whole::new(&self.model, content, &end)))
+    }
+}
+
+impl Told {
+    /// What of the last object is told; fields that it has not are left out.
+    fn of(&self, whole: &Whole<'_>) -> String {
+        if self.fields.is_empty() {
+            return to_json(whole);
+        }
+        let whole = serde_json::to_value(whole).unwrap_or_default();
+        let field =
+            |path: &String| Some((path.clone(), whole.pointer(&format!("/{path}"))?.clone()));
+        to_json(&self.fields.iter().filter_map(field).collect::<Map<_, _>>())
     }
 }
 
