@@ -22,7 +22,7 @@ use std::path::Path;
 use client::{Client, FilePiece, Piece};
 use file::Written;
 use places::Places;
-use subject::Subject;
+use subject::{KEY_VARIABLE, Subject};
 
 use crate::{
     cli, config,
@@ -55,6 +55,7 @@ pub(crate) fn connect(arguments: &cli::Connect) -> anyhow::Result<()> {
     } else {
         show(&pieces);
     }
+    notes.extend(rivals(client, &pieces));
     notes.extend(doubts(client, &subject));
     for note in notes {
         terminal::note(format_args!("note: {note}"));
@@ -107,7 +108,7 @@ fn heading(text: &str) {
     terminal::note(Paint::stderr().tone(Tone::Strong, text));
 }
 
-/// Writes every file, or none if one cannot be: all of them are put together before.
+/// Writes every file, or none if one cannot be.
 fn write(client: &Client, pieces: &[Piece]) -> anyhow::Result<()> {
     let files: Vec<&FilePiece> = pieces.iter().filter_map(Piece::file).collect();
     if files.is_empty() {
@@ -118,8 +119,7 @@ fn write(client: &Client, pieces: &[Piece]) -> anyhow::Result<()> {
         return Err(exit::error(Code::Usage, message));
     }
     let prepared = files.into_iter().map(|file| prepare(client, file));
-    for (path, old, text) in prepared.collect::<anyhow::Result<Vec<_>>>()? {
-        let written = file::write(path, old.as_deref(), &text)?;
+    for (path, written) in write_all(prepared.collect::<anyhow::Result<Vec<_>>>()?)? {
         terminal::note(told(path, &written));
     }
     for piece in pieces {
@@ -147,16 +147,57 @@ fn prepare<'a>(client: &Client, file: &'a FilePiece) -> anyhow::Result<Prepared<
     Ok((&file.path, old, text))
 }
 
+fn write_all(prepared: Vec<Prepared<'_>>) -> anyhow::Result<Vec<(&Path, Written)>> {
+    let mut done = Vec::new();
+    for (path, old, text) in prepared {
+        match file::write(path, old.as_deref(), &text) {
+            Ok(written) => done.push((path, written)),
+            Err(error) => return Err(taken_back(&error, &done)),
+        }
+    }
+    Ok(done)
+}
+
+/// Takes back what was done before `error`, which then says how it ended.
+fn taken_back(error: &anyhow::Error, done: &[(&Path, Written)]) -> anyhow::Error {
+    let stays = done.iter().rev().filter_map(|(path, written)| {
+        let refused = file::undo(path, written).err()?;
+        Some(format!("{}; that could not be taken back: {refused}", told(path, written)))
+    });
+    let stays: Vec<String> = stays.collect();
+    let end = if stays.is_empty() { "nothing was written".to_owned() } else { stays.join("; ") };
+    exit::error(Code::Failure, format!("{error}; {end}"))
+}
+
 fn told(path: &Path, written: &Written) -> String {
     let path = path.display();
     match written {
         Written::Nothing => format!("{path} says so already; nothing was written"),
         Written::New => format!("written: {path}, which is new; to undo: delete it"),
-        Written::Changed { backup } => {
-            let backup = backup.display();
-            format!("written: {path}; to undo: mv \"{backup}\" \"{path}\"")
+        Written::Changed { real, backup } => {
+            let (real, backup) = (real.display(), backup.display());
+            format!("written: {path}; to undo: mv \"{backup}\" \"{real}\"")
         }
     }
+}
+
+/// Keys in the client's files, as they are now, that it would use instead of the hub's. What they say is
+/// nobody's business here, so the hub's own key in such a place is told of too.
+fn rivals(client: &Client, pieces: &[Piece]) -> Vec<String> {
+    let mut rivals = Vec::new();
+    for file in pieces.iter().filter_map(Piece::file) {
+        // Who cannot read the file hears of it when writing.
+        let Ok(Some(text)) = file::read(&file.path) else { continue };
+        for place in file.rivals_in(&text) {
+            rivals.push(format!(
+                "{} holds {place}, which {} uses instead of {KEY_VARIABLE}; take it out, unless it is \
+                 the hub's key",
+                file.path.display(),
+                client.name
+            ));
+        }
+    }
+    rivals
 }
 
 /// What may disappoint whoever connects this client to this model.

@@ -4,10 +4,19 @@ use serde_json::{Map, Value, json};
 
 use super::{
     client::{FilePiece, Piece},
-    merge::Form,
+    merge::{Form, Place},
     places::{Places, System},
     subject::{KEY_VARIABLE, NO_KEY, Subject},
 };
+
+/// What aider uses before its variables.
+const AIDER_KEY: Place = &["openai-api-key"];
+
+/// What Claude Code uses before the command that says the key.
+const CLAUDE_TOKEN: Place = &["env", "ANTHROPIC_AUTH_TOKEN"];
+
+/// What it uses before that command too.
+const CLAUDE_KEY: Place = &["env", "ANTHROPIC_API_KEY"];
 
 /// OpenAI's chat through litellm: the model's name begins with `openai/`, the address ends in `/v1`, and
 /// some key is needed. Of a model that it does not know it asks the second file how long it may be.
@@ -20,7 +29,11 @@ pub(super) fn aider(subject: &Subject, places: &Places) -> Vec<Piece> {
         settings["openai-api-key"] = NO_KEY.into();
     }
     let path = places.home.join(".aider.conf.yml");
-    let mut pieces = vec![Piece::File(FilePiece::new(path, Form::Yaml, settings))];
+    let mut file = FilePiece::new(path, Form::Yaml, settings);
+    if subject.has_key {
+        file = FilePiece { rivals: &[AIDER_KEY], ..file.without(AIDER_KEY, NO_KEY) };
+    }
+    let mut pieces = vec![Piece::File(file)];
     if let Some(tokens) = subject.model.context_tokens {
         let known = json!({
             "litellm_provider": "openai",
@@ -64,28 +77,18 @@ pub(super) fn claude_code(subject: &Subject, places: &Places) -> Vec<Piece> {
         let answer = subject.answer_tokens().to_string();
         env.insert("CLAUDE_CODE_MAX_OUTPUT_TOKENS".to_owned(), answer.into());
     }
-    let mut settings = Map::new();
-    let token = if subject.has_key {
-        let command = match places.system {
-            System::Linux | System::Mac => format!("printenv {KEY_VARIABLE}"),
-            System::Windows => format!("echo %{KEY_VARIABLE}%"),
-        };
-        settings.insert("apiKeyHelper".to_owned(), command.into());
-        places.value_of(KEY_VARIABLE)
-    } else {
-        env.insert("ANTHROPIC_AUTH_TOKEN".to_owned(), NO_KEY.into());
-        NO_KEY.to_owned()
+    let token = match subject.has_key {
+        true => places.value_of(KEY_VARIABLE),
+        false => NO_KEY.to_owned(),
     };
-    settings.insert("env".to_owned(), Value::Object(env));
     let session = places.variables(&[
         ("ANTHROPIC_BASE_URL", subject.url.clone()),
         ("ANTHROPIC_AUTH_TOKEN", token),
         ("ANTHROPIC_MODEL", model.clone()),
         ("ANTHROPIC_DEFAULT_HAIKU_MODEL", model.clone()),
     ]);
-    let path = places.claude.join("settings.json");
     let mut pieces = vec![
-        Piece::File(FilePiece::new(path, Form::Json, Value::Object(settings))),
+        Piece::File(claude_file(subject, places, env)),
         Piece::Text {
             heading: "or, for one terminal only:".to_owned(),
             text: format!("{session}\nclaude"),
@@ -98,6 +101,22 @@ pub(super) fn claude_code(subject: &Subject, places: &Places) -> Vec<Piece> {
         )));
     }
     pieces
+}
+
+/// Its settings, with what it sends as a key.
+fn claude_file(subject: &Subject, places: &Places, mut env: Map<String, Value>) -> FilePiece {
+    let command = match places.system {
+        System::Linux | System::Mac => format!("printenv {KEY_VARIABLE}"),
+        System::Windows => format!("echo %{KEY_VARIABLE}%"),
+    };
+    let path = places.claude.join("settings.json");
+    if subject.has_key {
+        let file = FilePiece::new(path, Form::Json, json!({ "apiKeyHelper": command, "env": env }));
+        FilePiece { rivals: &[CLAUDE_TOKEN, CLAUDE_KEY], ..file.without(CLAUDE_TOKEN, NO_KEY) }
+    } else {
+        env.insert("ANTHROPIC_AUTH_TOKEN".to_owned(), NO_KEY.into());
+        FilePiece::new(path, Form::Json, json!({ "env": env })).without(&["apiKeyHelper"], &command)
+    }
 }
 
 /// OpenAI's chat. Its own files (`~/.cline/data/globalState.json`, `secrets.json`) are its state, written
@@ -144,15 +163,18 @@ pub(super) fn codex(subject: &Subject, places: &Places) -> Vec<Piece> {
     if let Some(tokens) = subject.model.context_tokens {
         settings["model_context_window"] = tokens.into();
     }
-    let mut then = None;
-    if subject.has_key {
-        settings["model_providers"]["resident"]["env_key"] = KEY_VARIABLE.into();
-        then = Some(Piece::Then(format!("set {KEY_VARIABLE} where codex is started")));
-    }
     let path = places.codex.join("config.toml");
-    let mut pieces = vec![Piece::File(FilePiece::new(path, Form::Toml, settings))];
-    pieces.extend(then);
-    pieces
+    if !subject.has_key {
+        // It does not start while a variable that it is told of is not set.
+        let file = FilePiece::new(path, Form::Toml, settings);
+        let place = &["model_providers", "resident", "env_key"];
+        return vec![Piece::File(file.without(place, KEY_VARIABLE))];
+    }
+    settings["model_providers"]["resident"]["env_key"] = KEY_VARIABLE.into();
+    vec![
+        Piece::File(FilePiece::new(path, Form::Toml, settings)),
+        Piece::Then(format!("set {KEY_VARIABLE} where codex is started")),
+    ]
 }
 
 /// OpenAI's chat by a package of the AI SDK; the address ends in `/v1`. Version 2 reads this form too, and

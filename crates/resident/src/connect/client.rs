@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     agents, apps, editors, libraries,
-    merge::{self, Form, Problem},
+    merge::{self, Form, Leftover, Place, Problem},
     places::Places,
     subject::Subject,
 };
@@ -125,12 +125,22 @@ pub(super) struct FilePiece {
     pub(super) wanted: Value,
     /// What is put before that into a file that is new.
     pub(super) at_first: Map<String, Value>,
+    /// What an earlier run wrote for a hub that had a key when this one has none, or the other way round.
+    pub(super) leftovers: Vec<Leftover>,
+    /// Where a person may have put a key that the client would use instead of the hub's.
+    pub(super) rivals: &'static [Place],
 }
 
 impl FilePiece {
     /// A file of which nothing else must be there.
     pub(super) fn new(path: PathBuf, form: Form, wanted: Value) -> Self {
-        Self { path, form, wanted, at_first: Map::new() }
+        Self { path, form, wanted, at_first: Map::new(), leftovers: Vec::new(), rivals: &[] }
+    }
+
+    /// Also takes `value` out of `place`, if that is what is there.
+    pub(super) fn without(mut self, place: Place, value: &str) -> Self {
+        self.leftovers.push(Leftover { place, value: value.to_owned() });
+        self
     }
 
     /// The text of a new file.
@@ -143,15 +153,25 @@ impl FilePiece {
         merge::render(self.form, &whole)
     }
 
-    /// The text `old` with what is wanted in it.
+    /// The text `old` with what is wanted in it, and without what is left over.
     ///
     /// # Errors
     /// When the text cannot be read, or not be changed without losing something.
     pub(super) fn merged(&self, old: Option<&str>) -> Result<String, Problem> {
-        match old.filter(|old| !old.trim().is_empty()) {
-            Some(old) => merge::merge(self.form, old, &self.wanted),
-            None => Ok(self.fresh()),
+        let Some(old) = old.filter(|old| !old.trim().is_empty()) else {
+            return Ok(self.fresh());
+        };
+        let mut text = old.to_owned();
+        for leftover in &self.leftovers {
+            text = merge::take(self.form, &text, leftover)?;
         }
+        merge::merge(self.form, &text, &self.wanted)
+    }
+
+    /// Where in `text` a key is that the client would use instead of the hub's.
+    pub(super) fn rivals_in(&self, text: &str) -> Vec<String> {
+        let there = self.rivals.iter().filter(|place| merge::says(self.form, text, place));
+        there.map(|place| place.join(".")).collect()
     }
 }
 

@@ -77,7 +77,11 @@ pub(super) fn vscode(subject: &Subject, places: &Places) -> Vec<Piece> {
     }
     group["models"] = json!([model]);
     let path = places.windowed.join("Code").join("User").join("chatLanguageModels.json");
-    let mut pieces = vec![Piece::File(FilePiece::new(path, Form::Json, json!([group])))];
+    let mut file = FilePiece::new(path, Form::Json, json!([group]));
+    if subject.has_key {
+        file = file.without(&["Resident", "apiKey"], NO_KEY);
+    }
+    let mut pieces = vec![Piece::File(file)];
     if subject.has_key {
         pieces.push(Piece::Then(
             "give VS Code the hub's key: Chat: Manage Language Models, the gear beside Resident"

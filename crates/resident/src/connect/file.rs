@@ -23,7 +23,9 @@ pub(super) enum Written {
     New,
     /// There was one.
     Changed {
-        /// Where what it said is kept.
+        /// The file itself, where `path` was a link to it.
+        real: PathBuf,
+        /// Where what it said is kept, beside it.
         backup: PathBuf,
     },
 }
@@ -57,13 +59,25 @@ pub(super) fn write(path: &Path, old: Option<&str>, text: &str) -> anyhow::Resul
         return Ok(Written::Nothing);
     }
     let written = match old {
-        Some(old) => change(path, old, text).map(|backup| Written::Changed { backup }),
+        Some(old) => change(path, old, text),
         None => create(path, text).map(|()| Written::New),
     };
     written.map_err(|error| {
         let message = format!("{}: it cannot be written: {error}", path.display());
         exit::error(Code::Failure, message)
     })
+}
+
+/// Makes what was written as if it had not been; only folders stay.
+///
+/// # Errors
+/// When the system refuses; then it stays written.
+pub(super) fn undo(path: &Path, written: &Written) -> io::Result<()> {
+    match written {
+        Written::Nothing => Ok(()),
+        Written::New => fs::remove_file(path),
+        Written::Changed { real, backup } => fs::rename(backup, real),
+    }
 }
 
 fn create(path: &Path, text: &str) -> io::Result<()> {
@@ -73,16 +87,22 @@ fn create(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn change(path: &Path, old: &str, text: &str) -> io::Result<PathBuf> {
+fn change(path: &Path, old: &str, text: &str) -> io::Result<Written> {
     // Where a link points to, so that the link stays one.
-    let path = path.canonicalize()?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let permissions = fs::metadata(&path)?.permissions();
-    let backup = keep(&path, folder, old, &permissions)?;
+    let real = path.canonicalize()?;
+    let folder = real.parent().unwrap_or(Path::new("."));
+    let permissions = fs::metadata(&real)?.permissions();
     let file = beside(folder, text)?;
-    file.as_file().set_permissions(permissions)?;
-    file.persist(&path)?;
-    Ok(backup)
+    file.as_file().set_permissions(permissions.clone())?;
+    let backup = keep(&real, folder, old, &permissions)?;
+    match file.persist(&real) {
+        Ok(_) => Ok(Written::Changed { real, backup }),
+        Err(error) => {
+            // A copy of what is still there helps nobody, and harms nobody if it stays.
+            drop(fs::remove_file(&backup));
+            Err(error.error)
+        }
+    }
 }
 
 /// Puts a copy beside the file, under a name that no older copy has.
@@ -141,6 +161,10 @@ mod tests {
         assert_eq!(read(&path).unwrap().as_deref(), Some("{}\n"));
         assert_eq!(write(&path, Some("{}\n"), "{}\n").unwrap(), Written::Nothing);
         assert_eq!(names(path.parent().unwrap()), ["settings.json"], "nothing else is left");
+        undo(&path, &Written::Nothing).unwrap();
+        assert!(path.exists());
+        undo(&path, &Written::New).unwrap();
+        assert_eq!(names(path.parent().unwrap()), [""; 0]);
     }
 
     #[test]
@@ -149,7 +173,7 @@ mod tests {
         let path = folder.path().join("settings.json");
         fs::write(&path, "1").unwrap();
         for (old, new) in [("1", "2"), ("2", "3"), ("3", "4")] {
-            let Written::Changed { backup } = write(&path, Some(old), new).unwrap() else {
+            let Written::Changed { backup, .. } = write(&path, Some(old), new).unwrap() else {
                 panic!("{old} was not changed")
             };
             assert_eq!(fs::read_to_string(backup).unwrap(), old);
@@ -172,6 +196,7 @@ mod tests {
         let message = write(&path, Some("old"), "new").unwrap_err().to_string();
         assert!(message.ends_with("delete old ones"), "{message}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        assert_eq!(names(folder.path()).len(), 1 + BACKUPS_MAX, "nothing half written is left");
     }
 
     #[test]
@@ -192,14 +217,20 @@ mod tests {
         fs::write(&real, "old").unwrap();
         fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        let Written::Changed { backup } = write(&link, Some("old"), "new").unwrap() else {
+        let written = write(&link, Some("old"), "new").unwrap();
+        let Written::Changed { real: changed, backup } = &written else {
             panic!("it was not changed")
         };
+        assert_eq!(*changed, real.canonicalize().unwrap());
         assert!(link.symlink_metadata().unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&real).unwrap(), "new");
-        for path in [&real, &backup] {
+        for path in [&real, backup] {
             let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
             assert_eq!(mode, 0o640, "{}", path.display());
         }
+        undo(&link, &written).unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&real).unwrap(), "old");
+        assert_eq!(names(folder.path()), ["link", "real"]);
     }
 }

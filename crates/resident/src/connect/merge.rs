@@ -1,6 +1,6 @@
-//! Keys into a settings file that a person wrote, without losing anything else of it.
+//! Keys into a settings file that a person wrote, and out of it, without losing anything else of it.
 //!
-//! [`merged`] says in values what must come out. The module of each form changes the text in place, so
+//! [`merged`] and [`forget`] say in values what must come out. The module of each form changes the text in place, so
 //! that comments, order and spacing stay, and is not believed: what it made is read again and must say
 //! exactly that, or it is refused. Not here: files.
 
@@ -9,6 +9,9 @@ mod toml;
 mod yaml;
 
 use serde_json::{Map, Value};
+
+/// What comments begin with in any of the forms.
+const COMMENT_SIGNS: [&str; 3] = ["#", "//", "/*"];
 
 /// How a settings file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +22,18 @@ pub(super) enum Form {
     Toml,
     /// YAML.
     Yaml,
+}
+
+/// Keys, each within the one before; in a list of named things, a name.
+pub(super) type Place = &'static [&'static str];
+
+/// What an earlier run may have written and a client must not find any more.
+#[derive(Debug)]
+pub(super) struct Leftover {
+    /// Where it would be.
+    pub(super) place: Place,
+    /// What it would say; anything else there is a person's own.
+    pub(super) value: String,
 }
 
 /// Why a text is left alone.
@@ -47,10 +62,44 @@ pub(super) fn merge(form: Form, old: &str, wanted: &Value) -> Result<String, Pro
         Form::Toml => toml::put(old, wanted)?,
         Form::Yaml => yaml::put(old, &before, wanted)?,
     };
+    proved(form, text, &after)
+}
+
+/// The text `old` without what is left over: the same text if that is not in it.
+///
+/// # Errors
+/// [`Problem`], when the text is broken or too intricate, or a comment would go too.
+pub(super) fn take(form: Form, old: &str, leftover: &Leftover) -> Result<String, Problem> {
+    let mut after = read(form, old)?;
+    let place = leftover.place;
+    if at(&after, place).and_then(Value::as_str) != Some(leftover.value.as_str()) {
+        return Ok(old.to_owned());
+    }
+    forget(&mut after, place);
+    let text = match form {
+        Form::Json => json::take(old, place)?,
+        Form::Toml => toml::take(old, place)?,
+        Form::Yaml => yaml::take(old, place)?,
+    };
+    // What goes has none of these signs in it.
+    if COMMENT_SIGNS.iter().any(|sign| text.matches(sign).count() != old.matches(sign).count()) {
+        let what = format!("the comment at '{}', which has to go", place.join("."));
+        return Err(Problem::Intricate(what));
+    }
+    proved(form, text, &after)
+}
+
+/// The text, if it says that and nothing else.
+fn proved(form: Form, text: String, after: &Value) -> Result<String, Problem> {
     match read(form, &text) {
-        Ok(read) if read == after => Ok(text),
+        Ok(read) if read == *after => Ok(text),
         Ok(_) | Err(_) => Err(Problem::Intricate("its parts are written unusually".to_owned())),
     }
+}
+
+/// Whether a text says anything at `place`; not, when it cannot be read.
+pub(super) fn says(form: Form, text: &str, place: Place) -> bool {
+    read(form, text).is_ok_and(|value| at(&value, place).is_some())
 }
 
 /// A new text that says `value`, with a line end.
@@ -93,6 +142,35 @@ fn merged(old: &Value, wanted: &Value) -> Value {
             Value::Array(all)
         }
         (_, wanted) => wanted.clone(),
+    }
+}
+
+/// What a value holds at `place`.
+fn at<'a>(value: &'a Value, place: &[&str]) -> Option<&'a Value> {
+    place.iter().try_fold(value, |value, step| match value {
+        Value::Object(map) => map.get(*step),
+        Value::Array(items) => items.iter().find(|item| name(item) == Some(step)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    })
+}
+
+/// Takes the key at `place` out of a value.
+fn forget(value: &mut Value, place: &[&str]) {
+    match (value, place) {
+        (Value::Object(map), [key]) => {
+            map.remove(*key);
+        }
+        (Value::Object(map), [key, rest @ ..]) => {
+            if let Some(inner) = map.get_mut(*key) {
+                forget(inner, rest);
+            }
+        }
+        (Value::Array(items), [step, rest @ ..]) => {
+            if let Some(item) = items.iter_mut().find(|item| name(item) == Some(step)) {
+                forget(item, rest);
+            }
+        }
+        (_, _) => {}
     }
 }
 

@@ -7,6 +7,8 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+mod again;
+
 use super::{
     client::{self, Api, CLIENTS, FilePiece, Piece},
     merge::{Form, merge},

@@ -6,7 +6,7 @@ use jsonc_parser::{
 };
 use serde_json::{Map, Value};
 
-use super::{Problem, are_named, is_same};
+use super::{Problem, are_named, is_same, name};
 
 /// Comments and trailing commas are what editors forgive; the rest would be wrong for most of them.
 const FORGIVING: ParseOptions = ParseOptions {
@@ -46,6 +46,25 @@ pub(super) fn put(text: &str, wanted: &Value) -> Result<String, Problem> {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return Err(other()),
     }
     Ok(root.to_string())
+}
+
+pub(super) fn take(text: &str, place: &[&str]) -> Result<String, Problem> {
+    let root = parse(text)?;
+    if let Some(property) = root.value().and_then(|whole| property_at(&whole, place)) {
+        property.remove();
+    }
+    Ok(root.to_string())
+}
+
+fn property_at(node: &CstNode, place: &[&str]) -> Option<CstObjectProp> {
+    let (step, rest) = place.split_first()?;
+    if let Some(array) = node.as_array() {
+        let is_it =
+            |node: &CstNode| node.to_serde_value().is_some_and(|item| name(&item) == Some(*step));
+        return property_at(&array.elements().into_iter().find(is_it)?, rest);
+    }
+    let property = node.as_object()?.get(step)?;
+    if rest.is_empty() { Some(property) } else { property_at(&property.value()?, rest) }
 }
 
 fn parse(text: &str) -> Result<CstRootNode, Problem> {
@@ -110,7 +129,7 @@ mod tests {
     use expect_test::expect;
     use serde_json::json;
 
-    use super::super::{Form, merge};
+    use super::super::{Form, Leftover, merge, take};
     use super::*;
 
     #[test]
@@ -181,6 +200,29 @@ mod tests {
         let broken = merge(Form::Json, "{\n  \"a\": 1\n  \"b\": 2\n}", &json!({}));
         let place = "line 2, column 9: Expected comma".to_owned();
         assert_eq!(broken, Err(Problem::Broken(place)));
+    }
+
+    #[test]
+    fn what_is_left_over_is_taken_out_with_its_comma() {
+        let leftover = Leftover { place: &["env", "KEY"], value: "unused".to_owned() };
+        for (old, expected) in [
+            (
+                "{\n  \"env\": {\n    \"A\": 1, // a\n    \"KEY\": \"unused\"\n  } // e\n}\n",
+                "{\n  \"env\": {\n    \"A\": 1 // a\n  } // e\n}\n",
+            ),
+            (
+                "{\r\n  \"env\": {\r\n    \"KEY\": \"unused\",\r\n    \"A\": 1,\r\n  },\r\n}\r\n",
+                "{\r\n  \"env\": {\r\n    \"A\": 1,\r\n  },\r\n}\r\n",
+            ),
+        ] {
+            assert_eq!(take(Form::Json, old, &leftover).as_deref(), Ok(expected), "{old}");
+        }
+        for own in [r#"{ "env": { "KEY": "mine" } }"#, r#"{ "env": "KEY" }"#, "[]", "{}"] {
+            assert_eq!(take(Form::Json, own, &leftover).as_deref(), Ok(own));
+        }
+        let told = "{ \"env\": {\n  \"KEY\": \"unused\" // by a person\n} }";
+        let problem = take(Form::Json, told, &leftover).unwrap_err().to_string();
+        assert!(problem.contains("the comment at 'env.KEY'"), "{problem}");
     }
 
     #[test]

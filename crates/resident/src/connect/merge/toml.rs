@@ -18,13 +18,29 @@ pub(super) fn render(value: &Value) -> String {
 }
 
 pub(super) fn put(text: &str, wanted: &Value) -> Result<String, Problem> {
-    let mut document: DocumentMut = text
-        .parse()
-        .map_err(|error: toml_edit::TomlError| Problem::Broken(error.message().to_owned()))?;
+    let mut document = parse(text)?;
     if let Value::Object(wanted) = wanted {
         into_table(document.as_table_mut(), wanted);
     }
     Ok(document.to_string())
+}
+
+pub(super) fn take(text: &str, place: &[&str]) -> Result<String, Problem> {
+    let mut document = parse(text)?;
+    if let Some((key, tables)) = place.split_last() {
+        let whole: &mut dyn TableLike = document.as_table_mut();
+        let table = tables
+            .iter()
+            .try_fold(whole, |table, step| table.get_mut(step).and_then(Item::as_table_like_mut));
+        if let Some(table) = table {
+            table.remove(key);
+        }
+    }
+    Ok(document.to_string())
+}
+
+fn parse(text: &str) -> Result<DocumentMut, Problem> {
+    text.parse().map_err(|error: toml_edit::TomlError| Problem::Broken(error.message().to_owned()))
 }
 
 fn into_table(table: &mut dyn TableLike, wanted: &Map<String, Value>) {
@@ -73,7 +89,7 @@ mod tests {
     use expect_test::expect;
     use serde_json::json;
 
-    use super::super::{Form, merge};
+    use super::super::{Form, Leftover, merge, take};
     use super::*;
 
     #[test]
@@ -111,6 +127,24 @@ mod tests {
             ("[a.b]\nd = 3\n", "[a.b]\nd = 3\nc = 2\n"),
         ] {
             assert_eq!(merge(Form::Toml, old, &wanted).as_deref(), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn what_is_left_over_is_taken_out() {
+        let leftover = Leftover { place: &["a", "b", "key"], value: "KEY".to_owned() };
+        for (old, expected) in [
+            ("[a.b]\n# d\nd = 3\nkey = \"KEY\"\n\n[c]\n", "[a.b]\n# d\nd = 3\n\n[c]\n"),
+            ("a = { b = { d = 3, key = \"KEY\" } }\n", "a = { b = { d = 3} }\n"),
+            ("a.b.key = \"KEY\"\na.b.d = 3 # d\n", "a.b.d = 3 # d\n"),
+            ("[a.b]\nkey = \"MINE\"\n", "[a.b]\nkey = \"MINE\"\n"),
+            ("a = \"b\"\n", "a = \"b\"\n"),
+        ] {
+            assert_eq!(take(Form::Toml, old, &leftover).as_deref(), Ok(expected), "{old}");
+        }
+        for told in ["[a.b]\nkey = \"KEY\" # why\nd = 3\n", "[a.b]\n# why\nkey = \"KEY\"\n"] {
+            let problem = take(Form::Toml, told, &leftover).unwrap_err().to_string();
+            assert!(problem.contains("the comment at 'a.b.key'"), "{problem}");
         }
     }
 

@@ -76,8 +76,25 @@ pub(super) fn put(text: &str, before: &Value, wanted: &Value) -> Result<String, 
             (_, value) => put_entry(&mut lines, key, value)?,
         }
     }
+    Ok(joined(lines, text))
+}
+
+/// The lines as one text, with the line ends of `text`.
+fn joined(lines: Vec<String>, text: &str) -> String {
     let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
-    Ok(lines.into_iter().map(|line| line + line_end).collect())
+    lines.into_iter().map(|line| line + line_end).collect()
+}
+
+/// Only top-level keys go: what clients keep deeper down is written over instead.
+pub(super) fn take(text: &str, place: &[&str]) -> Result<String, Problem> {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let key = place.first().filter(|_| place.len() == 1);
+    let Some(block) = key.and_then(|key| block(&lines, key)) else {
+        let what = format!("'{}' is written unusually", place.join("."));
+        return Err(Problem::Intricate(what));
+    };
+    lines.drain(block);
+    Ok(joined(lines, text))
 }
 
 /// A key with a plain value, or with a list that was empty.
@@ -214,7 +231,7 @@ mod tests {
     use expect_test::expect;
     use serde_json::json;
 
-    use super::super::{Form, merge};
+    use super::super::{Form, Leftover, merge, take};
     use super::*;
 
     fn wanted() -> Value {
@@ -303,6 +320,28 @@ rules:
             ("models:\n", "models:\n  - name: b\n"),
         ] {
             assert_eq!(merge(Form::Yaml, old, &item).as_deref(), Ok(expected), "{old}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_over_is_taken_out() {
+        let leftover = Leftover { place: &["key"], value: "unused".to_owned() };
+        for (old, expected) in [
+            ("a: 1\nkey: unused\n\n# b\nb: 2\n", "a: 1\n\n# b\nb: 2\n"),
+            ("key: 'unused'\r\na: 1\r\n", "a: 1\r\n"),
+            ("key: unused\n", ""),
+            ("key: mine\n", "key: mine\n"),
+            ("key:\n  - unused\n", "key:\n  - unused\n"),
+            ("a:\n  key: unused\n", "a:\n  key: unused\n"),
+        ] {
+            assert_eq!(take(Form::Yaml, old, &leftover).as_deref(), Ok(expected), "{old}");
+        }
+        for (old, part) in [
+            ("key: unused # why\n", "the comment at 'key'"),
+            ("\"key\": unused\n", "'key' is written unusually"),
+        ] {
+            let problem = take(Form::Yaml, old, &leftover).unwrap_err().to_string();
+            assert!(problem.contains(part), "{problem}");
         }
     }
 
