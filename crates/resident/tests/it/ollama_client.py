@@ -112,7 +112,7 @@ def check_person(text):
 
 
 def check_structured(client):
-    options = {"temperature": 1.2, "num_predict": 500}
+    options = {"temperature": 1.2, "num_predict": 1500}
     answer = client.chat("demo", messages=QUESTION, options=options, format=PERSON)
     assert answer.done_reason == "stop", answer
     check_person(answer.message.content)

@@ -203,7 +203,7 @@ def check_person(text):
 
 def check_structured(client):
     wanted = {"type": "json_schema", "json_schema": {"name": "person", "strict": True, "schema": PERSON}}
-    asked = {"model": "demo", "messages": QUESTION, "temperature": 1.2, "max_tokens": 500}
+    asked = {"model": "demo", "messages": QUESTION, "temperature": 1.2, "max_tokens": 1500}
     answer = client.chat.completions.create(**asked, response_format=wanted)
     assert answer.choices[0].finish_reason == "stop", answer
     check_person(answer.choices[0].message.content)

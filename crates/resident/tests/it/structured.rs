@@ -27,6 +27,9 @@ fn random() -> PathBuf {
     )
 }
 
+/// As long as noise can be in the schema: white space of 64 characters may stand in each of its 22 gaps.
+const ANSWER_TOKENS: u32 = 2000;
+
 /// Bounded, so that noise comes to its end.
 fn person() -> Value {
     json!({
@@ -75,7 +78,7 @@ fn openais_clients_get_what_the_schema_says() {
     let hub = start();
     for temperature in [0.0, 1.5] {
         let changes = json!({
-            "response_format": openai_format(), "temperature": temperature, "max_tokens": 1000,
+            "response_format": openai_format(), "temperature": temperature, "max_tokens": ANSWER_TOKENS,
         });
         let body = with(asked("demo"), &changes);
         let answer = hub.post(CHAT, &body).ok();
@@ -94,7 +97,7 @@ fn a_model_of_noise_keeps_to_a_schema_in_each_of_several_choices() {
     let hub = start();
     let body = json!({
         "model": "random", "prompt": "Who is it?", "json_schema": person(), "n": 6, "seed": 1,
-        "temperature": 2.0, "top_k": 0, "top_p": 1, "min_p": 0, "max_tokens": 2000,
+        "temperature": 2.0, "top_k": 0, "top_p": 1, "min_p": 0, "max_tokens": ANSWER_TOKENS,
     });
     let answer = hub.post(COMPLETIONS, &body).ok();
     let texts: Vec<&str> =
@@ -120,7 +123,7 @@ fn every_sampler_keeps_to_the_schema() {
         json!({ "logit_bias": { "5": 100, "300": 100, "1000": 100 } }),
     ] {
         let body = json!({
-            "model": "random", "prompt": "Who?", "json_schema": person(), "max_tokens": 2000,
+            "model": "random", "prompt": "Who?", "json_schema": person(), "max_tokens": ANSWER_TOKENS,
             "seed": 3,
         });
         let answer = hub.post(COMPLETIONS, &with(body, &sampler)).ok();
@@ -131,8 +134,7 @@ fn every_sampler_keeps_to_the_schema() {
 #[test]
 fn ollamas_clients_get_what_the_schema_says() {
     let hub = start();
-    let options =
-        json!({ "options": { "temperature": 0.9, "num_predict": 1000 }, "format": person() });
+    let options = json!({ "options": { "temperature": 0.9, "num_predict": ANSWER_TOKENS }, "format": person() });
     let whole = json!({ "stream": false });
     let body = with(asked("demo"), &options);
     let answer = hub.post(OLLAMA_CHAT, &with(body.clone(), &whole)).ok();
@@ -196,8 +198,10 @@ fn what_cannot_be_enforced_is_refused_by_field_and_reason_and_costs_nobody_anyth
     assert_eq!(answer.status, 400);
     assert!(answer.json()["error"].as_str().unwrap().contains("format"));
 
-    let body =
-        with(asked("demo"), &json!({ "response_format": openai_format(), "max_tokens": 1000 }));
+    let body = with(
+        asked("demo"),
+        &json!({ "response_format": openai_format(), "max_tokens": ANSWER_TOKENS }),
+    );
     let answer = hub.post(CHAT, &body).ok();
     check_person(answer["choices"][0]["message"]["content"].as_str().unwrap());
 }
