@@ -79,8 +79,8 @@ pub struct Infill {
 }
 
 impl Infill {
-    /// The text before the gap with the snippets in front of it, for models that have no marks for
-    /// files.
+    /// The text before the gap with the snippets in front of it, for servers that have no field for
+    /// them.
     #[must_use]
     pub fn before_with_snippets(&self) -> String {
         let snippets = self.snippets.iter();
