@@ -15,8 +15,8 @@ mod request;
 mod words;
 
 pub use request::{
-    Chat, Constraint, Dry, Embed, EmbedInput, Generate, Infill, Media, MediaKind, Message, Mirostat,
-    MirostatVersion, Prompt, Role, Sampling, Snippet, ToolCall, Xtc,
+    Chat, Constraint, Dry, Embed, EmbedInput, Generate, Infill, Media, MediaKind, Message,
+    Mirostat, MirostatVersion, Prompt, Role, Sampling, Snippet, ToolCall, Xtc,
 };
 pub use words::{
     Alternative, Buffer, Command, Event, Failure, FailureKind, FinishReason, Finished, Keep, Load,
