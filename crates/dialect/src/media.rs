@@ -151,7 +151,11 @@ fn decoded(path: &Path<'_>, encoded: &str) -> Result<Vec<u8>, Error> {
     } else {
         BASE64.decode(encoded)
     };
-    decoded.map_err(|error| path.refuse(format_args!("is not valid base64: {error}; send the bytes of the file in base64")))
+    decoded.map_err(|error| {
+        let error = error.to_string();
+        let why = error.trim_end_matches('.');
+        path.refuse(format_args!("is not valid base64: {why}; send the bytes of the file in it"))
+    })
 }
 
 /// Refuses what would take too much once it is decoded.
