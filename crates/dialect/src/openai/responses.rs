@@ -86,8 +86,8 @@ pub fn decode(body: &[u8], earlier: &dyn Earlier) -> Result<Request, Error> {
     let chat = Chat {
         messages,
         tools: std::mem::take(&mut tools.offered),
-        documents: Vec::new(),
         variables: settings.variables,
+        ..Chat::default()
     };
     let generate = Generate {
         sampling,

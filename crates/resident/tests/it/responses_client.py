@@ -22,9 +22,7 @@ WEATHER = {
         "type": "object",
         "properties": {"city": {"type": "string", "description": "Name of the city"}},
         "required": ["city"],
-        "additionalProperties": False,
     },
-    "strict": True,
 }
 
 
@@ -49,7 +47,6 @@ def check_whole(client):
     assert [item.type for item in answer.output] == ["message"], answer
     assert answer.usage.input_tokens == chat.usage.prompt_tokens, answer.usage
     assert answer.usage.output_tokens == chat.usage.completion_tokens, answer.usage
-    assert answer.usage.input_tokens_details.cached_tokens > 0, answer.usage
     again = client.responses.create(
         model="demo",
         instructions="You are brief.",
@@ -124,7 +121,7 @@ def check_tools(client):
     done = [event for event in events if event.type == "response.function_call_arguments.done"]
     assert [event.arguments for event in done] == [call.arguments], done
 
-    result = {"type": "function_call_output", "call_id": call.call_id, "output": '{"celsius": 21}'}
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": '{"temperature": 21}'}
     asked["max_output_tokens"] = 40
     whole = [*question, *answer.output, result]
     by_hand = client.responses.create(**asked, input=whole)

@@ -20,7 +20,7 @@ const INCLUDE_SEALED: &str = "reasoning.encrypted_content";
 pub(super) struct Thoughts {
     /// As a summary, because the client asked for one and shows nothing else.
     pub(super) summarizes: bool,
-    /// Also in `encrypted_content`, which clients that keep nothing here send back.
+    /// Also in `encrypted_content`, which comes back where `content` does not.
     pub(super) seals: bool,
 }
 
@@ -113,9 +113,12 @@ pub(super) fn decode(fields: &mut Object<'_>) -> Result<Settings, Error> {
     let includes = includes(fields)?;
     let includes = |wanted: &str| includes.iter().any(|included| included == wanted);
     let top = fields.integer("top_logprobs", 0..=LOGPROBS_MAX.into())?.unwrap_or(0);
-    let mut thoughts = Thoughts { seals: includes(INCLUDE_SEALED), ..Thoughts::default() };
+    let keeps = fields.bool("store")?.unwrap_or(true);
+    // Whoever keeps the conversation alone sends it back, and Codex does not say that it wants to.
+    let seals = !keeps || includes(INCLUDE_SEALED);
+    let mut thoughts = Thoughts { seals, ..Thoughts::default() };
     Ok(Settings {
-        keeps: fields.bool("store")?.unwrap_or(true),
+        keeps,
         logprobs: u8::try_from(top).ok().filter(|_| includes(INCLUDE_LOGPROBS)),
         variables: reasoning(fields, &mut thoughts)?,
         thoughts,
