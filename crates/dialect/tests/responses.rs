@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dialect::{
     Encode, Error,
-    openai::responses::{self, Beginning, Earlier, Kept, StreamEncoder, Told, WholeEncoder},
+    openai::responses::{self, Beginning, Earlier, Kept, Page, StreamEncoder, Told, WholeEncoder},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -267,47 +267,59 @@ fn messages(body: &Value, earlier: &dyn Earlier) -> Vec<(Role, String, String, S
     chat.messages.into_iter().map(shown).collect()
 }
 
-/// Whether a client sends the items back, refers to them or to the answer, the model sees the same.
-#[test]
-fn all_ways_of_going_on_come_to_the_same() {
-    let piece = |text: &str| Piece { text: text.to_owned(), logprobs: Vec::new() };
-    let call = |index, name: &str, arguments: &str| {
-        let (name, arguments) = (Some(name.to_owned()), arguments.to_owned());
-        Event::ToolCall(ToolCallPiece { index, name, arguments })
-    };
-    let usage = Usage::default();
-    let events = [
-        Event::Reasoning(piece("I look.")),
-        Event::Text(piece("One moment.")),
-        call(0, "n__f", "{\"a\":1}"),
-        call(1, "free", "{\"input\":\"text\"}"),
-        Event::Finished(Finished { reason: FinishReason::ToolCalls, usage }),
-    ];
+fn piece_of(text: &str) -> Piece {
+    Piece { text: text.to_owned(), logprobs: Vec::new() }
+}
+
+fn finished(reason: FinishReason) -> Event {
+    Event::Finished(Finished { reason, usage: Usage::default() })
+}
+
+fn asked(input: Value) -> Value {
     let tools = json!([
         { "type": "custom", "name": "free" },
         { "type": "namespace", "name": "n", "tools": [{ "type": "function", "name": "f" }] },
     ]);
-    let first = json!({ "model": "m", "input": "Is it cold?", "tools": tools });
-    let kept = answered(&first, &(), "1", &events);
+    json!({ "model": "m", "tools": tools, "input": input })
+}
+
+/// An answer `resp_1` that thinks, speaks and calls two tools; its items, and what the tools say.
+fn with_calls() -> (One, Vec<Value>, Vec<Value>) {
+    let call = |index, name: &str, arguments: &str| {
+        let (name, arguments) = (Some(name.to_owned()), arguments.to_owned());
+        Event::ToolCall(ToolCallPiece { index, name, arguments })
+    };
+    let events = [
+        Event::Reasoning(piece_of("I look.")),
+        Event::Text(piece_of("One moment.")),
+        call(0, "n__f", "{\"a\":1}"),
+        call(1, "free", "{\"input\":\"text\"}"),
+        finished(FinishReason::ToolCalls),
+    ];
+    let kept = answered(&asked(json!("Is it cold?")), &(), "1", &events);
     let response: Value = serde_json::from_str(&kept.response).unwrap();
     let output = response["output"].as_array().unwrap().clone();
     let [.., f, free] = &*output else { panic!("{output:?}") };
     assert_eq!((&f["name"], &f["namespace"]), (&json!("f"), &json!("n")));
     assert_eq!((&free["type"], &free["input"]), (&json!("custom_tool_call"), &json!("text")));
-    let results = [
+    let results = vec![
         json!({ "type": "function_call_output", "call_id": f["call_id"], "output": "yes" }),
         json!({ "type": "custom_tool_call_output", "call_id": free["call_id"], "output": "done" }),
     ];
-    let said = json!({ "role": "user", "content": "Is it cold?" });
-    let ask = |input: Vec<Value>| json!({ "model": "m", "tools": tools, "input": input });
+    (One(kept), output, results)
+}
 
-    let one = One(kept);
-    let mut goes_on = ask(results.to_vec());
+/// Whether a client sends the items back, refers to them or to the answer, the model sees the same.
+#[test]
+fn all_ways_of_going_on_come_to_the_same() {
+    let (one, output, results) = with_calls();
+    let said = vec![json!({ "role": "user", "content": "Is it cold?" })];
+    let mut goes_on = asked(results.clone().into());
     goes_on["previous_response_id"] = json!("resp_1");
-    let sent_back = ask([vec![said.clone()], output.clone(), results.to_vec()].concat());
     let references =
         output.iter().map(|item| json!({ "type": "item_reference", "id": item["id"] }));
-    let refers = ask([vec![said], references.collect(), results.to_vec()].concat());
+    let refers = asked([said.clone(), references.collect(), results.clone()].concat().into());
+    let sent_back = asked([said, output, results].concat().into());
     let expected = messages(&goes_on, &one);
     assert_eq!(expected.len(), 4, "{expected:?}");
     let (role, text, thoughts, calls) = &expected[1];
@@ -315,48 +327,42 @@ fn all_ways_of_going_on_come_to_the_same() {
     assert!(calls.contains("n__f {\"a\":1};") && calls.ends_with("free {\"input\":\"text\"}"));
     assert_eq!(messages(&sent_back, &()), expected);
     assert_eq!(messages(&refers, &one), expected);
+}
 
-    // And so on: the next answer holds all of it, page by page.
-    let next = answered(
-        &goes_on,
-        &one,
-        "2",
-        &events[1..2].iter().chain(&events[4..]).cloned().collect::<Vec<_>>(),
-    );
+/// Ids on a page, and whether more follow.
+fn page(kept: &Kept, query: &[(&str, &str)]) -> (Vec<String>, bool) {
+    let page = Page::decode(query.iter().copied()).unwrap();
+    let list: Value = serde_json::from_str(&kept.input_items(&page).unwrap()).unwrap();
+    let items = list["data"].as_array().unwrap().iter();
+    let ids: Vec<String> = items.map(|item| item["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(list["first_id"].as_str(), ids.first().map(String::as_str));
+    assert_eq!(list["last_id"].as_str(), ids.last().map(String::as_str));
+    (ids, list["has_more"].as_bool().unwrap())
+}
+
+#[test]
+fn what_was_said_before_an_answer_is_shown_page_by_page() {
+    let (one, _, results) = with_calls();
+    let mut goes_on = asked(results.into());
+    goes_on["previous_response_id"] = json!("resp_1");
+    let events = [Event::Text(piece_of("Yes.")), finished(FinishReason::End)];
+    let next = answered(&goes_on, &one, "2", &events);
     assert_eq!(next.turns.len(), 2);
-    let page = |query: &[(&str, &str)]| {
-        let page = responses::Page::decode(query.iter().copied()).unwrap();
-        let list: Value = serde_json::from_str(&next.input_items(&page).unwrap()).unwrap();
-        let ids: Vec<String> = list["data"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|item| item["id"].as_str().unwrap().to_owned())
-            .collect();
-        assert_eq!(list["first_id"].as_str(), ids.first().map(String::as_str));
-        assert_eq!(list["last_id"].as_str(), ids.last().map(String::as_str));
-        (ids, list["has_more"].as_bool().unwrap())
-    };
-    let (all, more) = page(&[("order", "asc")]);
+    let (all, more) = page(&next, &[("order", "asc")]);
     assert_eq!((all.len(), more), (7, false));
-    let mut seen = Vec::new();
-    let mut after = String::new();
-    loop {
-        let mut query = vec![("limit", "2"), ("order", "asc")];
-        query.extend((!after.is_empty()).then_some(("after", &*after)));
-        let (ids, more) = page(&query);
+    let (mut seen, mut more) = page(&next, &[("limit", "2"), ("order", "asc")]);
+    while more {
+        let after = seen.last().unwrap().clone();
+        let (ids, goes_on) = page(&next, &[("limit", "2"), ("order", "asc"), ("after", &after)]);
         seen.extend(ids);
-        if !more {
-            break;
-        }
-        after = seen.last().unwrap().clone();
+        more = goes_on;
     }
     assert_eq!(seen, all);
-    assert_eq!(page(&[]).0, all.into_iter().rev().collect::<Vec<_>>());
+    assert_eq!(page(&next, &[]).0, all.into_iter().rev().collect::<Vec<_>>());
     for query in [("limit", "0"), ("limit", "101"), ("order", "up"), ("stream", "true")] {
-        let error = responses::Page::decode([query].into_iter()).unwrap_err();
+        let error = Page::decode([query].into_iter()).unwrap_err();
         assert_eq!((error.status, error.param.as_deref()), (400, Some(query.0)));
     }
-    let gone = responses::Page::decode([("after", "x")].into_iter()).unwrap();
+    let gone = Page::decode([("after", "x")].into_iter()).unwrap();
     assert_eq!(next.input_items(&gone).unwrap_err().param.as_deref(), Some("after"));
 }

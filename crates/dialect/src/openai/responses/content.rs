@@ -11,14 +11,14 @@ use crate::{
 
 /// The texts of all parts.
 pub(super) fn texts(path: &Path<'_>, value: Value) -> Result<Vec<String>, Error> {
-    match value {
-        Value::String(text) => Ok(vec![text]),
-        Value::Array(parts) => {
-            let one = |(index, part)| text_of(&Path::Index(path, index), part);
-            parts.into_iter().enumerate().map(one).collect()
-        }
-        ref other => Err(path.wrong("a string or a list of parts", other)),
+    if let Value::String(text) = value {
+        return Ok(vec![text]);
     }
+    let Value::Array(parts) = value else {
+        return Err(path.wrong("a string or a list of parts", &value));
+    };
+    let one = |(index, part)| text_of(&Path::Index(path, index), part);
+    parts.into_iter().enumerate().map(one).collect()
 }
 
 fn text_of(path: &Path<'_>, part: Value) -> Result<String, Error> {

@@ -52,11 +52,14 @@ pub(super) enum Status {
 
 /// A part of what is said or thought.
 #[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 pub(super) enum Part {
-    OutputText { text: String, annotations: [(); 0], logprobs: Vec<Token> },
-    ReasoningText { text: String },
-    SummaryText { text: String },
+    #[serde(rename = "output_text")]
+    Output { text: String, annotations: [(); 0], logprobs: Vec<Token> },
+    #[serde(rename = "reasoning_text")]
+    Reasoning { text: String },
+    #[serde(rename = "summary_text")]
+    Summary { text: String },
 }
 
 impl Item {
@@ -89,9 +92,7 @@ impl Item {
 impl Part {
     pub(super) fn text(&self) -> &str {
         match self {
-            Self::OutputText { text, .. }
-            | Self::ReasoningText { text }
-            | Self::SummaryText { text } => text,
+            Self::Output { text, .. } | Self::Reasoning { text } | Self::Summary { text } => text,
         }
     }
 }

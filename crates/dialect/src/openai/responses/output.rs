@@ -80,8 +80,7 @@ impl Output {
             return;
         }
         if !matches!(self.open(), Some(Item::Message { .. })) {
-            let part =
-                Part::OutputText { text: String::new(), annotations: [], logprobs: Vec::new() };
+            let part = Part::Output { text: String::new(), annotations: [], logprobs: Vec::new() };
             let item = Item::Message {
                 id: self.item_id("msg"),
                 status: Status::InProgress,
@@ -94,7 +93,7 @@ impl Output {
         let output_index = self.last();
         let Some(Item::Message { id, content, .. }) = self.items.last_mut() else { return };
         let content_index = content.len().saturating_sub(1);
-        let Some(Part::OutputText { text, logprobs, .. }) = content.last_mut() else { return };
+        let Some(Part::Output { text, logprobs, .. }) = content.last_mut() else { return };
         let known = logprobs.len();
         logprobs.extend(piece.logprobs.iter().map(Token::chosen));
         text.push_str(&piece.text);
@@ -119,8 +118,8 @@ impl Output {
             self.begin(item, teller, out);
             let text = String::new();
             let part = match self.told.thoughts.summarizes {
-                true => Part::SummaryText { text },
-                false => Part::ReasoningText { text },
+                true => Part::Summary { text },
+                false => Part::Reasoning { text },
             };
             self.begin_part(part, teller, out);
         }
@@ -131,12 +130,12 @@ impl Output {
         };
         let delta = &*piece.text;
         match (summary.last_mut(), content.last_mut()) {
-            (Some(Part::SummaryText { text }), _) => {
+            (Some(Part::Summary { text }), _) => {
                 text.push_str(delta);
                 let change = Change::Summary { item_id, output_index, summary_index: 0, delta };
                 teller.tell(&change, out);
             }
-            (_, Some(Part::ReasoningText { text })) => {
+            (_, Some(Part::Reasoning { text })) => {
                 text.push_str(delta);
                 let change = Change::Thought { item_id, output_index, content_index: 0, delta };
                 teller.tell(&change, out);
@@ -199,17 +198,17 @@ impl Output {
         let (item_id, parts) = match self.items.last_mut() {
             Some(Item::Message { id, content, .. }) => (id, content),
             Some(Item::Reasoning { id, summary, content, .. }) => match part {
-                Part::SummaryText { .. } => (id, summary),
-                Part::OutputText { .. } | Part::ReasoningText { .. } => (id, content),
+                Part::Summary { .. } => (id, summary),
+                Part::Output { .. } | Part::Reasoning { .. } => (id, content),
             },
             Some(Item::FunctionCall { .. } | Item::CustomToolCall { .. }) | None => return,
         };
         let index = parts.len();
         let change = match &part {
-            part @ Part::SummaryText { .. } => {
+            part @ Part::Summary { .. } => {
                 Change::SummaryAdded { item_id, output_index, summary_index: index, part }
             }
-            part @ (Part::OutputText { .. } | Part::ReasoningText { .. }) => {
+            part @ (Part::Output { .. } | Part::Reasoning { .. }) => {
                 Change::PartAdded { item_id, output_index, content_index: index, part }
             }
         };
@@ -264,7 +263,7 @@ fn end_parts(item: &Item, output_index: usize, teller: &mut Teller, out: &mut Ve
     match item {
         Item::Message { id: item_id, content, .. } => {
             for (content_index, part) in content.iter().enumerate() {
-                if let Part::OutputText { text, logprobs, .. } = part {
+                if let Part::Output { text, logprobs, .. } = part {
                     let change =
                         Change::TextDone { item_id, output_index, content_index, text, logprobs };
                     teller.tell(&change, out);
