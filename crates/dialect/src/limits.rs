@@ -21,6 +21,15 @@ pub const MESSAGES_MAX: usize = 4096;
 /// hundreds, and a chat template is run over all of them.
 pub const TOOLS_MAX: usize = 1024;
 
+/// Things that may be asked for beside an answer (`include`). OpenAI knows some ten.
+pub const INCLUDES_MAX: usize = 64;
+
+/// Items on one page of an answer's input. OpenAI's own bound.
+pub const INPUT_ITEMS_MAX: usize = 100;
+
+/// Bytes of the name of a namespace of tools. OpenAI's own bound; it stands before the name of each tool.
+pub const NAMESPACE_BYTES_MAX: usize = 64;
+
 /// Documents offered in one request. More would not fit any context.
 pub const DOCUMENTS_MAX: usize = 1024;
 

@@ -8,7 +8,7 @@ use dialect::{
     limits::{JSON_DEPTH_MAX, MESSAGES_MAX, STOP_BYTES_MAX},
     llama_server::infill,
     ollama,
-    openai::{chat, completion, embedding, image, speech, upstream},
+    openai::{chat, completion, embedding, image, responses, speech, upstream},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -58,6 +58,47 @@ fn nesting_ends_at_the_limit_in_the_body_and_in_arguments() {
         "role": "assistant", "tool_calls": [call],
     }] }));
     assert!(error.message.contains("arguments is nested too deeply"), "{error}");
+}
+
+#[test]
+fn what_a_conversation_goes_on_from_counts_towards_its_items() {
+    use std::sync::Arc;
+
+    use responses::{Earlier, Entry, Kept, Turn};
+
+    /// As many items as there may be.
+    struct Full;
+
+    impl Earlier for Full {
+        fn answer(&self, id: &str) -> Option<Arc<Kept>> {
+            let json = said("x").to_string();
+            let input = vec![Entry { id: "i".to_owned(), json }; MESSAGES_MAX];
+            let turn = Arc::new(Turn { answer: id.to_owned(), input, output: Vec::new() });
+            let (id, response) = (id.to_owned(), String::new());
+            Some(Arc::new(Kept { id, response, turns: vec![turn] }))
+        }
+
+        fn item(&self, _id: &str) -> Option<String> {
+            None
+        }
+    }
+
+    let mut body = json!({ "model": "m", "previous_response_id": "resp_1" });
+    let request = responses::decode(body.to_string().as_bytes(), &Full).unwrap();
+    let Prompt::Chat(chat) = request.generate.prompt else { panic!("it is no conversation") };
+    assert_eq!(chat.messages[0].content.as_deref(), Some(&*vec!["x"; MESSAGES_MAX].join("\n")));
+    body["input"] = "one more".into();
+    let error = responses::decode(body.to_string().as_bytes(), &Full).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("input"));
+    assert!(error.message.contains(&MESSAGES_MAX.to_string()), "{error}");
+    // Arguments of a call that nobody could read back are shown as they were.
+    let deep = format!("{{\"x\":{}}}", "[".repeat(60_000));
+    let body = json!({ "model": "m", "input": [
+        { "type": "function_call", "call_id": "c", "name": "f", "arguments": deep },
+    ] });
+    let request = responses::decode(body.to_string().as_bytes(), &()).unwrap();
+    let Prompt::Chat(chat) = request.generate.prompt else { panic!("it is no conversation") };
+    assert_eq!(chat.messages[0].tool_calls[0].arguments["raw"], deep);
 }
 
 #[test]
@@ -149,6 +190,15 @@ const KEYS: &[&str] = &[
     "stop_sequences",
     "thinking",
     "output_config",
+    "instructions",
+    "include",
+    "reasoning",
+    "text",
+    "metadata",
+    "store",
+    "background",
+    "max_output_tokens",
+    "previous_response_id",
 ];
 
 /// JSON that looks like a request here and there.
@@ -164,6 +214,12 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
         Just(json!({ "type": "text", "text": "hi" })),
         Just(json!({ "type": "tool_use", "id": "a", "name": "f", "input": {} })),
         Just(json!({ "type": "tool_result", "tool_use_id": "a" })),
+        Just(json!({ "type": "function_call", "call_id": "a", "name": "f", "arguments": "{" })),
+        Just(json!({ "type": "custom_tool_call_output", "call_id": "a", "output": "x" })),
+        Just(
+            json!({ "type": "namespace", "name": "n", "tools": [{ "type": "custom", "name": "f" }] })
+        ),
+        Just(json!({ "type": "reasoning", "summary": [] })),
         Just(json!({ "type": "json_schema", "json_schema": { "schema": { "type": "array" } } })),
     ];
     let value = leaf.prop_recursive(3, 12, 4, |inner| {
@@ -186,6 +242,12 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
                     "effort",
                     "json_schema",
                     "schema",
+                    "format",
+                    "call_id",
+                    "namespace",
+                    "output",
+                    "summary",
+                    "tools",
                 ])
                 .prop_map(str::to_owned),
                 inner,
@@ -206,6 +268,7 @@ fn decode_all(body: &[u8]) -> Vec<Error> {
     let outcomes = [
         chat::decode(body).map(|_| ()),
         completion::decode(body).map(|_| ()),
+        responses::decode(body, &()).map(|_| ()),
         embedding::decode(body).map(|_| ()),
         speech::decode(body).map(|_| ()),
         image::decode(body).map(|_| ()),

@@ -18,8 +18,10 @@ mod llama_server;
 mod metrics;
 mod name;
 mod ollama;
+mod responses;
 mod routes;
 mod server;
+mod shelf;
 mod stream;
 mod tools;
 

@@ -21,8 +21,11 @@ use tokio::sync::mpsc;
 
 use crate::guard::Guard;
 use crate::metrics::Metrics;
+use crate::shelf::Shelf;
 use crate::tools::{self, Tools};
-use crate::{ChangeAsked, Config, answer, anthropic, control, llama_server, ollama, stream};
+use crate::{
+    ChangeAsked, Config, answer, anthropic, control, llama_server, ollama, responses, stream,
+};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +58,10 @@ enum Endpoint {
     Models,
     Model,
     Chat,
+    Responses,
+    ResponseTokens,
+    Response,
+    DeleteResponse,
     Completions,
     Embeddings,
     Infill,
@@ -103,6 +110,10 @@ const fn post(path: &'static str, policy: Policy, endpoint: Endpoint) -> Route {
     Route { method: Method::POST, path, policy, takes: Takes::Json, endpoint }
 }
 
+const fn delete(path: &'static str, policy: Policy, endpoint: Endpoint) -> Route {
+    Route { method: Method::DELETE, path, policy, takes: Takes::Json, endpoint }
+}
+
 const fn upload(path: &'static str, policy: Policy, takes: Takes, endpoint: Endpoint) -> Route {
     Route { method: Method::POST, path, policy, takes, endpoint }
 }
@@ -113,6 +124,10 @@ const ROUTES: &[Route] = &[
     get("/v1/models", Policy::Inference, Endpoint::Models),
     get("/v1/models/", Policy::Inference, Endpoint::Model),
     post("/v1/chat/completions", Policy::Inference, Endpoint::Chat),
+    post("/v1/responses", Policy::Inference, Endpoint::Responses),
+    post("/v1/responses/input_tokens", Policy::Inference, Endpoint::ResponseTokens),
+    get("/v1/responses/", Policy::Inference, Endpoint::Response),
+    delete("/v1/responses/", Policy::Inference, Endpoint::DeleteResponse),
     post("/v1/completions", Policy::Inference, Endpoint::Completions),
     post("/v1/embeddings", Policy::Inference, Endpoint::Embeddings),
     post("/infill", Policy::Inference, Endpoint::Infill),
@@ -148,6 +163,8 @@ pub(crate) struct Site {
     pub(crate) hub: Handle,
     pub(crate) metrics: Metrics,
     pub(crate) tools: Tools,
+    /// What is kept of answers.
+    pub(crate) shelf: Shelf,
     /// Who takes a changed configuration in, if anyone does.
     pub(crate) changes: Option<mpsc::Sender<ChangeAsked>>,
     guard: RwLock<Arc<Guard>>,
@@ -170,7 +187,8 @@ pub(crate) fn router(config: Config, address: SocketAddr, hub: Handle) -> (Route
     let guard = RwLock::new(Arc::new(Guard::new(&config, address)));
     let tools = Tools::new(config.tools);
     let changes = config.changes;
-    let site = Arc::new(Site { hub, metrics: Metrics::new(), tools, changes, guard });
+    let shelf = Shelf::default();
+    let site = Arc::new(Site { hub, metrics: Metrics::new(), tools, shelf, changes, guard });
     (Router::new().fallback(enter).with_state(Arc::clone(&site)), site)
 }
 
@@ -247,6 +265,10 @@ async fn serve(
         Endpoint::Models => answer::models(site).await,
         Endpoint::Model => answer::model(site, rest).await,
         Endpoint::Chat => answer::chat(site, body).await,
+        Endpoint::Responses => responses::create(site, body).await,
+        Endpoint::ResponseTokens => responses::count_tokens(site, body).await,
+        Endpoint::Response => responses::show(site, rest, parts.uri.query()),
+        Endpoint::DeleteResponse => responses::delete(site, rest),
         Endpoint::Completions => answer::completions(site, body).await,
         Endpoint::Embeddings => answer::embeddings(site, body).await,
         Endpoint::Infill => llama_server::infill(site, body).await,
@@ -339,7 +361,7 @@ fn allow_origin(response: &mut Response, origin: Option<String>) {
     };
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(HEADERS_ALLOWED));
     headers.insert(VARY, HeaderValue::from_static("origin"));
 }
@@ -371,6 +393,10 @@ mod tests {
                 "GET /v1/models Inference",
                 "GET /v1/models/ Inference",
                 "POST /v1/chat/completions Inference",
+                "POST /v1/responses Inference",
+                "POST /v1/responses/input_tokens Inference",
+                "GET /v1/responses/ Inference",
+                "DELETE /v1/responses/ Inference",
                 "POST /v1/completions Inference",
                 "POST /v1/embeddings Inference",
                 "POST /infill Inference",
@@ -429,6 +455,11 @@ mod tests {
         check("POST", "/v1/messages/count_tokens", "CountTokens");
         check("GET", "/v1/messages", "POST");
         check("POST", "/v1/messages/", "nothing");
+        check("POST", "/v1/responses", "Responses");
+        check("POST", "/v1/responses/input_tokens", "ResponseTokens");
+        check("GET", "/v1/responses/resp_1/input_items", "Response resp_1/input_items");
+        check("DELETE", "/v1/responses/resp_1", "DeleteResponse resp_1");
+        check("POST", "/v1/responses/resp_1/cancel", "GET,DELETE");
         check("HEAD", "/", "OllamaGreeting");
         check("GET", "//", "nothing");
         check("GET", "/x", "nothing");
