@@ -7,6 +7,7 @@ mod kv;
 mod llama_server;
 mod ollama;
 mod openai;
+mod rerank;
 mod upstream;
 
 pub use answer::answer;
@@ -19,6 +20,7 @@ pub use openai::{
     openai_transcription,
 };
 use planner::{footprint, gguf::Value, quality};
+pub use rerank::rerank;
 pub use upstream::upstream;
 use worker_protocol::{Command, Report, frame};
 

@@ -16,13 +16,16 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use dialect::Error;
 use dialect::ollama::embed::Form;
+use dialect::rerank::Route as Rerank;
 use supervisor::Handle;
 use tokio::sync::mpsc;
 
 use crate::guard::Guard;
 use crate::metrics::Metrics;
 use crate::tools::{self, Tools};
-use crate::{ChangeAsked, Config, answer, anthropic, control, llama_server, ollama, stream};
+use crate::{
+    ChangeAsked, Config, answer, anthropic, control, llama_server, ollama, rerank, stream,
+};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,7 @@ enum Endpoint {
     Chat,
     Completions,
     Embeddings,
+    Rerank(Rerank),
     Infill,
     Messages,
     CountTokens,
@@ -115,6 +119,11 @@ const ROUTES: &[Route] = &[
     post("/v1/chat/completions", Policy::Inference, Endpoint::Chat),
     post("/v1/completions", Policy::Inference, Endpoint::Completions),
     post("/v1/embeddings", Policy::Inference, Endpoint::Embeddings),
+    post("/v1/rerank", Policy::Inference, Endpoint::Rerank(Rerank::V1)),
+    post("/rerank", Policy::Inference, Endpoint::Rerank(Rerank::V1)),
+    post("/v1/reranking", Policy::Inference, Endpoint::Rerank(Rerank::V1)),
+    post("/reranking", Policy::Inference, Endpoint::Rerank(Rerank::V1)),
+    post("/v2/rerank", Policy::Inference, Endpoint::Rerank(Rerank::V2)),
     post("/infill", Policy::Inference, Endpoint::Infill),
     post("/v1/messages", Policy::Inference, Endpoint::Messages),
     post("/v1/messages/count_tokens", Policy::Inference, Endpoint::CountTokens),
@@ -249,6 +258,7 @@ async fn serve(
         Endpoint::Chat => answer::chat(site, body).await,
         Endpoint::Completions => answer::completions(site, body).await,
         Endpoint::Embeddings => answer::embeddings(site, body).await,
+        Endpoint::Rerank(route) => rerank::rerank(site, route, body).await,
         Endpoint::Infill => llama_server::infill(site, body).await,
         Endpoint::Messages => anthropic::messages(site, body).await,
         Endpoint::CountTokens => anthropic::count_tokens(site, body).await,
@@ -285,6 +295,7 @@ enum Speaks {
     OpenAi,
     Anthropic,
     Ollama,
+    Cohere,
 }
 
 impl Speaks {
@@ -293,6 +304,7 @@ impl Speaks {
             Self::OpenAi => answer::refuse(error),
             Self::Anthropic => anthropic::refuse(error),
             Self::Ollama => answer::refuse_with(error, dialect::ollama::error_body(error)),
+            Self::Cohere => rerank::refuse_as_cohere(error),
         }
     }
 }
@@ -303,6 +315,8 @@ fn speaks(path: &str) -> Speaks {
         Speaks::Ollama
     } else if path == "/v1/messages" || path.starts_with("/v1/messages/") {
         Speaks::Anthropic
+    } else if path.starts_with("/v2/") {
+        Speaks::Cohere
     } else {
         Speaks::OpenAi
     }
@@ -373,6 +387,11 @@ mod tests {
                 "POST /v1/chat/completions Inference",
                 "POST /v1/completions Inference",
                 "POST /v1/embeddings Inference",
+                "POST /v1/rerank Inference",
+                "POST /rerank Inference",
+                "POST /v1/reranking Inference",
+                "POST /reranking Inference",
+                "POST /v2/rerank Inference",
                 "POST /infill Inference",
                 "POST /v1/messages Inference",
                 "POST /v1/messages/count_tokens Inference",

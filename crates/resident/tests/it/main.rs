@@ -40,6 +40,7 @@ mod promises;
 mod python;
 #[cfg(unix)]
 mod reload;
+mod rerank;
 #[cfg(unix)]
 mod sharing;
 #[cfg(unix)]
