@@ -7,6 +7,7 @@ mod kv;
 mod llama_server;
 mod ollama;
 mod openai;
+mod rerank;
 mod responses;
 mod upstream;
 
@@ -20,6 +21,7 @@ pub use openai::{
     openai_transcription,
 };
 use planner::{footprint, gguf::Value, quality};
+pub use rerank::rerank;
 pub use responses::{responses_request, responses_stream};
 pub use upstream::upstream;
 use worker_protocol::{Command, Report, frame};

@@ -71,6 +71,14 @@ pub const DRY_BREAKER_BYTES_MAX: usize = 160;
 /// Texts in one request for embeddings. OpenAI's own bound.
 pub const EMBED_INPUTS_MAX: usize = 2048;
 
+/// Documents in one request to rank. Cohere advises against more than 1,000; each is computed with the
+/// query.
+pub const RANK_DOCUMENTS_MAX: usize = 2048;
+
+/// Bytes of a query that documents are ranked by. It is read again with each of them; few models read
+/// more than 32 KiB.
+pub const RANK_QUERY_BYTES_MAX: usize = 64 << 10;
+
 /// Largest vector width that `dimensions` may name. Wider models than this do not exist.
 pub const DIMENSIONS_MAX: u32 = 65_536;
 

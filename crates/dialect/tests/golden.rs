@@ -14,6 +14,7 @@ use dialect::{
     llama_server::infill,
     ollama::{self, Ask, Form, embed},
     openai::{chat, completion, embedding, image, responses, speech},
+    rerank::{self, Route},
 };
 use expect_test::expect_file;
 use serde::Deserialize;
@@ -229,6 +230,30 @@ fn embedding() {
                 whole.event(event);
             }
             show_answers(fixture, &[], whole.finish(), out);
+        }
+    });
+}
+
+#[test]
+fn rerank() {
+    check_all("rerank", 20, |fixture, out| {
+        for route in [Route::V1, Route::V2] {
+            writeln!(out, "{route:?}").unwrap();
+            match rerank::decode(route, &fixture.bytes()) {
+                Err(error) => {
+                    refused(&error, out);
+                    writeln!(out, "as Cohere's {}", rerank::cohere_error(&error)).unwrap();
+                }
+                Ok(request) => {
+                    writeln!(out, "{request:?}").unwrap();
+                    let mut whole = rerank::WholeEncoder::new(&request, ID, "asked");
+                    whole.served_by("served");
+                    for (_, event) in &fixture.events {
+                        whole.event(event);
+                    }
+                    show_answers(fixture, &[], whole.finish(), out);
+                }
+            }
         }
     });
 }

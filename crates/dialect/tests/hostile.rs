@@ -5,10 +5,13 @@
 
 use dialect::{
     Error, anthropic,
-    limits::{JSON_DEPTH_MAX, MESSAGES_MAX, STOP_BYTES_MAX},
+    limits::{
+        JSON_DEPTH_MAX, MESSAGES_MAX, RANK_DOCUMENTS_MAX, RANK_QUERY_BYTES_MAX, STOP_BYTES_MAX,
+    },
     llama_server::infill,
     ollama,
     openai::{chat, completion, embedding, image, responses, speech, upstream},
+    rerank::{self, Route},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -145,6 +148,31 @@ fn a_body_of_thirty_megabytes_is_read_and_cannot_be_multiplied() {
     assert_eq!(error.param.as_deref(), Some("n"));
 }
 
+#[test]
+fn more_to_rank_than_the_bounds_is_refused() {
+    let ranked = |query: &str, documents: Value| {
+        let body = json!({ "model": "m", "query": query, "documents": documents }).to_string();
+        [Route::V1, Route::V2].map(|route| rerank::decode(route, body.as_bytes()))
+    };
+    for refused in ranked("q", json!(vec!["x"; RANK_DOCUMENTS_MAX + 1])) {
+        let error = refused.unwrap_err();
+        assert_eq!((error.status, error.param.as_deref()), (400, Some("documents")));
+        assert!(error.message.contains(&RANK_DOCUMENTS_MAX.to_string()), "{error}");
+    }
+    for refused in ranked(&"q".repeat(RANK_QUERY_BYTES_MAX + 1), json!(["x"])) {
+        let error = refused.unwrap_err();
+        assert_eq!((error.status, error.param.as_deref()), (400, Some("query")));
+        assert!(error.message.contains(&RANK_QUERY_BYTES_MAX.to_string()), "{error}");
+    }
+    // A document may be as long as a body.
+    let long = "x".repeat(8 << 20);
+    let documents = [json!(long)].into_iter().chain(vec![json!("x"); RANK_DOCUMENTS_MAX - 1]);
+    let query = "q".repeat(RANK_QUERY_BYTES_MAX);
+    for read in ranked(&query, documents.collect()) {
+        assert_eq!(read.unwrap().rank.documents.len(), RANK_DOCUMENTS_MAX);
+    }
+}
+
 /// Fields of requests of all dialects.
 const KEYS: &[&str] = &[
     "messages",
@@ -187,6 +215,12 @@ const KEYS: &[&str] = &[
     "input_suffix",
     "input_extra",
     "verbose",
+    "query",
+    "texts",
+    "top_n",
+    "return_documents",
+    "truncation",
+    "max_tokens_per_doc",
     "stop_sequences",
     "thinking",
     "output_config",
@@ -278,6 +312,8 @@ fn decode_all(body: &[u8]) -> Vec<Error> {
         ollama::embed::decode(ollama::embed::Form::Embeddings, body).map(|_| ()),
         ollama::model::decode_show(body).map(|_| ()),
         infill::decode(body).map(|_| ()),
+        rerank::decode(Route::V1, body).map(|_| ()),
+        rerank::decode(Route::V2, body).map(|_| ()),
         anthropic::messages::decode(body).map(|_| ()),
         anthropic::count::decode(body).map(|_| ()),
     ];

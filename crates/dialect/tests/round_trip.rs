@@ -44,7 +44,7 @@ impl Heard {
         let mut heard = Self::default();
         for event in events {
             match event {
-                Event::Progress { .. } | Event::Embedded { .. } => {}
+                Event::Progress { .. } | Event::Embedded { .. } | Event::Ranked { .. } => {}
                 Event::Text(piece) => heard.text.push_str(&piece.text),
                 Event::Reasoning(piece) => heard.reasoning.push_str(&piece.text),
                 Event::ToolCall(piece) => {

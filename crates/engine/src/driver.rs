@@ -8,7 +8,7 @@ use std::time::Instant;
 use kv_store::Tiers;
 use planner::batch::{Accepted, Admission, Batch, Lost, Rates, Shape, Step};
 use worker_protocol::{
-    Command, Embed, Event, Failure, FailureKind, FinishReason, Finished, Generate, Prompt, Report,
+    Command, Event, Failure, FailureKind, FinishReason, Finished, Generate, Prompt, Report,
     RequestId, Speculation, Stats, Usage,
 };
 
@@ -244,7 +244,12 @@ impl<M: Model, W: Write> Driver<M, W> {
         match command {
             Command::Load(_) => tracing::error!("a second load was ignored"),
             Command::Generate { request, generate } => self.generate(request, generate),
-            Command::Embed { request, embed } => self.embed(request, &embed),
+            Command::Embed { request, embed } => {
+                self.embed(request, |model, now| Embedding::prepare(model, &embed, now));
+            }
+            Command::Rank { request, rank } => {
+                self.embed(request, |model, now| Embedding::rank(model, &rank, now));
+            }
             Command::Count { request, prompt } => self.count(request, &prompt),
             Command::Cancel { request } => self.cancel(request),
             Command::Credit { request, events } => {
@@ -284,11 +289,15 @@ impl<M: Model, W: Write> Driver<M, W> {
         }
     }
 
-    fn embed(&mut self, request: RequestId, embed: &Embed) {
+    fn embed(
+        &mut self,
+        request: RequestId,
+        prepare: impl FnOnce(&M, Instant) -> Result<Embedding, Failure>,
+    ) {
         if let Some(failure) = self.crowded() {
             return self.emit(request, Event::Failed(failure));
         }
-        match Embedding::prepare(&self.model, embed, Instant::now()) {
+        match prepare(&self.model, Instant::now()) {
             Ok(embedding) => {
                 let work = Work::Embedding(embedding);
                 self.requests.insert(request, Request { outlet: Outlet::new(), work });

@@ -18,11 +18,15 @@ mod keeping;
 pub mod limits;
 pub mod logprobs;
 mod model;
+mod rank;
 mod text;
 
 pub use driver::run;
 pub use inbox::{Closed, Inbox, Outbox};
-pub use model::{DecodeError, Guessing, InfillMarks, Keeps, Model, Pooling, Row, Sampler, Wanted};
+pub use model::{
+    DecodeError, Guessing, InfillMarks, Keeps, Model, Pooling, RankForm, RankMarks, Row, Sampler,
+    Wanted,
+};
 pub use text::template::{Rendered, Template, TemplateError};
 pub use text::{Calls, Family, Markup, Text, Thinks};
 

@@ -16,6 +16,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use dialect::Error;
 use dialect::ollama::embed::Form;
+use dialect::rerank::Route as Rerank;
 use supervisor::Handle;
 use tokio::sync::mpsc;
 
@@ -24,7 +25,8 @@ use crate::metrics::Metrics;
 use crate::shelf::Shelf;
 use crate::tools::{self, Tools};
 use crate::{
-    ChangeAsked, Config, answer, anthropic, control, llama_server, ollama, responses, stream,
+    ChangeAsked, Config, answer, anthropic, control, llama_server, ollama, rerank, responses,
+    stream,
 };
 
 /// Who may use a route.
@@ -64,6 +66,7 @@ enum Endpoint {
     DeleteResponse,
     Completions,
     Embeddings,
+    Rerank(Rerank),
     Infill,
     Messages,
     CountTokens,
@@ -130,6 +133,11 @@ const ROUTES: &[Route] = &[
     delete("/v1/responses/", Policy::Inference, Endpoint::DeleteResponse),
     post("/v1/completions", Policy::Inference, Endpoint::Completions),
     post("/v1/embeddings", Policy::Inference, Endpoint::Embeddings),
+    post("/v1/rerank", Policy::Inference, Endpoint::Rerank(Rerank::V1)),
+    post("/rerank", Policy::Inference, Endpoint::Rerank(Rerank::V1)),
+    post("/v1/reranking", Policy::Inference, Endpoint::Rerank(Rerank::V1)),
+    post("/reranking", Policy::Inference, Endpoint::Rerank(Rerank::V1)),
+    post("/v2/rerank", Policy::Inference, Endpoint::Rerank(Rerank::V2)),
     post("/infill", Policy::Inference, Endpoint::Infill),
     post("/v1/messages", Policy::Inference, Endpoint::Messages),
     post("/v1/messages/count_tokens", Policy::Inference, Endpoint::CountTokens),
@@ -271,6 +279,7 @@ async fn serve(
         Endpoint::DeleteResponse => responses::delete(site, rest),
         Endpoint::Completions => answer::completions(site, body).await,
         Endpoint::Embeddings => answer::embeddings(site, body).await,
+        Endpoint::Rerank(route) => rerank::rerank(site, route, body).await,
         Endpoint::Infill => llama_server::infill(site, body).await,
         Endpoint::Messages => anthropic::messages(site, body).await,
         Endpoint::CountTokens => anthropic::count_tokens(site, body).await,
@@ -307,6 +316,7 @@ enum Speaks {
     OpenAi,
     Anthropic,
     Ollama,
+    Cohere,
 }
 
 impl Speaks {
@@ -315,6 +325,7 @@ impl Speaks {
             Self::OpenAi => answer::refuse(error),
             Self::Anthropic => anthropic::refuse(error),
             Self::Ollama => answer::refuse_with(error, dialect::ollama::error_body(error)),
+            Self::Cohere => rerank::refuse_as_cohere(error),
         }
     }
 }
@@ -325,6 +336,8 @@ fn speaks(path: &str) -> Speaks {
         Speaks::Ollama
     } else if path == "/v1/messages" || path.starts_with("/v1/messages/") {
         Speaks::Anthropic
+    } else if path.starts_with("/v2/") {
+        Speaks::Cohere
     } else {
         Speaks::OpenAi
     }
@@ -399,6 +412,11 @@ mod tests {
                 "DELETE /v1/responses/ Inference",
                 "POST /v1/completions Inference",
                 "POST /v1/embeddings Inference",
+                "POST /v1/rerank Inference",
+                "POST /rerank Inference",
+                "POST /v1/reranking Inference",
+                "POST /reranking Inference",
+                "POST /v2/rerank Inference",
                 "POST /infill Inference",
                 "POST /v1/messages Inference",
                 "POST /v1/messages/count_tokens Inference",

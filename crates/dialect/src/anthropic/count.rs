@@ -46,6 +46,7 @@ pub fn answer(event: &Event) -> Result<String, Error> {
         | Event::Text(_)
         | Event::Reasoning(_)
         | Event::ToolCall(_)
-        | Event::Embedded { .. } => Err(Error::unfinished()),
+        | Event::Embedded { .. }
+        | Event::Ranked { .. } => Err(Error::unfinished()),
     }
 }

@@ -12,6 +12,7 @@ mod infill;
 mod limits;
 mod ollama;
 mod ollama_models;
+mod rerank;
 mod responses;
 mod roles;
 mod routes;

@@ -40,6 +40,7 @@ mod promises;
 mod python;
 #[cfg(unix)]
 mod reload;
+mod rerank;
 mod responses_client;
 #[cfg(unix)]
 mod sharing;

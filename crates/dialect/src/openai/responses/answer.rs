@@ -98,7 +98,8 @@ impl Answer {
             | Event::Text(_)
             | Event::Reasoning(_)
             | Event::ToolCall(_)
-            | Event::Embedded { .. } => {}
+            | Event::Embedded { .. }
+            | Event::Ranked { .. } => {}
         }
     }
 

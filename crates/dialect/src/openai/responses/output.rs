@@ -71,7 +71,10 @@ impl Output {
                 };
                 self.end(how, teller, out);
             }
-            Event::Progress { .. } | Event::Embedded { .. } | Event::Failed(_) => {}
+            Event::Progress { .. }
+            | Event::Embedded { .. }
+            | Event::Ranked { .. }
+            | Event::Failed(_) => {}
         }
     }
 

@@ -66,7 +66,7 @@ impl Encode for StreamEncoder {
         }
         self.foretold.hear(0, event);
         match event {
-            Event::Progress { .. } | Event::Embedded { .. } => {}
+            Event::Progress { .. } | Event::Embedded { .. } | Event::Ranked { .. } => {}
             Event::Text(_)
             | Event::Reasoning(_)
             | Event::ToolCall(_)
