@@ -20,6 +20,7 @@ mod encode;
 mod error;
 pub mod limits;
 pub mod llama_server;
+mod media;
 pub mod ollama;
 pub mod openai;
 mod read;

@@ -17,6 +17,19 @@ pub const MODEL_NAME_BYTES_MAX: usize = 256;
 /// run over all of them for each request.
 pub const MESSAGES_MAX: usize = 4096;
 
+/// Pictures and sounds in one request. An agent that looks at a screen sends every earlier look again;
+/// each takes some hundreds of tokens, so that more would fit few contexts.
+pub const MEDIA_MAX: usize = 128;
+
+/// Bytes of a picture or a sound. OpenAI's own bound for a picture; the body bounds all of them together.
+pub const MEDIA_BYTES_MAX: usize = 20 << 20;
+
+/// Pixels of a picture, whoever reads it: a file of some kilobytes may have billions.
+pub const PICTURE_PIXELS_MAX: u64 = worker_protocol::limits::PICTURE_PIXELS_MAX;
+
+/// Seconds of a sound, whoever reads it: a file of some kilobytes may last for years.
+pub const SOUND_SECONDS_MAX: u64 = worker_protocol::limits::SOUND_SECONDS_MAX;
+
 /// Tools offered in one request. OpenAI allows 128; agents that speak to many tool servers send some
 /// hundreds, and a chat template is run over all of them.
 pub const TOOLS_MAX: usize = 1024;

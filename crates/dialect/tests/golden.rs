@@ -439,7 +439,20 @@ fn show_generates(generates: &[Generate], out: &mut String) {
         let mut shown = json!(generate);
         let sampling = shown["sampling"].as_object_mut().unwrap();
         sampling.retain(|key, value| *value != default[key]);
+        shorten_media(&mut shown["prompt"]);
         writeln!(out, "generate {shown:#}").unwrap();
+    }
+}
+
+/// What a file begins with, instead of its bytes as a list of numbers.
+fn shorten_media(prompt: &mut Value) {
+    let messages = prompt.pointer_mut("/Chat/messages").and_then(Value::as_array_mut);
+    for message in messages.into_iter().flatten() {
+        for media in message.get_mut("media").and_then(Value::as_array_mut).into_iter().flatten() {
+            let bytes: Vec<u8> = serde_json::from_value(media["bytes"].take()).unwrap();
+            let begin = bytes[..bytes.len().min(4)].escape_ascii();
+            media["bytes"] = format!("{} bytes: {begin}", bytes.len()).into();
+        }
     }
 }
 

@@ -3,10 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use dialect::{
     Error, anthropic,
     limits::{
-        JSON_DEPTH_MAX, MESSAGES_MAX, RANK_DOCUMENTS_MAX, RANK_QUERY_BYTES_MAX, STOP_BYTES_MAX,
+        JSON_DEPTH_MAX, MEDIA_BYTES_MAX, MEDIA_MAX, MESSAGES_MAX, PICTURE_PIXELS_MAX,
+        RANK_DOCUMENTS_MAX, RANK_QUERY_BYTES_MAX, STOP_BYTES_MAX,
     },
     llama_server::infill,
     ollama,
@@ -173,6 +175,68 @@ fn more_to_rank_than_the_bounds_is_refused() {
     }
 }
 
+/// A picture of one pixel, as a part of a message.
+fn picture() -> Value {
+    let url = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
+    json!({ "type": "image_url", "image_url": { "url": url } })
+}
+
+#[test]
+fn pictures_are_counted_over_all_messages() {
+    let body = |each: usize, messages: usize| {
+        let message = json!({ "role": "user", "content": vec![picture(); each] });
+        json!({ "model": "m", "messages": vec![message; messages] })
+    };
+    chat::decode(body(MEDIA_MAX / 4, 4).to_string().as_bytes()).unwrap();
+    let error = refusal(&body(MEDIA_MAX / 4, 5));
+    let first_over = "messages[4].content[0].image_url.url";
+    assert_eq!((error.status, error.param.as_deref()), (400, Some(first_over)));
+    assert!(error.message.contains(&MEDIA_MAX.to_string()), "{error}");
+    let image = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
+    let message = json!({ "role": "user", "images": vec![image; MEDIA_MAX] });
+    let body = json!({ "model": "m", "messages": [message, message] });
+    let error = ollama::chat::decode(body.to_string().as_bytes()).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("messages[1].images[0]"), "{error}");
+}
+
+#[test]
+fn a_file_over_its_bytes_is_refused_before_it_is_decoded() {
+    // Four letters are three bytes, and none of these is base64.
+    let url = |bytes: usize| format!("data:image/png;base64,{}", "?".repeat(bytes / 3 * 4));
+    let body = |bytes| {
+        let part = json!({ "type": "image_url", "image_url": { "url": url(bytes) } });
+        json!({ "model": "m", "messages": [{ "role": "user", "content": [part] }] })
+    };
+    let error = refusal(&body(MEDIA_BYTES_MAX + 1024));
+    assert!(error.message.contains("at most 20 MiB are allowed"), "{error}");
+    assert!(error.message.len() < 200, "the file is not told: {error}");
+    let error = refusal(&body(MEDIA_BYTES_MAX - 1024));
+    assert!(error.message.contains("is not valid base64"), "{error}");
+}
+
+/// A header of a picture with sides of so many pixels.
+fn png(width: u32, height: u32) -> Vec<u8> {
+    let begin = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR";
+    [&begin[..], &width.to_be_bytes(), &height.to_be_bytes(), b"\x08\x02\0\0\0"].concat()
+}
+
+#[test]
+fn a_picture_may_have_so_many_pixels_however_they_are_spread() {
+    let refused = |width: u32, height: u32| {
+        let image = STANDARD.encode(png(width, height));
+        let body = json!({ "model": "m", "prompt": "hi", "images": [image] }).to_string();
+        ollama::generate::decode(body.as_bytes()).err().map(|error| error.message)
+    };
+    let side = u32::try_from(PICTURE_PIXELS_MAX.isqrt()).unwrap();
+    assert_eq!(refused(side, side), None);
+    for (width, height) in [(side + 1, side), (1 << 31, 1), (u32::MAX, u32::MAX)] {
+        let message = refused(width, height).unwrap();
+        let said = format!("is a picture of {width} × {height} pixels");
+        assert!(message.contains(&said), "{message}");
+    }
+    assert!(refused(0, side).unwrap().contains("broken or cut"));
+}
+
 /// Fields of requests of all dialects.
 const KEYS: &[&str] = &[
     "messages",
@@ -246,6 +310,9 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
         Just(json!({ "role": "user", "content": "hi" })),
         Just(json!({ "type": "function", "function": { "name": "f", "arguments": "{}" } })),
         Just(json!({ "type": "text", "text": "hi" })),
+        Just(picture()),
+        Just(json!({ "type": "input_audio", "input_audio": { "data": "UklGRg==" } })),
+        Just(json!({ "type": "image", "source": { "type": "base64", "data": "Qk0=" } })),
         Just(json!({ "type": "tool_use", "id": "a", "name": "f", "input": {} })),
         Just(json!({ "type": "tool_result", "tool_use_id": "a" })),
         Just(json!({ "type": "function_call", "call_id": "a", "name": "f", "arguments": "{" })),
@@ -269,6 +336,10 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
                     "images",
                     "5",
                     "thinking",
+                    "image_url",
+                    "input_audio",
+                    "source",
+                    "data",
                     "tool_use_id",
                     "input",
                     "input_schema",

@@ -71,6 +71,8 @@ impl Fake {
             generates: true,
             ranks: false,
             chat_template: true,
+            sees: false,
+            hears: false,
             buffers: Vec::new(),
             load_ms: 0,
         };

@@ -283,6 +283,9 @@ pub(crate) fn refusal(error: &AcquireError) -> Error {
         AcquireError::Unusable { .. } => {
             Error::new(400, message).at("model").code("model_unusable")
         }
+        AcquireError::TakesNone { .. } => {
+            Error::new(400, message).at("model").code("model_takes_text_only")
+        }
         AcquireError::TooLarge { .. } => {
             Error::new(400, message).at("model").code("model_too_large")
         }

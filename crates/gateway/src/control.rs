@@ -144,6 +144,9 @@ pub struct ModelFacts {
     /// Whether it can look at images.
     #[serde(default)]
     pub images: bool,
+    /// Whether it can listen to sounds in a conversation.
+    #[serde(default)]
+    pub sounds: bool,
     /// Memory it needs when loaded.
     pub needed_bytes: u64,
 }
@@ -541,6 +544,7 @@ fn model_facts(facts: Facts) -> ModelFacts {
         chats: facts.chats,
         tools: facts.skills.tools,
         images: facts.skills.images,
+        sounds: facts.skills.sounds,
         needed_bytes: facts.needed_bytes,
     }
 }

@@ -500,6 +500,8 @@ fn facts(weights: &Weights, cells: u32, sequences: u32, generates: bool) -> Load
         generates,
         ranks: weights.ranks(),
         chat_template: generates && weights.chat_template().is_some(),
+        sees: false,
+        hears: false,
         buffers: Vec::new(),
         load_ms: 0,
     }

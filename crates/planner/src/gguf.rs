@@ -8,6 +8,7 @@
 mod check;
 mod cursor;
 mod limits;
+mod projector;
 mod read;
 pub mod split;
 mod tensor_type;

@@ -13,6 +13,7 @@ use crate::{
     foreign::{Delivered, Errand},
     limits::LOST_WAIT_MAX,
     link::Link,
+    senses,
 };
 
 /// How a model is wanted.
@@ -82,6 +83,9 @@ impl Lease {
     /// Asks for text. The answer's first event says so if the worker is gone or overloaded.
     #[must_use]
     pub fn generate(&self, generate: Generate) -> Answer {
+        if let Some(failure) = senses::lacking(self.loaded(), &generate.prompt) {
+            return Answer::refused(self.clone(), failure);
+        }
         Answer::begin(self.clone(), |request| Command::Generate { request, generate })
     }
 
@@ -109,6 +113,9 @@ impl Lease {
     /// whose usage says it, or `Failed`, also where the engine has no word for it.
     #[must_use]
     pub fn count(&self, prompt: Prompt) -> Answer {
+        if let Some(failure) = senses::lacking(self.loaded(), &prompt) {
+            return Answer::refused(self.clone(), failure);
+        }
         if self.held.grant.opened.counts {
             return Answer::begin(self.clone(), |request| Command::Count { request, prompt });
         }

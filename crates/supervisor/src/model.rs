@@ -139,6 +139,8 @@ pub struct Skills {
     pub thinking: bool,
     /// It can look at images.
     pub images: bool,
+    /// It can listen to sounds in a conversation.
+    pub sounds: bool,
     /// It can fill in what stands between two texts.
     pub infill: bool,
 }

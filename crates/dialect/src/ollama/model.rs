@@ -112,6 +112,8 @@ pub enum Capability {
     Thinking,
     /// It looks at images.
     Vision,
+    /// It listens to sounds.
+    Audio,
     /// It fills in what stands between two texts.
     Insert,
     /// It embeds text.

@@ -10,6 +10,7 @@ mod client;
 mod control;
 mod infill;
 mod limits;
+mod media;
 mod ollama;
 mod ollama_models;
 mod rerank;

@@ -287,6 +287,7 @@ mod tests {
             chats,
             tools: true,
             images: false,
+            sounds: false,
             needed_bytes: 1,
         };
         let name = name.to_owned();

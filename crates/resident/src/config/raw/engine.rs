@@ -57,6 +57,22 @@ pub(crate) struct Model {
     pub(crate) draft: Option<String>,
     /// Guesses in each step, instead of as many as pay.
     pub(crate) draft_tokens: Option<u32>,
+    /// What turns pictures and sounds into its vectors.
+    pub(crate) projector: Option<Projector>,
+}
+
+/// What turns pictures and sounds into a model's vectors.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "projector must be a GGUF file such as \"mmproj-F16.gguf\", or false to leave the model to \
+                 text"
+)]
+pub(crate) enum Projector {
+    /// Whether the one beside the model is taken.
+    Beside(bool),
+    /// This file.
+    File(PathBuf),
 }
 
 /// What a model guesses ahead from.
