@@ -57,6 +57,8 @@ impl Fake {
             sequences_max: sequences,
             generates: true,
             chat_template: true,
+            sees: false,
+            hears: false,
             buffers: Vec::new(),
             load_ms: 0,
         };

@@ -208,6 +208,7 @@ fn message(value: &Value) -> Message {
         tool_calls: value["tool_calls"].as_array().into_iter().flatten().map(call).collect(),
         tool_call_id: text("tool_call_id"),
         name: text("name"),
+        media: Vec::new(),
     }
 }
 

@@ -469,6 +469,8 @@ fn facts(weights: &Weights, cells: u32, sequences: u32, generates: bool) -> Load
         sequences_max: sequences,
         generates,
         chat_template: generates && weights.chat_template().is_some(),
+        sees: false,
+        hears: false,
         buffers: Vec::new(),
         load_ms: 0,
     }

@@ -305,6 +305,7 @@ mod tests {
             kv_type: Some(kv_type.to_owned()),
             speculation: worker_protocol::Speculation::default(),
             taken_back_max: 0,
+            projector: None,
             keep: Some(keep),
         }
     }

@@ -8,14 +8,15 @@
 //! Not here: reading and writing (the caller owns the pipes), vendors' JSON (`dialect`), and any
 //! decision (`planner`).
 
+mod bytes;
 pub mod frame;
 pub mod limits;
 mod request;
 mod words;
 
 pub use request::{
-    Chat, Constraint, Dry, Embed, EmbedInput, Generate, Infill, Message, Mirostat, MirostatVersion,
-    Prompt, Role, Sampling, Snippet, ToolCall, Xtc,
+    Chat, Constraint, Dry, Embed, EmbedInput, Generate, Infill, Media, MediaKind, Message, Mirostat,
+    MirostatVersion, Prompt, Role, Sampling, Snippet, ToolCall, Xtc,
 };
 pub use words::{
     Alternative, Buffer, Command, Event, Failure, FailureKind, FinishReason, Finished, Keep, Load,

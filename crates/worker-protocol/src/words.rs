@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::request::{Embed, Generate, Prompt};
+use crate::{
+    bytes,
+    request::{Embed, Generate, Prompt},
+};
 
 /// Names one request on one worker. The hub numbers them; the worker repeats them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,6 +84,10 @@ pub struct Load {
     /// Tokens of each sequence that it can take back at once where its layers carry a state.
     #[serde(default)]
     pub taken_back_max: u32,
+    /// The GGUF file of what turns pictures and sounds into the model's vectors; `None` leaves the model
+    /// to text.
+    #[serde(default)]
+    pub projector: Option<PathBuf>,
 }
 
 /// How a model guesses what it says next, so that one step can check several tokens.
@@ -189,6 +196,12 @@ pub struct Loaded {
     pub generates: bool,
     /// Whether it carries a chat template.
     pub chat_template: bool,
+    /// Whether it takes pictures; one that does not say so does not.
+    #[serde(default)]
+    pub sees: bool,
+    /// Whether it takes sounds; one that does not say so does not.
+    #[serde(default)]
+    pub hears: bool,
     /// What it allocated, by device and purpose.
     pub buffers: Vec<Buffer>,
     /// Milliseconds from `Load` to here.
@@ -435,29 +448,4 @@ pub struct Stats {
     pub kept_written_bytes: u64,
     /// Threads of the last step.
     pub threads: u32,
-}
-
-/// Bytes as MessagePack's binary type instead of an array of numbers.
-mod bytes {
-    use serde::{Deserializer, Serializer, de::Visitor};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<u8>, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Vec<u8>;
-            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                out.write_str("bytes")
-            }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
-    }
 }

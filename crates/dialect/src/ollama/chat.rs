@@ -52,6 +52,7 @@ fn message(path: &Path<'_>, value: Value) -> Result<Message, Error> {
         tool_calls: calls,
         tool_call_id: text_of(&mut fields, "tool_call_id")?,
         name: text_of(&mut fields, "tool_name")?,
+        media: Vec::new(),
     })
 }
 

@@ -38,6 +38,7 @@ fn message(path: &Path<'_>, value: Value) -> Result<Message, Error> {
         tool_calls: tool_calls(&mut fields)?,
         tool_call_id: fields.string("tool_call_id")?,
         name: fields.string("name")?,
+        media: Vec::new(),
     })
 }
 
