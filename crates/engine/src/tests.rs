@@ -23,6 +23,7 @@ use crate::{Inbox, Outbox};
 mod constrained;
 mod drafted;
 mod kept;
+mod seen;
 
 /// Longer than any of these tests takes; only a bug waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
