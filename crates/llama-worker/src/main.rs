@@ -23,11 +23,15 @@ mod log;
 mod measure;
 mod model;
 mod pages;
+mod picture;
 mod pipe;
+mod places;
 mod plain;
+mod projector;
 mod quantize;
 mod sampler;
 mod serve;
+mod sound;
 mod tiers;
 
 use std::process::ExitCode;
