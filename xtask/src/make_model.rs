@@ -68,7 +68,7 @@ pub(crate) struct Arguments {
     /// Call five tokens of the vocabulary marks for filling in between two texts.
     #[arg(long)]
     infill: bool,
-    /// In place of the model a projector of pictures for it, of this kind and a tiny size, in f32
+    /// In place of the model a projector of pictures or sounds for it, of this kind and a tiny size, in f32
     /// whatever --quant says.
     #[arg(long, conflicts_with_all = ["header_only", "infill"])]
     projector: Option<projector::Kind>,

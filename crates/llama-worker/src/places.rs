@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 /// The place of a row: in time, from the top and from the left.
 type Place = [u32; 3];
 
+/// A row: its place and its vector.
+type Placed<'a> = (Place, &'a [f32]);
+
 /// Numbers behind the vector of a row: its place, and the positions that all rows of its run take.
 const PLACE_NUMBERS: usize = 4;
 
@@ -25,7 +28,7 @@ pub(crate) fn pack(vectors: &[f32], places: &[Place], positions: u32) -> Vec<f32
 
 /// What [`pack`] made of so many rows: the place and the vector of each, and the positions of their run.
 /// `None` where it was not made of these.
-pub(crate) fn unpack(packed: &[f32], rows: usize) -> Option<(Vec<(Place, &[f32])>, u32)> {
+pub(crate) fn unpack(packed: &[f32], rows: usize) -> Option<(Vec<Placed<'_>>, u32)> {
     let width = packed.len().checked_div(rows)?;
     let mut positions = 0;
     let mut unpacked = Vec::with_capacity(rows);

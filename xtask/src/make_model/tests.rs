@@ -1,5 +1,6 @@
 //! Made models, read back with the planner's reader.
 
+use clap::ValueEnum;
 use planner::gguf;
 
 use super::*;
@@ -184,13 +185,16 @@ fn what_cannot_be_made_is_said_before_anything_is_written() {
 #[test]
 fn a_projector_is_for_the_model_of_its_arguments() {
     let folder = tempfile::tempdir().unwrap();
-    for kind in [projector::Kind::Gemma3, projector::Kind::Mlp, projector::Kind::Qwen2vl] {
+    for kind in projector::Kind::value_variants() {
+        let kind = *kind;
         let model = arguments(folder.path(), Architecture::Gemma3, "tiny", "f16");
         let bytes = make(&Arguments { projector: Some(kind), ..model });
         let header = gguf::parse(&bytes, bytes.len() as u64).unwrap();
         assert_eq!(header.architecture(), "clip");
         assert!(!header.is_model(), "nobody offers it as one");
-        assert_eq!(header.u64("clip.vision.projection_dim"), Some(256));
+        let sense = if kind == projector::Kind::Ultravox { "audio" } else { "vision" };
+        assert_eq!(header.u64(&format!("clip.{sense}.projection_dim")), Some(256));
+        assert_eq!(header.bool(&format!("clip.has_{sense}_encoder")), Some(true));
         assert_eq!(header.data_offset + header.tensor_bytes(), bytes.len() as u64);
         let widths = header.tensors.iter().filter(|tensor| tensor.name.starts_with("mm."));
         assert!(widths.flat_map(|tensor| tensor.dimensions).any(|width| width == 256));

@@ -73,9 +73,10 @@ impl Pair {
 enum Piece<'a> {
     Text(&'a str),
     Picture(&'a [u8]),
+    Sound(&'a [u8]),
 }
 
-use Piece::{Picture, Text};
+use Piece::{Picture, Sound, Text};
 
 /// A picture of nothing, in a file.
 fn drawn(seed: u32) -> Vec<u8> {
@@ -91,19 +92,38 @@ fn drawn(seed: u32) -> Vec<u8> {
     file.into_inner()
 }
 
+/// A second of a tone, in a file.
+fn played(hertz: f32) -> Vec<u8> {
+    const RATE: u32 = 16_000;
+    let sample = |at: u32| (at as f32 / RATE as f32 * hertz * std::f32::consts::TAU).sin();
+    let samples: Vec<u8> =
+        (0..RATE).flat_map(|at| ((sample(at) * 20_000.0) as i16).to_le_bytes()).collect();
+    let length = samples.len() as u32;
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + length).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    file.extend(RATE.to_le_bytes());
+    file.extend((2 * RATE).to_le_bytes());
+    file.extend(b"\x02\0\x10\0data");
+    file.extend(length.to_le_bytes());
+    file.extend(samples);
+    file
+}
+
 /// One message of the user.
 fn asked(pieces: &[Piece<'_>]) -> Generate {
     let mut message = Message::text(Role::User, "");
     let mut content = String::new();
     for piece in pieces {
-        match piece {
-            Text(text) => content.push_str(text),
-            Picture(file) => message.media.push(Media {
-                at: u32::try_from(content.len()).unwrap(),
-                kind: MediaKind::Image,
-                bytes: file.to_vec(),
-            }),
-        }
+        let (kind, bytes) = match piece {
+            Text(text) => {
+                content.push_str(text);
+                continue;
+            }
+            Picture(file) => (MediaKind::Image, file.to_vec()),
+            Sound(file) => (MediaKind::Audio, file.to_vec()),
+        };
+        message.media.push(Media { at: u32::try_from(content.len()).unwrap(), kind, bytes });
     }
     message.content = Some(content);
     Generate {
@@ -149,6 +169,10 @@ fn own_answer(pair: &Pair, pieces: &[Piece<'_>]) -> Vec<Chosen> {
                 text.push_str("<__media__>");
                 let picture::Pixels { width, height, bytes } = picture::read(file).unwrap();
                 bitmaps.push(Bitmap::of_pixels(width, height, &bytes).unwrap());
+            }
+            Sound(file) => {
+                text.push_str("<__media__>");
+                bitmaps.push(Bitmap::of_sound(&eyes, file).unwrap());
             }
         }
     }
@@ -456,5 +480,34 @@ fn a_projector_that_does_not_fit_is_named_with_the_way_out() {
         assert_eq!(failure.kind, expected, "{}", failure.message);
         let name = projector.display().to_string();
         assert!(failure.message.contains(&name), "{}", failure.message);
+    }
+}
+
+#[test]
+fn sounds_are_heard_as_mtmd_hears_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = made("qwen3", "ultravox", folder.path());
+    let (low, high) = (played(200.0), played(3000.0));
+    let conversations: [&[Piece<'_>]; 4] = [
+        &[Sound(&low), Text("what is this?")],
+        &[Text("listen: "), Sound(&high), Text("well?")],
+        &[Text("listen: "), Sound(&low), Text("well?")],
+        &[Text("listen: "), Sound(&low), Text("well?")],
+    ];
+    let mut requests: Vec<Generate> = conversations.iter().map(|pieces| asked(pieces)).collect();
+    let cut = [Sound(&low[..low.len() / 2]), Text("?")];
+    let seen = drawn(1);
+    requests.extend([asked(&cut), asked(&[Picture(&seen), Text("?")])]);
+    let answered = answers(pair.load(), None, &requests, false);
+    for (answer, pieces) in answered.iter().zip(conversations) {
+        check(answer, &own_answer(&pair, pieces), "a sound");
+    }
+    let [_, high, low, again, cut, picture] = &answered[..] else { panic!() };
+    assert_ne!(high.tokens, low.tokens);
+    assert_eq!(again.usage.cached_tokens, low.usage.prompt_tokens - 1);
+    for (answer, why) in [(cut, "broken or cut"), (picture, "sees no pictures")] {
+        let (kind, message) = answer.failed.as_ref().unwrap();
+        assert_eq!(*kind, FailureKind::Invalid);
+        assert!(message.contains(why), "{message}");
     }
 }
