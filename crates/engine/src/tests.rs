@@ -24,6 +24,7 @@ mod constrained;
 mod drafted;
 mod kept;
 mod ranked;
+mod seen;
 
 /// Longer than any of these tests takes; only a bug waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -4,6 +4,7 @@
 //! steps, so this stands on the bindings.
 
 mod hidden;
+mod media;
 mod ranking;
 mod threads;
 
@@ -18,6 +19,7 @@ use llama_cpp_sys_2 as sys;
 use planner::footprint::CacheType;
 
 pub(crate) use hidden::{HiddenRow, Told};
+pub(crate) use media::{Bitmap, Chunks, Eyes, RunRow};
 pub(crate) use threads::Threads;
 
 /// Version of llama.cpp.

@@ -23,13 +23,17 @@ mod log;
 mod measure;
 mod model;
 mod pages;
+mod picture;
 mod pipe;
+mod places;
 mod plain;
+mod projector;
 mod quantize;
 mod rank;
 mod sampler;
 mod scores;
 mod serve;
+mod sound;
 mod tiers;
 
 use std::process::ExitCode;

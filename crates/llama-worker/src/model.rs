@@ -6,7 +6,10 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-use engine::{DecodeError, Guessing, InfillMarks, Keeps, Pooling, RankForm, Row, Wanted};
+use engine::{
+    DecodeError, Guessing, InfillMarks, Keeps, MediaFile, MediaPart, Pooling, RankForm, Row,
+    RunVectors, Wanted,
+};
 use llama_cpp_sys_2 as sys;
 use planner::footprint::CacheType;
 use planner::gguf;
@@ -19,9 +22,11 @@ use crate::guesser::Guesser;
 use crate::head::Head;
 use crate::header;
 use crate::kept::Keeper;
-use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, Threads, Weights};
+use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, RunRow, Threads, Weights};
 use crate::log;
 use crate::pages;
+use crate::places::{self, Places};
+use crate::projector::Projector;
 use crate::rank;
 use crate::sampler::Sampler;
 
@@ -52,6 +57,8 @@ pub(crate) struct LlamaModel {
     pooling: Pooling,
     spare: Spare,
     guesser: Option<Guesser>,
+    projector: Option<Projector>,
+    places: Places,
 }
 
 /// What decides, beside the weights and the engine, what cells hold.
@@ -88,6 +95,7 @@ impl LlamaModel {
             return Err(unusable(path, why));
         }
         let kv_type = kv_type(load).map_err(|why| unusable(path, &why))?;
+        let projector = projector(&weights, load, &spare)?;
         let mut model = if is_encoder(&weights) {
             Self::encoder(weights, load, spare)
         } else {
@@ -101,8 +109,13 @@ impl LlamaModel {
             ),
         })?;
         pages::release(path);
+        model.facts.sees = projector.as_ref().is_some_and(Projector::sees);
+        model.facts.hears = projector.as_ref().is_some_and(Projector::hears);
+        let projector_weights = projector.as_ref().map(Projector::buffer);
+        model.projector = projector;
         model.load_guesser(load)?;
         model.facts.buffers = log::buffers();
+        model.facts.buffers.extend(projector_weights);
         model.facts.load_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(model)
     }
@@ -138,6 +151,8 @@ impl LlamaModel {
             pooling: pooling(&weights),
             spare,
             guesser: None,
+            projector: None,
+            places: Places::default(),
         })
     }
 
@@ -202,6 +217,8 @@ impl LlamaModel {
             pooling: pooling(&weights),
             spare,
             guesser: None,
+            projector: None,
+            places: Places::default(),
         })
     }
 
@@ -214,6 +231,13 @@ impl LlamaModel {
             kv_type: self.kv_type,
             flash_attention: wants_flash_attention(),
             is_stretched: is_stretched(self.facts.context_tokens, original),
+        }
+    }
+
+    /// These rows are computed.
+    fn learn(&mut self, rows: &[BatchRow]) {
+        if let Some(row) = rows.iter().find(|row| row.position == 1) {
+            self.keeper.learn(&mut self.context, row.sequence);
         }
     }
 
@@ -318,18 +342,48 @@ impl engine::Model for LlamaModel {
         Sampler::new(self.context.weights(), self.facts.context_tokens, sampling)
     }
 
-    fn decode(&mut self, rows: &[Row]) -> Result<(), DecodeError> {
-        let rows: Vec<BatchRow> = rows
+    fn projector_digest(&self) -> [u8; 32] {
+        self.projector.as_ref().map_or([0; 32], Projector::digest)
+    }
+
+    fn lay_out(&mut self, file: &MediaFile) -> Result<Vec<MediaPart>, String> {
+        self.projector.as_mut().ok_or_else(no_projector)?.lay_out(file)
+    }
+
+    fn encode(&mut self, file: &MediaFile, part: usize) -> Result<Vec<f32>, String> {
+        self.projector.as_mut().ok_or_else(no_projector)?.encode(file, part)
+    }
+
+    fn decode_run(&mut self, rows: &[Row], run: &RunVectors<'_>) -> Result<(), DecodeError> {
+        let missing = || DecodeError("a picture has more rows than vectors".to_owned());
+        let first = rows.first().ok_or_else(missing)?;
+        let numbers = run.of(rows.len()).ok_or_else(missing)?;
+        let start = first.position.saturating_sub(run.first);
+        let begin = self.places.position(first.sequence, start);
+        let (unpacked, positions) = places::unpack(numbers, rows.len()).ok_or_else(missing)?;
+        let rows: Vec<RunRow<'_>> = rows
             .iter()
-            .map(|row| {
-                let Row { token, position, sequence, output } = *row;
-                BatchRow { token, position, sequence, output }
+            .zip(unpacked)
+            .map(|(row, (place, vector))| {
+                let place = place.map(|at| begin + at);
+                RunRow { row: BatchRow { position: place[0], ..batch_row(row) }, place, vector }
             })
             .collect();
+        self.context.decode_run(&rows, run.is_whole).map_err(DecodeError)?;
+        self.places.note(first.sequence, start, run.rows, positions);
+        let rows: Vec<BatchRow> = rows.iter().map(|row| row.row).collect();
+        self.learn(&rows);
+        Ok(())
+    }
+
+    fn decode(&mut self, rows: &[Row]) -> Result<(), DecodeError> {
+        let placed = |row: &Row| {
+            let position = self.places.position(row.sequence, row.position);
+            BatchRow { position, ..batch_row(row) }
+        };
+        let rows: Vec<BatchRow> = rows.iter().map(placed).collect();
         self.context.decode(&rows).map_err(DecodeError)?;
-        if let Some(row) = rows.iter().find(|row| row.position == 1) {
-            self.keeper.learn(&mut self.context, row.sequence);
-        }
+        self.learn(&rows);
         if let Some(guesser) = &mut self.guesser {
             guesser.follow(&self.context, &rows);
         }
@@ -341,9 +395,12 @@ impl engine::Model for LlamaModel {
     }
 
     fn trim(&mut self, sequence: u32, tokens: u32) -> bool {
-        let kept = self.context.remove(sequence, tokens)
-            && self.keeper.covers(&self.context, sequence, tokens);
-        if !kept {
+        let end = self.places.position(sequence, tokens);
+        let kept =
+            self.context.remove(sequence, end) && self.keeper.covers(&self.context, sequence, end);
+        if kept {
+            self.places.cut(sequence, tokens);
+        } else {
             self.clear(sequence);
         }
         kept
@@ -356,9 +413,12 @@ impl engine::Model for LlamaModel {
         if !self.trims && self.context.taken_back_max() > 0 {
             return false;
         }
-        self.keeper.share(&mut self.context, from, to, tokens);
-        let kept = self.keeper.covers(&self.context, to, tokens);
-        if !kept {
+        let end = self.places.position(from, tokens);
+        self.keeper.share(&mut self.context, from, to, end);
+        let kept = self.keeper.covers(&self.context, to, end);
+        if kept {
+            self.places.copy(from, to, tokens);
+        } else {
             self.clear(to);
         }
         kept
@@ -366,6 +426,7 @@ impl engine::Model for LlamaModel {
 
     fn clear(&mut self, sequence: u32) {
         self.context.remove(sequence, 0);
+        self.places.cut(sequence, 0);
         if let Some(guesser) = &mut self.guesser {
             guesser.forget(sequence);
         }
@@ -376,7 +437,9 @@ impl engine::Model for LlamaModel {
     }
 
     fn save_cells(&mut self, sequence: u32, tokens: Range<u32>, to: &mut Vec<u8>) -> bool {
-        self.keeper.save_cells(&mut self.context, sequence, tokens, to)
+        // What stands behind rows that share positions is put back by nobody.
+        self.places.is_plain(sequence, tokens.end)
+            && self.keeper.save_cells(&mut self.context, sequence, tokens, to)
     }
 
     fn load_cells(
@@ -390,7 +453,8 @@ impl engine::Model for LlamaModel {
     }
 
     fn save_state(&mut self, sequence: u32) -> Option<Vec<u8>> {
-        self.keeper.save_state(&self.context, sequence)
+        let is_plain = self.places.is_plain(sequence, u32::MAX);
+        is_plain.then(|| self.keeper.save_state(&self.context, sequence)).flatten()
     }
 
     fn load_state(&mut self, sequence: u32, tokens: u32, state: &[u8]) -> bool {
@@ -419,6 +483,9 @@ impl engine::Model for LlamaModel {
     }
 
     fn give_back(&mut self) {
+        if let Some(projector) = &mut self.projector {
+            projector.give_back();
+        }
         pages::give_back();
     }
 
@@ -505,6 +572,27 @@ fn facts(weights: &Weights, cells: u32, sequences: u32, generates: bool) -> Load
         buffers: Vec::new(),
         load_ms: 0,
     }
+}
+
+/// What turns pictures and sounds into vectors, where there is to be something.
+fn projector(
+    weights: &Rc<Weights>,
+    load: &Load,
+    spare: &Spare,
+) -> Result<Option<Projector>, LoadFailure> {
+    // An encoder embeds, and nobody asks it about pictures.
+    let path = load.projector.as_deref().filter(|_| !is_encoder(weights));
+    path.map(|path| Projector::load(path, load, weights, spare.threads_max())).transpose()
+}
+
+/// Nobody asks for it: `Loaded` says that it takes no files.
+fn no_projector() -> String {
+    "the model was loaded without a projector".to_owned()
+}
+
+fn batch_row(row: &Row) -> BatchRow {
+    let Row { token, position, sequence, output } = *row;
+    BatchRow { token, position, sequence, output }
 }
 
 /// Context of a generator that was trained with so many tokens.

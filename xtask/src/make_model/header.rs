@@ -133,11 +133,23 @@ fn heads(keys: &mut Keys, shape: &Shape) {
 fn rotation(keys: &mut Keys, shape: &Shape) {
     let key = |suffix: &str| format!("{}.{suffix}", shape.architecture.name());
     keys.f32(&key("rope.freq_base"), shape.rope_base);
-    if !matches!(shape.architecture, Architecture::Qwen35 | Architecture::Qwen35moe) {
-        return keys.u32(&key("rope.dimension_count"), shape.head_width);
-    }
-    // A quarter of each head is rotated, by the positions in time, height and width in turn.
-    let rotated = shape.head_width / 4;
+    // Some rotate by the positions in time, height and width in turn, and of these some a quarter of each
+    // head.
+    let rotated = match shape.architecture {
+        Architecture::Qwen35 | Architecture::Qwen35moe => shape.head_width / 4,
+        Architecture::Qwen3vl => shape.head_width,
+        Architecture::Llama
+        | Architecture::Qwen3
+        | Architecture::Qwen3moe
+        | Architecture::Gemma3
+        | Architecture::Lfm2
+        | Architecture::Granitehybrid
+        | Architecture::Mamba
+        | Architecture::Mamba2
+        | Architecture::Bert => {
+            return keys.u32(&key("rope.dimension_count"), shape.head_width);
+        }
+    };
     let pairs = (rotated / 2).cast_signed();
     let third = (pairs + 2) / 3;
     keys.u32(&key("rope.dimension_count"), rotated);
@@ -199,8 +211,8 @@ fn tokenizer(keys: &mut Keys, shape: &Shape) {
 
 /// Metadata in order.
 #[derive(Default)]
-struct Keys {
-    pairs: Vec<(String, Value)>,
+pub(super) struct Keys {
+    pub(super) pairs: Vec<(String, Value)>,
 }
 
 impl Keys {
@@ -208,19 +220,19 @@ impl Keys {
         self.pairs.push((key.to_owned(), value));
     }
 
-    fn u32(&mut self, key: &str, value: u32) {
+    pub(super) fn u32(&mut self, key: &str, value: u32) {
         self.push(key, Value::Unsigned(value.into()));
     }
 
-    fn f32(&mut self, key: &str, value: f32) {
+    pub(super) fn f32(&mut self, key: &str, value: f32) {
         self.push(key, Value::Float(value.into()));
     }
 
-    fn bool(&mut self, key: &str, value: bool) {
+    pub(super) fn bool(&mut self, key: &str, value: bool) {
         self.push(key, Value::Bool(value));
     }
 
-    fn text(&mut self, key: &str, value: &str) {
+    pub(super) fn text(&mut self, key: &str, value: &str) {
         self.push(key, Value::String(value.to_owned()));
     }
 
@@ -232,6 +244,11 @@ impl Keys {
     fn texts(&mut self, key: &str, values: Vec<String>) {
         let values = values.into_iter().map(Value::String).collect();
         self.array(key, ElementType::String, values);
+    }
+
+    pub(super) fn f32s(&mut self, key: &str, values: &[f32]) {
+        let values = values.iter().map(|value| Value::Float((*value).into())).collect();
+        self.array(key, ElementType::F32, values);
     }
 
     fn i32s(&mut self, key: &str, values: &[i32]) {

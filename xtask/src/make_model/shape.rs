@@ -8,6 +8,7 @@ use clap::ValueEnum;
 pub(crate) enum Architecture {
     Llama,
     Qwen3,
+    Qwen3vl,
     Qwen3moe,
     Gemma3,
     Qwen35,
@@ -24,6 +25,7 @@ impl Architecture {
         match self {
             Self::Llama => "llama",
             Self::Qwen3 => "qwen3",
+            Self::Qwen3vl => "qwen3vl",
             Self::Qwen3moe => "qwen3moe",
             Self::Gemma3 => "gemma3",
             Self::Qwen35 => "qwen35",
@@ -145,6 +147,7 @@ const fn family(architecture: Architecture, vocabulary: u32, context: u32) -> Sh
 }
 
 const QWEN3: Shape = family(Architecture::Qwen3, 151_936, 40_960);
+const QWEN3VL: Shape = family(Architecture::Qwen3vl, 151_936, 262_144);
 const QWEN3MOE: Shape = family(Architecture::Qwen3moe, 151_936, 40_960);
 const LLAMA3: Shape = Shape { rope_base: 5e5, ..family(Architecture::Llama, 128_256, 131_072) };
 const GEMMA3: Shape =
@@ -190,7 +193,7 @@ const fn windowed(window: u32, shape: Shape) -> Shape {
 
 /// The published figures (config.json of each model); the totals of parameters are tested. `tiny`
 /// exists once per architecture and is for tests: a megabyte or two.
-pub(crate) const SHAPES: [Shape; 39] = [
+pub(crate) const SHAPES: [Shape; 40] = [
     tied(row("qwen3-0.6b", QWEN3, [28, 1024, 16, 8, 3072])),
     tied(row("qwen3-1.7b", QWEN3, [28, 2048, 16, 8, 6144])),
     tied(row("qwen3-4b", QWEN3, [36, 2560, 32, 8, 9728])),
@@ -266,6 +269,7 @@ pub(crate) const SHAPES: [Shape; 39] = [
         ..tiny(row("tiny-reranker", QWEN3, [2, 256, 4, 2, 512]))
     },
     tiny(row("tiny", QWEN3, [2, 256, 4, 2, 512])),
+    tiny(row("tiny", QWEN3VL, [2, 256, 4, 2, 512])),
     Shape {
         experts: Some(Experts { total: 4, used: 2, feed_forward: 256 }),
         ..tiny(row("tiny", QWEN3MOE, [2, 256, 4, 2, 512]))
