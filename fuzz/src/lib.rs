@@ -7,6 +7,8 @@ mod kv;
 mod llama_server;
 mod ollama;
 mod openai;
+mod rerank;
+mod responses;
 mod upstream;
 
 pub use answer::answer;
@@ -19,6 +21,8 @@ pub use openai::{
     openai_transcription,
 };
 use planner::{footprint, gguf::Value, quality};
+pub use rerank::rerank;
+pub use responses::{responses_request, responses_stream};
 pub use upstream::upstream;
 use worker_protocol::{Command, Report, frame};
 

@@ -25,6 +25,7 @@ pub mod ollama;
 pub mod openai;
 mod read;
 mod request;
+pub mod rerank;
 mod sampling;
 mod timings;
 mod tools;

@@ -209,9 +209,9 @@ fn unread(path: &Path<'_>, is: &str, wanted: Option<MediaKind>) -> Error {
 
 fn ways_out(wanted: Option<MediaKind>) -> &'static str {
     match wanted {
-        Some(MediaKind::Image) => "send a picture as PNG, JPEG, GIF or BMP",
+        Some(MediaKind::Image) => "send a picture as PNG, JPEG, WebP, GIF or BMP",
         Some(MediaKind::Audio) => "send a sound as WAV, MP3 or FLAC",
-        None => "send a picture as PNG, JPEG, GIF or BMP, or a sound as WAV, MP3 or FLAC",
+        None => "send a picture as PNG, JPEG, WebP, GIF or BMP, or a sound as WAV, MP3 or FLAC",
     }
 }
 

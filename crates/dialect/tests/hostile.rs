@@ -8,11 +8,12 @@ use dialect::{
     Error, anthropic,
     limits::{
         JSON_DEPTH_MAX, MEDIA_BYTES_MAX, MEDIA_MAX, MESSAGES_MAX, PICTURE_PIXELS_MAX,
-        STOP_BYTES_MAX,
+        RANK_DOCUMENTS_MAX, RANK_QUERY_BYTES_MAX, STOP_BYTES_MAX,
     },
     llama_server::infill,
     ollama,
-    openai::{chat, completion, embedding, image, speech, upstream},
+    openai::{chat, completion, embedding, image, responses, speech, upstream},
+    rerank::{self, Route},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -65,6 +66,47 @@ fn nesting_ends_at_the_limit_in_the_body_and_in_arguments() {
 }
 
 #[test]
+fn what_a_conversation_goes_on_from_counts_towards_its_items() {
+    use std::sync::Arc;
+
+    use responses::{Earlier, Entry, Kept, Turn};
+
+    /// As many items as there may be.
+    struct Full;
+
+    impl Earlier for Full {
+        fn answer(&self, id: &str) -> Option<Arc<Kept>> {
+            let json = said("x").to_string();
+            let input = vec![Entry { id: "i".to_owned(), json }; MESSAGES_MAX];
+            let turn = Arc::new(Turn { answer: id.to_owned(), input, output: Vec::new() });
+            let (id, response) = (id.to_owned(), String::new());
+            Some(Arc::new(Kept { id, response, turns: vec![turn] }))
+        }
+
+        fn item(&self, _id: &str) -> Option<String> {
+            None
+        }
+    }
+
+    let mut body = json!({ "model": "m", "previous_response_id": "resp_1" });
+    let request = responses::decode(body.to_string().as_bytes(), &Full).unwrap();
+    let Prompt::Chat(chat) = request.generate.prompt else { panic!("it is no conversation") };
+    assert_eq!(chat.messages[0].content.as_deref(), Some(&*vec!["x"; MESSAGES_MAX].join("\n")));
+    body["input"] = "one more".into();
+    let error = responses::decode(body.to_string().as_bytes(), &Full).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("input"));
+    assert!(error.message.contains(&MESSAGES_MAX.to_string()), "{error}");
+    // Arguments of a call that nobody could read back are shown as they were.
+    let deep = format!("{{\"x\":{}}}", "[".repeat(60_000));
+    let body = json!({ "model": "m", "input": [
+        { "type": "function_call", "call_id": "c", "name": "f", "arguments": deep },
+    ] });
+    let request = responses::decode(body.to_string().as_bytes(), &()).unwrap();
+    let Prompt::Chat(chat) = request.generate.prompt else { panic!("it is no conversation") };
+    assert_eq!(chat.messages[0].tool_calls[0].arguments["raw"], deep);
+}
+
+#[test]
 fn a_turn_of_many_messages_and_blocks_is_one_text() {
     let said =
         json!({ "role": "user", "content": vec![json!({ "type": "text", "text": "x" }); 100] });
@@ -106,6 +148,31 @@ fn a_body_of_thirty_megabytes_is_read_and_cannot_be_multiplied() {
     assert_eq!(read.generates.len(), 1);
     let error = completion::decode(request(16).as_bytes()).unwrap_err();
     assert_eq!(error.param.as_deref(), Some("n"));
+}
+
+#[test]
+fn more_to_rank_than_the_bounds_is_refused() {
+    let ranked = |query: &str, documents: Value| {
+        let body = json!({ "model": "m", "query": query, "documents": documents }).to_string();
+        [Route::V1, Route::V2].map(|route| rerank::decode(route, body.as_bytes()))
+    };
+    for refused in ranked("q", json!(vec!["x"; RANK_DOCUMENTS_MAX + 1])) {
+        let error = refused.unwrap_err();
+        assert_eq!((error.status, error.param.as_deref()), (400, Some("documents")));
+        assert!(error.message.contains(&RANK_DOCUMENTS_MAX.to_string()), "{error}");
+    }
+    for refused in ranked(&"q".repeat(RANK_QUERY_BYTES_MAX + 1), json!(["x"])) {
+        let error = refused.unwrap_err();
+        assert_eq!((error.status, error.param.as_deref()), (400, Some("query")));
+        assert!(error.message.contains(&RANK_QUERY_BYTES_MAX.to_string()), "{error}");
+    }
+    // A document may be as long as a body.
+    let long = "x".repeat(8 << 20);
+    let documents = [json!(long)].into_iter().chain(vec![json!("x"); RANK_DOCUMENTS_MAX - 1]);
+    let query = "q".repeat(RANK_QUERY_BYTES_MAX);
+    for read in ranked(&query, documents.collect()) {
+        assert_eq!(read.unwrap().rank.documents.len(), RANK_DOCUMENTS_MAX);
+    }
 }
 
 /// A picture of one pixel, as a part of a message.
@@ -212,9 +279,24 @@ const KEYS: &[&str] = &[
     "input_suffix",
     "input_extra",
     "verbose",
+    "query",
+    "texts",
+    "top_n",
+    "return_documents",
+    "truncation",
+    "max_tokens_per_doc",
     "stop_sequences",
     "thinking",
     "output_config",
+    "instructions",
+    "include",
+    "reasoning",
+    "text",
+    "metadata",
+    "store",
+    "background",
+    "max_output_tokens",
+    "previous_response_id",
 ];
 
 /// JSON that looks like a request here and there.
@@ -233,6 +315,12 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
         Just(json!({ "type": "image", "source": { "type": "base64", "data": "Qk0=" } })),
         Just(json!({ "type": "tool_use", "id": "a", "name": "f", "input": {} })),
         Just(json!({ "type": "tool_result", "tool_use_id": "a" })),
+        Just(json!({ "type": "function_call", "call_id": "a", "name": "f", "arguments": "{" })),
+        Just(json!({ "type": "custom_tool_call_output", "call_id": "a", "output": "x" })),
+        Just(
+            json!({ "type": "namespace", "name": "n", "tools": [{ "type": "custom", "name": "f" }] })
+        ),
+        Just(json!({ "type": "reasoning", "summary": [] })),
         Just(json!({ "type": "json_schema", "json_schema": { "schema": { "type": "array" } } })),
     ];
     let value = leaf.prop_recursive(3, 12, 4, |inner| {
@@ -259,6 +347,12 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
                     "effort",
                     "json_schema",
                     "schema",
+                    "format",
+                    "call_id",
+                    "namespace",
+                    "output",
+                    "summary",
+                    "tools",
                 ])
                 .prop_map(str::to_owned),
                 inner,
@@ -279,6 +373,7 @@ fn decode_all(body: &[u8]) -> Vec<Error> {
     let outcomes = [
         chat::decode(body).map(|_| ()),
         completion::decode(body).map(|_| ()),
+        responses::decode(body, &()).map(|_| ()),
         embedding::decode(body).map(|_| ()),
         speech::decode(body).map(|_| ()),
         image::decode(body).map(|_| ()),
@@ -288,6 +383,8 @@ fn decode_all(body: &[u8]) -> Vec<Error> {
         ollama::embed::decode(ollama::embed::Form::Embeddings, body).map(|_| ()),
         ollama::model::decode_show(body).map(|_| ()),
         infill::decode(body).map(|_| ()),
+        rerank::decode(Route::V1, body).map(|_| ()),
+        rerank::decode(Route::V2, body).map(|_| ()),
         anthropic::messages::decode(body).map(|_| ()),
         anthropic::count::decode(body).map(|_| ()),
     ];

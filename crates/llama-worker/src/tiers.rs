@@ -168,7 +168,7 @@ fn open(load: &Load, kind: Kind) -> Option<Tiers> {
 }
 
 /// What tells the file from every other. Memory ends with the worker, and needs no such thing.
-fn hash(path: &Path, keep: &Keep) -> io::Result<Key> {
+pub(crate) fn hash(path: &Path, keep: &Keep) -> io::Result<Key> {
     if !keep.files {
         return Ok(Key([0; 32]));
     }

@@ -57,7 +57,7 @@ pub(crate) struct FactsRow {
     pub(crate) context_tokens: Option<u32>,
     /// How its keys and values would be kept; null where it has none, or only a foreign engine knows.
     pub(crate) kv_type: Option<&'static str>,
-    /// `chat`, `text` or `embeddings`.
+    /// `chat`, `text`, `embeddings` or `rerank`.
     pub(crate) purpose: &'static str,
     /// Whether it can look at images.
     pub(crate) images: bool,
@@ -174,10 +174,11 @@ impl FactsRow {
             why: terminal::inert(&need.why),
         };
         Self {
-            purpose: match (facts.chats, facts.generates) {
-                (true, _) => "chat",
-                (false, true) => "text",
-                (false, false) => "embeddings",
+            purpose: match (facts.chats, facts.generates, facts.ranks) {
+                (true, _, _) => "chat",
+                (false, true, _) => "text",
+                (false, false, true) => "rerank",
+                (false, false, false) => "embeddings",
             },
             images: facts.skills.images,
             sounds: facts.skills.sounds,
@@ -286,6 +287,7 @@ mod tests {
             context_tokens: Some(16_384),
             kv_type: Some(CacheType::F16),
             generates: true,
+            ranks: false,
             chats: true,
             skills: Skills { images: true, ..Skills::default() },
             needed_bytes: 5 << 30,

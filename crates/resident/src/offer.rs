@@ -345,6 +345,7 @@ mod tests {
                 context_tokens: None,
                 kv_type: None,
                 generates: true,
+                ranks: false,
                 chats: true,
                 skills: Default::default(),
                 needed_bytes,

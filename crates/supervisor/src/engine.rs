@@ -122,6 +122,10 @@ pub struct Manner {
     pub transcriptions: Option<String>,
     /// Where it takes text and says it, as OpenAI's `/v1/audio/speech`.
     pub speech: Option<String>,
+    /// Where it says how well documents answer a query, as Jina's `/v1/rerank`.
+    pub rerank: Option<String>,
+    /// Whether documents are called `texts` there, as Text Embeddings Inference calls them.
+    pub rerank_texts: bool,
     /// Context of its model; `None` is unknown.
     pub context_tokens: Option<u32>,
     /// Where the context is read once it is ready, such as `health.context_window`: the path, then
@@ -206,6 +210,8 @@ impl Default for Manner {
             json_schema: true,
             transcriptions: Some("/v1/audio/transcriptions".to_owned()),
             speech: Some("/v1/audio/speech".to_owned()),
+            rerank: None,
+            rerank_texts: false,
             context_tokens: None,
             context_from: None,
         }

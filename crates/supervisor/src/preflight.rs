@@ -360,6 +360,7 @@ impl Preflight {
             context_tokens: Some(context_tokens),
             kv_type: header.generates().then_some(stamp.kv_type),
             generates: header.generates(),
+            ranks: header.ranks(),
             chats,
             skills: Skills {
                 tools: chats && header.takes_tools(),
@@ -461,6 +462,7 @@ fn promised(manner: &Manner, memory_bytes: u64) -> Facts {
         context_tokens: manner.context_tokens,
         kv_type: None,
         generates: manner.chat || manner.completions,
+        ranks: manner.rerank.is_some(),
         chats: manner.chat,
         skills: Skills {
             tools: manner.chat && manner.tools,

@@ -98,7 +98,11 @@ pub(crate) fn brings(purpose: Purpose<'_>, kind: MediaKind) -> bool {
         Purpose::Generate(generates) => {
             generates.iter().any(|generate: &Generate| count(&generate.prompt, kind) > 0)
         }
-        Purpose::Embed(_) | Purpose::Listen | Purpose::Speak | Purpose::Short(..) => false,
+        Purpose::Embed(_)
+        | Purpose::Rank(_)
+        | Purpose::Listen
+        | Purpose::Speak
+        | Purpose::Short(..) => false,
     }
 }
 
@@ -116,7 +120,7 @@ pub(crate) fn count(prompt: &Prompt, kind: MediaKind) -> u64 {
 #[cfg(test)]
 mod tests {
     use planner::footprint;
-    use worker_protocol::{Chat, Media, Message, Role};
+    use worker_protocol::{Chat, Media, Message, Role, limits};
 
     use super::*;
 
@@ -164,8 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_is_booked_at_the_size_that_is_let_in() {
-        let let_in = worker_protocol::limits::PICTURE_PIXELS_MAX;
-        assert_eq!(footprint::PICTURE_PIXELS_MAX, let_in);
+    fn what_is_booked_is_what_is_let_in_and_kept() {
+        assert_eq!(footprint::PICTURE_PIXELS_MAX, limits::PICTURE_PIXELS_MAX);
+        assert_eq!(footprint::MEDIA_VECTORS_BYTES, limits::MEDIA_VECTORS_BYTES);
     }
 }

@@ -43,3 +43,7 @@ pub const PICTURE_PIXELS_MAX: u64 = 25_000_000;
 /// Seconds of a sound: half an hour of speech. Decoded it is 64 kB each, and a model that hears makes
 /// some tokens of each.
 pub const SOUND_SECONDS_MAX: u64 = 1800;
+
+/// Bytes of vectors of pictures and sounds that a worker with a projector keeps, so that a conversation which
+/// shows them again need not have them computed again: some ten pictures of most models.
+pub const MEDIA_VECTORS_BYTES: u64 = 64 << 20;

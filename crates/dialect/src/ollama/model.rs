@@ -118,6 +118,8 @@ pub enum Capability {
     Insert,
     /// It embeds text.
     Embedding,
+    /// It says how well documents answer a query; Ollama has no word for it.
+    Rerank,
 }
 
 /// The answer of `GET /api/tags`.

@@ -219,7 +219,7 @@ fn details(facts: &Facts) -> Details {
 
 fn capabilities(facts: &Facts) -> Vec<Capability> {
     if !facts.generates {
-        return vec![Capability::Embedding];
+        return vec![if facts.ranks { Capability::Rerank } else { Capability::Embedding }];
     }
     let Skills { tools, thinking, images, sounds, infill } = facts.skills;
     let more = [

@@ -13,6 +13,8 @@ mod limits;
 mod media;
 mod ollama;
 mod ollama_models;
+mod rerank;
+mod responses;
 mod roles;
 mod routes;
 mod rules;

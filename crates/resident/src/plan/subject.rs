@@ -273,6 +273,7 @@ fn purpose(header: &Header) -> &'static str {
     match (header.generates(), header.chat_template().is_some()) {
         (true, true) => Kind::Chat.name(),
         (true, false) => "text",
+        (false, _) if header.ranks() => Kind::Rerank.name(),
         (false, _) => Kind::Embedding.name(),
     }
 }

@@ -14,7 +14,7 @@ use planner::{
     fleet::{Priority, Refusal, Verdict},
     roles::{self, AUTO, Ask, Choice, Kind, Reason, Standing, State, Tokens},
 };
-use worker_protocol::{Embed, EmbedInput, Generate, MediaKind, Prompt};
+use worker_protocol::{Embed, EmbedInput, Generate, MediaKind, Prompt, Rank};
 
 use super::{Edition, Handle, Watch, Wish};
 use crate::{
@@ -35,6 +35,8 @@ pub enum Purpose<'a> {
     Generate(&'a [Generate]),
     /// Vectors.
     Embed(&'a Embed),
+    /// Scores of documents.
+    Rank(&'a Rank),
     /// Speech to text, at a server.
     Listen,
     /// Text to speech, at a server.
@@ -408,12 +410,13 @@ fn known(summary: &ModelSummary, launch: Option<Launch>) -> Known {
             return Known { name, state, chats: false, launch: None };
         }
     };
-    // Our worker's models do one of the two; a foreign engine may do both.
+    // Our worker's models do one of the three; a foreign engine may do several.
     let manner = summary.engine.manner();
-    let embeds = manner.map_or(!facts.generates, |manner| manner.embeddings);
+    let embeds = manner.map_or(!facts.generates && !facts.ranks, |manner| manner.embeddings);
     let kinds = [
         (facts.generates, Kind::Generate),
         (embeds, Kind::Embed),
+        (facts.ranks, Kind::Rerank),
         (manner.is_some_and(|manner| manner.transcriptions.is_some()), Kind::Listen),
         (manner.is_some_and(|manner| manner.speech.is_some()), Kind::Speak),
     ];
@@ -487,7 +490,7 @@ impl Purpose<'_> {
             Self::Generate(generates) => {
                 generates.iter().any(|generate| matches!(generate.prompt, Prompt::Chat(_)))
             }
-            Self::Embed(_) | Self::Listen | Self::Speak => false,
+            Self::Embed(_) | Self::Rank(_) | Self::Listen | Self::Speak => false,
             Self::Short(_, form) => form == Form::Chat,
         }
     }
@@ -508,6 +511,12 @@ impl Purpose<'_> {
                 // What may be cut is too long for nobody.
                 let lengths = if embed.truncate { Tokens::exactly(0) } else { longest(lengths) };
                 Ask { kind: Kind::Embed, ..Ask::generate(lengths) }
+            }
+            Self::Rank(rank) => {
+                let documents = rank.documents.iter().map(|text| Tokens::of_text(text));
+                let document = if rank.truncate { Tokens::exactly(0) } else { longest(documents) };
+                let lengths = Tokens::of_text(&rank.query).and(document);
+                Ask { kind: Kind::Rerank, ..Ask::generate(lengths) }
             }
             Self::Generate(generates) => {
                 // Choices of one prompt follow each other, and it is measured once.

@@ -284,7 +284,8 @@ pub(crate) async fn texts(mut answer: Answer) -> Result<u64, Failure> {
             other @ (Event::Progress { .. }
             | Event::Reasoning(_)
             | Event::ToolCall(_)
-            | Event::Embedded { .. }) => panic!("unexpected {other:?}"),
+            | Event::Embedded { .. }
+            | Event::Ranked { .. }) => panic!("unexpected {other:?}"),
         }
     };
     assert_eq!(within(answer.next()).await, None, "nothing follows the last event");

@@ -117,6 +117,10 @@ pub(crate) struct Api {
     pub(crate) transcriptions: Option<String>,
     /// Where it says what is written; empty where it does not.
     pub(crate) speech: Option<String>,
+    /// Where it says how well documents answer a query; empty where it does not.
+    pub(crate) rerank: Option<String>,
+    /// Whether documents are called `texts` there.
+    pub(crate) rerank_texts: Option<bool>,
     /// Context of its model, in tokens.
     pub(crate) context: Option<u32>,
     /// Where its context is read, as `health.context_window`.
