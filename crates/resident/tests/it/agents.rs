@@ -105,6 +105,8 @@ fn does_its_task(agent: &Agent) {
     } else {
         in_home(&program, home.path())
     };
+    // Some repeat their task before they begin; the last word is not to be found in it.
+    let play = play.to_string().replace(CLOSING, &CLOSING.replace(' ', "\\u0020"));
     let task = home.path().join("task.txt");
     fs::write(&task, format!("Write hello.txt. PLAY {play}")).unwrap();
     command.args(agent.arguments).envs(agent.variables.iter().copied());
