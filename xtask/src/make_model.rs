@@ -6,6 +6,7 @@
 
 mod encode;
 mod header;
+mod projector;
 mod shape;
 mod tensors;
 mod vocabulary;
@@ -67,6 +68,10 @@ pub(crate) struct Arguments {
     /// Call five tokens of the vocabulary marks for filling in between two texts.
     #[arg(long)]
     infill: bool,
+    /// In place of the model a projector of pictures or sounds for it, of this kind and a tiny size, in f32
+    /// whatever --quant says.
+    #[arg(long, conflicts_with_all = ["header_only", "infill"])]
+    projector: Option<projector::Kind>,
     /// Write the real header and a hole in place of the weights: a file of the full length that
     /// takes almost no room.
     #[arg(long)]
@@ -141,7 +146,10 @@ enum Model {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let finished = match (find(arguments)?, arguments.header_only) {
         (Model::Shape(shape), true) => header_of_shape(&shape, arguments)?,
-        (Model::Shape(shape), false) => weights(&shape, arguments)?,
+        (Model::Shape(shape), false) => match arguments.projector {
+            Some(kind) => projector_of(&shape, kind, arguments)?,
+            None => weights(&shape, arguments)?,
+        },
         (Model::Entry(entry), true) => header_of_entry(entry, arguments)?,
         (Model::Entry(entry), false) => anyhow::bail!(
             "`{}` is a model of the catalogue, of which only a header can be made: give \
@@ -220,6 +228,23 @@ fn weights(shape: &Shape, arguments: &Arguments) -> anyhow::Result<NamedTempFile
         Some(_) => Ok(temporary),
         None => quantize(&temporary, &arguments.out, &arguments.quant),
     }
+}
+
+/// A projector for a model of this shape.
+fn projector_of(
+    shape: &Shape,
+    kind: projector::Kind,
+    arguments: &Arguments,
+) -> anyhow::Result<NamedTempFile> {
+    let temporary = beside(&arguments.out)?;
+    let plans = kind.plan(shape);
+    let tensors: Vec<Tensor> = plans.iter().map(|plan| plan.tensor.clone()).collect();
+    let metadata = kind.metadata(shape, arguments.seed);
+    let keys = metadata.iter().map(|(key, value)| (key.as_str(), value));
+    let header = gguf::write::ordered(GGUF_VERSION, keys, &tensors, ALIGNMENT_BYTES)?;
+    write_planned(temporary.as_file(), &header, &plans, arguments.seed, &ProgressBar::hidden())
+        .with_context(|| format!("cannot write {}", temporary.path().display()))?;
+    Ok(temporary)
 }
 
 /// A header of one of our shapes, with its vocabulary, and a hole.
@@ -306,10 +331,20 @@ fn write(
     let tensors: Vec<Tensor> = plans.iter().map(|plan| plan.tensor.clone()).collect();
     let header = header_bytes(shape, encoding, arguments, &tensors)?;
     progress.set_length(tensors.iter().map(padded_bytes).sum());
+    write_planned(file, &header, &plans, arguments.seed, progress)
+}
+
+fn write_planned(
+    file: &fs::File,
+    header: &[u8],
+    plans: &[Plan],
+    seed: u64,
+    progress: &ProgressBar,
+) -> anyhow::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 20, file);
-    out.write_all(&header)?;
-    for plan in &plans {
-        tensor(&mut out, plan, arguments.seed, progress)
+    out.write_all(header)?;
+    for plan in plans {
+        tensor(&mut out, plan, seed, progress)
             .with_context(|| format!("tensor {}", plan.tensor.name))?;
     }
     out.flush()?;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use planner::batch::{Batch, Key, Step, Stream};
+use planner::batch::{Batch, Key, Step, Stream, is_media};
 use planner::draft::{Choice, Guess, Lookup, Mode, Offer, Policy, Record, Stepped, Trust};
 use worker_protocol::{Speculation, SpeculationSource};
 
@@ -75,7 +75,9 @@ impl Drafting {
         self.read_ahead(model, &streams);
         let candidate = |stream: &Stream<'_>| {
             let by_model = match model.guesses() {
-                Guessing::Tokens(_) if model.has_read(&want(stream, 0)) => model.guesses(),
+                Guessing::Tokens(_) if is_text(stream) && model.has_read(&want(stream, 0)) => {
+                    model.guesses()
+                }
                 Guessing::Tokens(_) | Guessing::Nothing => Guessing::Nothing,
             };
             self.candidate(stream, by_model, tokens_left(stream.key)?)
@@ -143,7 +145,7 @@ impl Drafting {
         if model.guesses() == Guessing::Nothing || !self.policy.is_model_worth_its_reading() {
             return;
         }
-        let can_guess = streams.iter().filter(|stream| stream.draft_max > 0);
+        let can_guess = streams.iter().filter(|stream| stream.draft_max > 0 && is_text(stream));
         let unread: Vec<Wanted<'_>> = can_guess
             .map(|stream| want(stream, 0))
             .filter(|stream| !model.has_read(stream))
@@ -165,7 +167,7 @@ impl Drafting {
         // The last token that may be said is drawn from the row of the one before it.
         let tokens_max = stream.draft_max.min(tokens_left.saturating_sub(1)) as usize;
         let tokens_max = tokens_max.min(planner::draft::limits::DRAFT_TOKENS_MAX);
-        let guess = guesser.lookup.guess(stream.tokens, tokens_max);
+        let guess = guesser.lookup.guess(stream.tokens, tokens_max).and_then(said);
         let Guesser { record, .. } = guesser;
         let by_text = guess.as_ref().map(|guess| Offer {
             record,
@@ -253,6 +255,18 @@ impl Drafting {
         }
         drafts
     }
+}
+
+/// Whether there are no pictures and sounds in it, which a model that guesses cannot read.
+fn is_text(stream: &Stream<'_>) -> bool {
+    !stream.tokens.iter().any(|token| is_media(*token))
+}
+
+/// A guess as far as a model can say it: up to where a picture followed.
+fn said(mut guess: Guess) -> Option<Guess> {
+    let length = guess.tokens.iter().position(|token| is_media(*token));
+    guess.tokens.truncate(length.unwrap_or(guess.tokens.len()));
+    (!guess.tokens.is_empty()).then_some(guess)
 }
 
 fn want<'a>(stream: &Stream<'a>, count: usize) -> Wanted<'a> {

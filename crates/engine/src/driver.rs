@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::rc::Rc;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use kv_store::Tiers;
-use planner::batch::{Accepted, Admission, Batch, Lost, Rates, Shape, Step};
+use planner::batch::{
+    Accepted, Admission, Batch, Cut, Lost, Rates, Row as BatchRow, Run, Shape, Step, is_media,
+};
 use worker_protocol::{
-    Command, Embed, Event, Failure, FailureKind, FinishReason, Finished, Generate, Prompt, Report,
+    Command, Event, Failure, FailureKind, FinishReason, Finished, Generate, Prompt, Report,
     RequestId, Speculation, Stats, Usage,
 };
 
@@ -19,7 +22,8 @@ use crate::generation::{self, Generation, Outlet, refused};
 use crate::inbox::{Inbox, Outbox};
 use crate::keeping::{Came, Keeping, Saved};
 use crate::limits::{LEAVE_WAIT_MAX, REQUESTS_MAX, SPEED_TOKENS_MIN, SPEED_WEIGHT, STATS_INTERVAL};
-use crate::model::{DecodeError, Keeps, Model, Row};
+use crate::media::Media;
+use crate::model::{DecodeError, Keeps, Model, Row, RunVectors};
 use crate::text::template::Template;
 
 /// Serves requests until the hub is gone. `tiers` gives where prefixes are kept outside the context,
@@ -53,10 +57,17 @@ struct Driver<M: Model, W> {
     keeping: Option<Keeping>,
     drafting: Drafting,
     grammars: Grammars,
+    media: Media,
     /// Prompt tokens a second, measured.
     speed: Option<f32>,
     stats: Stats,
     reported: (Stats, Instant),
+}
+
+/// What the run of the next step is computed from.
+struct Vectors {
+    vectors: Rc<Vec<f32>>,
+    run: Run,
 }
 
 /// Whether a command takes so long to obey that the streams get a step before the next one.
@@ -116,6 +127,7 @@ impl<M: Model, W: Write> Driver<M, W> {
             keeping: None,
             drafting: Drafting::new(speculation),
             grammars: Grammars::default(),
+            media: Media::new(),
             speed: None,
             stats,
             reported,
@@ -244,8 +256,13 @@ impl<M: Model, W: Write> Driver<M, W> {
         match command {
             Command::Load(_) => tracing::error!("a second load was ignored"),
             Command::Generate { request, generate } => self.generate(request, generate),
-            Command::Embed { request, embed } => self.embed(request, &embed),
-            Command::Count { request, prompt } => self.count(request, &prompt),
+            Command::Embed { request, embed } => {
+                self.embed(request, |model, now| Embedding::prepare(model, &embed, now));
+            }
+            Command::Rank { request, rank } => {
+                self.embed(request, |model, now| Embedding::rank(model, &rank, now));
+            }
+            Command::Count { request, prompt } => self.count(request, prompt),
             Command::Cancel { request } => self.cancel(request),
             Command::Credit { request, events } => {
                 if let Some(open) = self.requests.get_mut(&request) {
@@ -259,20 +276,24 @@ impl<M: Model, W: Write> Driver<M, W> {
                 if let Some(keeping) = &self.keeping {
                     keeping.give_back();
                 }
+                self.media.give_back();
                 self.model.give_back();
             }
         }
     }
 
-    fn generate(&mut self, request: RequestId, generate: Generate) {
+    fn generate(&mut self, request: RequestId, mut generate: Generate) {
         if let Some(failure) = self.crowded() {
             return self.emit(request, Event::Failed(failure));
         }
         let (template, now) = (self.template.as_ref(), Instant::now());
         let grammars = &mut self.grammars;
-        let prepared = Generation::prepare(&self.model, template, grammars, generate, now);
-        let queued = prepared.and_then(|(tokens, generation)| {
-            self.batch.submit(request.0, tokens).map_err(refused)?;
+        let seen = self.media.take(&mut self.model, &mut generate.prompt);
+        let prepared = seen.and_then(|seen| {
+            Generation::prepare(&self.model, template, grammars, (generate, &seen), now)
+        });
+        let queued = prepared.and_then(|(tokens, runs, generation)| {
+            self.batch.submit_with_runs(request.0, tokens, runs).map_err(refused)?;
             Ok(generation)
         });
         match queued {
@@ -284,11 +305,15 @@ impl<M: Model, W: Write> Driver<M, W> {
         }
     }
 
-    fn embed(&mut self, request: RequestId, embed: &Embed) {
+    fn embed(
+        &mut self,
+        request: RequestId,
+        prepare: impl FnOnce(&M, Instant) -> Result<Embedding, Failure>,
+    ) {
         if let Some(failure) = self.crowded() {
             return self.emit(request, Event::Failed(failure));
         }
-        match Embedding::prepare(&self.model, embed, Instant::now()) {
+        match prepare(&self.model, Instant::now()) {
             Ok(embedding) => {
                 let work = Work::Embedding(embedding);
                 self.requests.insert(request, Request { outlet: Outlet::new(), work });
@@ -298,8 +323,11 @@ impl<M: Model, W: Write> Driver<M, W> {
     }
 
     /// Nothing is computed for it, so it takes no place among the requests.
-    fn count(&mut self, request: RequestId, prompt: &Prompt) {
-        let counted = generation::count(&self.model, self.template.as_ref(), prompt);
+    fn count(&mut self, request: RequestId, mut prompt: Prompt) {
+        let seen = self.media.take(&mut self.model, &mut prompt);
+        let template = self.template.as_ref();
+        let counted =
+            seen.and_then(|seen| generation::count(&self.model, template, &prompt, &seen));
         let last = counted.map(|prompt_tokens| {
             let usage = Usage { prompt_tokens, ..Usage::default() };
             Event::Finished(Finished { reason: FinishReason::End, usage })
@@ -408,20 +436,23 @@ impl<M: Model, W: Write> Driver<M, W> {
 
     fn step(&mut self) -> Result<(), DecodeError> {
         self.draft();
+        let vectors = self.encode_next();
         let step = self.batch.step(self.speed);
         self.give_up(&step.lost);
         if step.rows.is_empty() {
             return Ok(());
         }
-        let rows: Vec<Row> = step.rows.iter().map(engine_row).collect();
         let begun = Instant::now();
-        self.model.decode(&rows)?;
+        // Outputs are told of what was computed last, and rows of runs have none.
+        let (seen, said): (Vec<BatchRow>, Vec<BatchRow>) =
+            step.rows.iter().partition(|row| is_media(row.token));
+        self.compute(vectors.as_ref(), &seen, &said)?;
         let took = begun.elapsed();
         self.measure(&step, begun);
         self.drafting.decoded(&step);
         self.save_states(&step);
         self.report_progress(&step);
-        for (index, row) in step.rows.iter().enumerate() {
+        for (index, row) in said.iter().enumerate() {
             if row.output && !row.is_draft {
                 self.sample(RequestId(row.key), index);
             }
@@ -433,6 +464,46 @@ impl<M: Model, W: Write> Driver<M, W> {
             keeping.save_beside(&mut self.model, &self.batch);
         }
         Ok(())
+    }
+
+    fn compute(
+        &mut self,
+        vectors: Option<&Vectors>,
+        seen: &[BatchRow],
+        said: &[BatchRow],
+    ) -> Result<(), DecodeError> {
+        let rows = |rows: &[BatchRow]| rows.iter().map(engine_row).collect::<Vec<Row>>();
+        if let Some(first) = seen.first() {
+            let none = || DecodeError("rows of a picture without their vectors".to_owned());
+            let Vectors { vectors, run } = vectors.ok_or_else(none)?;
+            let run = RunVectors {
+                vectors,
+                rows: run.rows,
+                first: first.position.saturating_sub(run.start),
+                is_whole: run.cut == Cut::Nowhere,
+            };
+            self.model.decode_run(&rows(seen), &run)?;
+        }
+        if said.is_empty() { Ok(()) } else { self.model.decode(&rows(said)) }
+    }
+
+    /// Computes the vectors of the run that is waited for, where they are not kept: of one at a time, so
+    /// that streams move between two, and what was cancelled meanwhile is not begun.
+    fn encode_next(&mut self) -> Option<Vectors> {
+        let next = self.batch.next_run()?;
+        let request = RequestId(next.key);
+        let Work::Generation(generation) = &self.requests.get(&request)?.work else { return None };
+        let source = generation.source(next.run)?;
+        match self.media.vectors(&mut self.model, source) {
+            Ok(vectors) => {
+                self.batch.allow_run(next.key);
+                Some(Vectors { vectors, run: source.run })
+            }
+            Err(failure) => {
+                self.deliver(request, vec![Event::Failed(failure)]);
+                None
+            }
+        }
     }
 
     /// Guesses what the streams of the next step say.

@@ -4,12 +4,18 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
+use std::sync::mpsc::Receiver;
+
+use planner::batch::{Cut, is_media};
 use worker_protocol::{Loaded, Sampling};
 
-use crate::model::{DecodeError, Guessing, InfillMarks, Keeps, Model, Row, Sampler, Wanted};
+use crate::model::{
+    DecodeError, Guessing, InfillMarks, Keeps, MediaFile, MediaPart, Model, RankForm, Row,
+    RunVectors, Sampler, Wanted,
+};
 
 /// Token ids 0..256 are bytes; this one ends the text.
 pub(crate) const END: u32 = 256;
@@ -35,6 +41,10 @@ pub(crate) struct Fake {
     /// Whether it wants tokens of its own around a text.
     pub(crate) frames: bool,
     pub(crate) infill_marks: Option<InfillMarks>,
+    /// How it is asked to rank; with it, it does nothing else.
+    pub(crate) rank_form: Option<RankForm>,
+    /// All texts that it was given to rank.
+    pub(crate) ranked: Arc<Mutex<Vec<Vec<u32>>>>,
     /// Its chat template.
     pub(crate) template: &'static str,
     /// What it has read of each sequence for guessing.
@@ -43,9 +53,62 @@ pub(crate) struct Fake {
     pub(crate) given_back: Arc<AtomicUsize>,
     /// How often cells or a state were copied out.
     pub(crate) saved: Arc<AtomicUsize>,
+    /// How often vectors of a file were computed.
+    pub(crate) encoded: Arc<AtomicUsize>,
+    /// Computing vectors waits for this.
+    pub(crate) gate: Option<Receiver<()>>,
+}
+
+/// What a file that the fake sees does, by its second byte. Its first one says how many rows it has, and
+/// the others what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// A run that can be divided.
+    Plain,
+    /// A run whose rows look at each other.
+    Whole,
+    /// A run that steps may divide, and prefixes may not.
+    Steps,
+    /// Two runs one behind the other.
+    Parts,
+    /// It cannot be read.
+    NoHead,
+    /// Its head can be read, and the rest cannot.
+    NoBody,
+}
+
+/// A file that the fake sees.
+pub(crate) fn picture(rows: u8, look: Look, content: &str) -> Vec<u8> {
+    let mut bytes = vec![rows, look as u8];
+    bytes.extend(content.as_bytes());
+    bytes
+}
+
+/// What the fake's cache holds of a file, with what stands around its rows.
+pub(crate) fn seen_tokens(file: &[u8]) -> Vec<u32> {
+    let parts = if file[1] == Look::Parts as u8 { 2 } else { 1 };
+    let mut tokens = vec![u32::from(b'<')];
+    for part in 0..parts {
+        tokens.extend((0..file[0]).map(|row| 1000 + vector(file, part * 2 + 1, row) as u32));
+        tokens.push(u32::from(if part + 1 == parts { b'>' } else { b'|' }));
+    }
+    tokens
+}
+
+/// The vector of a row, which has one number.
+fn vector(file: &[u8], part: usize, row: u8) -> f32 {
+    let content: Vec<u32> = file.iter().map(|byte| u32::from(*byte)).collect();
+    (hash(&[content, vec![part as u32, u32::from(row)]].concat()) % 65_536) as f32
 }
 
 impl Fake {
+    /// One that ranks and does nothing else.
+    pub(crate) fn ranking(cells: u32, sequences: u32, form: RankForm) -> Self {
+        let mut fake = Self::new(cells, sequences, true);
+        (fake.facts.generates, fake.facts.ranks) = (false, true);
+        Self { rank_form: Some(form), ..fake }
+    }
+
     pub(crate) fn new(cells: u32, sequences: u32, trims: bool) -> Self {
         let facts = Loaded {
             architecture: "fake".to_owned(),
@@ -56,7 +119,10 @@ impl Fake {
             context_tokens_trained: cells,
             sequences_max: sequences,
             generates: true,
+            ranks: false,
             chat_template: true,
+            sees: false,
+            hears: false,
             buffers: Vec::new(),
             load_ms: 0,
         };
@@ -73,11 +139,22 @@ impl Fake {
             speech: Speech::Hash,
             frames: false,
             infill_marks: None,
+            rank_form: None,
+            ranked: Arc::default(),
             template: "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}",
             read: BTreeMap::new(),
             given_back,
             saved,
+            encoded: Arc::default(),
+            gate: None,
         }
+    }
+
+    /// One that takes pictures.
+    pub(crate) fn seeing(cells: u32, sequences: u32, trims: bool) -> Self {
+        let mut fake = Self::new(cells, sequences, trims);
+        fake.facts.sees = true;
+        fake
     }
 }
 
@@ -211,8 +288,11 @@ impl Model for Fake {
         (String::new(), String::new())
     }
 
-    fn tokenize(&self, text: &str, specials: bool, _parse: bool) -> Vec<u32> {
-        let bytes = text.bytes().map(u32::from);
+    /// A byte is a token, and where special ones are read, the text of [`END`] is that.
+    fn tokenize(&self, text: &str, specials: bool, parse: bool) -> Vec<u32> {
+        let parts = if parse { text.split("<|end|>").collect() } else { vec![text] };
+        let tokens = |part: &str| part.bytes().map(u32::from).collect::<Vec<_>>();
+        let bytes = parts.into_iter().map(tokens).collect::<Vec<_>>().join(&END).into_iter();
         if !(specials && self.frames) {
             return bytes.collect();
         }
@@ -240,8 +320,60 @@ impl Model for Fake {
         if sampling.top_p < 0.0 { Err("top_p is negative".to_owned()) } else { Ok(Greedy) }
     }
 
+    fn projector_digest(&self) -> [u8; 32] {
+        [7; 32]
+    }
+
+    fn lay_out(&mut self, file: &MediaFile) -> Result<Vec<MediaPart>, String> {
+        let mark = |byte: u8| MediaPart::Tokens(vec![u32::from(byte)]);
+        let rows = u32::from(file.bytes()[0]);
+        let is = |look: Look| file.bytes()[1] == look as u8;
+        if is(Look::NoHead) {
+            return Err("it has no head".to_owned());
+        }
+        let cut = match () {
+            () if is(Look::Whole) => Cut::Nowhere,
+            () if is(Look::Steps) => Cut::BetweenSteps,
+            () => Cut::Anywhere,
+        };
+        let run = MediaPart::Rows { rows, cut };
+        Ok(if is(Look::Parts) {
+            vec![mark(b'<'), run.clone(), mark(b'|'), run, mark(b'>')]
+        } else {
+            vec![mark(b'<'), run, mark(b'>')]
+        })
+    }
+
+    fn encode(&mut self, file: &MediaFile, part: usize) -> Result<Vec<f32>, String> {
+        if let Some(gate) = &self.gate {
+            // Whoever has the other end may be gone, and then nobody waits.
+            gate.recv().ok();
+        }
+        self.encoded.fetch_add(1, Ordering::Relaxed);
+        if file.bytes()[1] == Look::NoBody as u8 {
+            return Err("it ends in its middle".to_owned());
+        }
+        Ok((0..file.bytes()[0]).map(|row| vector(file.bytes(), part, row)).collect())
+    }
+
+    /// The cache holds what the vectors say, and not what the rows are called.
+    fn decode_run(&mut self, rows: &[Row], run: &RunVectors<'_>) -> Result<(), DecodeError> {
+        assert!(rows.len() <= self.step_tokens_max() as usize);
+        assert!(!run.is_whole || rows.len() == run.rows as usize, "a run is divided");
+        self.outputs.clear();
+        let vectors = run.of(rows.len()).expect("a run has as many vectors as rows");
+        for (row, vector) in rows.iter().zip(vectors) {
+            assert!(is_media(row.token) && !row.output);
+            let held = self.cache.entry(row.sequence).or_default();
+            assert_eq!(held.len(), row.position as usize, "a hole in the cache");
+            held.push(1000 + *vector as u32);
+        }
+        Ok(())
+    }
+
     fn decode(&mut self, rows: &[Row]) -> Result<(), DecodeError> {
         assert!(rows.len() <= self.step_tokens_max() as usize);
+        assert!(rows.iter().all(|row| !is_media(row.token)), "a picture is no token");
         self.outputs.clear();
         self.added.clear();
         for row in rows {
@@ -381,6 +513,19 @@ impl Model for Fake {
         Ok(texts.iter().map(|text| vec![3.0, text.len() as f32, last(text), 4.0]).collect())
     }
 
+    fn rank_form(&self) -> Option<RankForm> {
+        self.rank_form.clone()
+    }
+
+    /// How many tokens a text has.
+    fn rank(&mut self, texts: &[&[u32]]) -> Result<Vec<f32>, DecodeError> {
+        let needed: usize = texts.iter().map(|text| text.len()).sum();
+        assert!(needed <= self.step_tokens as usize || texts.len() == 1, "too much for a step");
+        let mut ranked = self.ranked.lock().unwrap();
+        ranked.extend(texts.iter().map(|text| text.to_vec()));
+        Ok(texts.iter().map(|text| text.len() as f32).collect())
+    }
+
     fn adapt_threads(&mut self) -> u32 {
         1
     }
@@ -394,5 +539,7 @@ impl Sampler for Greedy {
         (0..VOCABULARY).max_by(|a, b| logits[*a as usize].total_cmp(&logits[*b as usize])).unwrap()
     }
 
-    fn accept(&mut self, _token: u32) {}
+    fn accept(&mut self, token: u32) {
+        assert!(!is_media(token), "penalties look at a picture");
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use planner::batch::Refusal;
+use planner::batch::{Refusal, Run, is_media};
 use worker_protocol::{
     Alternative, Constraint, Event, Failure, FailureKind, FinishReason, Finished, Generate, Prompt,
     TokenLogprob, Usage, limits::EVENT_CREDIT,
@@ -14,6 +14,7 @@ use crate::infill;
 use crate::keeping::Came;
 use crate::limits::{LOGPROBS_MAX, STOP_BYTES_MAX, STOPS_MAX};
 use crate::logprobs;
+use crate::media::{Placed, Seen, Source};
 use crate::model::{Model, Sampler};
 use crate::text::{Markup, Text, template::Template};
 
@@ -62,6 +63,8 @@ impl Outlet {
 pub(crate) struct Generation<S> {
     sampler: S,
     text: Text,
+    /// What the runs of its prompt are computed from.
+    sources: Vec<Source>,
     /// What the answer must look like.
     guard: Option<Guard>,
     tokens_max: Option<u32>,
@@ -73,23 +76,26 @@ pub(crate) struct Generation<S> {
     first_token: Option<Instant>,
 }
 
-/// A request that was read: its prompt as tokens, and its state.
-pub(crate) type Prepared<S> = (Vec<u32>, Generation<S>);
+/// A request that was read: its prompt as tokens, the runs among them, and its state.
+pub(crate) type Prepared<S> = (Vec<u32>, Vec<Run>, Generation<S>);
 
 impl<S: Sampler> Generation<S> {
-    /// Renders and tokenizes the prompt and makes a sampler.
+    /// Renders and tokenizes the prompt, from which its files were taken, and makes a sampler.
     pub(crate) fn prepare<M: Model<Sampler = S>>(
         model: &M,
         template: Option<&Template>,
         grammars: &mut Grammars,
-        generate: Generate,
+        (generate, seen): (Generate, &Seen),
         now: Instant,
     ) -> Result<Prepared<S>, Failure> {
         check(model, &generate)?;
-        let (tokens, markup) = tokenize(model, template, &generate.prompt, generate.tokens_max)?;
+        let prompt = &generate.prompt;
+        let (placed, markup) = tokenize(model, template, prompt, seen, generate.tokens_max)?;
+        let Placed { tokens, runs, sources } = placed;
         let mut sampler = model.sampler(&generate.sampling).map_err(invalid)?;
-        // Penalties look back on the prompt too.
-        tokens.iter().for_each(|token| sampler.accept(*token));
+        // Penalties look back on the prompt too, as far as it is text.
+        let words = tokens.iter().filter(|token| !is_media(**token));
+        words.for_each(|token| sampler.accept(*token));
         let constraint = generate.constraint.as_ref();
         let guard = constraint.map(|wanted| grammars.compile(model, wanted)).transpose()?;
         let text = Text::new(generate.stop, markup);
@@ -101,6 +107,7 @@ impl<S: Sampler> Generation<S> {
             sampler,
             guard: guard.map(|guard| guard.after_reasoning(text.is_reasoning())),
             text,
+            sources,
             tokens_max: generate.tokens_max,
             logprobs: generate.logprobs,
             ignore_end: generate.ignore_end,
@@ -109,7 +116,12 @@ impl<S: Sampler> Generation<S> {
             admitted: None,
             first_token: None,
         };
-        Ok((tokens, generation))
+        Ok((tokens, runs, generation))
+    }
+
+    /// What a run of its prompt is computed from.
+    pub(crate) fn source(&self, run: usize) -> Option<&Source> {
+        self.sources.get(run)
     }
 
     /// It has a sequence now. A request that was parked comes here again; the first time counts.
@@ -269,8 +281,9 @@ impl<S: Sampler> Generation<S> {
 /// Bounds that the gateway checks too; a worker trusts nobody.
 fn check<M: Model>(model: &M, generate: &Generate) -> Result<(), Failure> {
     if !model.facts().generates {
+        let does = if model.facts().ranks { "ranks texts" } else { "embeds text" };
         return Err(invalid(format!(
-            "a model of architecture {} embeds text and cannot generate any; choose another model",
+            "a model of architecture {} {does} and cannot generate any; choose another model",
             model.facts().architecture
         )));
     }
@@ -289,14 +302,15 @@ fn check<M: Model>(model: &M, generate: &Generate) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How many tokens a prompt has.
+/// How many tokens a prompt has, from which its files were taken.
 pub(crate) fn count<M: Model>(
     model: &M,
     template: Option<&Template>,
     prompt: &Prompt,
+    seen: &Seen,
 ) -> Result<u32, Failure> {
-    let (tokens, _) = tokenize(model, template, prompt, None)?;
-    Ok(u32::try_from(tokens.len()).unwrap_or(u32::MAX))
+    let (placed, _) = tokenize(model, template, prompt, seen, None)?;
+    Ok(u32::try_from(placed.tokens.len()).unwrap_or(u32::MAX))
 }
 
 /// What cannot go together with a constraint.
@@ -323,22 +337,22 @@ fn tokenize<M: Model>(
     model: &M,
     template: Option<&Template>,
     prompt: &Prompt,
+    seen: &Seen,
     answer_tokens: Option<u32>,
-) -> Result<(Vec<u32>, Markup), Failure> {
+) -> Result<(Placed, Markup), Failure> {
+    let plain = |tokens| (Placed::of_tokens(tokens), Markup::default());
     match prompt {
-        Prompt::Text(text) => Ok((model.tokenize(text, true, false), Markup::default())),
+        Prompt::Text(text) => Ok(plain(model.tokenize(text, true, false))),
         Prompt::Tokens(tokens) => {
             let vocabulary = model.facts().vocabulary;
             match tokens.iter().find(|token| **token >= vocabulary) {
                 Some(token) => Err(invalid(format!(
                     "token {token} is not in the vocabulary of {vocabulary} tokens"
                 ))),
-                None => Ok((tokens.clone(), Markup::default())),
+                None => Ok(plain(tokens.clone())),
             }
         }
-        Prompt::Infill(infill) => {
-            Ok((infill::tokenize(model, infill, answer_tokens)?, Markup::default()))
-        }
+        Prompt::Infill(infill) => Ok(plain(infill::tokenize(model, infill, answer_tokens)?)),
         Prompt::Chat(chat) => {
             let template = template.ok_or_else(|| {
                 invalid("this model has no chat template; use the completions endpoint".to_owned())
@@ -347,7 +361,7 @@ fn tokenize<M: Model>(
             // A template that writes the begin token must not get a second one.
             let (begin, _) = model.boundary_texts();
             let specials = begin.is_empty() || !rendered.text.starts_with(&begin);
-            Ok((model.tokenize(&rendered.text, specials, true), rendered.markup))
+            Ok((seen.place(model, &rendered.text, specials)?, rendered.markup))
         }
     }
 }
@@ -355,7 +369,7 @@ fn tokenize<M: Model>(
 /// The failure that a refusal of the batch is for the client.
 pub(crate) fn refused(refusal: Refusal) -> Failure {
     let kind = match refusal {
-        Refusal::Empty => FailureKind::Invalid,
+        Refusal::Empty | Refusal::EndsInRun | Refusal::LongRun { .. } => FailureKind::Invalid,
         Refusal::TooLong { prompt_tokens, cells } => FailureKind::ContextLength {
             prompt_tokens: u32::try_from(prompt_tokens).unwrap_or(u32::MAX),
             context_tokens: cells,

@@ -157,7 +157,9 @@ impl Keeping {
     pub(crate) fn begin(&mut self, admission: &Admission, holds: u32) -> bool {
         let found = self.found.remove(&admission.key);
         let Some((end, mut found)) = admission.restore.zip(found) else { return false };
-        found.pieces.retain(|piece| piece.kind == Kind::State || piece.range.end > holds as usize);
+        let is_wanted =
+            |range: &Range<usize>| range.end > holds as usize && range.start < end as usize;
+        found.pieces.retain(|piece| piece.kind == Kind::State || is_wanted(&piece.range));
         let restore = Restore {
             fetch: self.tiers.fetch(found, Box::new(|| {})),
             sequence: admission.sequence,

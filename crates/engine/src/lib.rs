@@ -17,12 +17,17 @@ mod infill;
 mod keeping;
 pub mod limits;
 pub mod logprobs;
+mod media;
 mod model;
+mod rank;
 mod text;
 
 pub use driver::run;
 pub use inbox::{Closed, Inbox, Outbox};
-pub use model::{DecodeError, Guessing, InfillMarks, Keeps, Model, Pooling, Row, Sampler, Wanted};
+pub use model::{
+    DecodeError, Guessing, InfillMarks, Keeps, MediaFile, MediaPart, Model, Pooling, RankForm,
+    RankMarks, Row, RunVectors, Sampler, Wanted,
+};
 pub use text::template::{Rendered, Template, TemplateError};
 pub use text::{Calls, Family, Markup, Text, Thinks};
 

@@ -175,3 +175,9 @@ pub(crate) const PATTERN_PAIRS_MAX: usize = 1_024;
 /// Tokens that a filling is left room for where its request does not say how long it may be. Editors ask
 /// for some lines.
 pub(crate) const INFILL_ANSWER_TOKENS: u32 = 256;
+
+/// Pictures and sounds of one conversation. Each takes some hundred tokens of the context.
+pub(crate) const MEDIA_FILES_MAX: usize = 256;
+
+/// Bytes of what is known of the layouts of files that were seen lately: of some thousand.
+pub(crate) const MEDIA_LAYOUTS_BYTES_MAX: usize = 1 << 20;

@@ -1,8 +1,10 @@
 //! What the engine needs from a model: the wall between it and llama.cpp.
 
+use std::fmt;
 use std::ops::Range;
 
-use worker_protocol::{Loaded, Sampling};
+use planner::batch::Cut;
+use worker_protocol::{Loaded, MediaKind, Sampling};
 
 /// One token of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +81,103 @@ pub struct InfillMarks {
     pub files: Option<(u32, u32)>,
 }
 
+/// How a query and a document are put to a model that ranks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RankForm {
+    /// The model's own words, with `{query}` and `{document}` where these belong.
+    Template(String),
+    /// The query, then the document, and these tokens of the model's between and around them.
+    Marks(RankMarks),
+}
+
+/// Tokens between and around a query and a document.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RankMarks {
+    /// Before the query.
+    pub begin: Option<u32>,
+    /// Behind the query and behind the document.
+    pub end: Option<u32>,
+    /// Before the document.
+    pub separator: Option<u32>,
+}
+
+/// A file with a picture or a sound.
+pub struct MediaFile {
+    kind: MediaKind,
+    bytes: Vec<u8>,
+    digest: [u8; 32],
+}
+
+impl MediaFile {
+    /// A file of this kind.
+    #[must_use]
+    pub fn new(kind: MediaKind, bytes: Vec<u8>) -> Self {
+        let digest = *blake3::hash(&bytes).as_bytes();
+        Self { kind, bytes, digest }
+    }
+
+    /// What it should be.
+    #[must_use]
+    pub fn kind(&self) -> MediaKind {
+        self.kind
+    }
+
+    /// What is in it.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The BLAKE3 hash of its bytes.
+    #[must_use]
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+}
+
+impl fmt::Debug for MediaFile {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:?} of {} bytes", self.kind, self.bytes.len())
+    }
+}
+
+/// A part of what stands in a prompt for a picture or a sound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaPart {
+    /// Tokens of the vocabulary around rows and between them.
+    Tokens(Vec<u32>),
+    /// Rows that are computed from vectors.
+    Rows {
+        /// How many.
+        rows: u32,
+        /// Where they may be divided.
+        cut: Cut,
+    },
+}
+
+/// What rows of a run are computed from.
+#[derive(Debug, Clone, Copy)]
+pub struct RunVectors<'a> {
+    /// Those of all rows of the run, one behind the other.
+    pub vectors: &'a [f32],
+    /// How many rows the run has.
+    pub rows: u32,
+    /// Which of them is the first to be computed now.
+    pub first: u32,
+    /// Whether each row looks at all others.
+    pub is_whole: bool,
+}
+
+impl<'a> RunVectors<'a> {
+    /// The vectors of `count` rows from the first on; `None` where the run has no more.
+    #[must_use]
+    pub fn of(&self, count: usize) -> Option<&'a [f32]> {
+        let width = self.vectors.len().checked_div(self.rows as usize)?;
+        let begin = (self.first as usize).checked_mul(width)?;
+        self.vectors.get(begin..begin.checked_add(count.checked_mul(width)?)?)
+    }
+}
+
 /// A loaded model with its context: a vocabulary, a cache of sequences, and steps.
 ///
 /// Sequences are numbered from 0 to `facts().sequences_max` (exclusive).
@@ -126,6 +225,30 @@ pub trait Model {
     /// # Errors
     /// What is wrong with the parameters.
     fn sampler(&self, sampling: &Sampling) -> Result<Self::Sampler, String>;
+
+    /// What tells its projector from every other; anything where it has none.
+    fn projector_digest(&self) -> [u8; 32];
+
+    /// What stands in a prompt for a file that it takes (`facts().sees` and `hears`). Reads no more of it
+    /// than that needs.
+    ///
+    /// # Errors
+    /// A fragment that says what is wrong with the file.
+    fn lay_out(&mut self, file: &MediaFile) -> Result<Vec<MediaPart>, String>;
+
+    /// What the rows of one part of a file are computed from: of each as many numbers, one row behind the
+    /// other. Only [`Self::decode_run`] knows what they are. Takes seconds on slow machines.
+    ///
+    /// # Errors
+    /// A fragment that says what is wrong with the file.
+    fn encode(&mut self, file: &MediaFile, part: usize) -> Result<Vec<f32>, String>;
+
+    /// Computes rows of one run from their vectors. None of them has an output, and what
+    /// [`Self::logits`] gave before is gone.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the engine failed.
+    fn decode_run(&mut self, rows: &[Row], run: &RunVectors<'_>) -> Result<(), DecodeError>;
 
     /// Computes a step.
     ///
@@ -191,7 +314,7 @@ pub trait Model {
     /// a sequence holds. The machine is short of it.
     fn give_back(&mut self);
 
-    /// Tokens of one text that can be embedded at most.
+    /// Tokens of one text that can be embedded, or ranked with its query, at most.
     fn embed_tokens_max(&self) -> u32;
 
     /// Embeds texts, each given as tokens and together no more than a step holds, one vector each,
@@ -200,6 +323,17 @@ pub trait Model {
     /// # Errors
     /// [`DecodeError`] when the engine failed.
     fn embed(&mut self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, DecodeError>;
+
+    /// How it is asked to rank; `None` when it does not.
+    fn rank_form(&self) -> Option<RankForm>;
+
+    /// The score of each of these texts, which are a query and a document as [`Self::rank_form`] says,
+    /// given as tokens and together no more than a step holds, or one that is longer. All cells that the
+    /// texts need are free.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the engine failed.
+    fn rank(&mut self, texts: &[&[u32]]) -> Result<Vec<f32>, DecodeError>;
 
     /// Threads of the next steps; called between steps, returns what is in force.
     fn adapt_threads(&mut self) -> u32;

@@ -42,6 +42,25 @@ fn templates_render_as_in_python() {
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));
 }
 
+/// Where a picture stands, a mark of letters and digits is put into the text before.
+#[test]
+fn marks_in_texts_come_through_every_template_once() {
+    let Some(templates) = templates() else { return println!("{SKIPPED}") };
+    for (name, source) in &templates {
+        let template = Template::new(source, BEGIN.to_owned(), END.to_owned()).unwrap();
+        let marks = ["residentmedia0x0.", "residentmedia0x1.", "residentmedia0x2."];
+        let messages = vec![
+            Message::text(Role::User, format!("{} what?", marks[0])),
+            Message::text(Role::Assistant, "That."),
+            Message::text(Role::User, format!("And {}{}", marks[1], marks[2])),
+        ];
+        let text = template.render(&Chat { messages, ..Chat::default() }).unwrap();
+        for mark in marks {
+            assert_eq!(text.matches(mark).count(), 1, "{name}: {mark} in {text}");
+        }
+    }
+}
+
 fn compare(templates: &BTreeMap<String, String>, conversations: &[Value]) -> Vec<String> {
     let expected = in_python(templates, conversations);
     let mut differences = Vec::new();
@@ -224,6 +243,7 @@ fn message(value: &Value) -> Message {
         tool_calls: value["tool_calls"].as_array().into_iter().flatten().map(call).collect(),
         tool_call_id: text("tool_call_id"),
         name: text("name"),
+        media: Vec::new(),
     }
 }
 
@@ -398,6 +418,7 @@ impl Written {
                 }
                 Event::Progress { .. }
                 | Event::Embedded { .. }
+                | Event::Ranked { .. }
                 | Event::Finished(_)
                 | Event::Failed(_) => {}
             }

@@ -285,6 +285,7 @@ mod tests {
             keep: None,
             speculation: Speculation { source, tokens: None },
             taken_back_max: 0,
+            projector: None,
         };
         LlamaModel::load(&load, |_| {}).unwrap()
     }

@@ -21,6 +21,7 @@ mod lookups;
 pub(crate) mod models;
 mod prompts;
 mod random;
+mod seen;
 mod trees;
 mod twin;
 mod watched;

@@ -13,3 +13,6 @@ pub(crate) const READ_AHEAD_PARTS: u64 = 4;
 
 /// Bytes of a header that are read first; enough for a model without a vocabulary.
 pub(crate) const HEADER_BYTES_FIRST: u64 = 1 << 20;
+
+/// Bytes that reading a picture may take at a time, its pixels in 16 bits with transparency included.
+pub(crate) const PICTURE_DECODER_BYTES_MAX: u64 = 256 << 20;

@@ -18,14 +18,20 @@ static CACHE_TOTALS: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
 /// Sends llama.cpp's log through here. Before any other call into it.
 pub(crate) fn install() {
     // SAFETY: the callback lives as long as the process and takes no user data.
-    unsafe { sys::llama_log_set(Some(receive), std::ptr::null_mut()) };
+    unsafe {
+        sys::llama_log_set(Some(receive), std::ptr::null_mut());
+        sys::mtmd_helper_log_set(Some(receive), std::ptr::null_mut());
+    }
 }
 
 /// Drops llama.cpp's log: tests load models by the thousand.
 #[cfg(test)]
 pub(crate) fn silence() {
     // SAFETY: the callback lives as long as the process and takes no user data.
-    unsafe { sys::llama_log_set(Some(drop_line), std::ptr::null_mut()) };
+    unsafe {
+        sys::llama_log_set(Some(drop_line), std::ptr::null_mut());
+        sys::mtmd_helper_log_set(Some(drop_line), std::ptr::null_mut());
+    }
 }
 
 #[cfg(test)]

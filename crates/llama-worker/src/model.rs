@@ -6,9 +6,13 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
 
-use engine::{DecodeError, Guessing, InfillMarks, Keeps, Pooling, Row, Wanted};
+use engine::{
+    DecodeError, Guessing, InfillMarks, Keeps, MediaFile, MediaPart, Pooling, RankForm, Row,
+    RunVectors, Wanted,
+};
 use llama_cpp_sys_2 as sys;
 use planner::footprint::CacheType;
+use planner::gguf;
 use worker_protocol::limits::INTERNAL_SEQUENCES;
 use worker_protocol::{Load, LoadFailure, LoadFailureKind, Loaded, Sampling, SpeculationSource};
 
@@ -16,10 +20,14 @@ use crate::cpu::Spare;
 use crate::draft::DraftModel;
 use crate::guesser::Guesser;
 use crate::head::Head;
+use crate::header;
 use crate::kept::Keeper;
-use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, Threads, Weights};
+use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, RunRow, Threads, Weights};
 use crate::log;
 use crate::pages;
+use crate::places::{self, Places};
+use crate::projector::Projector;
+use crate::rank;
 use crate::sampler::Sampler;
 
 /// Tokens of a step. llama.cpp's own default for a physical batch: longer ones gain nothing on any
@@ -49,6 +57,8 @@ pub(crate) struct LlamaModel {
     pooling: Pooling,
     spare: Spare,
     guesser: Option<Guesser>,
+    projector: Option<Projector>,
+    places: Places,
 }
 
 /// What decides, beside the weights and the engine, what cells hold.
@@ -79,7 +89,13 @@ impl LlamaModel {
         if !weights.is_decoder_only() && !is_encoder(&weights) {
             return Err(unusable(path, "encoder-decoder models are not supported"));
         }
+        if weights.ranks() && !has_rank_head(path) {
+            let why = "it says that it ranks, and has no head for that (cls.weight or \
+                       cls.output.weight); another file of the model may have it";
+            return Err(unusable(path, why));
+        }
         let kv_type = kv_type(load).map_err(|why| unusable(path, &why))?;
+        let projector = projector(&weights, load, &spare)?;
         let mut model = if is_encoder(&weights) {
             Self::encoder(weights, load, spare)
         } else {
@@ -93,8 +109,13 @@ impl LlamaModel {
             ),
         })?;
         pages::release(path);
+        model.facts.sees = projector.as_ref().is_some_and(Projector::sees);
+        model.facts.hears = projector.as_ref().is_some_and(Projector::hears);
+        let projector_weights = projector.as_ref().map(Projector::buffer);
+        model.projector = projector;
         model.load_guesser(load)?;
         model.facts.buffers = log::buffers();
+        model.facts.buffers.extend(projector_weights);
         model.facts.load_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(model)
     }
@@ -109,22 +130,29 @@ impl LlamaModel {
         let sequences = load.sequences_max.max(1);
         let cache = CacheTypes::both(kv_type);
         let shape = generator_shape(cells, sequences, cache);
-        let shape = ContextShape { taken_back_max: load.taken_back_max, ..shape };
+        let pooling = weights.ranks().then(|| pooling_kind(&weights));
+        let shape = ContextShape { taken_back_max: load.taken_back_max, pooling, ..shape };
         let context =
             Context::new(Rc::clone(&weights), shape, Threads::start(spare.threads_max()))?;
-        let facts = facts(&weights, cells.min(context.cells()), sequences, true);
+        let generates = !weights.ranks();
+        let facts = facts(&weights, cells.min(context.cells()), sequences, generates);
         let keeper = Keeper::new(&context, sequences);
+        // What is ranked together is in the cells together.
+        let step_tokens =
+            if generates { STEP_TOKENS } else { STEP_TOKENS.min(facts.context_tokens) };
         Some(Self {
             context,
             facts,
             kv_type,
             template: weights.chat_template(),
-            step_tokens: STEP_TOKENS,
+            step_tokens,
             trims: keeper.keeps() == Keeps::Cells,
             keeper,
             pooling: pooling(&weights),
             spare,
             guesser: None,
+            projector: None,
+            places: Places::default(),
         })
     }
 
@@ -189,6 +217,8 @@ impl LlamaModel {
             pooling: pooling(&weights),
             spare,
             guesser: None,
+            projector: None,
+            places: Places::default(),
         })
     }
 
@@ -201,6 +231,13 @@ impl LlamaModel {
             kv_type: self.kv_type,
             flash_attention: wants_flash_attention(),
             is_stretched: is_stretched(self.facts.context_tokens, original),
+        }
+    }
+
+    /// These rows are computed.
+    fn learn(&mut self, rows: &[BatchRow]) {
+        if let Some(row) = rows.iter().find(|row| row.position == 1) {
+            self.keeper.learn(&mut self.context, row.sequence);
         }
     }
 
@@ -305,18 +342,48 @@ impl engine::Model for LlamaModel {
         Sampler::new(self.context.weights(), self.facts.context_tokens, sampling)
     }
 
-    fn decode(&mut self, rows: &[Row]) -> Result<(), DecodeError> {
-        let rows: Vec<BatchRow> = rows
+    fn projector_digest(&self) -> [u8; 32] {
+        self.projector.as_ref().map_or([0; 32], Projector::digest)
+    }
+
+    fn lay_out(&mut self, file: &MediaFile) -> Result<Vec<MediaPart>, String> {
+        self.projector.as_mut().ok_or_else(no_projector)?.lay_out(file)
+    }
+
+    fn encode(&mut self, file: &MediaFile, part: usize) -> Result<Vec<f32>, String> {
+        self.projector.as_mut().ok_or_else(no_projector)?.encode(file, part)
+    }
+
+    fn decode_run(&mut self, rows: &[Row], run: &RunVectors<'_>) -> Result<(), DecodeError> {
+        let missing = || DecodeError("a picture has more rows than vectors".to_owned());
+        let first = rows.first().ok_or_else(missing)?;
+        let numbers = run.of(rows.len()).ok_or_else(missing)?;
+        let start = first.position.saturating_sub(run.first);
+        let begin = self.places.position(first.sequence, start);
+        let (unpacked, positions) = places::unpack(numbers, rows.len()).ok_or_else(missing)?;
+        let rows: Vec<RunRow<'_>> = rows
             .iter()
-            .map(|row| {
-                let Row { token, position, sequence, output } = *row;
-                BatchRow { token, position, sequence, output }
+            .zip(unpacked)
+            .map(|(row, (place, vector))| {
+                let place = place.map(|at| begin + at);
+                RunRow { row: BatchRow { position: place[0], ..batch_row(row) }, place, vector }
             })
             .collect();
+        self.context.decode_run(&rows, run.is_whole).map_err(DecodeError)?;
+        self.places.note(first.sequence, start, run.rows, positions);
+        let rows: Vec<BatchRow> = rows.iter().map(|row| row.row).collect();
+        self.learn(&rows);
+        Ok(())
+    }
+
+    fn decode(&mut self, rows: &[Row]) -> Result<(), DecodeError> {
+        let placed = |row: &Row| {
+            let position = self.places.position(row.sequence, row.position);
+            BatchRow { position, ..batch_row(row) }
+        };
+        let rows: Vec<BatchRow> = rows.iter().map(placed).collect();
         self.context.decode(&rows).map_err(DecodeError)?;
-        if let Some(row) = rows.iter().find(|row| row.position == 1) {
-            self.keeper.learn(&mut self.context, row.sequence);
-        }
+        self.learn(&rows);
         if let Some(guesser) = &mut self.guesser {
             guesser.follow(&self.context, &rows);
         }
@@ -328,9 +395,12 @@ impl engine::Model for LlamaModel {
     }
 
     fn trim(&mut self, sequence: u32, tokens: u32) -> bool {
-        let kept = self.context.remove(sequence, tokens)
-            && self.keeper.covers(&self.context, sequence, tokens);
-        if !kept {
+        let end = self.places.position(sequence, tokens);
+        let kept =
+            self.context.remove(sequence, end) && self.keeper.covers(&self.context, sequence, end);
+        if kept {
+            self.places.cut(sequence, tokens);
+        } else {
             self.clear(sequence);
         }
         kept
@@ -343,9 +413,12 @@ impl engine::Model for LlamaModel {
         if !self.trims && self.context.taken_back_max() > 0 {
             return false;
         }
-        self.keeper.share(&mut self.context, from, to, tokens);
-        let kept = self.keeper.covers(&self.context, to, tokens);
-        if !kept {
+        let end = self.places.position(from, tokens);
+        self.keeper.share(&mut self.context, from, to, end);
+        let kept = self.keeper.covers(&self.context, to, end);
+        if kept {
+            self.places.copy(from, to, tokens);
+        } else {
             self.clear(to);
         }
         kept
@@ -353,6 +426,7 @@ impl engine::Model for LlamaModel {
 
     fn clear(&mut self, sequence: u32) {
         self.context.remove(sequence, 0);
+        self.places.cut(sequence, 0);
         if let Some(guesser) = &mut self.guesser {
             guesser.forget(sequence);
         }
@@ -363,7 +437,9 @@ impl engine::Model for LlamaModel {
     }
 
     fn save_cells(&mut self, sequence: u32, tokens: Range<u32>, to: &mut Vec<u8>) -> bool {
-        self.keeper.save_cells(&mut self.context, sequence, tokens, to)
+        // What stands behind rows that share positions is put back by nobody.
+        self.places.is_plain(sequence, tokens.end)
+            && self.keeper.save_cells(&mut self.context, sequence, tokens, to)
     }
 
     fn load_cells(
@@ -377,7 +453,8 @@ impl engine::Model for LlamaModel {
     }
 
     fn save_state(&mut self, sequence: u32) -> Option<Vec<u8>> {
-        self.keeper.save_state(&self.context, sequence)
+        let is_plain = self.places.is_plain(sequence, u32::MAX);
+        is_plain.then(|| self.keeper.save_state(&self.context, sequence)).flatten()
     }
 
     fn load_state(&mut self, sequence: u32, tokens: u32, state: &[u8]) -> bool {
@@ -406,6 +483,9 @@ impl engine::Model for LlamaModel {
     }
 
     fn give_back(&mut self) {
+        if let Some(projector) = &mut self.projector {
+            projector.give_back();
+        }
         pages::give_back();
     }
 
@@ -429,6 +509,23 @@ impl engine::Model for LlamaModel {
         }
         self.context.set_vectors(false);
         vectors
+    }
+
+    fn rank_form(&self) -> Option<RankForm> {
+        let weights = self.context.weights();
+        weights.ranks().then(|| weights.rank_form())
+    }
+
+    fn rank(&mut self, texts: &[&[u32]]) -> Result<Vec<f32>, DecodeError> {
+        if is_encoder(self.context.weights()) {
+            return rank::at_once(&mut self.context, texts).map_err(DecodeError);
+        }
+        let (step, rows) = (self.step_tokens as usize, VECTOR_ROWS as usize);
+        let scores = rank::from_left(&mut self.context, texts, step, rows);
+        for (sequence, _) in (0..).zip(texts) {
+            self.clear(sequence);
+        }
+        scores.map_err(DecodeError)
     }
 
     fn adapt_threads(&mut self) -> u32 {
@@ -468,10 +565,34 @@ fn facts(weights: &Weights, cells: u32, sequences: u32, generates: bool) -> Load
         context_tokens_trained: weights.trained_context(),
         sequences_max: sequences,
         generates,
+        ranks: weights.ranks(),
         chat_template: generates && weights.chat_template().is_some(),
+        sees: false,
+        hears: false,
         buffers: Vec::new(),
         load_ms: 0,
     }
+}
+
+/// What turns pictures and sounds into vectors, where there is to be something.
+fn projector(
+    weights: &Rc<Weights>,
+    load: &Load,
+    spare: &Spare,
+) -> Result<Option<Projector>, LoadFailure> {
+    // An encoder embeds, and nobody asks it about pictures.
+    let path = load.projector.as_deref().filter(|_| !is_encoder(weights));
+    path.map(|path| Projector::load(path, load, weights, spare.threads_max())).transpose()
+}
+
+/// Nobody asks for it: `Loaded` says that it takes no files.
+fn no_projector() -> String {
+    "the model was loaded without a projector".to_owned()
+}
+
+fn batch_row(row: &Row) -> BatchRow {
+    let Row { token, position, sequence, output } = *row;
+    BatchRow { token, position, sequence, output }
 }
 
 /// Context of a generator that was trained with so many tokens.
@@ -504,6 +625,14 @@ fn is_encoder(weights: &Weights) -> bool {
     weights.architecture_metadata("attention.causal").is_some_and(|causal| causal == "false")
 }
 
+/// Whether the file has what makes a score of a vector; without it llama.cpp gives a number of the vector
+/// in place of a score. Of a split file only the first part is seen.
+fn has_rank_head(path: &Path) -> bool {
+    let is_head = |tensor: &gguf::Tensor| tensor.name.starts_with("cls.");
+    header::read(path)
+        .is_none_or(|file| file.split_files().is_some() || file.tensors.iter().any(is_head))
+}
+
 /// How the model's makers pool. Models that were not made for embeddings say nothing; the mean is
 /// what the other hubs give for them.
 fn pooling(weights: &Weights) -> Pooling {
@@ -514,8 +643,11 @@ fn pooling(weights: &Weights) -> Pooling {
     }
 }
 
-/// As [`pooling`], in llama.cpp's words.
+/// As [`pooling`], in llama.cpp's words; of a model that ranks, its head.
 pub(crate) fn pooling_kind(weights: &Weights) -> sys::llama_pooling_type {
+    if weights.ranks() {
+        return sys::LLAMA_POOLING_TYPE_RANK;
+    }
     match pooling(weights) {
         Pooling::Mean => sys::LLAMA_POOLING_TYPE_MEAN,
         Pooling::First => sys::LLAMA_POOLING_TYPE_CLS,
@@ -585,5 +717,29 @@ mod tests {
         assert_eq!(vectors[0].len(), 256);
         assert_eq!(vectors[0], vectors[2]);
         assert_ne!(vectors[0], vectors[1], "the last token counts");
+    }
+
+    /// The head of one that reads from left to right is asked in two steps, or more for a long text.
+    #[test]
+    fn scores_of_long_texts_do_not_depend_on_what_is_ranked_with_them() {
+        let folder = tempfile::tempdir().unwrap();
+        for architecture in ["bert", "qwen3"] {
+            let path = models::made_like("tiny-reranker", architecture, "f32", folder.path());
+            let mut model = models::load(&path, "f16", 4);
+            assert!(model.facts().ranks && !model.facts().generates);
+            let text = |length: u32, seed: u32| {
+                (0..length).map(|at| 3 + (at * seed) % 900).collect::<Vec<u32>>()
+            };
+            let longest = model.embed_tokens_max().min(1500);
+            let texts =
+                [text(longest, 7), text(1, 3), text(64, 5), text(200, 11), text(longest, 9)];
+            let mut alone = |text: &Vec<u32>| model.rank(&[text]).unwrap()[0];
+            let alone: Vec<f32> = texts.iter().map(&mut alone).collect();
+            assert!((alone[0] - alone[4]).abs() > 1e-3, "{architecture}: scores differ: {alone:?}");
+            let together = model.rank(&[&texts[1], &texts[2], &texts[3]]).unwrap();
+            for (one, other) in together.iter().zip(&alone[1..]) {
+                assert!((one - other).abs() < 1e-3, "{architecture}: {together:?} {alone:?}");
+            }
+        }
     }
 }

@@ -168,7 +168,7 @@ fn open(load: &Load, kind: Kind) -> Option<Tiers> {
 }
 
 /// What tells the file from every other. Memory ends with the worker, and needs no such thing.
-fn hash(path: &Path, keep: &Keep) -> io::Result<Key> {
+pub(crate) fn hash(path: &Path, keep: &Keep) -> io::Result<Key> {
     if !keep.files {
         return Ok(Key([0; 32]));
     }
@@ -305,6 +305,7 @@ mod tests {
             kv_type: Some(kv_type.to_owned()),
             speculation: worker_protocol::Speculation::default(),
             taken_back_max: 0,
+            projector: None,
             keep: Some(keep),
         }
     }

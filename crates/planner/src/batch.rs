@@ -17,6 +17,10 @@
 //! it back is quicker than computing it, the admission says so ([`Admission::restore`]): the sequence
 //! takes part in no step until [`Batch::restored`] says how much came back.
 //!
+//! A prompt may hold runs ([`Run`]): what a picture or a sound is to the model. Their rows are computed from
+//! something that must be made first, which takes long, so a step has rows of one run at most, and only
+//! after [`Batch::allow_run`].
+//!
 //! Behind the one token of a stream a step may hold guesses of what follows ([`Batch::draft`]). Their
 //! cells count like others until the caller has sampled as far as they came true, and
 //! [`Batch::settle`] says what of the sequence stays.
@@ -25,10 +29,13 @@
 
 mod drafts;
 pub mod limits;
+mod prefixes;
 mod restore;
+mod runs;
 
 pub use drafts::{Settled, Stream};
 pub use restore::{Rates, Stored, is_state_worth_keeping};
+pub use runs::{Cut, MEDIA_TOKEN_MIN, NextRun, Run, is_media};
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -36,6 +43,7 @@ use limits::{
     ADMIT_SLACK_CELLS, CHECKPOINT_TOKENS, PREFILL_TOKENS_FIRST, PREFILL_TOKENS_MIN, QUIET_STEP_US,
     SHARED_PREFIX_TOKENS_MIN, STALL_US, STEP_TOKENS_TILE, WAITING_MAX,
 };
+use prefixes::Prefix;
 
 /// What the engine's context can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +52,7 @@ pub struct Shape {
     pub cells: u32,
     /// Sequences that may exist at once.
     pub sequences: u32,
-    /// Tokens one step may hold.
+    /// Tokens one step may hold, and beside them as many rows of a run.
     pub step_tokens_max: u32,
     /// Whether the tail of a sequence can be removed. Recurrent models cannot: their state is of
     /// the last token only, so a prefix is reused whole or not at all.
@@ -152,6 +160,20 @@ pub enum Refusal {
         /// Cells of the context.
         cells: u32,
     },
+    /// Nothing follows the last picture or sound, so that there is nothing to answer from.
+    #[error("the prompt ends in a picture or a sound; put text behind it")]
+    EndsInRun,
+    /// A run is too long for a step and cannot be divided.
+    #[error(
+        "a picture or sound takes {rows} tokens, which this model must compute at once, and a step of \
+         it holds {step_tokens_max}; send a smaller one"
+    )]
+    LongRun {
+        /// Tokens of the run.
+        rows: u32,
+        /// Tokens of a step.
+        step_tokens_max: u32,
+    },
     /// The queue is full.
     #[error("{WAITING_MAX} requests wait for this model already; try again later")]
     Crowded,
@@ -189,6 +211,8 @@ pub struct Batch {
     uses: u64,
     /// Guesses for the next step.
     proposals: BTreeMap<Key, Vec<u32>>,
+    /// Whose run the next step may compute.
+    allowed: Option<Key>,
 }
 
 /// A request and every token it has so far.
@@ -196,6 +220,7 @@ pub struct Batch {
 struct Work {
     key: Key,
     tokens: Vec<u32>,
+    runs: Vec<Run>,
     paused: bool,
 }
 
@@ -206,6 +231,8 @@ struct Slot {
     owner: Option<Owner>,
     /// Tokens of the owner, or the kept prefix.
     tokens: Vec<u32>,
+    /// Runs among the tokens of the owner, in their order.
+    runs: Vec<Run>,
     /// How many of `tokens` are in the cache, or will be once they came back.
     cached: usize,
     /// Whether some of them are still on their way back.
@@ -225,20 +252,13 @@ struct Owner {
     since: u64,
 }
 
-/// Where a prefix of a waiting request was found.
-#[derive(Debug, Clone, Copy)]
-struct Prefix {
-    slot: usize,
-    tokens: usize,
-}
-
 impl Batch {
     /// An empty context.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
         let slots = (0..shape.sequences).map(|_| Slot::default()).collect();
         let (waiting, proposals) = (VecDeque::new(), BTreeMap::new());
-        Self { shape, slots, waiting, uses: 0, proposals }
+        Self { shape, slots, waiting, uses: 0, proposals, allowed: None }
     }
 
     /// Queues a request.
@@ -246,6 +266,19 @@ impl Batch {
     /// # Errors
     /// [`Refusal`] when it could never run, or too many wait already.
     pub fn submit(&mut self, key: Key, prompt: Vec<u32>) -> Result<(), Refusal> {
+        self.submit_with_runs(key, prompt, Vec::new())
+    }
+
+    /// Queues a request of which these tokens, in their order and apart from each other, are runs.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub fn submit_with_runs(
+        &mut self,
+        key: Key,
+        prompt: Vec<u32>,
+        runs: Vec<Run>,
+    ) -> Result<(), Refusal> {
         if prompt.is_empty() {
             return Err(Refusal::Empty);
         }
@@ -253,10 +286,11 @@ impl Batch {
             let (prompt_tokens, cells) = (prompt.len(), self.shape.cells);
             return Err(Refusal::TooLong { prompt_tokens, cells });
         }
+        runs::check(&prompt, &runs, self.shape.step_tokens_max)?;
         if self.waiting.len() >= WAITING_MAX {
             return Err(Refusal::Crowded);
         }
-        self.waiting.push_back(Work { key, tokens: prompt, paused: false });
+        self.waiting.push_back(Work { key, tokens: prompt, runs, paused: false });
         Ok(())
     }
 
@@ -366,23 +400,11 @@ impl Batch {
         }
         let mut budget = self.prefill_budget(step.rows.len(), prefill_tokens_per_s);
         for index in self.by_age() {
-            let pending = self.slots[index].pending();
-            let checkpoint = self.next_checkpoint(index);
-            let mut chunk = pending.min(budget).min(self.free_cells()).min(checkpoint);
-            // One token would be left for a step of its own, which costs as much as thirty and goes
-            // through other kernels, that round differently.
-            if chunk + 1 == pending && chunk < checkpoint {
-                chunk = chunk.saturating_sub(1);
-            }
-            if chunk > 0 && pending > 1 {
-                self.push_rows(index, chunk, &mut step);
-                step.prefill_rows += u32::try_from(chunk).unwrap_or(u32::MAX);
-                budget -= chunk;
-                if chunk == checkpoint {
-                    step.states.push(sequence_of(index));
-                }
+            if self.slots[index].pending() > 1 {
+                budget = budget.saturating_sub(self.push_prompt(index, budget, &mut step));
             }
         }
+        self.allowed = None;
         debug_assert!(self.used_cells() <= self.shape.cells as usize);
         step
     }
@@ -444,21 +466,6 @@ impl Batch {
 
     // Admission.
 
-    /// Someone who runs is computing a prefix this request shares. Waiting for it is cheaper than
-    /// computing it twice, and it ends with that prompt.
-    fn waits_for_twin(&self, work: &Work) -> bool {
-        if !self.shape.trims {
-            return false;
-        }
-        let now = self.best_prefix(work).map_or(0, |prefix| prefix.tokens);
-        let reusable = &work.tokens[..work.tokens.len() - 1];
-        let owned = self.slots.iter().filter(|slot| slot.owner.is_some_and(|owner| !owner.paused));
-        owned.filter(|slot| slot.is_restoring || slot.pending() > 1).any(|slot| {
-            let later = shared_prefix(&slot.tokens, reusable);
-            later >= now + SHARED_PREFIX_TOKENS_MIN as usize
-        })
-    }
-
     /// What runs may grow into its own tokens, and this one must fit beside them. Kept prefixes do
     /// not count: they are given up on demand. Alone, a request always fits.
     fn cells_allow(&self, work: &Work) -> bool {
@@ -487,6 +494,7 @@ impl Batch {
         let copies = SHARED_PREFIX_TOKENS_MIN as usize..=room;
         let kept = prefix.filter(|prefix| prefix.slot == target || copies.contains(&prefix.tokens));
         let stored = look(key, &work.tokens[..work.tokens.len() - 1]);
+        let stored = stored.and_then(|stored| self.usable(stored, &work.runs));
         let stored = stored.filter(|stored| stored.pays(kept.map_or(0, |kept| kept.tokens), rates));
         // A state is of one moment, so that nothing can be joined to what is there.
         let joined = kept.filter(|_| self.shape.trims);
@@ -510,6 +518,7 @@ impl Batch {
             owner: Some(Owner { key: work.key, paused: work.paused, since: self.uses }),
             prompt: work.tokens.len(),
             tokens: work.tokens,
+            runs: work.runs,
             cached: restore.map_or(live, |tokens| tokens as usize),
             is_restoring: restore.is_some(),
             drafted: VecDeque::new(),
@@ -556,40 +565,6 @@ impl Batch {
         Some(lost)
     }
 
-    /// The longest prefix of the request that some sequence holds. The last token is never reused:
-    /// its output is what the answer starts from.
-    fn best_prefix(&self, work: &Work) -> Option<Prefix> {
-        let reusable = &work.tokens[..work.tokens.len() - 1];
-        let mut best: Option<Prefix> = None;
-        for (index, slot) in self.slots.iter().enumerate() {
-            let tokens = shared_prefix(&slot.tokens[..slot.live()], reusable);
-            let usable = self.shape.trims || (slot.owner.is_none() && tokens == slot.cached);
-            if usable && tokens > best.map_or(0, |best| best.tokens) {
-                best = Some(Prefix { slot: index, tokens });
-            }
-        }
-        best
-    }
-
-    /// The sequence for a request: the one that holds its prefix when that prefix is most of what
-    /// it holds, else an empty one, else the one that was not used longest.
-    fn target_for(&self, prefix: Option<Prefix>) -> Option<usize> {
-        let is_idle = |slot: &Slot| slot.owner.is_none();
-        let empty = self.slots.iter().position(|slot| is_idle(slot) && slot.cached == 0);
-        if let Some(prefix) = prefix {
-            let source = &self.slots[prefix.slot];
-            let continues = prefix.tokens * 2 >= source.cached;
-            if is_idle(source) && (continues || empty.is_none()) {
-                return Some(prefix.slot);
-            }
-        }
-        let oldest = || {
-            let idle = self.slots.iter().enumerate().filter(|(_, slot)| is_idle(slot));
-            idle.min_by_key(|(_, slot)| slot.last_use).map(|(index, _)| index)
-        };
-        empty.or_else(oldest)
-    }
-
     /// Sends the youngest paused request back to the queue, for its sequence.
     fn park_paused(&mut self) -> Option<()> {
         let is_parkable =
@@ -605,8 +580,7 @@ impl Batch {
     /// then requests give way, paused before running, young before old.
     fn make_room(&mut self, streams: usize, step: &mut Step) {
         loop {
-            let prompts = self.running().any(|slot| slot.pending() > 1);
-            let wanted = streams + usize::from(prompts) * PREFILL_TOKENS_MIN as usize;
+            let wanted = streams + self.prompt_cells();
             if self.free_cells() >= wanted.min(self.pending_cells()) {
                 return;
             }
@@ -650,8 +624,9 @@ impl Batch {
     fn park(&mut self, index: usize) {
         let Some(owner) = self.slots[index].owner else { return };
         let tokens = self.slots[index].tokens.clone();
+        let runs = std::mem::take(&mut self.slots[index].runs);
         self.retire(index);
-        self.waiting.push_front(Work { key: owner.key, tokens, paused: owner.paused });
+        self.waiting.push_front(Work { key: owner.key, tokens, runs, paused: owner.paused });
     }
 
     /// The sequence has no owner any more; its cached tokens are a prefix for later.
@@ -659,6 +634,7 @@ impl Batch {
         self.uses += 1;
         let slot = &mut self.slots[index];
         slot.owner = None;
+        slot.runs.clear();
         slot.cached = slot.live();
         slot.is_restoring = false;
         debug_assert!(slot.drafted.is_empty(), "a request ended before its guesses were settled");
@@ -696,6 +672,38 @@ impl Batch {
             });
         }
         slot.cached = end;
+    }
+
+    /// Adds what a step has room for of a prompt, of its text or of a run; how much.
+    fn push_prompt(&mut self, index: usize, budget: usize, step: &mut Step) -> usize {
+        let checkpoint = self.next_checkpoint(index);
+        let chunk = match self.run_at(index) {
+            // Whoever waits for what its run is computed from holds nobody up.
+            Some(_) if !self.is_allowed(index) => 0,
+            Some(run) if run.is_one_step() => {
+                if run.rows() <= self.free_cells() {
+                    run.rows()
+                } else {
+                    0
+                }
+            }
+            Some(_) | None => {
+                let left = self.slots[index].left_of_part();
+                let chunk = left.min(budget).min(self.free_cells()).min(checkpoint);
+                // One token would be left for a step of its own, which costs as much as thirty and goes
+                // through other kernels, that round differently.
+                let leaves_one = chunk + 1 == left && chunk < checkpoint;
+                if leaves_one { chunk.saturating_sub(1) } else { chunk }
+            }
+        };
+        if chunk > 0 {
+            self.push_rows(index, chunk, step);
+            step.prefill_rows += u32::try_from(chunk).unwrap_or(u32::MAX);
+            if chunk == checkpoint {
+                step.states.push(sequence_of(index));
+            }
+        }
+        chunk
     }
 
     /// Tokens until the state of a sequence is worth keeping: at every so many tokens, and before the
@@ -785,10 +793,6 @@ impl Slot {
 
 fn sequence_of(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
-}
-
-fn shared_prefix(left: &[u32], right: &[u32]) -> usize {
-    left.iter().zip(right).take_while(|(left, right)| left == right).count()
 }
 
 #[cfg(test)]

@@ -101,7 +101,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Command, Constraint, Generate, Prompt, RequestId};
+    use crate::{
+        Command, Constraint, Generate, Media, MediaKind, Message, Prompt, RequestId, Role,
+    };
 
     fn cancel(request: u64) -> Command {
         Command::Cancel { request: RequestId(request) }
@@ -134,6 +136,19 @@ mod tests {
             let written = rmp_serde::to_vec_named(&generate).unwrap();
             assert_eq!(rmp_serde::from_slice::<Generate>(&written).unwrap(), generate);
         }
+    }
+
+    #[test]
+    fn pictures_go_byte_by_byte_and_a_message_without_them_as_ever() {
+        let plain = Message::text(Role::User, "Hi");
+        let shown: serde_json::Value =
+            rmp_serde::from_slice(&rmp_serde::to_vec_named(&plain).unwrap()).unwrap();
+        assert_eq!(shown.get("media"), None);
+        let picture = Media { at: 2, kind: MediaKind::Image, bytes: vec![200; 1000] };
+        let seen = Message { media: vec![picture], ..plain };
+        let written = rmp_serde::to_vec_named(&seen).unwrap();
+        assert!(written.len() < 1200, "{} bytes", written.len());
+        assert_eq!(rmp_serde::from_slice::<Message>(&written).unwrap(), seen);
     }
 
     #[test]

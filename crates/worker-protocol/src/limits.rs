@@ -35,3 +35,15 @@ pub const KEPT_READ_AHEAD_BYTES: u64 = 16 << 20;
 /// Sequences that a generating worker makes beyond those it is asked for: one in which texts are
 /// embedded, so that embedding needs no stream to end.
 pub const INTERNAL_SEQUENCES: u32 = 1;
+
+/// Pixels of a picture. Cameras of telephones make 12 or 24 million and large screens 15 or 20, which
+/// models scale down to one or two; three bytes each while it is decoded, and as many again.
+pub const PICTURE_PIXELS_MAX: u64 = 25_000_000;
+
+/// Seconds of a sound: half an hour of speech. Decoded it is 64 kB each, and a model that hears makes
+/// some tokens of each.
+pub const SOUND_SECONDS_MAX: u64 = 1800;
+
+/// Bytes of vectors of pictures and sounds that a worker with a projector keeps, so that a conversation which
+/// shows them again need not have them computed again: some ten pictures of most models.
+pub const MEDIA_VECTORS_BYTES: u64 = 64 << 20;

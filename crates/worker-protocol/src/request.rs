@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::bytes;
+
 /// A request for text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Generate {
@@ -127,6 +129,9 @@ pub struct Message {
     pub tool_call_id: Option<String>,
     /// Name of the speaker or of the tool.
     pub name: Option<String>,
+    /// Pictures and sounds in it, in the order of their places.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<Media>,
 }
 
 impl Message {
@@ -140,8 +145,32 @@ impl Message {
             tool_calls: Vec::new(),
             tool_call_id: None,
             name: None,
+            media: Vec::new(),
         }
     }
+}
+
+/// A picture or a sound in a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Media {
+    /// Bytes of the message's content before it, always at the boundary of a character; 0 where there is
+    /// no content.
+    pub at: u32,
+    /// What it is.
+    pub kind: MediaKind,
+    /// The file as it came.
+    #[serde(with = "bytes")]
+    pub bytes: Vec<u8>,
+}
+
+/// What a model can take beside text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaKind {
+    /// A picture: PNG, JPEG, BMP or GIF, of which the first picture counts.
+    Image,
+    /// A sound: WAV, MP3 or FLAC.
+    Audio,
 }
 
 /// Who says a message.
@@ -310,4 +339,19 @@ pub enum EmbedInput {
     Text(String),
     /// Token ids as they stand.
     Tokens(Vec<u32>),
+}
+
+/// A request to say how well documents answer a query. Each document is answered by one `Event::Ranked`,
+/// then `Finished`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rank {
+    /// What is asked.
+    pub query: String,
+    /// What may answer it.
+    pub documents: Vec<String>,
+    /// Whether a document that is longer than the model takes beside the query is cut at its end;
+    /// otherwise it is refused.
+    pub truncate: bool,
+    /// Tokens of a document that are read at most; what is behind them is left out.
+    pub document_tokens_max: Option<u32>,
 }

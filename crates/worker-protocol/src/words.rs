@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::request::{Embed, Generate, Prompt};
+use crate::{
+    bytes,
+    request::{Embed, Generate, Prompt, Rank},
+};
 
 /// Names one request on one worker. The hub numbers them; the worker repeats them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,6 +31,13 @@ pub enum Command {
         request: RequestId,
         /// What is wanted.
         embed: Embed,
+    },
+    /// Say how well documents answer a query. Only for a worker whose `Loaded` says that it ranks.
+    Rank {
+        /// Number of the request.
+        request: RequestId,
+        /// What is wanted.
+        rank: Rank,
     },
     /// Count the tokens of a prompt and compute nothing. Answered at once with `Finished`, whose usage
     /// has `prompt_tokens` and no other, or `Failed`. Only for a worker whose `Hello` says that it knows
@@ -81,6 +91,10 @@ pub struct Load {
     /// Tokens of each sequence that it can take back at once where its layers carry a state.
     #[serde(default)]
     pub taken_back_max: u32,
+    /// The GGUF file of what turns pictures and sounds into the model's vectors; `None` leaves the model
+    /// to text.
+    #[serde(default)]
+    pub projector: Option<PathBuf>,
 }
 
 /// How a model guesses what it says next, so that one step can check several tokens.
@@ -187,8 +201,17 @@ pub struct Loaded {
     pub sequences_max: u32,
     /// Whether it can answer `Generate`.
     pub generates: bool,
+    /// Whether it can answer `Rank`, and nothing else; one that does not say so does not.
+    #[serde(default)]
+    pub ranks: bool,
     /// Whether it carries a chat template.
     pub chat_template: bool,
+    /// Whether it takes pictures; one that does not say so does not.
+    #[serde(default)]
+    pub sees: bool,
+    /// Whether it takes sounds; one that does not say so does not.
+    #[serde(default)]
+    pub hears: bool,
     /// What it allocated, by device and purpose.
     pub buffers: Vec<Buffer>,
     /// Milliseconds from `Load` to here.
@@ -257,6 +280,13 @@ pub enum Event {
         index: u32,
         /// Its embedding.
         vector: Vec<f32>,
+    },
+    /// How well one document answers the query.
+    Ranked {
+        /// Which document.
+        index: u32,
+        /// What the model's head says, as it says it; a higher one is better.
+        score: f32,
     },
     /// The request ended well.
     Finished(Finished),
@@ -435,29 +465,4 @@ pub struct Stats {
     pub kept_written_bytes: u64,
     /// Threads of the last step.
     pub threads: u32,
-}
-
-/// Bytes as MessagePack's binary type instead of an array of numbers.
-mod bytes {
-    use serde::{Deserializer, Serializer, de::Visitor};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<u8>, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Vec<u8>;
-            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                out.write_str("bytes")
-            }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
-    }
 }

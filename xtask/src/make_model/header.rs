@@ -3,7 +3,7 @@
 use planner::gguf::{Array, ElementType, Value};
 
 use super::{
-    shape::{Architecture, Recurrence, Shape},
+    shape::{Architecture, Pooling, Recurrence, Shape},
     vocabulary::{self, Vocabulary},
 };
 
@@ -12,6 +12,15 @@ const CHAT_TEMPLATE: &str = "{%- for message in messages -%}\
 {{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' -}}\
 {%- endfor -%}\
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}";
+
+/// How Qwen's reranker is asked; the head stands for its next word.
+const RANK_TEMPLATE: &str = "<|im_start|>system\n\
+Judge whether the Document meets the requirements based on the Query.<|im_end|>\n<|im_start|>user\n\
+<Query>: {query}\n<Document>: {document}<|im_end|>\n<|im_start|>assistant\n";
+
+/// What the head of a reranker chooses between, of Qwen's and of BERT's.
+const RANK_ANSWERS: [&str; 2] = ["yes", "no"];
+const RANK_LABEL: &str = "LABEL_0";
 
 /// Kinds of text that BERT's embeddings tell apart.
 const TOKEN_TYPES: u32 = 2;
@@ -95,6 +104,12 @@ pub(crate) fn figures(shape: &Shape) -> Vec<(String, Value)> {
     if let Some(pooling) = shape.pooling {
         keys.u32(&key("pooling_type"), pooling as u32);
     }
+    if shape.pooling == Some(Pooling::Rank) {
+        let is_encoder = shape.architecture == Architecture::Bert;
+        let labels = if is_encoder { &[RANK_LABEL][..] } else { &RANK_ANSWERS };
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        keys.texts(&key("classifier.output_labels"), labels);
+    }
     keys.pairs
 }
 
@@ -118,11 +133,23 @@ fn heads(keys: &mut Keys, shape: &Shape) {
 fn rotation(keys: &mut Keys, shape: &Shape) {
     let key = |suffix: &str| format!("{}.{suffix}", shape.architecture.name());
     keys.f32(&key("rope.freq_base"), shape.rope_base);
-    if !matches!(shape.architecture, Architecture::Qwen35 | Architecture::Qwen35moe) {
-        return keys.u32(&key("rope.dimension_count"), shape.head_width);
-    }
-    // A quarter of each head is rotated, by the positions in time, height and width in turn.
-    let rotated = shape.head_width / 4;
+    // Some rotate by the positions in time, height and width in turn, and of these some a quarter of each
+    // head.
+    let rotated = match shape.architecture {
+        Architecture::Qwen35 | Architecture::Qwen35moe => shape.head_width / 4,
+        Architecture::Qwen3vl => shape.head_width,
+        Architecture::Llama
+        | Architecture::Qwen3
+        | Architecture::Qwen3moe
+        | Architecture::Gemma3
+        | Architecture::Lfm2
+        | Architecture::Granitehybrid
+        | Architecture::Mamba
+        | Architecture::Mamba2
+        | Architecture::Bert => {
+            return keys.u32(&key("rope.dimension_count"), shape.head_width);
+        }
+    };
     let pairs = (rotated / 2).cast_signed();
     let third = (pairs + 2) / 3;
     keys.u32(&key("rope.dimension_count"), rotated);
@@ -166,6 +193,9 @@ fn tokenizer(keys: &mut Keys, shape: &Shape) {
         keys.text("tokenizer.ggml.pre", "qwen2");
         keys.bool("tokenizer.ggml.add_bos_token", false);
         keys.text("tokenizer.chat_template", CHAT_TEMPLATE);
+        if shape.pooling == Some(Pooling::Rank) {
+            keys.text("tokenizer.chat_template.rerank", RANK_TEMPLATE);
+        }
         vocabulary::byte_level(shape.vocabulary)
     };
     let Vocabulary { tokens, types, merges, special } = vocabulary;
@@ -181,8 +211,8 @@ fn tokenizer(keys: &mut Keys, shape: &Shape) {
 
 /// Metadata in order.
 #[derive(Default)]
-struct Keys {
-    pairs: Vec<(String, Value)>,
+pub(super) struct Keys {
+    pub(super) pairs: Vec<(String, Value)>,
 }
 
 impl Keys {
@@ -190,19 +220,19 @@ impl Keys {
         self.pairs.push((key.to_owned(), value));
     }
 
-    fn u32(&mut self, key: &str, value: u32) {
+    pub(super) fn u32(&mut self, key: &str, value: u32) {
         self.push(key, Value::Unsigned(value.into()));
     }
 
-    fn f32(&mut self, key: &str, value: f32) {
+    pub(super) fn f32(&mut self, key: &str, value: f32) {
         self.push(key, Value::Float(value.into()));
     }
 
-    fn bool(&mut self, key: &str, value: bool) {
+    pub(super) fn bool(&mut self, key: &str, value: bool) {
         self.push(key, Value::Bool(value));
     }
 
-    fn text(&mut self, key: &str, value: &str) {
+    pub(super) fn text(&mut self, key: &str, value: &str) {
         self.push(key, Value::String(value.to_owned()));
     }
 
@@ -214,6 +244,11 @@ impl Keys {
     fn texts(&mut self, key: &str, values: Vec<String>) {
         let values = values.into_iter().map(Value::String).collect();
         self.array(key, ElementType::String, values);
+    }
+
+    pub(super) fn f32s(&mut self, key: &str, values: &[f32]) {
+        let values = values.iter().map(|value| Value::Float((*value).into())).collect();
+        self.array(key, ElementType::F32, values);
     }
 
     fn i32s(&mut self, key: &str, values: &[i32]) {

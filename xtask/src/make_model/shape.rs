@@ -8,6 +8,7 @@ use clap::ValueEnum;
 pub(crate) enum Architecture {
     Llama,
     Qwen3,
+    Qwen3vl,
     Qwen3moe,
     Gemma3,
     Qwen35,
@@ -24,6 +25,7 @@ impl Architecture {
         match self {
             Self::Llama => "llama",
             Self::Qwen3 => "qwen3",
+            Self::Qwen3vl => "qwen3vl",
             Self::Qwen3moe => "qwen3moe",
             Self::Gemma3 => "gemma3",
             Self::Qwen35 => "qwen35",
@@ -83,12 +85,15 @@ impl Recurrence {
     }
 }
 
-/// How a model that embeds turns the vectors of all tokens into one; the numbers are llama.cpp's.
+/// How a model that embeds turns the vectors of all tokens into one, or into a score; the numbers are
+/// llama.cpp's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pooling {
     Mean = 1,
     Cls = 2,
     Last = 3,
+    /// By a head that says how well a document answers a query.
+    Rank = 4,
 }
 
 /// The figures of one model. Widths and counts in elements, context in tokens.
@@ -142,6 +147,7 @@ const fn family(architecture: Architecture, vocabulary: u32, context: u32) -> Sh
 }
 
 const QWEN3: Shape = family(Architecture::Qwen3, 151_936, 40_960);
+const QWEN3VL: Shape = family(Architecture::Qwen3vl, 151_936, 262_144);
 const QWEN3MOE: Shape = family(Architecture::Qwen3moe, 151_936, 40_960);
 const LLAMA3: Shape = Shape { rope_base: 5e5, ..family(Architecture::Llama, 128_256, 131_072) };
 const GEMMA3: Shape =
@@ -187,7 +193,7 @@ const fn windowed(window: u32, shape: Shape) -> Shape {
 
 /// The published figures (config.json of each model); the totals of parameters are tested. `tiny`
 /// exists once per architecture and is for tests: a megabyte or two.
-pub(crate) const SHAPES: [Shape; 37] = [
+pub(crate) const SHAPES: [Shape; 40] = [
     tied(row("qwen3-0.6b", QWEN3, [28, 1024, 16, 8, 3072])),
     tied(row("qwen3-1.7b", QWEN3, [28, 2048, 16, 8, 6144])),
     tied(row("qwen3-4b", QWEN3, [36, 2560, 32, 8, 9728])),
@@ -258,7 +264,12 @@ pub(crate) const SHAPES: [Shape; 37] = [
         pooling: Some(Pooling::Last),
         ..tiny(row("tiny-embedding", QWEN3, [2, 256, 4, 2, 512]))
     },
+    Shape {
+        pooling: Some(Pooling::Rank),
+        ..tiny(row("tiny-reranker", QWEN3, [2, 256, 4, 2, 512]))
+    },
     tiny(row("tiny", QWEN3, [2, 256, 4, 2, 512])),
+    tiny(row("tiny", QWEN3VL, [2, 256, 4, 2, 512])),
     Shape {
         experts: Some(Experts { total: 4, used: 2, feed_forward: 256 }),
         ..tiny(row("tiny", QWEN3MOE, [2, 256, 4, 2, 512]))
@@ -299,6 +310,11 @@ pub(crate) const SHAPES: [Shape; 37] = [
         tiny(row("tiny", MAMBA2, [3, 256, 0, 0, 0])),
     ),
     Shape { context: 512, ..tiny(row("tiny", BERT, [2, 256, 4, 4, 512])) },
+    Shape {
+        context: 512,
+        pooling: Some(Pooling::Rank),
+        ..tiny(row("tiny-reranker", BERT, [2, 256, 4, 4, 512]))
+    },
     // Wide enough to be measured, small enough to be made in a second.
     tied(Shape { vocabulary: 4096, ..row("small", QWEN3, [8, 512, 8, 4, 1536]) }),
 ];

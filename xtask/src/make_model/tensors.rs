@@ -169,6 +169,7 @@ fn embedding(shape: &Shape) -> f32 {
         Architecture::Gemma3 => root(2 * u64::from(shape.layers)) / (root(width) * root(width)),
         Architecture::Llama
         | Architecture::Qwen3
+        | Architecture::Qwen3vl
         | Architecture::Qwen3moe
         | Architecture::Qwen35
         | Architecture::Qwen35moe
@@ -181,7 +182,7 @@ fn embedding(shape: &Shape) -> f32 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "widths are far below 2^24")]
-fn root(number: u64) -> f32 {
+pub(crate) fn root(number: u64) -> f32 {
     (number as f32).sqrt()
 }
 

@@ -1,5 +1,6 @@
 //! Made models, read back with the planner's reader.
 
+use clap::ValueEnum;
 use planner::gguf;
 
 use super::*;
@@ -12,6 +13,7 @@ fn arguments(folder: &Path, arch: Architecture, like: &str, quant: &str) -> Argu
         quant: quant.to_owned(),
         seed: 1,
         infill: false,
+        projector: None,
         header_only: false,
         out: folder.join("model.gguf"),
     }
@@ -28,6 +30,7 @@ fn every_tiny_model_in_every_encoding_is_read_back() {
     for (arch, generates) in [
         (Architecture::Llama, true),
         (Architecture::Qwen3, true),
+        (Architecture::Qwen3vl, true),
         (Architecture::Qwen3moe, true),
         (Architecture::Gemma3, true),
         (Architecture::Qwen35, true),
@@ -50,6 +53,26 @@ fn every_tiny_model_in_every_encoding_is_read_back() {
                 let mib = bytes.len() >> 20;
                 assert!(mib < 6, "{} {quant} has {mib} MiB", arch.name());
             }
+        }
+    }
+}
+
+#[test]
+fn a_reranker_has_a_head_and_no_other_model_has_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arch, head) in [
+        (
+            Architecture::Bert,
+            &["cls.weight", "cls.bias", "cls.output.weight", "cls.output.bias"][..],
+        ),
+        (Architecture::Qwen3, &["cls.output.weight"]),
+    ] {
+        for (like, expected) in [("tiny", &[][..]), ("tiny-reranker", head)] {
+            let bytes = make(&arguments(folder.path(), arch, like, "q8_0"));
+            let header = gguf::parse(&bytes, bytes.len() as u64).unwrap();
+            let names = header.tensors.iter().map(|tensor| tensor.name.as_str());
+            let found: Vec<&str> = names.filter(|name| name.starts_with("cls")).collect();
+            assert_eq!((found.as_slice(), header.ranks()), (expected, like == "tiny-reranker"));
         }
     }
 }
@@ -177,4 +200,23 @@ fn what_cannot_be_made_is_said_before_anything_is_written() {
     let message = refused(Some(Architecture::Llama), "qwen3-8b", None, true);
     assert!(message.contains("--arch qwen3)"), "{message}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_projector_is_for_the_model_of_its_arguments() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in projector::Kind::value_variants() {
+        let kind = *kind;
+        let model = arguments(folder.path(), Architecture::Gemma3, "tiny", "f16");
+        let bytes = make(&Arguments { projector: Some(kind), ..model });
+        let header = gguf::parse(&bytes, bytes.len() as u64).unwrap();
+        assert_eq!(header.architecture(), "clip");
+        assert!(!header.is_model(), "nobody offers it as one");
+        let sense = if kind == projector::Kind::Ultravox { "audio" } else { "vision" };
+        assert_eq!(header.u64(&format!("clip.{sense}.projection_dim")), Some(256));
+        assert_eq!(header.bool(&format!("clip.has_{sense}_encoder")), Some(true));
+        assert_eq!(header.data_offset + header.tensor_bytes(), bytes.len() as u64);
+        let widths = header.tensors.iter().filter(|tensor| tensor.name.starts_with("mm."));
+        assert!(widths.flat_map(|tensor| tensor.dimensions).any(|width| width == 256));
+    }
 }

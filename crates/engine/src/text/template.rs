@@ -35,6 +35,8 @@ pub struct Template {
     knows_thinking: bool,
     /// What the system says behind other messages is written where it stands.
     takes_late_system: bool,
+    /// A text is given as a list of parts of which each says its type.
+    takes_parts: bool,
 }
 
 /// Why a conversation has no prompt.
@@ -88,7 +90,9 @@ impl Template {
             text_arguments: false,
             knows_thinking: source.contains("message.thinking"),
             takes_late_system: false,
+            takes_parts: false,
         };
+        template.settle_parts();
         template.settle_calls();
         template.settle_late_system();
         Ok(template)
@@ -128,6 +132,23 @@ impl Template {
         let text = self.render(chat)?;
         let markup = Markup::new(self.family, &text, &chat.tools);
         Ok(Rendered { text, markup })
+    }
+
+    /// Finds out how the template takes a text. Some that were written for pictures (SmolVLM's, LLaVA's)
+    /// know only lists of parts, and say nothing of a text that is none.
+    fn settle_parts(&mut self) {
+        let messages = [Message::text(Role::User, "fairly")];
+        let chat = Chat { messages: messages.to_vec(), ..Chat::default() };
+        let render = |template: &Self| template.render_messages(&chat, &chat.messages);
+        let says_it = |text: &str| text.contains("fairly");
+        match render(self) {
+            Ok(text) if says_it(&text) => return,
+            // Another form does not make it end.
+            Err(error) if error.kind() == ErrorKind::OutOfFuel => return,
+            Ok(_) | Err(_) => {}
+        }
+        self.takes_parts = true;
+        self.takes_parts = render(self).is_ok_and(|text| says_it(&text));
     }
 
     /// Finds out how the template takes a call without text, as clients send it. Where it puts the word
@@ -193,8 +214,11 @@ impl Template {
     fn message(&self, message: &Message) -> Value {
         let unknown = message.role == Role::Developer && !self.knows_developer;
         let role = if unknown { Role::System } else { message.role };
-        let content =
-            message.content.as_ref().map_or_else(|| self.no_text.clone(), |text| json!(text));
+        let content = match &message.content {
+            Some(text) if self.takes_parts => json!([{ "type": "text", "text": text }]),
+            Some(text) => json!(text),
+            None => self.no_text.clone(),
+        };
         let mut value = json!({ "role": role.as_str(), "content": content });
         if let Some(reasoning) = &message.reasoning {
             value["reasoning_content"] = json!(reasoning);
@@ -249,10 +273,12 @@ fn late_system_said_by_user(messages: &[Message]) -> Vec<Message> {
                 let text = message.content.as_deref().unwrap_or_default();
                 user.content =
                     Some(format!("{}\n\n{text}", user.content.as_deref().unwrap_or_default()));
+                user.media.extend(message.media.iter().cloned());
             }
             Some(word) if waits && message.role == Role::User => {
                 let mut user = message.clone();
                 put_before(word.content.as_deref().unwrap_or_default(), &mut user);
+                user.media.splice(..0, word.media.drain(..));
                 *word = user;
                 waits = false;
             }
@@ -474,6 +500,23 @@ mod tests {
         assert_eq!(render(&reads, &call).unwrap(), "b");
         let looks = "{% for m in messages %}{{ '<think>' in m.content }}{% endfor %}";
         assert_eq!(render(looks, &call).unwrap().to_lowercase(), "false");
+    }
+
+    #[test]
+    fn a_template_that_knows_only_parts_gets_them() {
+        let smol = "{% for m in messages %}{{ m['role'] | capitalize }}{% if m['content'][0]['type'] == 'image' \
+                    %}:{% else %}: {% endif %}{% for line in m['content'] %}{% if line['type'] == 'text' %}\
+                    {{ line['text'] }}{% elif line['type'] == 'image' %}<image>{% endif %}{% endfor %};{% endfor %}";
+        let asked = chat(&[(Role::System, "Be kind."), (Role::User, "Hi")]);
+        assert_eq!(render(smol, &asked).unwrap(), "System: Be kind.;User: Hi;");
+        let llava = "{% for m in messages %}{% for part in m['content'] | selectattr('type', 'equalto', 'text') \
+                     %}{{ part['text'] }}{% endfor %}{% endfor %}";
+        assert_eq!(render(llava, &asked).unwrap(), "Be kind.Hi");
+        let both = "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}\
+                    {% for part in m.content %}[{{ part.text }}]{% endfor %}{% endif %}{% endfor %}";
+        assert_eq!(render(both, &asked).unwrap(), "Be kind.Hi", "as a text, where it may be one");
+        let silent = "{{ raise_exception('no') }}";
+        assert!(render(silent, &asked).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use worker_protocol::{Load, Speculation};
+use worker_protocol::{Load, LoadFailure, Speculation};
 
 use crate::log;
 use crate::model::LlamaModel;
@@ -32,6 +32,19 @@ pub(crate) fn made_like(
     let made = Command::new(env!("CARGO"))
         .args(["xtask", "make-model", "--arch", architecture, "--like", like])
         .args(["--quant", quantization, "--out"])
+        .arg(&out)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    out
+}
+
+/// A projector of this kind with random weights, for a model of this shape, made in `folder`.
+pub(crate) fn made_projector(kind: &str, architecture: &str, like: &str, folder: &Path) -> PathBuf {
+    let out = folder.join(format!("mmproj-{kind}-{architecture}-{like}.gguf"));
+    let made = Command::new(env!("CARGO"))
+        .args(["xtask", "make-model", "--arch", architecture, "--like", like])
+        .args(["--quant", "f32", "--projector", kind, "--out"])
         .arg(&out)
         .status()
         .unwrap();
@@ -75,6 +88,17 @@ pub(crate) fn load_guessing(
     })
 }
 
+/// A model with a projector.
+pub(crate) fn load_seeing(
+    path: &Path,
+    projector: &Path,
+    sequences_max: u32,
+) -> Result<LlamaModel, LoadFailure> {
+    log::silence();
+    let projector = Some(projector.to_owned());
+    LlamaModel::load(&Load { sequences_max, projector, ..on(1, path) }, |_| {})
+}
+
 /// A model on so many threads.
 pub(crate) fn load_on(threads: u32, path: &Path) -> LlamaModel {
     loaded(&on(threads, path))
@@ -90,6 +114,7 @@ fn on(threads: u32, path: &Path) -> Load {
         keep: None,
         speculation: Speculation::default(),
         taken_back_max: 0,
+        projector: None,
     }
 }
 

@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use engine::limits::SPEED_TOKENS_MIN;
-use engine::{DecodeError, Guessing, InfillMarks, Keeps, Model, Row, Wanted};
+use engine::{
+    DecodeError, Guessing, InfillMarks, Keeps, MediaFile, MediaPart, Model, Row, RunVectors, Wanted,
+};
 use worker_protocol::{Loaded, Sampling};
 
 use super::lineage::Lineage;
@@ -78,6 +80,22 @@ impl Model for Watched {
 
     fn sampler(&self, sampling: &Sampling) -> Result<Sampler, String> {
         self.model.sampler(sampling)
+    }
+
+    fn projector_digest(&self) -> [u8; 32] {
+        self.model.projector_digest()
+    }
+
+    fn lay_out(&mut self, file: &MediaFile) -> Result<Vec<MediaPart>, String> {
+        self.model.lay_out(file)
+    }
+
+    fn encode(&mut self, file: &MediaFile, part: usize) -> Result<Vec<f32>, String> {
+        self.model.encode(file, part)
+    }
+
+    fn decode_run(&mut self, rows: &[Row], run: &RunVectors<'_>) -> Result<(), DecodeError> {
+        self.model.decode_run(rows, run)
     }
 
     fn decode(&mut self, rows: &[Row]) -> Result<(), DecodeError> {

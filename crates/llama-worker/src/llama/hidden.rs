@@ -75,6 +75,10 @@ impl Context {
         for HiddenRow { row, hidden } in rows {
             batch.add(row, hidden)?;
         }
+        self.process(&batch)
+    }
+
+    pub(super) fn process(&mut self, batch: &Batch) -> Result<(), String> {
         let kind = sys::LLAMA_PROCESS_TYPE_DECODE;
         // SAFETY: both are valid; the batch is filled.
         match unsafe { sys::llama_process(self.context.as_ptr(), kind, batch.0.as_ptr()) } {
@@ -86,10 +90,10 @@ impl Context {
 }
 
 /// A step with vectors, which llama.cpp copies.
-struct Batch(NonNull<sys::llama_batch_ext>);
+pub(super) struct Batch(NonNull<sys::llama_batch_ext>);
 
 impl Batch {
-    fn new(context: &mut Context) -> Option<Self> {
+    pub(super) fn new(context: &mut Context) -> Option<Self> {
         // SAFETY: the context outlives the batch, which no call lets leave this file.
         NonNull::new(unsafe { sys::llama_batch_ext_init(context.context.as_ptr()) }).map(Self)
     }
@@ -106,6 +110,29 @@ impl Batch {
             index >= 0
                 && sys::llama_batch_ext_set_pos(batch, index, &raw const position)
                 && sys::llama_batch_ext_set_embd_token(batch, index, vector)
+                && sys::llama_batch_ext_set_output_logits(batch, index, row.output)
+        };
+        is_added.then_some(()).ok_or_else(|| format!("llama.cpp refuses the row {row:?}"))
+    }
+
+    /// Adds a row that is computed from a vector in place of a token.
+    pub(super) fn add_vector(
+        &self,
+        row: &BatchRow,
+        place: [u32; 3],
+        vector: &[f32],
+    ) -> Result<(), String> {
+        let batch = self.0.as_ptr();
+        let vector = sys::llama_embd { data: vector.as_ptr(), n_rows: 1, n_embd: vector.len() };
+        // Models with positions in one dimension read the first, others all four.
+        let [time, top, left] = place.map(token_of);
+        let position = [time, top, left, 0];
+        // SAFETY: llama.cpp checks the sequence and the vector's length, reads at most four positions, and
+        // copies what the pointers point to.
+        let is_added = unsafe {
+            let index = sys::llama_batch_ext_add_embd(batch, token_of(row.sequence), vector);
+            index >= 0
+                && sys::llama_batch_ext_set_pos(batch, index, position.as_ptr())
                 && sys::llama_batch_ext_set_output_logits(batch, index, row.output)
         };
         is_added.then_some(()).ok_or_else(|| format!("llama.cpp refuses the row {row:?}"))

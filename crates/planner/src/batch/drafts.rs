@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use super::limits::PREFILL_TOKENS_MIN;
 use super::{Batch, Key, Row, Slot, Step, sequence_of};
 use crate::draft::limits::DRAFT_TOKENS_MAX;
 
@@ -88,7 +87,7 @@ impl Batch {
     /// no cell and no row from anybody, and no prefix is given up for them.
     pub(super) fn room_for_drafts(&self) -> usize {
         let streams = self.running().filter(|slot| slot.pending() == 1).count();
-        let prompts = if self.has_prompts() { PREFILL_TOKENS_MIN as usize } else { 0 };
+        let prompts = self.prompt_cells();
         let room = self.free_cells().min(self.step_tokens_max()).saturating_sub(streams + prompts);
         // Any sequence may have its one output.
         let outputs = self.shape.outputs_max.saturating_sub(self.shape.sequences);

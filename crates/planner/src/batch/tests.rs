@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::prefixes::shared_prefix;
 use super::*;
 
 const SHAPE: Shape = Shape {
@@ -39,6 +40,10 @@ struct World {
     /// Guesses that had a row, and those of them that came true.
     drafted: usize,
     guessed: usize,
+    /// Runs of each live request.
+    runs: BTreeMap<Key, Vec<Run>>,
+    /// Whether what the runs are computed from can be had.
+    has_vectors: bool,
 }
 
 /// Where guesses come from, of the position they are for: how many, and which of them is the first
@@ -72,11 +77,23 @@ impl World {
             guesses: no_guesses,
             drafted: 0,
             guessed: 0,
+            runs: BTreeMap::new(),
+            has_vectors: true,
         }
     }
 
     fn submit(&mut self, key: Key, prompt: Vec<u32>, tokens_max: usize) -> Result<(), Refusal> {
-        self.batch.submit(key, prompt.clone())?;
+        self.submit_seen(key, (prompt, Vec::new()), tokens_max)
+    }
+
+    fn submit_seen(
+        &mut self,
+        key: Key,
+        (prompt, runs): (Vec<u32>, Vec<Run>),
+        tokens_max: usize,
+    ) -> Result<(), Refusal> {
+        self.batch.submit_with_runs(key, prompt.clone(), runs.clone())?;
+        self.runs.insert(key, runs);
         self.expected.insert(key, prompt);
         self.left.insert(key, tokens_max.max(1));
         Ok(())
@@ -97,6 +114,7 @@ impl World {
         self.expected.remove(&key);
         self.paused.remove(&key);
         self.left.remove(&key);
+        self.runs.remove(&key);
     }
 
     fn admit(&mut self) {
@@ -107,6 +125,13 @@ impl World {
                 self.lose(lost, lost.sequence != admission.sequence);
             }
             let kept = admission.cached as usize;
+            for tokens in [Some(admission.cached), admission.restore].into_iter().flatten() {
+                let is_cut = |run: &&Run| {
+                    run.cut != Cut::Anywhere && run.start < tokens && tokens < run.end()
+                };
+                let cut = self.runs[&admission.key].iter().find(is_cut);
+                assert_eq!(cut, None, "a prefix of {tokens} tokens cuts a run");
+            }
             let held = match admission.source {
                 Some(source) => self.cache[&source][..kept].to_vec(),
                 None => Vec::new(),
@@ -158,11 +183,15 @@ impl World {
     fn turn(&mut self) -> Step {
         self.admit();
         self.guess();
+        let next_run = self.batch.next_run().filter(|_| self.has_vectors);
+        if let Some(next) = next_run {
+            self.batch.allow_run(next.key);
+        }
         let step = self.batch.step(None);
         for lost in &step.lost {
             self.lose(lost, true);
         }
-        assert!(step.rows.len() <= self.shape.step_tokens_max as usize);
+        self.check_runs(&step, next_run);
         for row in &step.rows {
             let held = self.cache.get_mut(&row.sequence).unwrap();
             assert_eq!(held.len(), row.position as usize, "a hole in sequence {}", row.sequence);
@@ -194,6 +223,25 @@ impl World {
             }
         }
         step
+    }
+
+    /// A step has rows of the one run that may be computed, all of them where they look at each other, and
+    /// of no sequence rows of two kinds.
+    fn check_runs(&self, step: &Step, next_run: Option<NextRun>) {
+        let (rows, texts): (Vec<&Row>, Vec<&Row>) =
+            step.rows.iter().partition(|row| is_media(row.token));
+        assert!(texts.len() <= self.shape.step_tokens_max as usize);
+        assert!(rows.len() <= self.shape.step_tokens_max as usize);
+        let Some(first) = rows.first() else { return };
+        let next = next_run.expect("rows of a run that has no vectors");
+        assert!(rows.iter().all(|row| row.key == next.key && !row.output && !row.is_draft));
+        assert!(texts.iter().all(|row| row.key != next.key), "both at once");
+        let run = self.runs[&next.key][next.run];
+        let end = first.position + u32::try_from(rows.len()).unwrap();
+        assert!(run.start <= first.position && end <= run.end(), "{run:?} {first:?}");
+        if run.cut == Cut::Nowhere {
+            assert_eq!((first.position, end), (run.start, run.end()), "a run is divided");
+        }
     }
 
     fn guess(&mut self) {
@@ -265,6 +313,19 @@ fn longest(stored: &[Vec<u32>], tokens: &[u32], trims: bool) -> Option<Stored> {
     };
     let tokens = u32::try_from(stored.iter().map(fits).max()?).unwrap();
     Some(Stored { tokens, bytes: 0 })
+}
+
+/// A prompt with runs: where each begins, how many rows it has, and where it may be divided. What they are
+/// of follows from the seed.
+fn seen(seed: u32, length: u32, runs: &[(u32, u32, Cut)]) -> (Vec<u32>, Vec<Run>) {
+    let mut tokens = prompt(seed, length);
+    let run = |(start, rows, cut): &(u32, u32, Cut)| Run { start: *start, rows: *rows, cut: *cut };
+    let runs: Vec<Run> = runs.iter().map(run).collect();
+    for run in &runs {
+        let places = run.start as usize..run.end() as usize;
+        tokens[places].iter_mut().for_each(|token| *token |= MEDIA_TOKEN_MIN);
+    }
+    (tokens, runs)
 }
 
 fn nothing(_: Key, _: &[u32]) -> Option<Stored> {
@@ -707,16 +768,140 @@ fn what_is_guessed_and_not_settled_is_not_held() {
     assert!(batch.step(None).rows.is_empty(), "nor is a paused one drafted");
 }
 
+#[test]
+fn a_run_waits_for_its_vectors_and_streams_do_not() {
+    let mut world = World::new(SHAPE);
+    world.has_vectors = false;
+    world.submit(1, prompt(1, 4), 20).unwrap();
+    world.submit_seen(2, seen(2, 60, &[(10, 40, Cut::Nowhere)]), 3).unwrap();
+    for _ in 0..5 {
+        assert!(world.turn().rows.iter().all(|row| !is_media(row.token)));
+    }
+    assert_eq!(world.batch.next_run(), Some(NextRun { key: 2, run: 0 }));
+    let streamed = world.expected[&1].len();
+    world.has_vectors = true;
+    let step = world.turn();
+    assert_eq!(step.rows.iter().filter(|row| is_media(row.token)).count(), 40);
+    assert_eq!(world.expected[&1].len(), streamed + 1, "the stream moves beside it");
+    world.run_to_end();
+    assert_eq!(world.finished, [2, 1]);
+}
+
+#[test]
+fn a_run_that_need_not_be_whole_is_computed_in_bearable_steps() {
+    let shape = Shape { cells: 4096, step_tokens_max: 512, ..SHAPE };
+    let bearable = PREFILL_TOKENS_FIRST as usize;
+    for (cut, most) in
+        [(Cut::Nowhere, 400), (Cut::BetweenSteps, bearable), (Cut::Anywhere, bearable)]
+    {
+        let mut world = World::new(shape);
+        world.submit(1, prompt(1, 4), 1000).unwrap();
+        world.turn();
+        world.submit_seen(2, seen(2, 500, &[(50, 400, cut)]), 1).unwrap();
+        let mut longest = 0;
+        while world.expected.contains_key(&2) {
+            let step = world.turn();
+            longest = longest.max(step.rows.iter().filter(|row| is_media(row.token)).count());
+        }
+        assert!(longest <= most && longest + 1 >= most, "{longest}");
+    }
+}
+
+#[test]
+fn the_same_picture_is_found_and_another_one_is_not() {
+    for (cut, again) in [(Cut::Nowhere, 50), (Cut::BetweenSteps, 50), (Cut::Anywhere, 40)] {
+        let mut world = World::new(SHAPE);
+        let (tokens, runs) = seen(1, 100, &[(50, 30, cut)]);
+        world.submit_seen(1, (tokens.clone(), runs.clone()), 1).unwrap();
+        world.run_to_end();
+        assert_eq!(world.decoded, 100);
+        world.submit_seen(2, (tokens.clone(), runs.clone()), 1).unwrap();
+        world.run_to_end();
+        assert_eq!(world.decoded, 101, "all but its last token");
+        let mut other = tokens;
+        // It is another picture from its eleventh row on.
+        other[60..80].iter_mut().for_each(|token| *token += 1_000_000);
+        world.submit_seen(3, (other, runs), 1).unwrap();
+        world.run_to_end();
+        assert_eq!(world.decoded, 101 + again, "{cut:?}");
+    }
+}
+
+#[test]
+fn what_lies_outside_comes_back_up_to_a_run_that_is_not_whole() {
+    for (cut, restored) in [(Cut::Nowhere, 20), (Cut::BetweenSteps, 20), (Cut::Anywhere, 40)] {
+        let mut world = World::new(SHAPE);
+        let (tokens, runs) = seen(1, 80, &[(20, 30, cut)]);
+        world.stored.push(tokens[..40].to_vec());
+        world.submit_seen(1, (tokens, runs), 1).unwrap();
+        world.run_to_end();
+        assert_eq!((world.restored, world.decoded), (restored, 80 - restored));
+    }
+}
+
+#[test]
+fn what_cannot_be_computed_is_refused() {
+    let mut batch = Batch::new(SHAPE);
+    let mut submit = |key, (tokens, runs)| batch.submit_with_runs(key, tokens, runs);
+    assert_eq!(submit(1, seen(1, 40, &[(20, 20, Cut::Anywhere)])), Err(Refusal::EndsInRun));
+    assert_eq!(
+        submit(2, seen(1, 140, &[(20, 65, Cut::Nowhere)])),
+        Err(Refusal::LongRun { rows: 65, step_tokens_max: 64 })
+    );
+    assert_eq!(submit(3, seen(1, 140, &[(20, 65, Cut::BetweenSteps)])), Ok(()));
+    assert!(matches!(
+        submit(4, seen(1, 300, &[(20, 270, Cut::Anywhere)])),
+        Err(Refusal::TooLong { prompt_tokens: 300, .. })
+    ));
+}
+
+#[test]
+fn a_run_gets_its_cells_from_kept_prefixes_and_younger_requests() {
+    let mut world = World::new(SHAPE);
+    world.submit(1, prompt(1, 150), 1).unwrap();
+    world.run_to_end();
+    world.submit_seen(2, seen(2, 80, &[(5, 60, Cut::Nowhere)]), 30).unwrap();
+    world.submit(3, prompt(3, 60), 60).unwrap();
+    world.run_to_end();
+    assert_eq!(world.finished, [1, 2, 3]);
+}
+
 #[derive(Debug, Clone)]
 enum Act {
-    Submit { seed: u32, length: u32, tokens_max: usize },
-    Pause { key: Key, paused: bool },
-    Release { key: Key },
-    Forget { sequence: u32 },
-    Store { seed: u32, length: u32 },
-    Arrive { is_whole: bool },
+    Submit {
+        seed: u32,
+        length: u32,
+        tokens_max: usize,
+    },
+    /// With two runs, if they fit.
+    SubmitSeen {
+        seed: u32,
+        length: u32,
+        rows: u32,
+        cut: Cut,
+    },
+    Vectors(bool),
+    Pause {
+        key: Key,
+        paused: bool,
+    },
+    Release {
+        key: Key,
+    },
+    Forget {
+        sequence: u32,
+    },
+    Store {
+        seed: u32,
+        length: u32,
+    },
+    Arrive {
+        is_whole: bool,
+    },
     Turns(u8),
 }
+
+const CUTS: [Cut; 3] = [Cut::Anywhere, Cut::BetweenSteps, Cut::Nowhere];
 
 fn act() -> impl Strategy<Value = Act> {
     let length = prop_oneof![4 => 1..60u32, 1 => 60..300u32];
@@ -729,6 +914,12 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..3u32, 1..200u32).prop_map(|(seed, length)| Act::Store { seed, length }),
         2 => any::<bool>().prop_map(|is_whole| Act::Arrive { is_whole }),
         4 => (1..20u8).prop_map(Act::Turns),
+        3 => (0..3u32, 1..200u32, 1..60u32, any::<u8>())
+            .prop_map(|(seed, length, rows, cut)| {
+                let cut = CUTS[usize::from(cut) % CUTS.len()];
+                Act::SubmitSeen { seed, length, rows, cut }
+            }),
+        1 => any::<bool>().prop_map(Act::Vectors),
     ]
 }
 
@@ -753,6 +944,13 @@ proptest! {
                     let _ = world.submit(keys, prompt(seed, length), tokens_max);
                     keys += 1;
                 }
+                Act::SubmitSeen { seed, length, rows, cut } => {
+                    let runs = [(5, rows, cut), (rows + 8, rows, CUTS[rows as usize % 3])];
+                    let length = length.max(2 * rows + 9);
+                    let _ = world.submit_seen(keys, seen(seed, length, &runs), 10);
+                    keys += 1;
+                }
+                Act::Vectors(has_vectors) => world.has_vectors = has_vectors,
                 Act::Pause { key, paused } => world.pause(key, paused),
                 Act::Release { key } => world.release(key),
                 Act::Store { seed, length } => world.stored.push(prompt(seed, length)),
@@ -766,6 +964,7 @@ proptest! {
                 Act::Turns(turns) => (0..turns).for_each(|_| { world.turn(); }),
             }
         }
+        world.has_vectors = true;
         for key in 0..keys {
             world.pause(key, false);
         }

@@ -232,6 +232,7 @@ fn codex() {
         name = "Resident"
         base_url = "http://127.0.0.1:11434/v1"
         wire_api = "responses"
+        stream_idle_timeout_ms = 3600000
     "#]],
     );
     check(
@@ -247,6 +248,7 @@ fn codex() {
         name = "Resident"
         base_url = "http://127.0.0.1:11434/v1"
         wire_api = "responses"
+        stream_idle_timeout_ms = 3600000
         env_key = "RESIDENT_KEY"
         == then set RESIDENT_KEY where codex is started
     "#]],

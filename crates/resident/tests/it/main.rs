@@ -48,6 +48,8 @@ mod promises;
 mod python;
 #[cfg(unix)]
 mod reload;
+mod rerank;
+mod responses_client;
 #[cfg(unix)]
 mod sharing;
 #[cfg(unix)]

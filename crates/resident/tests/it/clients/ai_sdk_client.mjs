@@ -12,7 +12,7 @@ import { Output, embedMany, generateText, jsonSchema, stepCountIs, streamText, t
 import { createOllama } from "ai-sdk-ollama";
 import {
   ACTOR, MANY_LETTERS, PERSON, QUESTION, TEXTS, WEATHER,
-  all, call, checkPerson, checkPieces, checkVectors, hasResponses, play, refused, said,
+  all, call, checkPerson, checkPieces, checkVectors, play, refused, said,
 } from "./stage.mjs";
 
 const url = process.argv[2];
@@ -26,12 +26,11 @@ const ollama = createOllama({ baseURL: url });
 const packages = {
   "openai-compatible": (name) => compatible(name),
   "openai, chat": (name) => openai.chat(name),
+  // What that package does unless it is told otherwise.
+  "openai, responses": (name) => openai(name),
   anthropic: (name) => anthropic(name),
   ollama: (name) => ollama(name),
 };
-
-// What the package for OpenAI does unless it is told otherwise.
-if (await hasResponses(url)) packages["openai, responses"] = (name) => openai(name);
 
 const common = { temperature: 0, maxRetries: 0, maxOutputTokens: 512 };
 
@@ -104,7 +103,7 @@ for (const [name, model] of Object.entries(packages)) {
   await checkErrors(name, model);
   console.log(name, "is content");
 }
-for (const name of ["openai-compatible", "anthropic"]) await checkReasoning(packages[name]);
+for (const name of ["openai-compatible", "openai, responses", "anthropic"]) await checkReasoning(packages[name]);
 for (const model of [compatible.embeddingModel("minilm"), openai.embedding("minilm"), ollama.embedding("minilm")]) {
   checkVectors((await embedMany({ model, values: TEXTS, maxRetries: 0 })).embeddings);
 }

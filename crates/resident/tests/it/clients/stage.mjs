@@ -52,15 +52,6 @@ export async function said(url, question) {
   return text;
 }
 
-// Whether the hub has OpenAI's responses; where it has not, that is said.
-export async function hasResponses(url) {
-  const headers = { "content-type": "application/json" };
-  const answer = await fetch(url + "/v1/responses", { method: "POST", headers, body: "{}" });
-  if (answer.status !== 404) return true;
-  console.log("skipped: what asks for /v1/responses");
-  return false;
-}
-
 export function checkPerson(person) {
   assert.deepEqual(Object.keys(person).sort(), ["known", "name"]);
   assert.ok(PERSON.properties.name.enum.includes(person.name) && typeof person.known === "boolean");
