@@ -152,9 +152,9 @@ fn decoded(path: &Path<'_>, encoded: &str) -> Result<Vec<u8>, Error> {
         BASE64.decode(encoded)
     };
     decoded.map_err(|error| {
-        path.refuse(format_args!(
-            "is not valid base64: {error}; send the bytes of the file in base64"
-        ))
+        let error = error.to_string();
+        let why = error.trim_end_matches('.');
+        path.refuse(format_args!("is not valid base64: {why}; send the bytes of the file in it"))
     })
 }
 
