@@ -29,7 +29,7 @@ use crate::sampler::Sampler;
 
 /// Tokens of a step. llama.cpp's own default for a physical batch: longer ones gain nothing on any
 /// machine we know, and compute buffers grow with it.
-const STEP_TOKENS: u32 = 512;
+pub(crate) const STEP_TOKENS: u32 = 512;
 
 /// Context when nobody says how much: enough for long conversations, and small enough that its
 /// cache does not surprise a small machine.
