@@ -88,6 +88,7 @@ fn read(markup: &Markup, answer: &[u8], piece_bytes: usize) -> Said {
             }
             Event::Progress { .. }
             | Event::Embedded { .. }
+            | Event::Ranked { .. }
             | Event::Finished(_)
             | Event::Failed(_) => panic!("{event:?}"),
         }

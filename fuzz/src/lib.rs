@@ -7,6 +7,8 @@ mod kv;
 mod llama_server;
 mod ollama;
 mod openai;
+mod rerank;
+mod responses;
 mod upstream;
 
 pub use answer::answer;
@@ -19,6 +21,8 @@ pub use openai::{
     openai_transcription,
 };
 use planner::{footprint, gguf::Value, quality};
+pub use rerank::rerank;
+pub use responses::{responses_request, responses_stream};
 pub use upstream::upstream;
 use worker_protocol::{Command, Report, frame};
 
@@ -44,6 +48,9 @@ pub fn gguf(bytes: &[u8]) {
             let skipped_bytes = footprint::weights(&header).skipped_bytes;
             let loaded_bytes = header.tensor_bytes().saturating_sub(skipped_bytes);
             for layout in layouts() {
+                let beside =
+                    footprint::Companions { projector: Some(&header), ..Default::default() };
+                let _ = footprint::predict_with(&header, &layout, &beside).total_bytes();
                 let footprint = footprint::predict(&header, &layout);
                 assert!(footprint.total_bytes() >= loaded_bytes, "less than its weights");
                 let _ = footprint::check(&header, &layout);

@@ -1,7 +1,7 @@
 //! What a server of OpenAI's API may answer: anything. A stream gives events of which exactly one is
-//! a last one, however its bytes are cut; a reply that is no stream gives a failure or vectors.
+//! a last one, however its bytes are cut; a reply that is no stream gives a failure, vectors or scores.
 
-use dialect::openai::upstream::{Decoder, failure, figure, models, sse, vectors};
+use dialect::openai::upstream::{Decoder, failure, figure, models, scores, sse, vectors};
 use worker_protocol::Event;
 
 /// Bytes of an event's text for each byte of the stream: what is not UTF-8 takes three.
@@ -29,6 +29,10 @@ pub fn upstream(bytes: &[u8]) {
     if let Ok(answer) = vectors(bytes, 2) {
         assert_eq!(answer.vectors.len(), 2);
         assert!(answer.vectors.iter().flatten().all(|value| value.is_finite()));
+    }
+    if let Ok(answer) = scores(bytes, 2) {
+        assert_eq!(answer.scores.len(), 2);
+        assert!(answer.scores.iter().all(|score| score.is_finite()));
     }
     let _ = (models(bytes), figure(bytes, ["data", "0"]));
 }
@@ -76,8 +80,10 @@ fn text_bytes(event: &Event) -> usize {
     match event {
         Event::Text(piece) | Event::Reasoning(piece) => piece.text.len(),
         Event::ToolCall(call) => call.arguments.len() + call.name.as_ref().map_or(0, String::len),
-        Event::Progress { .. } | Event::Embedded { .. } | Event::Finished(_) | Event::Failed(_) => {
-            0
-        }
+        Event::Progress { .. }
+        | Event::Embedded { .. }
+        | Event::Ranked { .. }
+        | Event::Finished(_)
+        | Event::Failed(_) => 0,
     }
 }

@@ -100,6 +100,21 @@ fn openai_transcription() {
 }
 
 #[test]
+fn rerank() {
+    replay("rerank", fuzz::rerank);
+}
+
+#[test]
+fn responses_request() {
+    replay("responses_request", fuzz::responses_request);
+}
+
+#[test]
+fn responses_stream() {
+    replay("responses_stream", fuzz::responses_stream);
+}
+
+#[test]
 fn upstream() {
     replay("upstream", fuzz::upstream);
 }
@@ -132,6 +147,9 @@ fn every_corpus_has_a_test() {
             "openai_image",
             "openai_speech",
             "openai_transcription",
+            "rerank",
+            "responses_request",
+            "responses_stream",
             "upstream",
         ]
     );
@@ -167,6 +185,12 @@ fn the_valid_inputs_are_accepted() {
     dialect::openai::speech::decode(speech).expect("a speech");
     dialect::openai::image::decode(include_bytes!("../corpus/openai_image/valid"))
         .expect("an image");
+    let rank = include_bytes!("../corpus/rerank/valid");
+    dialect::rerank::decode(dialect::rerank::Route::V1, rank).expect("something to rank");
+    let scores = include_bytes!("../corpus/upstream/scores");
+    dialect::openai::upstream::scores(scores, 2).expect("scores");
+    let request = include_bytes!("../corpus/responses_request/valid");
+    dialect::openai::responses::decode(request, &()).expect("a request");
     let vectors = include_bytes!("../corpus/upstream/embeddings");
     dialect::openai::upstream::vectors(vectors, 2).expect("vectors");
 }

@@ -8,7 +8,7 @@ use dialect::{
     Encode, anthropic,
     llama_server::infill,
     ollama::{self, Form},
-    openai::{chat, completion},
+    openai::{chat, completion, responses},
 };
 use divan::{
     Bencher,
@@ -42,10 +42,26 @@ fn completion_decode_tokens(bencher: Bencher, tokens: u32) {
         .bench_local(|| completion::decode(black_box(&body)).expect("a good request"));
 }
 
+/// The same as items, of which each becomes a message or a part of one.
+#[divan::bench(args = [1 << 10, 1 << 20])]
+fn responses_decode(bencher: Bencher, bytes: usize) {
+    let body = responses_body(bytes);
+    bencher
+        .counter(BytesCount::of_slice(&body))
+        .bench_local(|| responses::decode(black_box(&body), &()).expect("a good request"));
+}
+
 #[divan::bench]
 fn chat_encode_token(bencher: Bencher) {
     let request = chat::decode(&chat_body(1 << 10)).expect("a good request");
     encode_token(bencher, chat::StreamEncoder::new(&request, "chatcmpl-1", 1, "m"));
+}
+
+#[divan::bench]
+fn responses_encode_token(bencher: Bencher) {
+    let request = responses::decode(&responses_body(1 << 10), &()).expect("a good request");
+    let beginning = responses::Beginning::new(request.told, "1", 1, "m");
+    encode_token(bencher, responses::StreamEncoder::new(beginning));
 }
 
 #[divan::bench]
@@ -86,12 +102,21 @@ fn token() -> Event {
 }
 
 fn chat_body(bytes: usize) -> Vec<u8> {
+    let messages = messages(bytes);
+    format!(r#"{{"model":"m","stream":true,"messages":[{messages}]}}"#).into_bytes()
+}
+
+fn responses_body(bytes: usize) -> Vec<u8> {
+    let items = messages(bytes);
+    format!(r#"{{"model":"m","stream":true,"store":false,"input":[{items}]}}"#).into_bytes()
+}
+
+fn messages(bytes: usize) -> String {
     let mut messages = Vec::new();
     for index in 0..(bytes / MESSAGE_CHARACTERS).max(1) {
         let role = if index % 2 == 0 { "user" } else { "assistant" };
         let content = "Tell me \\\"more\\\" of it. ".repeat(MESSAGE_CHARACTERS / 24);
         messages.push(format!(r#"{{"role":"{role}","content":"{content}"}}"#));
     }
-    let messages = messages.join(",");
-    format!(r#"{{"model":"m","stream":true,"messages":[{messages}]}}"#).into_bytes()
+    messages.join(",")
 }

@@ -5,8 +5,8 @@
 //! the cache.
 //!
 //! Refused for now, because the engine cannot hold a model to them yet: `tool_choice` that demands a
-//! call, and an answer that goes on from the assistant's own last words. Images
-//! and documents are refused as well. What Anthropic runs itself (`web_search` and other tools without a
+//! call, and an answer that goes on from the assistant's own last words. Documents are refused as well,
+//! and pictures that are not sent whole. What Anthropic runs itself (`web_search` and other tools without a
 //! schema) is not offered to the model; betas and what caches are told to do are left unread.
 //!
 //! Not here: lists of models.

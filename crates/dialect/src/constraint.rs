@@ -1,5 +1,5 @@
-//! What an answer must look like: OpenAI's `response_format`, what llama.cpp's clients say instead,
-//! Anthropic's `output_config.format` and Ollama's `format`.
+//! What an answer must look like: OpenAI's `response_format` and `text.format`, what llama.cpp's clients say
+//! instead, Anthropic's `output_config.format` and Ollama's `format`.
 //!
 //! Not here: whether a schema can be enforced, which only who enforces it knows (`engine`), and whether
 //! this hub takes grammars at all (`gateway`).
@@ -33,6 +33,37 @@ pub(crate) fn openai(
         None => Ok(Some(constraint)),
         Some(other) => Err(apart(&path, other)),
     }
+}
+
+/// Takes the field of OpenAI's responses, `format`, out of a request's `text`. `has_tools` says whether tools
+/// are offered beside.
+pub(crate) fn responses(
+    text: &mut Object<'_>,
+    has_tools: bool,
+) -> Result<Option<Constraint>, Error> {
+    let path = text.path("format");
+    let Some(format) = text.take("format") else { return Ok(None) };
+    let mut format = Object::new(&path, format)?;
+    let at = format.path("type");
+    let constraint = match format.string("type")?.ok_or_else(|| at.missing())?.as_str() {
+        "text" => return Ok(None),
+        "json_object" => Constraint::Json,
+        // It is enforced whether `strict` says so or not, as in chat.
+        "json_schema" => {
+            let at = format.path("schema");
+            let schema = format.object("schema")?.ok_or_else(|| at.missing())?;
+            Constraint::JsonSchema(Value::Object(schema))
+        }
+        kind => {
+            return Err(at.unsupported(format_args!(
+                "must be \"text\", \"json_object\" or \"json_schema\", but it is {kind:?}"
+            )));
+        }
+    };
+    if has_tools {
+        return Err(apart(&path, "tools"));
+    }
+    Ok(Some(constraint))
 }
 
 /// Takes Ollama's field out of a request. An empty text asks for nothing.

@@ -90,8 +90,8 @@ impl From<&Failure> for Error {
             FailureKind::Invalid => Self::invalid(&*failure.message),
             // What it was read from is not known any more, so that all names are said.
             FailureKind::Constraint => Self::invalid(format!(
-                "{CONSTRAINT_FIELD} (output_config.format.schema for Anthropic's clients, format for \
-                 Ollama's): {}",
+                "{CONSTRAINT_FIELD} (text.format.schema of a response, output_config.format.schema for \
+                 Anthropic's clients, format for Ollama's): {}",
                 failure.message
             ))
             .at(CONSTRAINT_FIELD)

@@ -17,9 +17,31 @@ pub const MODEL_NAME_BYTES_MAX: usize = 256;
 /// run over all of them for each request.
 pub const MESSAGES_MAX: usize = 4096;
 
+/// Pictures and sounds in one request. An agent that looks at a screen sends every earlier look again;
+/// each takes some hundreds of tokens, so that more would fit few contexts.
+pub const MEDIA_MAX: usize = 128;
+
+/// Bytes of a picture or a sound. OpenAI's own bound for a picture; the body bounds all of them together.
+pub const MEDIA_BYTES_MAX: usize = 20 << 20;
+
+/// Pixels of a picture, whoever reads it: a file of some kilobytes may have billions.
+pub const PICTURE_PIXELS_MAX: u64 = worker_protocol::limits::PICTURE_PIXELS_MAX;
+
+/// Seconds of a sound, whoever reads it: a file of some kilobytes may last for years.
+pub const SOUND_SECONDS_MAX: u64 = worker_protocol::limits::SOUND_SECONDS_MAX;
+
 /// Tools offered in one request. OpenAI allows 128; agents that speak to many tool servers send some
 /// hundreds, and a chat template is run over all of them.
 pub const TOOLS_MAX: usize = 1024;
+
+/// Things that may be asked for beside an answer (`include`). OpenAI knows some ten.
+pub const INCLUDES_MAX: usize = 64;
+
+/// Items on one page of an answer's input. OpenAI's own bound.
+pub const INPUT_ITEMS_MAX: usize = 100;
+
+/// Bytes of the name of a namespace of tools. OpenAI's own bound; it stands before the name of each tool.
+pub const NAMESPACE_BYTES_MAX: usize = 64;
 
 /// Documents offered in one request. More would not fit any context.
 pub const DOCUMENTS_MAX: usize = 1024;
@@ -61,6 +83,14 @@ pub const DRY_BREAKER_BYTES_MAX: usize = 160;
 
 /// Texts in one request for embeddings. OpenAI's own bound.
 pub const EMBED_INPUTS_MAX: usize = 2048;
+
+/// Documents in one request to rank. Cohere advises against more than 1,000; each is computed with the
+/// query.
+pub const RANK_DOCUMENTS_MAX: usize = 2048;
+
+/// Bytes of a query that documents are ranked by. It is read again with each of them; few models read
+/// more than 32 KiB.
+pub const RANK_QUERY_BYTES_MAX: usize = 64 << 10;
 
 /// Largest vector width that `dimensions` may name. Wider models than this do not exist.
 pub const DIMENSIONS_MAX: u32 = 65_536;

@@ -16,11 +16,12 @@ mod options;
 pub use answer::{Form, StreamEncoder, WholeEncoder, loaded};
 
 use serde_json::{Map, Value, json};
-use worker_protocol::{Generate, Prompt};
+use worker_protocol::{Generate, Media, Prompt, Role};
 
 use crate::{
     Error, Wish, constraint,
-    limits::LOGPROBS_MAX,
+    limits::{LOGPROBS_MAX, MEDIA_MAX},
+    media::{File, Intake},
     read::{self, Object, Path},
     request, write,
 };
@@ -103,8 +104,24 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-const IMAGES: (&str, &str) =
-    ("images", "holds images, and images are not supported yet; send text");
+/// Pictures and sounds of a message, each in base64. They stand in front of its text, where Ollama puts
+/// them.
+fn images(fields: &mut Object<'_>, role: Role, intake: &mut Intake) -> Result<Vec<Media>, Error> {
+    let path = fields.path("images");
+    let entries = fields.list("images", MEDIA_MAX)?.unwrap_or_default();
+    if !entries.is_empty() && !matches!(role, Role::User | Role::Tool) {
+        return Err(path.refuse(format_args!(
+            "is in a message of the role \"{}\", which may hold text only; send it in a user's message",
+            role.as_str()
+        )));
+    }
+    let one = |(index, entry)| {
+        let at = Path::Index(&path, index);
+        let File { kind, bytes } = intake.base64(&at, &at.string(entry)?, None)?;
+        Ok(Media { at: 0, kind, bytes })
+    };
+    entries.into_iter().enumerate().map(one).collect()
+}
 
 /// How much is thought before the answer, as variables of chat templates: Qwen and its kin know
 /// `enable_thinking`, GPT-OSS `reasoning_effort`.

@@ -40,7 +40,11 @@ impl Vectors {
     /// Takes in one event.
     pub(crate) fn event(&mut self, event: &Event) {
         match event {
-            Event::Progress { .. } | Event::Text(_) | Event::Reasoning(_) | Event::ToolCall(_) => {}
+            Event::Progress { .. }
+            | Event::Text(_)
+            | Event::Reasoning(_)
+            | Event::ToolCall(_)
+            | Event::Ranked { .. } => {}
             Event::Embedded { index, vector } => match self.narrow(vector) {
                 Ok(vector) => {
                     if let Some(place) = self.vectors.get_mut(*index as usize) {

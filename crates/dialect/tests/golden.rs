@@ -6,14 +6,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
-use std::{fmt::Write, fs, path::Path, time::Duration};
+use std::{fmt::Write, fs, path::Path, sync::Arc, time::Duration};
 
 use dialect::{
     Encode, Error,
     anthropic::{self, count, messages},
     llama_server::infill,
     ollama::{self, Ask, Form, embed},
-    openai::{chat, completion, embedding, image, speech},
+    openai::{chat, completion, embedding, image, responses, speech},
+    rerank::{self, Route},
 };
 use expect_test::expect_file;
 use serde::Deserialize;
@@ -89,6 +90,91 @@ fn chat() {
 }
 
 #[test]
+fn responses() {
+    check_all("responses", 60, |fixture, out| {
+        match responses::decode(&fixture.bytes(), &OneAnswer) {
+            Err(error) => refused(&error, out),
+            Ok(request) => responded(request, fixture, out),
+        }
+    });
+}
+
+/// What is kept of one earlier answer.
+struct OneAnswer;
+
+impl OneAnswer {
+    fn turn() -> responses::Turn {
+        let entry = |(id, item): (&str, Value)| responses::Entry {
+            id: id.to_owned(),
+            json: item.to_string(),
+        };
+        let said =
+            json!({ "type": "message", "role": "user", "content": "Is it cold?", "id": "msg_in" });
+        let output = [
+            (
+                "rs_1",
+                json!({ "type": "reasoning", "id": "rs_1", "summary": [],
+                             "content": [{ "type": "reasoning_text", "text": "I look." }] }),
+            ),
+            (
+                "fc_1",
+                json!({ "type": "function_call", "id": "fc_1", "call_id": "call_1",
+                             "name": "look", "arguments": "{\"at\":\"door\"}" }),
+            ),
+        ];
+        responses::Turn {
+            answer: "resp_earlier".to_owned(),
+            input: vec![entry(("msg_in", said))],
+            output: output.map(entry).into(),
+        }
+    }
+}
+
+impl responses::Earlier for OneAnswer {
+    fn answer(&self, id: &str) -> Option<Arc<responses::Kept>> {
+        let turns = vec![Arc::new(Self::turn())];
+        let kept = responses::Kept { id: id.to_owned(), response: "{}".to_owned(), turns };
+        (id == "resp_earlier").then(|| Arc::new(kept))
+    }
+
+    fn item(&self, id: &str) -> Option<String> {
+        let mut output = Self::turn().output.into_iter();
+        output.find(|entry| entry.id == id).map(|entry| entry.json)
+    }
+}
+
+fn responded(request: responses::Request, fixture: &Fixture, out: &mut String) {
+    let responses::Request { model, generate, stream, wish, told } = request;
+    let dialect::Wish { background, keep_alive } = wish;
+    writeln!(out, "model {model}, stream {stream}").unwrap();
+    writeln!(out, "background {background}, keep_alive {keep_alive:?}").unwrap();
+    show_generates(&[generate], out);
+    let beginning = responses::Beginning::new(told, ID, CREATED_UNIX_S, &model);
+    let mut encoder = responses::StreamEncoder::new(beginning.clone());
+    let (mut events, mut whole) = (Vec::new(), responses::WholeEncoder::new(beginning));
+    encoder.begun(None, LOAD);
+    whole.served_by("served");
+    for (choice, event) in &fixture.events {
+        encoder.event(*choice, event, &mut events);
+        whole.event(event);
+    }
+    let kept = encoder.kept();
+    assert!(kept.is_none() || encoder.kept().is_none(), "it is kept once");
+    encoder.finish(&mut events);
+    let data: Vec<String> = events.iter().map(|event| data_of(event)).collect();
+    let (whole, kept_too) = match whole.finish() {
+        Ok((whole, kept)) => (Ok(whole), kept),
+        Err(error) => (Err(error), None),
+    };
+    show_answers(fixture, &data, whole, out);
+    assert_eq!(kept.is_some(), kept_too.is_some());
+    if let Some(kept) = kept {
+        let page = responses::Page::decode([("order", "asc")].into_iter()).unwrap();
+        writeln!(out, "kept {} after {}", kept.id, kept.input_items(&page).unwrap()).unwrap();
+    }
+}
+
+#[test]
 fn completion() {
     check_all("completion", 10, |fixture, out| match completion::decode(&fixture.bytes()) {
         Err(error) => refused(&error, out),
@@ -144,6 +230,30 @@ fn embedding() {
                 whole.event(event);
             }
             show_answers(fixture, &[], whole.finish(), out);
+        }
+    });
+}
+
+#[test]
+fn rerank() {
+    check_all("rerank", 20, |fixture, out| {
+        for route in [Route::V1, Route::V2] {
+            writeln!(out, "{route:?}").unwrap();
+            match rerank::decode(route, &fixture.bytes()) {
+                Err(error) => {
+                    refused(&error, out);
+                    writeln!(out, "as Cohere's {}", rerank::cohere_error(&error)).unwrap();
+                }
+                Ok(request) => {
+                    writeln!(out, "{request:?}").unwrap();
+                    let mut whole = rerank::WholeEncoder::new(&request, ID, "asked");
+                    whole.served_by("served");
+                    for (_, event) in &fixture.events {
+                        whole.event(event);
+                    }
+                    show_answers(fixture, &[], whole.finish(), out);
+                }
+            }
         }
     });
 }
@@ -329,7 +439,20 @@ fn show_generates(generates: &[Generate], out: &mut String) {
         let mut shown = json!(generate);
         let sampling = shown["sampling"].as_object_mut().unwrap();
         sampling.retain(|key, value| *value != default[key]);
+        shorten_media(&mut shown["prompt"]);
         writeln!(out, "generate {shown:#}").unwrap();
+    }
+}
+
+/// What a file begins with, instead of its bytes as a list of numbers.
+fn shorten_media(prompt: &mut Value) {
+    let messages = prompt.pointer_mut("/Chat/messages").and_then(Value::as_array_mut);
+    for message in messages.into_iter().flatten() {
+        for media in message.get_mut("media").and_then(Value::as_array_mut).into_iter().flatten() {
+            let bytes: Vec<u8> = serde_json::from_value(media["bytes"].take()).unwrap();
+            let begin = bytes[..bytes.len().min(4)].escape_ascii();
+            media["bytes"] = format!("{} bytes: {begin}", bytes.len()).into();
+        }
     }
 }
 

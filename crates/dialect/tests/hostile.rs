@@ -3,12 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use dialect::{
     Error, anthropic,
-    limits::{JSON_DEPTH_MAX, MESSAGES_MAX, STOP_BYTES_MAX},
+    limits::{
+        JSON_DEPTH_MAX, MEDIA_BYTES_MAX, MEDIA_MAX, MESSAGES_MAX, PICTURE_PIXELS_MAX,
+        RANK_DOCUMENTS_MAX, RANK_QUERY_BYTES_MAX, STOP_BYTES_MAX,
+    },
     llama_server::infill,
     ollama,
-    openai::{chat, completion, embedding, image, speech, upstream},
+    openai::{chat, completion, embedding, image, responses, speech, upstream},
+    rerank::{self, Route},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -61,6 +66,47 @@ fn nesting_ends_at_the_limit_in_the_body_and_in_arguments() {
 }
 
 #[test]
+fn what_a_conversation_goes_on_from_counts_towards_its_items() {
+    use std::sync::Arc;
+
+    use responses::{Earlier, Entry, Kept, Turn};
+
+    /// As many items as there may be.
+    struct Full;
+
+    impl Earlier for Full {
+        fn answer(&self, id: &str) -> Option<Arc<Kept>> {
+            let json = said("x").to_string();
+            let input = vec![Entry { id: "i".to_owned(), json }; MESSAGES_MAX];
+            let turn = Arc::new(Turn { answer: id.to_owned(), input, output: Vec::new() });
+            let (id, response) = (id.to_owned(), String::new());
+            Some(Arc::new(Kept { id, response, turns: vec![turn] }))
+        }
+
+        fn item(&self, _id: &str) -> Option<String> {
+            None
+        }
+    }
+
+    let mut body = json!({ "model": "m", "previous_response_id": "resp_1" });
+    let request = responses::decode(body.to_string().as_bytes(), &Full).unwrap();
+    let Prompt::Chat(chat) = request.generate.prompt else { panic!("it is no conversation") };
+    assert_eq!(chat.messages[0].content.as_deref(), Some(&*vec!["x"; MESSAGES_MAX].join("\n")));
+    body["input"] = "one more".into();
+    let error = responses::decode(body.to_string().as_bytes(), &Full).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("input"));
+    assert!(error.message.contains(&MESSAGES_MAX.to_string()), "{error}");
+    // Arguments of a call that nobody could read back are shown as they were.
+    let deep = format!("{{\"x\":{}}}", "[".repeat(60_000));
+    let body = json!({ "model": "m", "input": [
+        { "type": "function_call", "call_id": "c", "name": "f", "arguments": deep },
+    ] });
+    let request = responses::decode(body.to_string().as_bytes(), &()).unwrap();
+    let Prompt::Chat(chat) = request.generate.prompt else { panic!("it is no conversation") };
+    assert_eq!(chat.messages[0].tool_calls[0].arguments["raw"], deep);
+}
+
+#[test]
 fn a_turn_of_many_messages_and_blocks_is_one_text() {
     let said =
         json!({ "role": "user", "content": vec![json!({ "type": "text", "text": "x" }); 100] });
@@ -102,6 +148,93 @@ fn a_body_of_thirty_megabytes_is_read_and_cannot_be_multiplied() {
     assert_eq!(read.generates.len(), 1);
     let error = completion::decode(request(16).as_bytes()).unwrap_err();
     assert_eq!(error.param.as_deref(), Some("n"));
+}
+
+#[test]
+fn more_to_rank_than_the_bounds_is_refused() {
+    let ranked = |query: &str, documents: Value| {
+        let body = json!({ "model": "m", "query": query, "documents": documents }).to_string();
+        [Route::V1, Route::V2].map(|route| rerank::decode(route, body.as_bytes()))
+    };
+    for refused in ranked("q", json!(vec!["x"; RANK_DOCUMENTS_MAX + 1])) {
+        let error = refused.unwrap_err();
+        assert_eq!((error.status, error.param.as_deref()), (400, Some("documents")));
+        assert!(error.message.contains(&RANK_DOCUMENTS_MAX.to_string()), "{error}");
+    }
+    for refused in ranked(&"q".repeat(RANK_QUERY_BYTES_MAX + 1), json!(["x"])) {
+        let error = refused.unwrap_err();
+        assert_eq!((error.status, error.param.as_deref()), (400, Some("query")));
+        assert!(error.message.contains(&RANK_QUERY_BYTES_MAX.to_string()), "{error}");
+    }
+    // A document may be as long as a body.
+    let long = "x".repeat(8 << 20);
+    let documents = [json!(long)].into_iter().chain(vec![json!("x"); RANK_DOCUMENTS_MAX - 1]);
+    let query = "q".repeat(RANK_QUERY_BYTES_MAX);
+    for read in ranked(&query, documents.collect()) {
+        assert_eq!(read.unwrap().rank.documents.len(), RANK_DOCUMENTS_MAX);
+    }
+}
+
+/// A picture of one pixel, as a part of a message.
+fn picture() -> Value {
+    let url = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
+    json!({ "type": "image_url", "image_url": { "url": url } })
+}
+
+#[test]
+fn pictures_are_counted_over_all_messages() {
+    let body = |each: usize, messages: usize| {
+        let message = json!({ "role": "user", "content": vec![picture(); each] });
+        json!({ "model": "m", "messages": vec![message; messages] })
+    };
+    chat::decode(body(MEDIA_MAX / 4, 4).to_string().as_bytes()).unwrap();
+    let error = refusal(&body(MEDIA_MAX / 4, 5));
+    let first_over = "messages[4].content[0].image_url.url";
+    assert_eq!((error.status, error.param.as_deref()), (400, Some(first_over)));
+    assert!(error.message.contains(&MEDIA_MAX.to_string()), "{error}");
+    let image = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7";
+    let message = json!({ "role": "user", "images": vec![image; MEDIA_MAX] });
+    let body = json!({ "model": "m", "messages": [message, message] });
+    let error = ollama::chat::decode(body.to_string().as_bytes()).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("messages[1].images[0]"), "{error}");
+}
+
+#[test]
+fn a_file_over_its_bytes_is_refused_before_it_is_decoded() {
+    // Four letters are three bytes, and none of these is base64.
+    let url = |bytes: usize| format!("data:image/png;base64,{}", "?".repeat(bytes / 3 * 4));
+    let body = |bytes| {
+        let part = json!({ "type": "image_url", "image_url": { "url": url(bytes) } });
+        json!({ "model": "m", "messages": [{ "role": "user", "content": [part] }] })
+    };
+    let error = refusal(&body(MEDIA_BYTES_MAX + 1024));
+    assert!(error.message.contains("at most 20 MiB are allowed"), "{error}");
+    assert!(error.message.len() < 200, "the file is not told: {error}");
+    let error = refusal(&body(MEDIA_BYTES_MAX - 1024));
+    assert!(error.message.contains("is not valid base64"), "{error}");
+}
+
+/// A header of a picture with sides of so many pixels.
+fn png(width: u32, height: u32) -> Vec<u8> {
+    let begin = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR";
+    [&begin[..], &width.to_be_bytes(), &height.to_be_bytes(), b"\x08\x02\0\0\0"].concat()
+}
+
+#[test]
+fn a_picture_may_have_so_many_pixels_however_they_are_spread() {
+    let refused = |width: u32, height: u32| {
+        let image = STANDARD.encode(png(width, height));
+        let body = json!({ "model": "m", "prompt": "hi", "images": [image] }).to_string();
+        ollama::generate::decode(body.as_bytes()).err().map(|error| error.message)
+    };
+    let side = u32::try_from(PICTURE_PIXELS_MAX.isqrt()).unwrap();
+    assert_eq!(refused(side, side), None);
+    for (width, height) in [(side + 1, side), (1 << 31, 1), (u32::MAX, u32::MAX)] {
+        let message = refused(width, height).unwrap();
+        let said = format!("is a picture of {width} × {height} pixels");
+        assert!(message.contains(&said), "{message}");
+    }
+    assert!(refused(0, side).unwrap().contains("broken or cut"));
 }
 
 /// Fields of requests of all dialects.
@@ -146,9 +279,24 @@ const KEYS: &[&str] = &[
     "input_suffix",
     "input_extra",
     "verbose",
+    "query",
+    "texts",
+    "top_n",
+    "return_documents",
+    "truncation",
+    "max_tokens_per_doc",
     "stop_sequences",
     "thinking",
     "output_config",
+    "instructions",
+    "include",
+    "reasoning",
+    "text",
+    "metadata",
+    "store",
+    "background",
+    "max_output_tokens",
+    "previous_response_id",
 ];
 
 /// JSON that looks like a request here and there.
@@ -162,8 +310,17 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
         Just(json!({ "role": "user", "content": "hi" })),
         Just(json!({ "type": "function", "function": { "name": "f", "arguments": "{}" } })),
         Just(json!({ "type": "text", "text": "hi" })),
+        Just(picture()),
+        Just(json!({ "type": "input_audio", "input_audio": { "data": "UklGRg==" } })),
+        Just(json!({ "type": "image", "source": { "type": "base64", "data": "Qk0=" } })),
         Just(json!({ "type": "tool_use", "id": "a", "name": "f", "input": {} })),
         Just(json!({ "type": "tool_result", "tool_use_id": "a" })),
+        Just(json!({ "type": "function_call", "call_id": "a", "name": "f", "arguments": "{" })),
+        Just(json!({ "type": "custom_tool_call_output", "call_id": "a", "output": "x" })),
+        Just(
+            json!({ "type": "namespace", "name": "n", "tools": [{ "type": "custom", "name": "f" }] })
+        ),
+        Just(json!({ "type": "reasoning", "summary": [] })),
         Just(json!({ "type": "json_schema", "json_schema": { "schema": { "type": "array" } } })),
     ];
     let value = leaf.prop_recursive(3, 12, 4, |inner| {
@@ -179,6 +336,10 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
                     "images",
                     "5",
                     "thinking",
+                    "image_url",
+                    "input_audio",
+                    "source",
+                    "data",
                     "tool_use_id",
                     "input",
                     "input_schema",
@@ -186,6 +347,12 @@ fn almost_a_request() -> impl Strategy<Value = Value> {
                     "effort",
                     "json_schema",
                     "schema",
+                    "format",
+                    "call_id",
+                    "namespace",
+                    "output",
+                    "summary",
+                    "tools",
                 ])
                 .prop_map(str::to_owned),
                 inner,
@@ -206,6 +373,7 @@ fn decode_all(body: &[u8]) -> Vec<Error> {
     let outcomes = [
         chat::decode(body).map(|_| ()),
         completion::decode(body).map(|_| ()),
+        responses::decode(body, &()).map(|_| ()),
         embedding::decode(body).map(|_| ()),
         speech::decode(body).map(|_| ()),
         image::decode(body).map(|_| ()),
@@ -215,6 +383,8 @@ fn decode_all(body: &[u8]) -> Vec<Error> {
         ollama::embed::decode(ollama::embed::Form::Embeddings, body).map(|_| ()),
         ollama::model::decode_show(body).map(|_| ()),
         infill::decode(body).map(|_| ()),
+        rerank::decode(Route::V1, body).map(|_| ()),
+        rerank::decode(Route::V2, body).map(|_| ()),
         anthropic::messages::decode(body).map(|_| ()),
         anthropic::count::decode(body).map(|_| ()),
     ];

@@ -12,7 +12,7 @@ use dialect::{
     Encode, anthropic,
     llama_server::infill,
     ollama::{self, Form},
-    openai::{chat, completion, upstream},
+    openai::{chat, completion, responses, upstream},
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -44,7 +44,7 @@ impl Heard {
         let mut heard = Self::default();
         for event in events {
             match event {
-                Event::Progress { .. } | Event::Embedded { .. } => {}
+                Event::Progress { .. } | Event::Embedded { .. } | Event::Ranked { .. } => {}
                 Event::Text(piece) => heard.text.push_str(&piece.text),
                 Event::Reasoning(piece) => heard.reasoning.push_str(&piece.text),
                 Event::ToolCall(piece) => {
@@ -101,6 +101,16 @@ fn llama_server_word(reason: &FinishReason) -> &'static str {
         FinishReason::StopString(_) => "word",
         FinishReason::Length => "limit",
         FinishReason::Cancelled => "none",
+    }
+}
+
+fn responses_word(reason: &FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Length => "max_output_tokens",
+        FinishReason::End
+        | FinishReason::StopString(_)
+        | FinishReason::ToolCalls
+        | FinishReason::Cancelled => "completed",
     }
 }
 
@@ -166,6 +176,47 @@ fn openai_completion(events: &[Event]) -> Heard {
         }
         if let usage @ Value::Object(_) = &chunk["usage"] {
             heard.ended(&reason, &usage["prompt_tokens"], &usage["completion_tokens"]);
+        }
+    }
+    heard
+}
+
+fn openai_responses(events: &[Event]) -> Heard {
+    let request = responses::decode(br#"{"model":"m","input":"a"}"#, &()).unwrap();
+    let beginning = responses::Beginning::new(request.told, "id", 1, "m");
+    let mut encoder = responses::StreamEncoder::new(beginning);
+    let mut told = Vec::new();
+    events.iter().for_each(|event| encoder.event(0, event, &mut told));
+    encoder.finish(&mut told);
+    let mut heard = Heard::default();
+    for told in &told {
+        let (name, data) = told.split_once("\ndata: ").unwrap();
+        let data = value(data);
+        assert_eq!(name, format!("event: {}", string(&data["type"])));
+        let delta = string(&data["delta"]);
+        match string(&data["type"]) {
+            "response.output_text.delta" => heard.text.push_str(delta),
+            "response.reasoning_text.delta" => heard.reasoning.push_str(delta),
+            "response.output_item.added" if data["item"]["type"] == "function_call" => {
+                heard.calls.push((string(&data["item"]["name"]).to_owned(), String::new()));
+            }
+            "response.function_call_arguments.delta" => {
+                heard.calls.last_mut().unwrap().1.push_str(delta);
+            }
+            "response.completed" | "response.incomplete" => {
+                let response = &data["response"];
+                let reason = match response["incomplete_details"]["reason"].as_str() {
+                    Some(reason) => reason.into(),
+                    None => response["status"].clone(),
+                };
+                let usage = &response["usage"];
+                heard.ended(&reason, &usage["input_tokens"], &usage["output_tokens"]);
+            }
+            "response.failed" => {
+                let message = string(&data["response"]["error"]["message"]).to_owned();
+                heard.ends.push(End::Failed(message));
+            }
+            _ => {}
         }
     }
     heard
@@ -339,6 +390,7 @@ proptest! {
     #[test]
     fn what_was_said_is_heard(events in stream()) {
         prop_assert_eq!(openai_chat(&events), Heard::of(&events, openai_word));
+        prop_assert_eq!(openai_responses(&events), Heard::of(&events, responses_word));
         prop_assert_eq!(anthropic(&events), Heard::of(&events, anthropic_word));
         for form in [Form::Chat, Form::Generate] {
             let heard = ollama(form, &events);

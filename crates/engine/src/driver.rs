@@ -11,7 +11,7 @@ use planner::batch::{
     Accepted, Admission, Batch, Cut, Lost, Rates, Row as BatchRow, Run, Shape, Step, is_media,
 };
 use worker_protocol::{
-    Command, Embed, Event, Failure, FailureKind, FinishReason, Finished, Generate, Prompt, Report,
+    Command, Event, Failure, FailureKind, FinishReason, Finished, Generate, Prompt, Report,
     RequestId, Speculation, Stats, Usage,
 };
 
@@ -256,7 +256,12 @@ impl<M: Model, W: Write> Driver<M, W> {
         match command {
             Command::Load(_) => tracing::error!("a second load was ignored"),
             Command::Generate { request, generate } => self.generate(request, generate),
-            Command::Embed { request, embed } => self.embed(request, &embed),
+            Command::Embed { request, embed } => {
+                self.embed(request, |model, now| Embedding::prepare(model, &embed, now));
+            }
+            Command::Rank { request, rank } => {
+                self.embed(request, |model, now| Embedding::rank(model, &rank, now));
+            }
             Command::Count { request, prompt } => self.count(request, prompt),
             Command::Cancel { request } => self.cancel(request),
             Command::Credit { request, events } => {
@@ -300,11 +305,15 @@ impl<M: Model, W: Write> Driver<M, W> {
         }
     }
 
-    fn embed(&mut self, request: RequestId, embed: &Embed) {
+    fn embed(
+        &mut self,
+        request: RequestId,
+        prepare: impl FnOnce(&M, Instant) -> Result<Embedding, Failure>,
+    ) {
         if let Some(failure) = self.crowded() {
             return self.emit(request, Event::Failed(failure));
         }
-        match Embedding::prepare(&self.model, embed, Instant::now()) {
+        match prepare(&self.model, Instant::now()) {
             Ok(embedding) => {
                 let work = Work::Embedding(embedding);
                 self.requests.insert(request, Request { outlet: Outlet::new(), work });

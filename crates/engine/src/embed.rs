@@ -1,21 +1,32 @@
-//! One request for embeddings: its texts, packed into steps.
+//! One request for vectors or scores of texts, packed into steps.
+//!
+//! Not here: how a query and a document become one text (`rank`).
 
 use std::time::Instant;
 
 use worker_protocol::{
-    Embed, EmbedInput, Event, Failure, FailureKind, FinishReason, Finished, Usage,
+    Embed, EmbedInput, Event, Failure, FailureKind, FinishReason, Finished, Rank, Usage,
 };
 
 use crate::generation::invalid;
 use crate::model::{DecodeError, Model};
+use crate::rank;
 
-/// The state of a request for embeddings.
+/// The state of a request for embeddings, or for scores.
 #[derive(Debug)]
 pub(crate) struct Embedding {
+    wanted: Wanted,
     texts: Vec<Vec<u32>>,
     done: usize,
     usage: Usage,
     submitted: Instant,
+}
+
+/// What is wanted of each text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Vector,
+    Score,
 }
 
 impl Embedding {
@@ -25,13 +36,28 @@ impl Embedding {
         embed: &Embed,
         now: Instant,
     ) -> Result<Self, Failure> {
+        if model.facts().ranks {
+            return Err(invalid(format!(
+                "a model of architecture {} with a head for ranking gives no vectors; send /v1/rerank a \
+                 query and documents, or choose a model that embeds",
+                model.facts().architecture
+            )));
+        }
         let texts = embed.inputs.iter().enumerate();
         let texts = texts.map(|(index, input)| tokenize(model, index, input, embed.truncate));
-        let texts: Vec<Vec<u32>> = texts.collect::<Result<_, _>>()?;
+        Ok(Self::new(Wanted::Vector, texts.collect::<Result<_, _>>()?, now))
+    }
+
+    /// Makes texts of the query and each document.
+    pub(crate) fn rank<M: Model>(model: &M, rank: &Rank, now: Instant) -> Result<Self, Failure> {
+        Ok(Self::new(Wanted::Score, rank::texts(model, rank)?, now))
+    }
+
+    fn new(wanted: Wanted, texts: Vec<Vec<u32>>, now: Instant) -> Self {
         let tokens: usize = texts.iter().map(Vec::len).sum();
         let usage =
             Usage { prompt_tokens: u32::try_from(tokens).unwrap_or(u32::MAX), ..Usage::default() };
-        Ok(Self { texts, done: 0, usage, submitted: now })
+        Self { wanted, texts, done: 0, usage, submitted: now }
     }
 
     /// Tokens of the next step.
@@ -46,11 +72,18 @@ impl Embedding {
         events: &mut Vec<Event>,
     ) -> Result<(), DecodeError> {
         let texts = self.next(model);
-        let vectors = model.embed(&texts)?;
-        for (index, mut vector) in (self.done..).zip(vectors) {
-            normalize(&mut vector);
-            let index = u32::try_from(index).unwrap_or(u32::MAX);
-            events.push(Event::Embedded { index, vector });
+        let indices = (self.done..).map(|index| u32::try_from(index).unwrap_or(u32::MAX));
+        match self.wanted {
+            Wanted::Vector => {
+                for (index, mut vector) in indices.zip(model.embed(&texts)?) {
+                    normalize(&mut vector);
+                    events.push(Event::Embedded { index, vector });
+                }
+            }
+            Wanted::Score => {
+                let scored = indices.zip(model.rank(&texts)?);
+                events.extend(scored.map(|(index, score)| Event::Ranked { index, score }));
+            }
         }
         self.done += texts.len();
         if self.done == self.texts.len() {

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use std::sync::mpsc::Receiver;
 
@@ -13,8 +13,8 @@ use planner::batch::{Cut, is_media};
 use worker_protocol::{Loaded, Sampling};
 
 use crate::model::{
-    DecodeError, Guessing, InfillMarks, Keeps, MediaFile, MediaPart, Model, Row, RunVectors,
-    Sampler, Wanted,
+    DecodeError, Guessing, InfillMarks, Keeps, MediaFile, MediaPart, Model, RankForm, Row,
+    RunVectors, Sampler, Wanted,
 };
 
 /// Token ids 0..256 are bytes; this one ends the text.
@@ -41,6 +41,10 @@ pub(crate) struct Fake {
     /// Whether it wants tokens of its own around a text.
     pub(crate) frames: bool,
     pub(crate) infill_marks: Option<InfillMarks>,
+    /// How it is asked to rank; with it, it does nothing else.
+    pub(crate) rank_form: Option<RankForm>,
+    /// All texts that it was given to rank.
+    pub(crate) ranked: Arc<Mutex<Vec<Vec<u32>>>>,
     /// Its chat template.
     pub(crate) template: &'static str,
     /// What it has read of each sequence for guessing.
@@ -98,6 +102,13 @@ fn vector(file: &[u8], part: usize, row: u8) -> f32 {
 }
 
 impl Fake {
+    /// One that ranks and does nothing else.
+    pub(crate) fn ranking(cells: u32, sequences: u32, form: RankForm) -> Self {
+        let mut fake = Self::new(cells, sequences, true);
+        (fake.facts.generates, fake.facts.ranks) = (false, true);
+        Self { rank_form: Some(form), ..fake }
+    }
+
     pub(crate) fn new(cells: u32, sequences: u32, trims: bool) -> Self {
         let facts = Loaded {
             architecture: "fake".to_owned(),
@@ -108,6 +119,7 @@ impl Fake {
             context_tokens_trained: cells,
             sequences_max: sequences,
             generates: true,
+            ranks: false,
             chat_template: true,
             sees: false,
             hears: false,
@@ -127,6 +139,8 @@ impl Fake {
             speech: Speech::Hash,
             frames: false,
             infill_marks: None,
+            rank_form: None,
+            ranked: Arc::default(),
             template: "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}",
             read: BTreeMap::new(),
             given_back,
@@ -274,8 +288,11 @@ impl Model for Fake {
         (String::new(), String::new())
     }
 
-    fn tokenize(&self, text: &str, specials: bool, _parse: bool) -> Vec<u32> {
-        let bytes = text.bytes().map(u32::from);
+    /// A byte is a token, and where special ones are read, the text of [`END`] is that.
+    fn tokenize(&self, text: &str, specials: bool, parse: bool) -> Vec<u32> {
+        let parts = if parse { text.split("<|end|>").collect() } else { vec![text] };
+        let tokens = |part: &str| part.bytes().map(u32::from).collect::<Vec<_>>();
+        let bytes = parts.into_iter().map(tokens).collect::<Vec<_>>().join(&END).into_iter();
         if !(specials && self.frames) {
             return bytes.collect();
         }
@@ -494,6 +511,19 @@ impl Model for Fake {
         assert!(used + needed <= self.facts.context_tokens as usize, "no free cells");
         let last = |text: &[u32]| text.last().map_or(0.0, |token| *token as f32);
         Ok(texts.iter().map(|text| vec![3.0, text.len() as f32, last(text), 4.0]).collect())
+    }
+
+    fn rank_form(&self) -> Option<RankForm> {
+        self.rank_form.clone()
+    }
+
+    /// How many tokens a text has.
+    fn rank(&mut self, texts: &[&[u32]]) -> Result<Vec<f32>, DecodeError> {
+        let needed: usize = texts.iter().map(|text| text.len()).sum();
+        assert!(needed <= self.step_tokens as usize || texts.len() == 1, "too much for a step");
+        let mut ranked = self.ranked.lock().unwrap();
+        ranked.extend(texts.iter().map(|text| text.to_vec()));
+        Ok(texts.iter().map(|text| text.len() as f32).collect())
     }
 
     fn adapt_threads(&mut self) -> u32 {

@@ -281,8 +281,9 @@ impl<S: Sampler> Generation<S> {
 /// Bounds that the gateway checks too; a worker trusts nobody.
 fn check<M: Model>(model: &M, generate: &Generate) -> Result<(), Failure> {
     if !model.facts().generates {
+        let does = if model.facts().ranks { "ranks texts" } else { "embeds text" };
         return Err(invalid(format!(
-            "a model of architecture {} embeds text and cannot generate any; choose another model",
+            "a model of architecture {} {does} and cannot generate any; choose another model",
             model.facts().architecture
         )));
     }

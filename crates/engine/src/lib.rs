@@ -19,13 +19,14 @@ pub mod limits;
 pub mod logprobs;
 mod media;
 mod model;
+mod rank;
 mod text;
 
 pub use driver::run;
 pub use inbox::{Closed, Inbox, Outbox};
 pub use model::{
-    DecodeError, Guessing, InfillMarks, Keeps, MediaFile, MediaPart, Model, Pooling, Row,
-    RunVectors, Sampler, Wanted,
+    DecodeError, Guessing, InfillMarks, Keeps, MediaFile, MediaPart, Model, Pooling, RankForm,
+    RankMarks, Row, RunVectors, Sampler, Wanted,
 };
 pub use text::template::{Rendered, Template, TemplateError};
 pub use text::{Calls, Family, Markup, Text, Thinks};

@@ -81,6 +81,26 @@ pub struct InfillMarks {
     pub files: Option<(u32, u32)>,
 }
 
+/// How a query and a document are put to a model that ranks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RankForm {
+    /// The model's own words, with `{query}` and `{document}` where these belong.
+    Template(String),
+    /// The query, then the document, and these tokens of the model's between and around them.
+    Marks(RankMarks),
+}
+
+/// Tokens between and around a query and a document.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RankMarks {
+    /// Before the query.
+    pub begin: Option<u32>,
+    /// Behind the query and behind the document.
+    pub end: Option<u32>,
+    /// Before the document.
+    pub separator: Option<u32>,
+}
+
 /// A file with a picture or a sound.
 pub struct MediaFile {
     kind: MediaKind,
@@ -294,7 +314,7 @@ pub trait Model {
     /// a sequence holds. The machine is short of it.
     fn give_back(&mut self);
 
-    /// Tokens of one text that can be embedded at most.
+    /// Tokens of one text that can be embedded, or ranked with its query, at most.
     fn embed_tokens_max(&self) -> u32;
 
     /// Embeds texts, each given as tokens and together no more than a step holds, one vector each,
@@ -303,6 +323,17 @@ pub trait Model {
     /// # Errors
     /// [`DecodeError`] when the engine failed.
     fn embed(&mut self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, DecodeError>;
+
+    /// How it is asked to rank; `None` when it does not.
+    fn rank_form(&self) -> Option<RankForm>;
+
+    /// The score of each of these texts, which are a query and a document as [`Self::rank_form`] says,
+    /// given as tokens and together no more than a step holds, or one that is longer. All cells that the
+    /// texts need are free.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the engine failed.
+    fn rank(&mut self, texts: &[&[u32]]) -> Result<Vec<f32>, DecodeError>;
 
     /// Threads of the next steps; called between steps, returns what is in force.
     fn adapt_threads(&mut self) -> u32;

@@ -23,6 +23,7 @@ use crate::{Inbox, Outbox};
 mod constrained;
 mod drafted;
 mod kept;
+mod ranked;
 mod seen;
 
 /// Longer than any of these tests takes; only a bug waits for it.
@@ -158,6 +159,7 @@ struct Answer {
     text: String,
     logprobs: usize,
     vectors: Vec<Vec<f32>>,
+    scores: Vec<f32>,
     last: Option<Event>,
 }
 
@@ -169,6 +171,10 @@ impl Answer {
                 self.logprobs += piece.logprobs.len();
             }
             Event::Embedded { vector, .. } => self.vectors.push(vector),
+            Event::Ranked { index, score } => {
+                assert_eq!(index as usize, self.scores.len(), "out of order");
+                self.scores.push(score);
+            }
             Event::Progress { .. } => {}
             other => panic!("{other:?}"),
         }

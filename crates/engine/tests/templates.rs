@@ -402,6 +402,7 @@ impl Written {
                 }
                 Event::Progress { .. }
                 | Event::Embedded { .. }
+                | Event::Ranked { .. }
                 | Event::Finished(_)
                 | Event::Failed(_) => {}
             }

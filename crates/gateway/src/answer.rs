@@ -20,7 +20,7 @@ use serde::Serialize;
 use supervisor::{
     AcquireError, Answer, Handle, Lease, Loss, ModelSummary, Priority, Purpose, Served, Watch, Wish,
 };
-use worker_protocol::{Embed, Event, Generate};
+use worker_protocol::{Embed, Event, Generate, Rank};
 
 use crate::limits::{BODY_BYTES_MAX, BODY_WAIT_MAX, DRAIN_BYTES_MAX, DRAIN_WAIT_MAX};
 use crate::name;
@@ -100,6 +100,7 @@ pub(crate) enum Work {
     /// Text: one answer for each choice.
     Generate(Vec<Generate>),
     Embed(Embed),
+    Rank(Rank),
     /// How many tokens the prompt of this has, which nobody answers.
     Count(Box<Generate>),
 }
@@ -177,6 +178,7 @@ impl Work {
         match self {
             Self::Generate(generates) => Purpose::Generate(generates),
             Self::Embed(embed) => Purpose::Embed(embed),
+            Self::Rank(rank) => Purpose::Rank(rank),
             // Of a role the one that would answer counts.
             Self::Count(generate) => Purpose::Generate(std::slice::from_ref(generate)),
         }
@@ -188,6 +190,7 @@ impl Work {
                 generates.iter().map(|generate| Some(lease.generate(generate.clone()))).collect()
             }
             Self::Embed(embed) => vec![Some(lease.embed(embed.clone()))],
+            Self::Rank(rank) => vec![Some(lease.rank(rank.clone()))],
             Self::Count(generate) => vec![Some(lease.count(generate.prompt.clone()))],
         }
     }
@@ -279,6 +282,9 @@ pub(crate) fn refusal(error: &AcquireError) -> Error {
         }
         AcquireError::Unusable { .. } => {
             Error::new(400, message).at("model").code("model_unusable")
+        }
+        AcquireError::TakesNone { .. } => {
+            Error::new(400, message).at("model").code("model_takes_text_only")
         }
         AcquireError::TooLarge { .. } => {
             Error::new(400, message).at("model").code("model_too_large")

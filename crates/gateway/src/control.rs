@@ -130,8 +130,11 @@ pub struct ModelFacts {
     pub kv_type: Option<String>,
     /// Context it was trained with, in tokens.
     pub context_tokens_trained: Option<u32>,
-    /// Whether it generates text; the others embed.
+    /// Whether it generates text; the others embed or rank.
     pub generates: bool,
+    /// Whether it says how well documents answer a query.
+    #[serde(default)]
+    pub ranks: bool,
     /// Whether it answers conversations.
     #[serde(default)]
     pub chats: bool,
@@ -141,6 +144,9 @@ pub struct ModelFacts {
     /// Whether it can look at images.
     #[serde(default)]
     pub images: bool,
+    /// Whether it can listen to sounds in a conversation.
+    #[serde(default)]
+    pub sounds: bool,
     /// Memory it needs when loaded.
     pub needed_bytes: u64,
 }
@@ -534,9 +540,11 @@ fn model_facts(facts: Facts) -> ModelFacts {
         context_tokens: facts.context_tokens,
         kv_type: facts.kv_type.map(|kind| kind.name().to_owned()),
         generates: facts.generates,
+        ranks: facts.ranks,
         chats: facts.chats,
         tools: facts.skills.tools,
         images: facts.skills.images,
+        sounds: facts.skills.sounds,
         needed_bytes: facts.needed_bytes,
     }
 }

@@ -18,8 +18,11 @@ mod llama_server;
 mod metrics;
 mod name;
 mod ollama;
+mod rerank;
+mod responses;
 mod routes;
 mod server;
+mod shelf;
 mod stream;
 mod tools;
 

@@ -6,6 +6,13 @@ use std::time::Duration;
 /// in base64.
 pub const BODY_BYTES_MAX: usize = 32 << 20;
 
+/// Answers of `/v1/responses` that are kept for who goes on from them. An agent makes some hundreds a day.
+pub const ANSWERS_KEPT_MAX: usize = 1024;
+
+/// Bytes of what is kept of answers: room for several conversations of a million tokens each. They are in
+/// the hub's own memory, which no plan counts, so they stay small beside any model.
+pub const ANSWERS_KEPT_BYTES_MAX: usize = 32 << 20;
+
 /// Bytes of an upload for a tool: half an hour of speech as a WAV of 16,000 samples a second, and many
 /// hours in any form that squeezes it. OpenAI stops at 25 MB.
 pub const UPLOAD_BYTES_MAX: usize = 64 << 20;

@@ -16,13 +16,18 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use dialect::Error;
 use dialect::ollama::embed::Form;
+use dialect::rerank::Route as Rerank;
 use supervisor::Handle;
 use tokio::sync::mpsc;
 
 use crate::guard::Guard;
 use crate::metrics::Metrics;
+use crate::shelf::Shelf;
 use crate::tools::{self, Tools};
-use crate::{ChangeAsked, Config, answer, anthropic, control, llama_server, ollama, stream};
+use crate::{
+    ChangeAsked, Config, answer, anthropic, control, llama_server, ollama, rerank, responses,
+    stream,
+};
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +60,13 @@ enum Endpoint {
     Models,
     Model,
     Chat,
+    Responses,
+    ResponseTokens,
+    Response,
+    DeleteResponse,
     Completions,
     Embeddings,
+    Rerank(Rerank),
     Infill,
     Messages,
     CountTokens,
@@ -103,6 +113,10 @@ const fn post(path: &'static str, policy: Policy, endpoint: Endpoint) -> Route {
     Route { method: Method::POST, path, policy, takes: Takes::Json, endpoint }
 }
 
+const fn delete(path: &'static str, policy: Policy, endpoint: Endpoint) -> Route {
+    Route { method: Method::DELETE, path, policy, takes: Takes::Json, endpoint }
+}
+
 const fn upload(path: &'static str, policy: Policy, takes: Takes, endpoint: Endpoint) -> Route {
     Route { method: Method::POST, path, policy, takes, endpoint }
 }
@@ -113,8 +127,17 @@ const ROUTES: &[Route] = &[
     get("/v1/models", Policy::Inference, Endpoint::Models),
     get("/v1/models/", Policy::Inference, Endpoint::Model),
     post("/v1/chat/completions", Policy::Inference, Endpoint::Chat),
+    post("/v1/responses", Policy::Inference, Endpoint::Responses),
+    post("/v1/responses/input_tokens", Policy::Inference, Endpoint::ResponseTokens),
+    get("/v1/responses/", Policy::Inference, Endpoint::Response),
+    delete("/v1/responses/", Policy::Inference, Endpoint::DeleteResponse),
     post("/v1/completions", Policy::Inference, Endpoint::Completions),
     post("/v1/embeddings", Policy::Inference, Endpoint::Embeddings),
+    post("/v1/rerank", Policy::Inference, Endpoint::Rerank(Rerank::V1)),
+    post("/rerank", Policy::Inference, Endpoint::Rerank(Rerank::V1)),
+    post("/v1/reranking", Policy::Inference, Endpoint::Rerank(Rerank::V1)),
+    post("/reranking", Policy::Inference, Endpoint::Rerank(Rerank::V1)),
+    post("/v2/rerank", Policy::Inference, Endpoint::Rerank(Rerank::V2)),
     post("/infill", Policy::Inference, Endpoint::Infill),
     post("/v1/messages", Policy::Inference, Endpoint::Messages),
     post("/v1/messages/count_tokens", Policy::Inference, Endpoint::CountTokens),
@@ -148,6 +171,8 @@ pub(crate) struct Site {
     pub(crate) hub: Handle,
     pub(crate) metrics: Metrics,
     pub(crate) tools: Tools,
+    /// What is kept of answers.
+    pub(crate) shelf: Shelf,
     /// Who takes a changed configuration in, if anyone does.
     pub(crate) changes: Option<mpsc::Sender<ChangeAsked>>,
     guard: RwLock<Arc<Guard>>,
@@ -170,7 +195,8 @@ pub(crate) fn router(config: Config, address: SocketAddr, hub: Handle) -> (Route
     let guard = RwLock::new(Arc::new(Guard::new(&config, address)));
     let tools = Tools::new(config.tools);
     let changes = config.changes;
-    let site = Arc::new(Site { hub, metrics: Metrics::new(), tools, changes, guard });
+    let shelf = Shelf::default();
+    let site = Arc::new(Site { hub, metrics: Metrics::new(), tools, shelf, changes, guard });
     (Router::new().fallback(enter).with_state(Arc::clone(&site)), site)
 }
 
@@ -247,8 +273,13 @@ async fn serve(
         Endpoint::Models => answer::models(site).await,
         Endpoint::Model => answer::model(site, rest).await,
         Endpoint::Chat => answer::chat(site, body).await,
+        Endpoint::Responses => responses::create(site, body).await,
+        Endpoint::ResponseTokens => responses::count_tokens(site, body).await,
+        Endpoint::Response => responses::show(site, rest, parts.uri.query()),
+        Endpoint::DeleteResponse => responses::delete(site, rest),
         Endpoint::Completions => answer::completions(site, body).await,
         Endpoint::Embeddings => answer::embeddings(site, body).await,
+        Endpoint::Rerank(route) => rerank::rerank(site, route, body).await,
         Endpoint::Infill => llama_server::infill(site, body).await,
         Endpoint::Messages => anthropic::messages(site, body).await,
         Endpoint::CountTokens => anthropic::count_tokens(site, body).await,
@@ -285,6 +316,7 @@ enum Speaks {
     OpenAi,
     Anthropic,
     Ollama,
+    Cohere,
 }
 
 impl Speaks {
@@ -293,6 +325,7 @@ impl Speaks {
             Self::OpenAi => answer::refuse(error),
             Self::Anthropic => anthropic::refuse(error),
             Self::Ollama => answer::refuse_with(error, dialect::ollama::error_body(error)),
+            Self::Cohere => rerank::refuse_as_cohere(error),
         }
     }
 }
@@ -303,6 +336,8 @@ fn speaks(path: &str) -> Speaks {
         Speaks::Ollama
     } else if path == "/v1/messages" || path.starts_with("/v1/messages/") {
         Speaks::Anthropic
+    } else if path.starts_with("/v2/") {
+        Speaks::Cohere
     } else {
         Speaks::OpenAi
     }
@@ -339,7 +374,7 @@ fn allow_origin(response: &mut Response, origin: Option<String>) {
     };
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(HEADERS_ALLOWED));
     headers.insert(VARY, HeaderValue::from_static("origin"));
 }
@@ -371,8 +406,17 @@ mod tests {
                 "GET /v1/models Inference",
                 "GET /v1/models/ Inference",
                 "POST /v1/chat/completions Inference",
+                "POST /v1/responses Inference",
+                "POST /v1/responses/input_tokens Inference",
+                "GET /v1/responses/ Inference",
+                "DELETE /v1/responses/ Inference",
                 "POST /v1/completions Inference",
                 "POST /v1/embeddings Inference",
+                "POST /v1/rerank Inference",
+                "POST /rerank Inference",
+                "POST /v1/reranking Inference",
+                "POST /reranking Inference",
+                "POST /v2/rerank Inference",
                 "POST /infill Inference",
                 "POST /v1/messages Inference",
                 "POST /v1/messages/count_tokens Inference",
@@ -429,6 +473,11 @@ mod tests {
         check("POST", "/v1/messages/count_tokens", "CountTokens");
         check("GET", "/v1/messages", "POST");
         check("POST", "/v1/messages/", "nothing");
+        check("POST", "/v1/responses", "Responses");
+        check("POST", "/v1/responses/input_tokens", "ResponseTokens");
+        check("GET", "/v1/responses/resp_1/input_items", "Response resp_1/input_items");
+        check("DELETE", "/v1/responses/resp_1", "DeleteResponse resp_1");
+        check("POST", "/v1/responses/resp_1/cancel", "GET,DELETE");
         check("HEAD", "/", "OllamaGreeting");
         check("GET", "//", "nothing");
         check("GET", "/x", "nothing");

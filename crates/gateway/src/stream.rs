@@ -13,6 +13,7 @@ use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
+use dialect::openai::responses;
 use dialect::{CachedBy, Encode, Error, anthropic, ollama};
 use futures_util::stream::unfold;
 use supervisor::{Handle, Happening, Watch};
@@ -44,6 +45,12 @@ pub(crate) enum Framing {
     /// Server-sent events with names, as Anthropic's clients read them; each brings its own. One that says
     /// nothing keeps a silent stream alive.
     NamedEvents,
+    /// Server-sent events with names and numbers, as those read them who ask for OpenAI's responses; each
+    /// brings its own. Comments keep a silent stream alive.
+    NumberedEvents {
+        /// What is said of an answer that fails before it begins.
+        beginning: Box<responses::Beginning>,
+    },
     /// A line each, as Ollama's clients read them. A line that says nothing keeps a silent stream alive:
     /// there are no comments, and an empty line is a broken one to some.
     Lines { nothing: String },
@@ -52,7 +59,9 @@ pub(crate) enum Framing {
 impl Framing {
     fn content_type(&self) -> &'static str {
         match self {
-            Self::Events | Self::BareEvents | Self::NamedEvents => "text/event-stream",
+            Self::Events | Self::BareEvents | Self::NamedEvents | Self::NumberedEvents { .. } => {
+                "text/event-stream"
+            }
             Self::Lines { .. } => "application/x-ndjson",
         }
     }
@@ -60,7 +69,7 @@ impl Framing {
     fn framed(&self, payloads: &mut Vec<String>) -> Bytes {
         let (before, after) = match self {
             Self::Events | Self::BareEvents => ("data: ", "\n\n"),
-            Self::NamedEvents => ("", "\n\n"),
+            Self::NamedEvents | Self::NumberedEvents { .. } => ("", "\n\n"),
             Self::Lines { .. } => ("", "\n"),
         };
         let around = before.len() + after.len();
@@ -74,8 +83,10 @@ impl Framing {
     /// What keeps a stream alive, with what is waited for.
     fn silence(&self, news: Option<String>) -> Bytes {
         match (self, news) {
-            (Self::Events | Self::BareEvents, Some(news)) => format!(": {news}\n").into(),
-            (Self::Events | Self::BareEvents, None) => PING,
+            (Self::Events | Self::BareEvents | Self::NumberedEvents { .. }, Some(news)) => {
+                format!(": {news}\n").into()
+            }
+            (Self::Events | Self::BareEvents | Self::NumberedEvents { .. }, None) => PING,
             (Self::NamedEvents, _) => format!("{}\n\n", anthropic::PING).into(),
             (Self::Lines { nothing }, _) => format!("{nothing}\n").into(),
         }
@@ -87,6 +98,7 @@ impl Framing {
             Self::Events => format!("data: {}\n\n{DONE}", error.to_json()).into(),
             Self::BareEvents => format!("data: {}\n\n", error.to_json()).into(),
             Self::NamedEvents => format!("{}\n\n", anthropic::error_event(error)).into(),
+            Self::NumberedEvents { beginning } => self.framed(&mut beginning.failed(error)),
             Self::Lines { .. } => format!("{}\n", ollama::error_body(error)).into(),
         }
     }
@@ -96,7 +108,10 @@ impl Framing {
         match self {
             Self::Events => DONE,
             // The last event or line says so itself.
-            Self::BareEvents | Self::NamedEvents | Self::Lines { .. } => "",
+            Self::BareEvents
+            | Self::NamedEvents
+            | Self::NumberedEvents { .. }
+            | Self::Lines { .. } => "",
         }
     }
 }

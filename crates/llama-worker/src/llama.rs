@@ -5,6 +5,7 @@
 
 mod hidden;
 mod media;
+mod ranking;
 mod threads;
 
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -116,8 +117,14 @@ impl Weights {
 
     /// The default chat template.
     pub(crate) fn chat_template(&self) -> Option<String> {
-        // SAFETY: a null name asks for the default one.
-        let template = unsafe { sys::llama_model_chat_template(self.pointer(), std::ptr::null()) };
+        self.template(None)
+    }
+
+    /// The template of this name, or the default one.
+    fn template(&self, name: Option<&CStr>) -> Option<String> {
+        let name = name.map_or(std::ptr::null(), CStr::as_ptr);
+        // SAFETY: the name ends with NUL; a null one asks for the default template.
+        let template = unsafe { sys::llama_model_chat_template(self.pointer(), name) };
         // SAFETY: not null, ends with NUL, owned by the model.
         let template = (!template.is_null()).then(|| unsafe { CStr::from_ptr(template) })?;
         Some(template.to_string_lossy().into_owned())

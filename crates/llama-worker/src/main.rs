@@ -1,9 +1,9 @@
 //! `resident-llama`: a worker process that runs one model with llama.cpp.
 //!
 //! Without arguments it speaks `worker-protocol` on its standard input and output, as the hub wants
-//! it. Further uses share the engine that is built in: `quantize`; `plain`, a bare loop over llama.cpp's
-//! API that tests and benches compare the worker with; and `measure`, which lays models out without
-//! loading them.
+//! it. Further uses share the engine that is built in: `quantize`; `plain` and `scores`, bare loops over
+//! llama.cpp's API that tests and benches compare the worker with; and `measure`, which lays models out
+//! without loading them.
 //!
 //! This crate is the only one with `unsafe`, and everything `unsafe` is a call of C or a pointer
 //! that C gave us. Not here: what to compute next (`planner::batch`), text (`engine`).
@@ -29,7 +29,9 @@ mod places;
 mod plain;
 mod projector;
 mod quantize;
+mod rank;
 mod sampler;
+mod scores;
 mod serve;
 mod sound;
 mod tiers;
@@ -47,6 +49,7 @@ resident-llama runs one model for the resident hub, which starts it.
   resident-llama                        speak the worker protocol on standard input and output
   resident-llama quantize SRC DST TYPE  write SRC as another type (q4_k_m, q8_0, ...)
   resident-llama plain                  run the job in the JSON on standard input, print JSON
+  resident-llama scores                 rank as the JSON on standard input says, print JSON
   resident-llama measure                lay a model out as the JSON on standard input says, print JSON
   resident-llama --version              print the version of the engine
 ";
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         [] => return serve::run(),
         ["quantize", source, target, kind] => quantize::run(source, target, kind),
         ["plain"] => plain::run(std::io::stdin().lock(), std::io::stdout().lock()),
+        ["scores"] => scores::run(std::io::stdin().lock(), std::io::stdout().lock()),
         ["measure"] => measure::run(std::io::stdin().lock(), std::io::stdout().lock()),
         ["--version"] => {
             log::say(&format!("resident-llama, llama.cpp {}", llama::version()));

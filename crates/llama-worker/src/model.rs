@@ -7,11 +7,12 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use engine::{
-    DecodeError, Guessing, InfillMarks, Keeps, MediaFile, MediaPart, Pooling, Row, RunVectors,
-    Wanted,
+    DecodeError, Guessing, InfillMarks, Keeps, MediaFile, MediaPart, Pooling, RankForm, Row,
+    RunVectors, Wanted,
 };
 use llama_cpp_sys_2 as sys;
 use planner::footprint::CacheType;
+use planner::gguf;
 use worker_protocol::limits::INTERNAL_SEQUENCES;
 use worker_protocol::{Load, LoadFailure, LoadFailureKind, Loaded, Sampling, SpeculationSource};
 
@@ -19,12 +20,14 @@ use crate::cpu::Spare;
 use crate::draft::DraftModel;
 use crate::guesser::Guesser;
 use crate::head::Head;
+use crate::header;
 use crate::kept::Keeper;
 use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, RunRow, Threads, Weights};
 use crate::log;
 use crate::pages;
 use crate::places::{self, Places};
 use crate::projector::Projector;
+use crate::rank;
 use crate::sampler::Sampler;
 
 /// Tokens of a step. llama.cpp's own default for a physical batch: longer ones gain nothing on any
@@ -86,6 +89,11 @@ impl LlamaModel {
         if !weights.is_decoder_only() && !is_encoder(&weights) {
             return Err(unusable(path, "encoder-decoder models are not supported"));
         }
+        if weights.ranks() && !has_rank_head(path) {
+            let why = "it says that it ranks, and has no head for that (cls.weight or \
+                       cls.output.weight); another file of the model may have it";
+            return Err(unusable(path, why));
+        }
         let kv_type = kv_type(load).map_err(|why| unusable(path, &why))?;
         let projector = projector(&weights, load, &spare)?;
         let mut model = if is_encoder(&weights) {
@@ -122,17 +130,22 @@ impl LlamaModel {
         let sequences = load.sequences_max.max(1);
         let cache = CacheTypes::both(kv_type);
         let shape = generator_shape(cells, sequences, cache);
-        let shape = ContextShape { taken_back_max: load.taken_back_max, ..shape };
+        let pooling = weights.ranks().then(|| pooling_kind(&weights));
+        let shape = ContextShape { taken_back_max: load.taken_back_max, pooling, ..shape };
         let context =
             Context::new(Rc::clone(&weights), shape, Threads::start(spare.threads_max()))?;
-        let facts = facts(&weights, cells.min(context.cells()), sequences, true);
+        let generates = !weights.ranks();
+        let facts = facts(&weights, cells.min(context.cells()), sequences, generates);
         let keeper = Keeper::new(&context, sequences);
+        // What is ranked together is in the cells together.
+        let step_tokens =
+            if generates { STEP_TOKENS } else { STEP_TOKENS.min(facts.context_tokens) };
         Some(Self {
             context,
             facts,
             kv_type,
             template: weights.chat_template(),
-            step_tokens: STEP_TOKENS,
+            step_tokens,
             trims: keeper.keeps() == Keeps::Cells,
             keeper,
             pooling: pooling(&weights),
@@ -498,6 +511,23 @@ impl engine::Model for LlamaModel {
         vectors
     }
 
+    fn rank_form(&self) -> Option<RankForm> {
+        let weights = self.context.weights();
+        weights.ranks().then(|| weights.rank_form())
+    }
+
+    fn rank(&mut self, texts: &[&[u32]]) -> Result<Vec<f32>, DecodeError> {
+        if is_encoder(self.context.weights()) {
+            return rank::at_once(&mut self.context, texts).map_err(DecodeError);
+        }
+        let (step, rows) = (self.step_tokens as usize, VECTOR_ROWS as usize);
+        let scores = rank::from_left(&mut self.context, texts, step, rows);
+        for (sequence, _) in (0..).zip(texts) {
+            self.clear(sequence);
+        }
+        scores.map_err(DecodeError)
+    }
+
     fn adapt_threads(&mut self) -> u32 {
         let threads = self.spare.threads();
         self.context.use_threads(threads);
@@ -535,6 +565,7 @@ fn facts(weights: &Weights, cells: u32, sequences: u32, generates: bool) -> Load
         context_tokens_trained: weights.trained_context(),
         sequences_max: sequences,
         generates,
+        ranks: weights.ranks(),
         chat_template: generates && weights.chat_template().is_some(),
         sees: false,
         hears: false,
@@ -594,6 +625,14 @@ fn is_encoder(weights: &Weights) -> bool {
     weights.architecture_metadata("attention.causal").is_some_and(|causal| causal == "false")
 }
 
+/// Whether the file has what makes a score of a vector; without it llama.cpp gives a number of the vector
+/// in place of a score. Of a split file only the first part is seen.
+fn has_rank_head(path: &Path) -> bool {
+    let is_head = |tensor: &gguf::Tensor| tensor.name.starts_with("cls.");
+    header::read(path)
+        .is_none_or(|file| file.split_files().is_some() || file.tensors.iter().any(is_head))
+}
+
 /// How the model's makers pool. Models that were not made for embeddings say nothing; the mean is
 /// what the other hubs give for them.
 fn pooling(weights: &Weights) -> Pooling {
@@ -604,8 +643,11 @@ fn pooling(weights: &Weights) -> Pooling {
     }
 }
 
-/// As [`pooling`], in llama.cpp's words.
+/// As [`pooling`], in llama.cpp's words; of a model that ranks, its head.
 pub(crate) fn pooling_kind(weights: &Weights) -> sys::llama_pooling_type {
+    if weights.ranks() {
+        return sys::LLAMA_POOLING_TYPE_RANK;
+    }
     match pooling(weights) {
         Pooling::Mean => sys::LLAMA_POOLING_TYPE_MEAN,
         Pooling::First => sys::LLAMA_POOLING_TYPE_CLS,
@@ -675,5 +717,29 @@ mod tests {
         assert_eq!(vectors[0].len(), 256);
         assert_eq!(vectors[0], vectors[2]);
         assert_ne!(vectors[0], vectors[1], "the last token counts");
+    }
+
+    /// The head of one that reads from left to right is asked in two steps, or more for a long text.
+    #[test]
+    fn scores_of_long_texts_do_not_depend_on_what_is_ranked_with_them() {
+        let folder = tempfile::tempdir().unwrap();
+        for architecture in ["bert", "qwen3"] {
+            let path = models::made_like("tiny-reranker", architecture, "f32", folder.path());
+            let mut model = models::load(&path, "f16", 4);
+            assert!(model.facts().ranks && !model.facts().generates);
+            let text = |length: u32, seed: u32| {
+                (0..length).map(|at| 3 + (at * seed) % 900).collect::<Vec<u32>>()
+            };
+            let longest = model.embed_tokens_max().min(1500);
+            let texts =
+                [text(longest, 7), text(1, 3), text(64, 5), text(200, 11), text(longest, 9)];
+            let mut alone = |text: &Vec<u32>| model.rank(&[text]).unwrap()[0];
+            let alone: Vec<f32> = texts.iter().map(&mut alone).collect();
+            assert!((alone[0] - alone[4]).abs() > 1e-3, "{architecture}: scores differ: {alone:?}");
+            let together = model.rank(&[&texts[1], &texts[2], &texts[3]]).unwrap();
+            for (one, other) in together.iter().zip(&alone[1..]) {
+                assert!((one - other).abs() < 1e-3, "{architecture}: {together:?} {alone:?}");
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@
 mod check;
 mod cursor;
 mod limits;
+mod projector;
 mod read;
 pub mod split;
 mod tensor_type;
@@ -166,6 +167,9 @@ const ENCODERS: [&str; 11] = [
     "t5encoder",
 ];
 
+/// What `pooling_type` says of a model with a head that makes a score of a text.
+const POOLING_RANK: u64 = 4;
+
 /// Files that belong to a model but are none: image projectors, adapters and the like.
 const COMPANIONS: [&str; 4] = ["adapter", "imatrix", "mmproj", "vocab"];
 
@@ -303,12 +307,18 @@ impl Header {
     }
 
     /// Whether the model continues text. Encoders and models that say how to pool do not: they
-    /// make embeddings.
+    /// make embeddings, or scores.
     #[must_use]
     pub fn generates(&self) -> bool {
         const POOLING_NONE: u64 = 0;
         let pools = self.arch_u64("pooling_type").is_some_and(|kind| kind != POOLING_NONE);
         self.is_model() && !pools && !self.encodes()
+    }
+
+    /// Whether the model says how well a document answers a query, and nothing else.
+    #[must_use]
+    pub fn ranks(&self) -> bool {
+        self.is_model() && self.arch_u64("pooling_type") == Some(POOLING_RANK)
     }
 
     /// Whether every token sees the whole text: such a model keeps no cache and takes a text in

@@ -130,6 +130,8 @@ pub struct Ask {
     pub answer_tokens_max: Option<u32>,
     /// Whether it has images.
     pub images: bool,
+    /// Whether it has sounds.
+    pub sounds: bool,
     /// Whether it brings tools.
     pub tools: bool,
     /// Whether the answer must follow a JSON schema.
@@ -145,6 +147,7 @@ impl Ask {
             prompt_tokens,
             answer_tokens_max: None,
             images: false,
+            sounds: false,
             tools: false,
             json_schema: false,
         }
@@ -162,6 +165,8 @@ pub struct State {
     pub tools: bool,
     /// Whether it takes images.
     pub images: bool,
+    /// Whether it takes sounds in a conversation.
+    pub sounds: bool,
     /// Whether it can be held to a JSON schema.
     pub json_schema: bool,
     /// What to compare it by when a resident model may stand in for another: the larger is taken

@@ -15,6 +15,7 @@
 //! - *speculation* ([`speculation`]): answers with guesses and without, by turns.
 //! - *cache* ([`cache`]): how soon a long prompt is answered from each tier of the cache; [`cost`]: what
 //!   that costs when nothing is used again.
+//! - *constraint* ([`constraint`]): answers that are held to a schema beside free ones.
 //! - *threads* ([`threads`]): the adaptive worker beside fixed numbers of threads on a machine that
 //!   others use too.
 //!
@@ -25,6 +26,7 @@ mod cache;
 mod calibrate;
 mod client;
 mod command;
+mod constraint;
 mod cores;
 mod cost;
 mod hub;
@@ -65,6 +67,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         Some(Other::Threads(threads)) => wait_for(measure_threads(threads)),
         Some(Other::Switch(switch)) => wait_for(measure_switch(switch)),
         Some(Other::Speculation(speculation)) => wait_for(measure_speculation(speculation)),
+        Some(Other::Constraint(constraint)) => wait_for(measure_constraint(constraint)),
         Some(Other::Cache(cache)) if cache.cost => wait_for(measure_cost(cache)),
         Some(Other::Cache(cache)) => wait_for(measure_cache(cache)),
         None => wait_for(measure_speed(bench)),
@@ -169,6 +172,26 @@ async fn measure_speculation(arguments: &command::Speculation) -> anyhow::Result
         budget_bytes: settings.budget_bytes,
     };
     let outcome = speculation::measure(subject, &plan).await?;
+    if arguments.effort.json {
+        return terminal::json(&outcome);
+    }
+    outcome.lines(Paint::stdout()).iter().for_each(terminal::line);
+    Ok(())
+}
+
+async fn measure_constraint(arguments: &command::Constraint) -> anyhow::Result<()> {
+    let settings = config::load(&arguments.place, &arguments.serving)?;
+    let asked = asked(arguments.model.as_ref(), &arguments.serving);
+    let plan = constraint::Plan {
+        model: subject::Subject::choose(asked, &settings)?,
+        worker: worker(&settings)?,
+        rounds: arguments.effort.rounds,
+        prompt_tokens: arguments.prompt_tokens,
+        tokens: arguments.effort.tokens,
+        threads: settings.threads,
+        budget_bytes: settings.budget_bytes,
+    };
+    let outcome = constraint::measure(plan).await?;
     if arguments.effort.json {
         return terminal::json(&outcome);
     }

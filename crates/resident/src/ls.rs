@@ -57,8 +57,12 @@ pub(crate) struct FactsRow {
     pub(crate) context_tokens: Option<u32>,
     /// How its keys and values would be kept; null where it has none, or only a foreign engine knows.
     pub(crate) kv_type: Option<&'static str>,
-    /// `chat`, `text` or `embeddings`.
+    /// `chat`, `text`, `embeddings` or `rerank`.
     pub(crate) purpose: &'static str,
+    /// Whether it can look at images.
+    pub(crate) images: bool,
+    /// Whether it can listen to sounds in a conversation.
+    pub(crate) sounds: bool,
     /// Memory it would take.
     pub(crate) needed_bytes: u64,
     /// What the memory is for.
@@ -170,11 +174,14 @@ impl FactsRow {
             why: terminal::inert(&need.why),
         };
         Self {
-            purpose: match (facts.chats, facts.generates) {
-                (true, _) => "chat",
-                (false, true) => "text",
-                (false, false) => "embeddings",
+            purpose: match (facts.chats, facts.generates, facts.ranks) {
+                (true, _, _) => "chat",
+                (false, true, _) => "text",
+                (false, false, true) => "rerank",
+                (false, false, false) => "embeddings",
             },
+            images: facts.skills.images,
+            sounds: facts.skills.sounds,
             header: facts.header.map(|header| HeaderRow {
                 architecture: terminal::inert(&header.architecture),
                 parameters: header.parameters,
@@ -186,6 +193,15 @@ impl FactsRow {
             needed_bytes: facts.needed_bytes,
             needs: facts.needs.into_iter().map(need).collect(),
         }
+    }
+}
+
+impl FactsRow {
+    /// What it is for, in words: `chat, vision`.
+    pub(crate) fn for_what(&self) -> String {
+        let more = [(self.images, ", vision"), (self.sounds, ", audio")];
+        let more = more.into_iter().filter(|(can, _)| *can).map(|(_, what)| what);
+        [self.purpose].into_iter().chain(more).collect()
     }
 }
 
@@ -208,7 +224,7 @@ fn table(rows: &[Row]) -> Table {
         let mut cells = vec![row.name.clone()];
         match &row.facts {
             Some(facts) => {
-                cells.extend([facts.purpose.to_owned(), file, size::format(facts.needed_bytes)]);
+                cells.extend([facts.for_what(), file, size::format(facts.needed_bytes)]);
                 let context = facts.context_tokens.map(|tokens| tokens.to_string());
                 cells.push(context.unwrap_or_else(|| "-".to_owned()));
                 if let Some(header) = &facts.header {
@@ -226,7 +242,7 @@ fn table(rows: &[Row]) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use supervisor::{Engine, GgufFile, HeaderFacts, Residence};
+    use supervisor::{Engine, GgufFile, HeaderFacts, Residence, Skills};
 
     use super::*;
 
@@ -255,6 +271,7 @@ mod tests {
                 kv_type: None,
                 keep: None,
                 speculation: Default::default(),
+                projector: None,
             }),
             residence: Residence::default(),
             facts,
@@ -270,8 +287,9 @@ mod tests {
             context_tokens: Some(16_384),
             kv_type: Some(CacheType::F16),
             generates: true,
+            ranks: false,
             chats: true,
-            skills: Default::default(),
+            skills: Skills { images: true, ..Skills::default() },
             needed_bytes: 5 << 30,
             needs: vec![],
         };
@@ -282,9 +300,9 @@ mod tests {
         assert_eq!(
             table(&rows).lines(Paint::plain()),
             [
-                "NAME   FOR           FILE    MEMORY   CONTEXT   ARCHITECTURE   PARAMETERS   QUANTIZATION",
-                "chat   chat       3.0 GiB   5.0 GiB     16384   qwen3[2J             8.1B   Q4_K_M",
-                "page   unusable   3.0 GiB",
+                "NAME   FOR               FILE    MEMORY   CONTEXT   ARCHITECTURE   PARAMETERS   QUANTIZATION",
+                "chat   chat, vision   3.0 GiB   5.0 GiB     16384   qwen3[2J             8.1B   Q4_K_M",
+                "page   unusable       3.0 GiB",
             ]
         );
     }

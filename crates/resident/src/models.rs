@@ -3,7 +3,10 @@
 //! Three sources, the first wins: `--model NAME=PATH`, `[models.NAME]` of the configuration file,
 //! and the models folder, where `x.gguf` is the model `x`, at the top or one folder down. The
 //! folder is read whenever somebody asks, so a new file needs no restart. A name never becomes a
-//! path: it is looked for among the names that were found. Not here: what is inside the files.
+//! path: it is looked for among the names that were found. A projector (`mmproj`) is no model; it belongs to
+//! one. Not here: what is inside the files.
+
+mod projector;
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +19,7 @@ use crate::{
     exit::{self, Code},
     limits::{LIKENESS_MIN, NAME_CHARACTERS_MAX},
 };
+pub(crate) use projector::beside as projector_beside;
 
 /// The ending of a model's file.
 const ENDING: &str = "gguf";
@@ -175,6 +179,7 @@ impl Catalog {
         let below = folders.iter().flat_map(|folder| entries(folder, problems).0);
         let mut files = top;
         files.extend(below.collect::<Vec<_>>());
+        files.retain(|path| !projector::is_projector(path));
         files.into_iter().filter_map(|path| named_file(path, problems)).collect()
     }
 }

@@ -85,6 +85,7 @@ impl Offer {
     fn of_file(&self, found: Found) -> Model {
         let treatment = self.treatment(&found.name);
         let speculation = self.speculation(&treatment);
+        let projector = treatment.eyes.of(&found.path);
         let group = Groups::of_file(&treatment.membership, self.budget_bytes);
         Model {
             name: found.name,
@@ -96,6 +97,7 @@ impl Offer {
                 kv_type: treatment.kv_type,
                 keep: treatment.keep,
                 speculation,
+                projector,
             }),
             residence: residence(&treatment, group),
         }
@@ -189,7 +191,7 @@ mod tests {
     use std::{fs, path::Path, time::Duration};
 
     use planner::footprint::CacheType;
-    use supervisor::{Facts, ModelSummary, Models as _, Server};
+    use supervisor::{Facts, ModelSummary, Models as _, ProjectorFile, Server};
 
     use super::*;
     use crate::{
@@ -301,6 +303,38 @@ mod tests {
     }
 
     #[test]
+    fn a_projector_is_found_beside_its_model_unless_the_file_says_otherwise() {
+        let folder = folder();
+        let models = folder.path().join("models");
+        for name in ["mmproj-a-f16.gguf", "eyes.gguf", "mmproj-c.gguf"] {
+            fs::write(models.join(name), "").unwrap();
+        }
+        let text = "[models.a]\nprojector = \"models/eyes.gguf\"\n[models.c]\nprojector = false\n";
+        for (text, of_a, of_c) in [
+            ("", Some(("mmproj-a-f16.gguf", false)), Some(("mmproj-c.gguf", false))),
+            (text, Some(("eyes.gguf", true)), None),
+        ] {
+            let offer = offer(folder.path(), text);
+            let projector = |name: &str| {
+                let model = offer.find(name).unwrap();
+                model.engine.file().unwrap().projector.clone()
+            };
+            let expected = |of: Option<(&str, bool)>| {
+                of.map(|(name, is_named)| ProjectorFile { path: models.join(name), is_named })
+            };
+            assert_eq!(
+                (projector("a"), projector("c")),
+                (expected(of_a), expected(of_c)),
+                "{text}"
+            );
+            let (listed, _) = offer.scan();
+            let names: Vec<&str> = listed.iter().map(|model| model.name.as_str()).collect();
+            assert_eq!(names, ["a", "b", "c", "eyes"], "no projector is a model");
+            assert_eq!(offer.find("mmproj-c"), None);
+        }
+    }
+
+    #[test]
     fn pins_are_summed_up_once_the_headers_are_read() {
         let folder = folder();
         let offer = offer(folder.path(), TEXT);
@@ -311,6 +345,7 @@ mod tests {
                 context_tokens: None,
                 kv_type: None,
                 generates: true,
+                ranks: false,
                 chats: true,
                 skills: Default::default(),
                 needed_bytes,

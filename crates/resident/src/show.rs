@@ -88,7 +88,7 @@ impl Document {
             None => line("engine", self.row.engine.to_owned()),
         }
         if let Some(facts) = &self.row.facts {
-            line("for", facts.purpose.to_owned());
+            line("for", facts.for_what());
             let mut trained = None;
             if let Some(header) = &facts.header {
                 line("architecture", header.architecture.clone());

@@ -39,6 +39,18 @@ pub struct GgufFile {
     pub keep: Option<KeepMode>,
     /// How it guesses ahead.
     pub speculation: Speculation,
+    /// What turns pictures and sounds into its vectors; `None` leaves it to text.
+    pub projector: Option<ProjectorFile>,
+}
+
+/// The file of what turns pictures and sounds into a model's vectors.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ProjectorFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether the user named it. One that merely lies beside the model and cannot be used leaves the
+    /// model to text.
+    pub is_named: bool,
 }
 
 /// A program that is started, spoken to over HTTP on a port of this machine, and stopped.
@@ -102,7 +114,7 @@ pub struct Manner {
     pub embeddings: bool,
     /// Whether it calls tools.
     pub tools: bool,
-    /// Whether it looks at images.
+    /// Whether it looks at images, and perhaps listens to sounds in a conversation.
     pub images: bool,
     /// Whether it can be held to a JSON schema.
     pub json_schema: bool,
@@ -110,6 +122,10 @@ pub struct Manner {
     pub transcriptions: Option<String>,
     /// Where it takes text and says it, as OpenAI's `/v1/audio/speech`.
     pub speech: Option<String>,
+    /// Where it says how well documents answer a query, as Jina's `/v1/rerank`.
+    pub rerank: Option<String>,
+    /// Whether documents are called `texts` there, as Text Embeddings Inference calls them.
+    pub rerank_texts: bool,
     /// Context of its model; `None` is unknown.
     pub context_tokens: Option<u32>,
     /// Where the context is read once it is ready, such as `health.context_window`: the path, then
@@ -194,6 +210,8 @@ impl Default for Manner {
             json_schema: true,
             transcriptions: Some("/v1/audio/transcriptions".to_owned()),
             speech: Some("/v1/audio/speech".to_owned()),
+            rerank: None,
+            rerank_texts: false,
             context_tokens: None,
             context_from: None,
         }

@@ -28,6 +28,16 @@ pub enum AcquireError {
         /// The file, the problem and the way out.
         message: String,
     },
+    /// The request brings what the model cannot take.
+    #[error("model '{name}' takes no {what}: {why}")]
+    TakesNone {
+        /// The model.
+        name: String,
+        /// Pictures or sounds.
+        what: &'static str,
+        /// Why it does not, and the way out.
+        why: String,
+    },
     /// It would not fit even if it were alone.
     #[error(
         "model '{name}' needs {} of memory, but all models together may take {}; use a smaller \

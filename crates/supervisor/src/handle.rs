@@ -34,6 +34,7 @@ use crate::{
     report::{Metrics, Requests, Resident},
     reservation::Reservation,
     run_loop::{self, Message},
+    senses::Senses,
 };
 
 mod edition;
@@ -319,8 +320,15 @@ impl Handle {
         let start = Start::Reservation(hold);
         let residence = Residence::default();
         // It is the same in every edition.
-        let launch =
-            Launch { edition: 0, model, start, needed_bytes: bytes, group: None, residence };
+        let launch = Launch {
+            edition: 0,
+            model,
+            start,
+            needed_bytes: bytes,
+            group: None,
+            residence,
+            senses: Senses::none(),
+        };
         let wish = Wish { priority, keep_alive: Some(Duration::ZERO) };
         let lease = self.wanted(launch, wish, ticket).await?;
         Ok(Reservation::new(lease, revoked, self.shared.inbox.clone()))

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use planner::fleet::{Priority, RequestId, WorkerId};
 use tokio::{sync::mpsc, time::timeout};
-use worker_protocol::{Command, Embed, Failure, FailureKind, Generate, Loaded, Prompt};
+use worker_protocol::{Command, Embed, Failure, FailureKind, Generate, Loaded, Prompt, Rank};
 
 use crate::{
     answer::Answer,
@@ -13,6 +13,7 @@ use crate::{
     foreign::{Delivered, Errand},
     limits::LOST_WAIT_MAX,
     link::Link,
+    senses,
 };
 
 /// How a model is wanted.
@@ -82,6 +83,9 @@ impl Lease {
     /// Asks for text. The answer's first event says so if the worker is gone or overloaded.
     #[must_use]
     pub fn generate(&self, generate: Generate) -> Answer {
+        if let Some(failure) = senses::lacking(self.loaded(), &generate.prompt) {
+            return Answer::refused(self.clone(), failure);
+        }
         Answer::begin(self.clone(), |request| Command::Generate { request, generate })
     }
 
@@ -91,10 +95,27 @@ impl Lease {
         Answer::begin(self.clone(), |request| Command::Embed { request, embed })
     }
 
+    /// Asks how well documents answer a query. The answer's first event says so if the model does not
+    /// rank, and if the worker is gone or overloaded.
+    #[must_use]
+    pub fn rank(&self, rank: Rank) -> Answer {
+        match self.loaded() {
+            Some(loaded) if !loaded.ranks => {
+                Answer::refused(self.clone(), cannot_rank(&loaded.architecture))
+            }
+            Some(_) | None => {
+                Answer::begin(self.clone(), |request| Command::Rank { request, rank })
+            }
+        }
+    }
+
     /// Asks how many tokens a prompt has, which computes nothing. The answer is one event: `Finished`,
     /// whose usage says it, or `Failed`, also where the engine has no word for it.
     #[must_use]
     pub fn count(&self, prompt: Prompt) -> Answer {
+        if let Some(failure) = senses::lacking(self.loaded(), &prompt) {
+            return Answer::refused(self.clone(), failure);
+        }
         if self.held.grant.opened.counts {
             return Answer::begin(self.clone(), |request| Command::Count { request, prompt });
         }
@@ -140,6 +161,14 @@ impl Lease {
         let end = timeout(LOST_WAIT_MAX, self.link().end()).await;
         end.ok().flatten().is_some_and(|closed| closed.unasked)
     }
+}
+
+fn cannot_rank(architecture: &str) -> Failure {
+    let message = format!(
+        "this model of architecture {architecture} has no head for ranking; ask a reranker, such as \
+         bge-reranker-v2-m3 or qwen3-reranker-0.6b"
+    );
+    Failure { kind: FailureKind::Invalid, message }
 }
 
 /// What is said for an engine that has no word for counting.

@@ -35,12 +35,15 @@ mod process_tree;
 mod report;
 mod reservation;
 mod run_loop;
+mod senses;
 pub mod tool;
 mod worker;
 
 pub use answer::{Answer, Loss};
 pub use config::{Config, KeepMode, KeepSettings, Patience, Settings};
-pub use engine::{Engine, GgufFile, ManagedCommand, Manner, Ready, Server, StopSignal, Upstream};
+pub use engine::{
+    Engine, GgufFile, ManagedCommand, Manner, ProjectorFile, Ready, Server, StopSignal, Upstream,
+};
 pub use error::{AcquireError, StopError};
 pub use foreign::{Delivered, Errand};
 pub use handle::{Edition, Form, Handle, Outlook, Progress, Purpose, Served, Stage, Watch, start};
@@ -58,7 +61,7 @@ pub use planner::{
     footprint::{CacheType, Place},
     roles::{self, Roles},
 };
-pub use preflight::{guessing_by_default, read_header};
+pub use preflight::{guessing_by_default, read_header, read_projector};
 pub use report::{Metrics, ModelMetrics, Requests, Resident, ResidentState};
 pub use reservation::Reservation;
 pub use tool::{Content, Input, Output, Serves, Tool, ToolError, ToolOutput};

@@ -134,6 +134,14 @@ pub const EMBED_INPUTS_MAX: usize = 64;
 /// any model has, take 15 bytes for each number.
 pub const EMBED_BYTES_MAX: usize = 64 << 20;
 
+/// Documents in one request for scores to a server; more are asked for in several. Text Embeddings
+/// Inference takes no more at once unless it is told to.
+pub const RANK_DOCUMENTS_MAX: usize = 32;
+
+/// Bytes of one answer with scores. An entry has some hundred; a server may send a document of a megabyte
+/// back with each.
+pub const RANK_BYTES_MAX: usize = 64 << 20;
+
 /// From the start of a worker to its first word. A virus scanner may hold up a new program for many
 /// seconds, nothing honest holds it up for longer than this.
 pub const HELLO_WAIT_MAX: Duration = Duration::from_secs(60);

@@ -116,8 +116,10 @@ pub struct Facts {
     /// How keys and values would be encoded in its cache; `None` where it has none, or only a foreign
     /// engine knows.
     pub kv_type: Option<CacheType>,
-    /// Whether it can answer `Generate`; the others embed.
+    /// Whether it can answer `Generate`; the others embed or rank.
     pub generates: bool,
+    /// Whether it can answer `Rank`; a file's model that does does nothing else.
+    pub ranks: bool,
     /// Whether it can answer conversations.
     pub chats: bool,
     /// What it can do beside that.
@@ -137,6 +139,8 @@ pub struct Skills {
     pub thinking: bool,
     /// It can look at images.
     pub images: bool,
+    /// It can listen to sounds in a conversation.
+    pub sounds: bool,
     /// It can fill in what stands between two texts.
     pub infill: bool,
 }

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
@@ -21,17 +21,18 @@ use worker_protocol::{Speculation, SpeculationSource};
 
 use crate::{
     config::{KeepSettings, Settings},
-    engine::{Engine, GgufFile, ManagedCommand, Manner, Upstream},
+    engine::{Engine, GgufFile, ManagedCommand, Manner, ProjectorFile, Upstream},
     error::AcquireError,
     limits::CONTEXT_TOKENS_DEFAULT,
     model::{Facts, HeaderFacts, Model, ModelSummary, Need, Residence, Skills},
     reservation::Hold,
+    senses::Senses,
 };
 
 mod header;
 mod kept;
 
-pub use header::{guessing_by_default, read_header};
+pub use header::{guessing_by_default, read_header, read_projector};
 
 /// Looks at files and remembers those that can be used, until they change.
 #[derive(Debug)]
@@ -62,6 +63,8 @@ pub(crate) struct Launch {
     pub(crate) group: Option<Arc<str>>,
     /// How it is treated otherwise while it holds memory.
     pub(crate) residence: Residence,
+    /// What it takes beside text.
+    pub(crate) senses: Senses,
 }
 
 /// What is started for a model.
@@ -92,6 +95,8 @@ pub(crate) struct WorkerStart {
     pub(crate) speculation: Speculation,
     /// Tokens of each sequence that it can take back where its layers carry a state.
     pub(crate) taken_back_max: u32,
+    /// What turns pictures and sounds into its vectors.
+    pub(crate) projector: Option<PathBuf>,
 }
 
 impl Start {
@@ -172,6 +177,9 @@ struct Looked {
     keep: Option<KeepSettings>,
     /// Tokens of each sequence that it can take back where its layers carry a state.
     taken_back_max: u32,
+    senses: Senses,
+    /// Its projector, if there is one that can be used.
+    projector: Option<PathBuf>,
 }
 
 /// While this stays the same, so does what a look would find.
@@ -184,7 +192,22 @@ struct Stamp {
     keep: Option<KeepSettings>,
     speculation: Speculation,
     /// Length and change of the file that guesses.
-    draft: Option<(u64, Option<SystemTime>)>,
+    draft: Option<FileStamp>,
+    projector: Option<ProjectorFile>,
+    /// Length and change of the projector.
+    projector_file: Option<FileStamp>,
+}
+
+/// Length and change of a file.
+type FileStamp = (u64, Option<SystemTime>);
+
+/// What is loaded beside a model from files of their own.
+#[derive(Debug, Default)]
+struct Beside {
+    draft: Option<gguf::Header>,
+    projector: Option<(PathBuf, gguf::Header)>,
+    /// Why there is no projector though there is a file.
+    broken: Option<String>,
 }
 
 impl Preflight {
@@ -213,7 +236,7 @@ impl Preflight {
     /// What to start for this model.
     pub(crate) fn launch(&self, model: &Model) -> Result<Launch, AcquireError> {
         let group = |facts: &Facts| model.residence.group_of(facts).map(Arc::from);
-        let (start, needed_bytes, group) = match &model.engine {
+        let (start, needed_bytes, group, senses) = match &model.engine {
             Engine::Worker(file) => {
                 let looked = self.look(file).map_err(|message| AcquireError::Unusable {
                     name: model.name.clone(),
@@ -226,15 +249,21 @@ impl Preflight {
                     keep: looked.keep.clone(),
                     speculation: file.speculation.clone(),
                     taken_back_max: looked.taken_back_max,
+                    projector: looked.projector.clone(),
                 };
-                (Start::Worker(worker), looked.facts.needed_bytes, group(&looked.facts))
+                let (bytes, senses) = (looked.facts.needed_bytes, looked.senses.clone());
+                (Start::Worker(worker), bytes, group(&looked.facts), senses)
             }
             Engine::Command(command) => {
                 let facts = promised(&command.manner, command.memory_bytes);
-                (Start::Command(Arc::clone(command)), command.memory_bytes, group(&facts))
+                let senses = Senses::of_manner(&command.manner);
+                (Start::Command(Arc::clone(command)), command.memory_bytes, group(&facts), senses)
             }
             // Its memory is on another machine, or is not ours to give back.
-            Engine::Upstream(upstream) => (Start::Upstream(Arc::clone(upstream)), 0, None),
+            Engine::Upstream(upstream) => {
+                let senses = Senses::of_manner(&upstream.manner);
+                (Start::Upstream(Arc::clone(upstream)), 0, None, senses)
+            }
         };
         Ok(Launch {
             edition: self.edition,
@@ -246,6 +275,7 @@ impl Preflight {
             needed_bytes,
             group,
             residence: model.residence.clone(),
+            senses,
         })
     }
 
@@ -275,33 +305,41 @@ impl Preflight {
                  name the model's own file"
             ));
         }
-        let draft = match &stamp.speculation.source {
-            SpeculationSource::Off | SpeculationSource::Lookup | SpeculationSource::Head => None,
-            SpeculationSource::Draft(path) => Some(header::read_draft(path, &header)?),
-        };
-        self.looked(&header, draft.as_ref(), stamp)
+        let mut beside = Beside::default();
+        match &stamp.speculation.source {
+            SpeculationSource::Off | SpeculationSource::Lookup | SpeculationSource::Head => {}
+            SpeculationSource::Draft(path) => {
+                beside.draft = Some(header::read_draft(path, &header)?);
+            }
+        }
+        // Who makes embeddings of texts is shown nothing.
+        if let Some(projector) = stamp.projector.as_ref().filter(|_| header.generates()) {
+            match read_projector(&projector.path) {
+                Ok(read) => beside.projector = Some((projector.path.clone(), read)),
+                Err(why) if projector.is_named => return Err(why),
+                Err(why) => beside.broken = Some(why),
+            }
+        }
+        self.looked(&file.path, &header, beside, stamp)
             .map_err(|why| format!("{} {why}", file.path.display()))
     }
 
     fn looked(
         &self,
+        path: &Path,
         header: &gguf::Header,
-        draft: Option<&gguf::Header>,
+        beside: Beside,
         stamp: &Stamp,
     ) -> Result<Looked, String> {
-        let trained = header.context_trained_tokens().and_then(|tokens| u32::try_from(tokens).ok());
-        let context_tokens = stamp
-            .context_tokens
-            .unwrap_or_else(|| {
-                CONTEXT_TOKENS_DEFAULT.min(trained.unwrap_or(CONTEXT_TOKENS_DEFAULT))
-            })
-            .max(1);
-        // Encoders know no position beyond those they were trained with, and the worker takes no more.
-        let most = trained.filter(|_| header.encodes()).unwrap_or(u32::MAX);
-        let context_tokens = context_tokens.min(most.max(1));
+        let trained = trained_tokens(header);
+        let context_tokens = context_tokens(header, stamp.context_tokens);
         let layout = header::layout(context_tokens, self.sequences_max, stamp.kv_type, self.place);
         let layout = header::guessing(header, layout, &stamp.speculation)?;
-        let companions = Companions { draft, ..Companions::default() };
+        let companions = Companions {
+            draft: beside.draft.as_ref(),
+            projector: beside.projector.as_ref().map(|(_, header)| header),
+            ..Companions::default()
+        };
         let mut needs = header::needs(header, &layout, &companions)?;
         // An encoder reads each text once, so that there is nothing to keep.
         let keep = stamp.keep.clone();
@@ -310,6 +348,7 @@ impl Preflight {
         needs.extend(keep.iter().flat_map(|keep| kept::needs(keep, header, &layout)));
         let width = header.arch_u64("embedding_length");
         let chats = header.generates() && header.chat_template().is_some();
+        let senses = senses(path, &beside);
         let facts = Facts {
             header: Some(HeaderFacts {
                 architecture: header.architecture().to_owned(),
@@ -321,17 +360,21 @@ impl Preflight {
             context_tokens: Some(context_tokens),
             kv_type: header.generates().then_some(stamp.kv_type),
             generates: header.generates(),
+            ranks: header.ranks(),
             chats,
             skills: Skills {
                 tools: chats && header.takes_tools(),
                 thinking: chats && header.thinks(),
-                images: false,
+                images: chats && senses.images,
+                sounds: chats && senses.sounds,
                 infill: header.generates() && header.names_infill_marks(),
             },
             needed_bytes: bytes_of(&needs),
             needs,
         };
-        Ok(Looked { facts, context_tokens, keep, taken_back_max: layout.taken_back_max })
+        let taken_back_max = layout.taken_back_max;
+        let projector = beside.projector.map(|(path, _)| path);
+        Ok(Looked { facts, context_tokens, keep, taken_back_max, senses, projector })
     }
 
     fn stamp(&self, file: &GgufFile) -> Stamp {
@@ -343,6 +386,8 @@ impl Preflight {
             keep: self.keep.as_ref().and_then(|keep| keep.of_model(file.keep)),
             speculation: file.speculation.clone(),
             draft: draft_stamp(&file.speculation),
+            projector: file.projector.clone(),
+            projector_file: file.projector.as_ref().and_then(|file| file_stamp(&file.path)),
         }
     }
 
@@ -367,13 +412,37 @@ impl Preflight {
 }
 
 /// While this stays the same, so does the file of the model that guesses.
-fn draft_stamp(speculation: &Speculation) -> Option<(u64, Option<SystemTime>)> {
+fn draft_stamp(speculation: &Speculation) -> Option<FileStamp> {
     match &speculation.source {
         SpeculationSource::Off | SpeculationSource::Lookup | SpeculationSource::Head => None,
-        SpeculationSource::Draft(path) => {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.len(), metadata.modified().ok()))
-        }
+        SpeculationSource::Draft(path) => file_stamp(path),
+    }
+}
+
+fn file_stamp(path: &Path) -> Option<FileStamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.len(), metadata.modified().ok()))
+}
+
+fn trained_tokens(header: &gguf::Header) -> Option<u32> {
+    header.context_trained_tokens().and_then(|tokens| u32::try_from(tokens).ok())
+}
+
+/// The context that a model is loaded with, if so much is asked for.
+fn context_tokens(header: &gguf::Header, asked_tokens: Option<u32>) -> u32 {
+    let trained = trained_tokens(header);
+    let usual = || CONTEXT_TOKENS_DEFAULT.min(trained.unwrap_or(CONTEXT_TOKENS_DEFAULT));
+    // Encoders know no position beyond those they were trained with, and the worker takes no more.
+    let most = trained.filter(|_| header.encodes()).unwrap_or(u32::MAX);
+    asked_tokens.unwrap_or_else(usual).max(1).min(most.max(1))
+}
+
+/// What a model takes beside text with what lies beside it.
+fn senses(path: &Path, beside: &Beside) -> Senses {
+    match (&beside.projector, &beside.broken) {
+        (Some((path, header)), _) => Senses::of_projector(path, header),
+        (None, Some(why)) => Senses::of_broken(why),
+        (None, None) => Senses::of_text(path),
     }
 }
 
@@ -393,12 +462,14 @@ fn promised(manner: &Manner, memory_bytes: u64) -> Facts {
         context_tokens: manner.context_tokens,
         kv_type: None,
         generates: manner.chat || manner.completions,
+        ranks: manner.rerank.is_some(),
         chats: manner.chat,
         skills: Skills {
             tools: manner.chat && manner.tools,
             // Servers do not say.
             thinking: false,
             images: manner.chat && manner.images,
+            sounds: manner.chat && manner.images,
             infill: manner.completions && manner.infill,
         },
         needed_bytes: memory_bytes,
@@ -447,11 +518,14 @@ mod tests {
             keep,
             speculation: Speculation::default(),
             draft: None,
+            projector: None,
+            projector_file: None,
         }
     }
 
     fn look(place: Place, header: &gguf::Header, kv_type: CacheType) -> Looked {
-        preflight(place).looked(header, None, &stamp(kv_type, None)).unwrap()
+        let path = Path::new("a.gguf");
+        preflight(place).looked(path, header, Beside::default(), &stamp(kv_type, None)).unwrap()
     }
 
     #[test]
@@ -493,7 +567,8 @@ mod tests {
         let header = catalogue::builtin().find("qwen3-8b").unwrap().header("Q4_K_M").unwrap();
         let preflight = preflight(Place::Processor);
         let looked = |header: &gguf::Header, keep| {
-            preflight.looked(header, None, &stamp(CacheType::F16, keep)).unwrap()
+            let (path, beside) = (Path::new("a.gguf"), Beside::default());
+            preflight.looked(path, header, beside, &stamp(CacheType::F16, keep)).unwrap()
         };
         let without_bytes = looked(&header, None).facts.needed_bytes;
         let booked = |ram_bytes| {
@@ -531,6 +606,7 @@ mod tests {
             kv_type: None,
             keep,
             speculation: Speculation::default(),
+            projector: None,
         };
         let hub = |mode| {
             let keep = Some(keep(mode, 1 << 20));
@@ -580,6 +656,7 @@ mod tests {
             kv_type,
             keep: None,
             speculation: Speculation::default(),
+            projector: None,
         };
         let hub = Preflight { kv_type: CacheType::Q8_0, ..preflight(Place::Processor) };
         let version = |kv_type| hub.version(&Engine::Worker(file(kv_type)));
@@ -609,6 +686,7 @@ mod tests {
                 kv_type,
                 keep: None,
                 speculation: Speculation::default(),
+                projector: None,
             }),
             residence: Residence::default(),
         };
@@ -631,8 +709,10 @@ mod tests {
         let (model, draft) = (header("qwen3-8b", "Q4_K_M"), header("qwen3-0.6b", "Q8_0"));
         let preflight = preflight(Place::Processor);
         let stamp = stamp(CacheType::F16, None);
-        let alone = preflight.looked(&model, None, &stamp).unwrap().facts;
-        let both = preflight.looked(&model, Some(&draft), &stamp).unwrap().facts;
+        let path = Path::new("a.gguf");
+        let alone = preflight.looked(path, &model, Beside::default(), &stamp).unwrap().facts;
+        let beside = Beside { draft: Some(draft.clone()), ..Beside::default() };
+        let both = preflight.looked(path, &model, beside, &stamp).unwrap().facts;
         let drafts = both.needs.iter().filter(|need| need.what == footprint::DRAFT);
         let draft_bytes: u64 = drafts.map(|need| need.bytes).sum();
         assert_eq!(both.needed_bytes, alone.needed_bytes + draft_bytes);
@@ -649,6 +729,7 @@ mod tests {
                 source: SpeculationSource::Draft(path.into()),
                 tokens: None,
             },
+            projector: None,
         };
         let version = |path| preflight.version(&Engine::Worker(file(path)));
         assert_ne!(version("small.gguf"), version("other.gguf"));
@@ -662,7 +743,7 @@ mod tests {
         let looked = |header: &gguf::Header, source, tokens| {
             let speculation = Speculation { source, tokens };
             let stamp = Stamp { speculation, ..stamp(CacheType::F16, None) };
-            preflight.looked(header, None, &stamp)
+            preflight.looked(Path::new("a.gguf"), header, Beside::default(), &stamp)
         };
         let bytes = |looked: &Looked, what: &str| {
             let needs = looked.facts.needs.iter().filter(|need| need.what == what);

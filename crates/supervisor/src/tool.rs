@@ -245,6 +245,7 @@ fn refused(error: AcquireError) -> ToolError {
         }
         AcquireError::UnknownModel { .. }
         | AcquireError::Unusable { .. }
+        | AcquireError::TakesNone { .. }
         | AcquireError::LoadFailed { .. }
         | AcquireError::Overloaded { .. }
         | AcquireError::Stopped { .. }

@@ -101,7 +101,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Command, Constraint, Generate, Media, MediaKind, Message, Prompt, RequestId, Role};
+    use crate::{
+        Command, Constraint, Generate, Media, MediaKind, Message, Prompt, RequestId, Role,
+    };
 
     fn cancel(request: u64) -> Command {
         Command::Cancel { request: RequestId(request) }

@@ -2,7 +2,7 @@
 //!
 //! One hub talks to one worker over the worker's standard input and output. The hub writes
 //! [`Command`]s, the worker writes [`Report`]s, each as one frame (see [`frame`]). The canonical
-//! request ([`Generate`], [`Embed`]) and the canonical stream of [`Event`]s live here too, because
+//! request ([`Generate`], [`Embed`], [`Rank`]) and the canonical stream of [`Event`]s live here too, because
 //! they travel in these frames; every vendor's dialect is translated to and from them.
 //!
 //! Not here: reading and writing (the caller owns the pipes), vendors' JSON (`dialect`), and any
@@ -15,8 +15,8 @@ mod request;
 mod words;
 
 pub use request::{
-    Chat, Constraint, Dry, Embed, EmbedInput, Generate, Infill, Media, MediaKind, Message, Mirostat,
-    MirostatVersion, Prompt, Role, Sampling, Snippet, ToolCall, Xtc,
+    Chat, Constraint, Dry, Embed, EmbedInput, Generate, Infill, Media, MediaKind, Message,
+    Mirostat, MirostatVersion, Prompt, Rank, Role, Sampling, Snippet, ToolCall, Xtc,
 };
 pub use words::{
     Alternative, Buffer, Command, Event, Failure, FailureKind, FinishReason, Finished, Keep, Load,

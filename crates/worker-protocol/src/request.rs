@@ -340,3 +340,18 @@ pub enum EmbedInput {
     /// Token ids as they stand.
     Tokens(Vec<u32>),
 }
+
+/// A request to say how well documents answer a query. Each document is answered by one `Event::Ranked`,
+/// then `Finished`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rank {
+    /// What is asked.
+    pub query: String,
+    /// What may answer it.
+    pub documents: Vec<String>,
+    /// Whether a document that is longer than the model takes beside the query is cut at its end;
+    /// otherwise it is refused.
+    pub truncate: bool,
+    /// Tokens of a document that are read at most; what is behind them is left out.
+    pub document_tokens_max: Option<u32>,
+}

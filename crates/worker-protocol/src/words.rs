@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bytes,
-    request::{Embed, Generate, Prompt},
+    request::{Embed, Generate, Prompt, Rank},
 };
 
 /// Names one request on one worker. The hub numbers them; the worker repeats them.
@@ -31,6 +31,13 @@ pub enum Command {
         request: RequestId,
         /// What is wanted.
         embed: Embed,
+    },
+    /// Say how well documents answer a query. Only for a worker whose `Loaded` says that it ranks.
+    Rank {
+        /// Number of the request.
+        request: RequestId,
+        /// What is wanted.
+        rank: Rank,
     },
     /// Count the tokens of a prompt and compute nothing. Answered at once with `Finished`, whose usage
     /// has `prompt_tokens` and no other, or `Failed`. Only for a worker whose `Hello` says that it knows
@@ -194,6 +201,9 @@ pub struct Loaded {
     pub sequences_max: u32,
     /// Whether it can answer `Generate`.
     pub generates: bool,
+    /// Whether it can answer `Rank`, and nothing else; one that does not say so does not.
+    #[serde(default)]
+    pub ranks: bool,
     /// Whether it carries a chat template.
     pub chat_template: bool,
     /// Whether it takes pictures; one that does not say so does not.
@@ -270,6 +280,13 @@ pub enum Event {
         index: u32,
         /// Its embedding.
         vector: Vec<f32>,
+    },
+    /// How well one document answers the query.
+    Ranked {
+        /// Which document.
+        index: u32,
+        /// What the model's head says, as it says it; a higher one is better.
+        score: f32,
     },
     /// The request ended well.
     Finished(Finished),

@@ -3,7 +3,7 @@
 use planner::gguf::{Array, ElementType, Value};
 
 use super::{
-    shape::{Architecture, Recurrence, Shape},
+    shape::{Architecture, Pooling, Recurrence, Shape},
     vocabulary::{self, Vocabulary},
 };
 
@@ -12,6 +12,15 @@ const CHAT_TEMPLATE: &str = "{%- for message in messages -%}\
 {{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' -}}\
 {%- endfor -%}\
 {%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}";
+
+/// How Qwen's reranker is asked; the head stands for its next word.
+const RANK_TEMPLATE: &str = "<|im_start|>system\n\
+Judge whether the Document meets the requirements based on the Query.<|im_end|>\n<|im_start|>user\n\
+<Query>: {query}\n<Document>: {document}<|im_end|>\n<|im_start|>assistant\n";
+
+/// What the head of a reranker chooses between, of Qwen's and of BERT's.
+const RANK_ANSWERS: [&str; 2] = ["yes", "no"];
+const RANK_LABEL: &str = "LABEL_0";
 
 /// Kinds of text that BERT's embeddings tell apart.
 const TOKEN_TYPES: u32 = 2;
@@ -94,6 +103,12 @@ pub(crate) fn figures(shape: &Shape) -> Vec<(String, Value)> {
     }
     if let Some(pooling) = shape.pooling {
         keys.u32(&key("pooling_type"), pooling as u32);
+    }
+    if shape.pooling == Some(Pooling::Rank) {
+        let is_encoder = shape.architecture == Architecture::Bert;
+        let labels = if is_encoder { &[RANK_LABEL][..] } else { &RANK_ANSWERS };
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        keys.texts(&key("classifier.output_labels"), labels);
     }
     keys.pairs
 }
@@ -178,6 +193,9 @@ fn tokenizer(keys: &mut Keys, shape: &Shape) {
         keys.text("tokenizer.ggml.pre", "qwen2");
         keys.bool("tokenizer.ggml.add_bos_token", false);
         keys.text("tokenizer.chat_template", CHAT_TEMPLATE);
+        if shape.pooling == Some(Pooling::Rank) {
+            keys.text("tokenizer.chat_template.rerank", RANK_TEMPLATE);
+        }
         vocabulary::byte_level(shape.vocabulary)
     };
     let Vocabulary { tokens, types, merges, special } = vocabulary;

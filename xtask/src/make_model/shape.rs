@@ -85,12 +85,15 @@ impl Recurrence {
     }
 }
 
-/// How a model that embeds turns the vectors of all tokens into one; the numbers are llama.cpp's.
+/// How a model that embeds turns the vectors of all tokens into one, or into a score; the numbers are
+/// llama.cpp's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pooling {
     Mean = 1,
     Cls = 2,
     Last = 3,
+    /// By a head that says how well a document answers a query.
+    Rank = 4,
 }
 
 /// The figures of one model. Widths and counts in elements, context in tokens.
@@ -190,7 +193,7 @@ const fn windowed(window: u32, shape: Shape) -> Shape {
 
 /// The published figures (config.json of each model); the totals of parameters are tested. `tiny`
 /// exists once per architecture and is for tests: a megabyte or two.
-pub(crate) const SHAPES: [Shape; 38] = [
+pub(crate) const SHAPES: [Shape; 40] = [
     tied(row("qwen3-0.6b", QWEN3, [28, 1024, 16, 8, 3072])),
     tied(row("qwen3-1.7b", QWEN3, [28, 2048, 16, 8, 6144])),
     tied(row("qwen3-4b", QWEN3, [36, 2560, 32, 8, 9728])),
@@ -261,6 +264,10 @@ pub(crate) const SHAPES: [Shape; 38] = [
         pooling: Some(Pooling::Last),
         ..tiny(row("tiny-embedding", QWEN3, [2, 256, 4, 2, 512]))
     },
+    Shape {
+        pooling: Some(Pooling::Rank),
+        ..tiny(row("tiny-reranker", QWEN3, [2, 256, 4, 2, 512]))
+    },
     tiny(row("tiny", QWEN3, [2, 256, 4, 2, 512])),
     tiny(row("tiny", QWEN3VL, [2, 256, 4, 2, 512])),
     Shape {
@@ -303,6 +310,11 @@ pub(crate) const SHAPES: [Shape; 38] = [
         tiny(row("tiny", MAMBA2, [3, 256, 0, 0, 0])),
     ),
     Shape { context: 512, ..tiny(row("tiny", BERT, [2, 256, 4, 4, 512])) },
+    Shape {
+        context: 512,
+        pooling: Some(Pooling::Rank),
+        ..tiny(row("tiny-reranker", BERT, [2, 256, 4, 4, 512]))
+    },
     // Wide enough to be measured, small enough to be made in a second.
     tied(Shape { vocabulary: 4096, ..row("small", QWEN3, [8, 512, 8, 4, 1536]) }),
 ];

@@ -58,6 +58,26 @@ fn every_tiny_model_in_every_encoding_is_read_back() {
 }
 
 #[test]
+fn a_reranker_has_a_head_and_no_other_model_has_one() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arch, head) in [
+        (
+            Architecture::Bert,
+            &["cls.weight", "cls.bias", "cls.output.weight", "cls.output.bias"][..],
+        ),
+        (Architecture::Qwen3, &["cls.output.weight"]),
+    ] {
+        for (like, expected) in [("tiny", &[][..]), ("tiny-reranker", head)] {
+            let bytes = make(&arguments(folder.path(), arch, like, "q8_0"));
+            let header = gguf::parse(&bytes, bytes.len() as u64).unwrap();
+            let names = header.tensors.iter().map(|tensor| tensor.name.as_str());
+            let found: Vec<&str> = names.filter(|name| name.starts_with("cls")).collect();
+            assert_eq!((found.as_slice(), header.ranks()), (expected, like == "tiny-reranker"));
+        }
+    }
+}
+
+#[test]
 fn the_same_arguments_give_the_same_bytes_and_another_seed_does_not() {
     let folder = tempfile::tempdir().unwrap();
     let one = arguments(folder.path(), Architecture::Qwen3, "tiny", "q8_0");

@@ -89,7 +89,10 @@ impl Blocks {
             Event::Reasoning(piece) => self.thought(&piece.text, out),
             Event::ToolCall(piece) => self.call(piece, out),
             Event::Finished(_) => self.end(out),
-            Event::Progress { .. } | Event::Embedded { .. } | Event::Failed(_) => {}
+            Event::Progress { .. }
+            | Event::Embedded { .. }
+            | Event::Ranked { .. }
+            | Event::Failed(_) => {}
         }
     }
 

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use worker_protocol::{Message, Role, ToolCall};
+use worker_protocol::{MediaKind, Message, Role, ToolCall};
 
 use crate::{
     Error, billing,
     limits::MESSAGES_MAX,
+    media::{self, Content, File, Intake},
     read::{Object, Path},
     request,
 };
@@ -37,12 +38,13 @@ struct Conversation {
     turns: Vec<Turn>,
     /// Names of the tools that were called so far, by the ids of their calls.
     called: BTreeMap<String, String>,
+    intake: Intake,
 }
 
 /// What one side says before the other one speaks.
 struct Turn {
     role: Role,
-    texts: Vec<String>,
+    content: Content,
     thoughts: Vec<String>,
     calls: Vec<ToolCall>,
     results: Vec<Message>,
@@ -56,7 +58,8 @@ impl Conversation {
             Some(value) => texts(&path, value)?,
         };
         if texts.iter().any(|text| !text.is_empty()) {
-            self.turn(Role::System).texts = texts;
+            let content = &mut self.turn(Role::System).content;
+            texts.iter().for_each(|text| content.text(text));
         }
         Ok(())
     }
@@ -66,7 +69,7 @@ impl Conversation {
         let role = role(&mut fields)?;
         let at = fields.path("content");
         match fields.take("content") {
-            Some(Value::String(text)) => self.turn(role).texts.push(text),
+            Some(Value::String(text)) => self.turn(role).content.text(&text),
             Some(Value::Array(blocks)) => {
                 // One without blocks takes its turn too.
                 self.turn(role);
@@ -96,7 +99,11 @@ impl Conversation {
         match (&*kind, role) {
             ("text", _) => {
                 let text = required(&mut fields, "text")?;
-                self.turn(role).texts.push(text);
+                self.turn(role).content.text(&text);
+            }
+            ("image", Role::User) => {
+                let picture = picture(&mut fields, &mut self.intake)?;
+                self.turn(role).content.file(picture);
             }
             ("thinking", Role::Assistant) => {
                 let thought = required(&mut fields, "thinking")?;
@@ -116,15 +123,15 @@ impl Conversation {
             ("thinking" | "redacted_thinking" | "tool_use", _) => {
                 return Err(at.refuse(format_args!("is {kind:?}, which only the assistant says")));
             }
-            ("tool_result", _) => {
-                return Err(at.refuse("is \"tool_result\", which only the user says"));
+            ("tool_result" | "image", _) => {
+                return Err(at.refuse(format_args!("is {kind:?}, which only the user says")));
             }
-            _ => return Err(not_text(&at, &kind)),
+            _ => return Err(unread(&at, &kind)),
         }
         Ok(())
     }
 
-    fn result(&self, fields: &mut Object<'_>) -> Result<Message, Error> {
+    fn result(&mut self, fields: &mut Object<'_>) -> Result<Message, Error> {
         let at = fields.path("tool_use_id");
         let id = request::word(fields, "tool_use_id")?.ok_or_else(|| at.missing())?;
         let Some(name) = self.called.get(&id) else {
@@ -132,35 +139,34 @@ impl Conversation {
                 "is {id:?}, and no tool_use before it has this id; send the message that called too"
             )));
         };
+        let name = Some(name.clone());
         let at = fields.path("content");
-        let texts = match fields.take("content") {
-            None => Vec::new(),
-            Some(value) => texts(&at, value)?,
+        let mut content = match fields.take("content") {
+            None => Content::default(),
+            Some(value) => seen(&at, value, &mut self.intake)?,
         };
-        let is_error = fields.bool("is_error")?.unwrap_or(false);
-        let text = if is_error { failed(texts.join("\n")) } else { texts.join("\n") };
-        Ok(Message {
-            tool_call_id: Some(id),
-            name: Some(name.clone()),
-            ..Message::text(Role::Tool, text)
-        })
+        if fields.bool("is_error")?.unwrap_or(false) {
+            failed(&mut content);
+        }
+        let (text, media) = content.into_parts();
+        Ok(Message { tool_call_id: Some(id), name, media, ..Message::text(Role::Tool, text) })
     }
 }
 
 impl Turn {
     fn new(role: Role) -> Self {
-        let (texts, thoughts) = (Vec::new(), Vec::new());
-        Self { role, texts, thoughts, calls: Vec::new(), results: Vec::new() }
+        let (content, thoughts) = (Content::default(), Vec::new());
+        Self { role, content, thoughts, calls: Vec::new(), results: Vec::new() }
     }
 
     fn messages(self) -> impl Iterator<Item = Message> {
-        let Self { role, texts, thoughts, calls, results } = self;
-        // Blocks are paragraphs to their sender, so a line break goes between them. Only who calls tools
-        // may have said nothing.
-        let content = (!texts.is_empty() || calls.is_empty()).then(|| texts.join("\n"));
-        let is_said = !texts.is_empty() || results.is_empty();
-        let said = is_said.then(|| Message {
-            content,
+        let Self { role, content, thoughts, calls, results } = self;
+        let is_silent = content.is_empty();
+        let (text, media) = content.into_parts();
+        let said = (!is_silent || results.is_empty()).then(|| Message {
+            // Only who calls tools may have said nothing.
+            content: (!is_silent || calls.is_empty()).then_some(text),
+            media,
             reasoning: (!thoughts.is_empty()).then(|| thoughts.join("\n")),
             tool_calls: calls,
             ..Message::text(role, "")
@@ -192,12 +198,68 @@ fn call(fields: &mut Object<'_>) -> Result<ToolCall, Error> {
 }
 
 /// What a tool says that failed. Chat templates have no other place for it.
-fn failed(text: String) -> String {
-    match &*text {
-        "" => "Error".to_owned(),
-        said if said.starts_with("Error") => text,
-        said => format!("Error: {said}"),
+fn failed(content: &mut Content) {
+    match content.as_text() {
+        "" => content.put_first("Error"),
+        said if said.starts_with("Error") => {}
+        _ => content.put_first("Error: "),
     }
+}
+
+/// What a tool gives back: a string, or a list of blocks that are text or pictures.
+fn seen(path: &Path<'_>, value: Value, intake: &mut Intake) -> Result<Content, Error> {
+    if let Value::String(text) = value {
+        return Ok(Content::of(text));
+    }
+    let Value::Array(blocks) = value else {
+        return Err(path.wrong("a string or a list of blocks", &value));
+    };
+    let mut content = Content::default();
+    for (index, block) in blocks.into_iter().enumerate() {
+        let path = Path::Index(path, index);
+        let mut fields = Object::new(&path, block)?;
+        let at = fields.path("type");
+        let kind = fields.string("type")?.ok_or_else(|| at.missing())?;
+        match &*kind {
+            "text" => content.text(&required(&mut fields, "text")?),
+            "image" => content.file(picture(&mut fields, intake)?),
+            _ => return Err(unread(&at, &kind)),
+        }
+    }
+    Ok(content)
+}
+
+/// `{"source":{"type":"base64","media_type":"image/png","data":"…"}}`
+fn picture(fields: &mut Object<'_>, intake: &mut Intake) -> Result<File, Error> {
+    let at = fields.path("source");
+    let source = fields.take("source").ok_or_else(|| at.missing())?;
+    let mut source = Object::new(&at, source)?;
+    let at = source.path("type");
+    match source.string("type")?.as_deref() {
+        Some("base64") => {}
+        Some("url") => {
+            return Err(at.unsupported(
+                "is \"url\": this hub fetches nothing from addresses; send the picture itself, as type \
+                 \"base64\"",
+            ));
+        }
+        Some("file") => {
+            return Err(at.unsupported(
+                "is \"file\", and this hub keeps no files; send the picture itself, as type \"base64\"",
+            ));
+        }
+        Some(other) => {
+            return Err(at.refuse(format_args!("must be \"base64\", but it is {other:?}")));
+        }
+        None => return Err(at.missing()),
+    }
+    let at = source.path("media_type");
+    if let Some(named) = request::word(&mut source, "media_type")? {
+        media::check_type(&at, &named, MediaKind::Image)?;
+    }
+    let at = source.path("data");
+    let data = required(&mut source, "data")?;
+    intake.base64(&at, &data, Some(MediaKind::Image))
 }
 
 /// A string, or a list of blocks that are all text.
@@ -213,7 +275,11 @@ fn texts(path: &Path<'_>, value: Value) -> Result<Vec<String>, Error> {
         let mut fields = Object::new(&path, block)?;
         let at = fields.path("type");
         let kind = fields.string("type")?.ok_or_else(|| at.missing())?;
-        if kind == "text" { required(&mut fields, "text") } else { Err(not_text(&at, &kind)) }
+        match &*kind {
+            "text" => required(&mut fields, "text"),
+            "image" => Err(at.refuse("is \"image\", which only the user says")),
+            _ => Err(unread(&at, &kind)),
+        }
     };
     blocks.into_iter().enumerate().map(one).collect()
 }
@@ -222,14 +288,15 @@ fn required(fields: &mut Object<'_>, key: &str) -> Result<String, Error> {
     fields.string(key)?.ok_or_else(|| fields.path(key).missing())
 }
 
-/// The refusal of a block that is no text; `at` is its type.
-fn not_text(at: &Path<'_>, kind: &str) -> Error {
+/// The refusal of a block that nobody here reads; `at` is its type.
+fn unread(at: &Path<'_>, kind: &str) -> Error {
     match kind {
-        "image" => at.unsupported("is an image, and images are not supported yet; send text"),
-        "document" => at.unsupported("is a document, and only text is read yet; send its text"),
+        "document" => at.unsupported(
+            "is a document, and documents are not read yet; send its text, or its pages as pictures",
+        ),
         _ => at.unsupported(format_args!(
-            "is {kind:?}, and only text, thinking, tool_use and tool_result are supported, each in its \
-             place"
+            "is {kind:?}, and only text, image, thinking, tool_use and tool_result are supported, each \
+             in its place"
         )),
     }
 }

@@ -29,7 +29,14 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let mut fields = Object::new(&Path::Root, read::body(body)?)?;
     let model = request::model(&mut fields)?;
     let wish = Wish::decode(&mut fields)?;
-    Ok(Request { model, prompt: Prompt::Chat(chat(&mut fields)?), wish })
+    let chat = chat(&mut fields)?;
+    if chat.messages.iter().any(|message| !message.media.is_empty()) {
+        return Err(fields.path("messages").unsupported(
+            "holds pictures, and how many tokens they are is known only when they are looked at; count \
+             without them, or send the request itself, whose answer says how many there were",
+        ));
+    }
+    Ok(Request { model, prompt: Prompt::Chat(chat), wish })
 }
 
 /// The answer, by the one event that a worker answers with.
@@ -46,6 +53,7 @@ pub fn answer(event: &Event) -> Result<String, Error> {
         | Event::Text(_)
         | Event::Reasoning(_)
         | Event::ToolCall(_)
-        | Event::Embedded { .. } => Err(Error::unfinished()),
+        | Event::Embedded { .. }
+        | Event::Ranked { .. } => Err(Error::unfinished()),
     }
 }

@@ -107,7 +107,7 @@ impl Encode for StreamEncoder {
             Event::Progress { total, cached, .. } => {
                 self.prompt.get_or_insert(Usage::begun(*total, *cached));
             }
-            Event::Embedded { .. } => {}
+            Event::Embedded { .. } | Event::Ranked { .. } => {}
             Event::Text(_) | Event::Reasoning(_) | Event::ToolCall(_) => self.content(event, out),
             Event::Finished(finished) => self.end(event, finished, out),
             Event::Failed(failure) => self.fail(&Error::from(failure), out),

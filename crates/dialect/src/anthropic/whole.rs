@@ -57,7 +57,8 @@ impl WholeEncoder {
             | Event::Text(_)
             | Event::Reasoning(_)
             | Event::ToolCall(_)
-            | Event::Embedded { .. } => {}
+            | Event::Embedded { .. }
+            | Event::Ranked { .. } => {}
         }
     }
 

@@ -79,7 +79,7 @@ impl Encode for StreamEncoder {
     fn event(&mut self, _choice: u32, event: &Event, out: &mut Vec<String>) {
         self.foretold.hear(0, event);
         match event {
-            Event::Progress { .. } | Event::Embedded { .. } => {}
+            Event::Progress { .. } | Event::Embedded { .. } | Event::Ranked { .. } => {}
             Event::Text(piece) => out.push(self.head.line(Said {
                 text: piece.text.clone(),
                 logprobs: piece.logprobs.iter().map(Token::chosen).collect(),
@@ -131,7 +131,7 @@ impl WholeEncoder {
     /// Takes in one event.
     pub fn event(&mut self, event: &Event) {
         match event {
-            Event::Progress { .. } | Event::Embedded { .. } => {}
+            Event::Progress { .. } | Event::Embedded { .. } | Event::Ranked { .. } => {}
             Event::Text(piece) => {
                 self.said.text.push_str(&piece.text);
                 self.said.logprobs.extend(piece.logprobs.iter().map(Token::chosen));

@@ -3,10 +3,11 @@
 use serde_json::Value;
 use worker_protocol::{Chat, Message, Prompt, Role, ToolCall};
 
-use super::{IMAGES, Request, refuse, text_of, think};
+use super::{Request, images, text_of, think};
 use crate::{
     Error, billing,
     limits::{MESSAGES_MAX, TOOLS_MAX},
+    media::Intake,
     read::{Object, Path},
     tools,
 };
@@ -32,16 +33,17 @@ fn prompt(fields: &mut Object<'_>) -> Result<Option<Prompt>, Error> {
 fn messages(fields: &mut Object<'_>) -> Result<Vec<Message>, Error> {
     let path = fields.path("messages");
     let entries = fields.list("messages", MESSAGES_MAX)?.unwrap_or_default();
-    let message = |(index, entry)| message(&Path::Index(&path, index), entry);
+    let mut intake = Intake::default();
+    let message = |(index, entry)| message(&Path::Index(&path, index), entry, &mut intake);
     let mut messages = entries.into_iter().enumerate().map(message).collect::<Result<_, _>>()?;
     billing::strip(&mut messages);
     Ok(messages)
 }
 
-fn message(path: &Path<'_>, value: Value) -> Result<Message, Error> {
+fn message(path: &Path<'_>, value: Value, intake: &mut Intake) -> Result<Message, Error> {
     let mut fields = Object::new(path, value)?;
-    refuse(&mut fields, &[IMAGES])?;
     let role = role(&mut fields)?;
+    let media = images(&mut fields, role, intake)?;
     let calls = tool_calls(&mut fields)?;
     let content = fields.string("content")?;
     Ok(Message {
@@ -52,7 +54,7 @@ fn message(path: &Path<'_>, value: Value) -> Result<Message, Error> {
         tool_calls: calls,
         tool_call_id: text_of(&mut fields, "tool_call_id")?,
         name: text_of(&mut fields, "tool_name")?,
-        media: Vec::new(),
+        media,
     })
 }
 

@@ -5,12 +5,11 @@
 
 use worker_protocol::{Chat, Infill, Message, Prompt, Role};
 
-use super::{IMAGES, Request, refuse, text_of, think};
-use crate::{Error, read::Object};
+use super::{Request, images, refuse, text_of, think};
+use crate::{Error, media::Intake, read::Object};
 
 /// Other fields whose meaning would be lost.
-const REFUSED: [(&str, &str); 3] = [
-    IMAGES,
+const REFUSED: [(&str, &str); 2] = [
     ("template", "is not supported: the model's own chat template is used, or none with raw"),
     ("context", "is not supported: send the conversation as messages to /api/chat"),
 ];
@@ -25,14 +24,22 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
 
 fn prompt(fields: &mut Object<'_>) -> Result<Option<Prompt>, Error> {
     refuse(fields, &REFUSED)?;
+    let images_at = fields.path("images");
+    let media = images(fields, Role::User, &mut Intake::default())?;
     let suffix = text_of(fields, "suffix")?;
-    let Some(prompt) = text_of(fields, "prompt")?.or_else(|| suffix.is_some().then(String::new))
+    let says_something = suffix.is_some() || !media.is_empty();
+    let Some(prompt) = text_of(fields, "prompt")?.or_else(|| says_something.then(String::new))
     else {
         return Ok(None);
     };
     let system_at = fields.path("system");
     let system = text_of(fields, "system")?;
     let is_raw = fields.bool("raw")?.unwrap_or(false);
+    if !media.is_empty() && (is_raw || suffix.is_some()) {
+        let other = if is_raw { "raw" } else { "suffix" };
+        return Err(images_at
+            .refuse(format_args!("cannot go together with {other}; leave one of them out")));
+    }
     if let Some(after) = suffix {
         // Instructions have no place there, and Ollama's own templates for it leave them out.
         return Ok(Some(Prompt::Infill(Infill { before: prompt, after, ..Infill::default() })));
@@ -45,7 +52,8 @@ fn prompt(fields: &mut Object<'_>) -> Result<Option<Prompt>, Error> {
     }
     let variables = think(fields)?;
     let system = system.map(|system| Message::text(Role::System, system));
-    let messages = system.into_iter().chain([Message::text(Role::User, prompt)]).collect();
+    let said = Message { media, ..Message::text(Role::User, prompt) };
+    let messages = system.into_iter().chain([said]).collect();
     let (tools, documents) = (Vec::new(), Vec::new());
     Ok(Some(Prompt::Chat(Chat { messages, tools, documents, variables })))
 }

@@ -112,10 +112,14 @@ pub enum Capability {
     Thinking,
     /// It looks at images.
     Vision,
+    /// It listens to sounds.
+    Audio,
     /// It fills in what stands between two texts.
     Insert,
     /// It embeds text.
     Embedding,
+    /// It says how well documents answer a query; Ollama has no word for it.
+    Rerank,
 }
 
 /// The answer of `GET /api/tags`.

@@ -3,7 +3,7 @@
 //! Messages and tools are read in `message`, answers written in `stream` and `whole`.
 //!
 //! Refused for now, because the engine cannot hold a model to it yet: `tool_choice` that demands
-//! a call. Images and audio are refused as well.
+//! a call. Pictures and sounds are read where they are sent whole; files and addresses are refused.
 
 mod message;
 mod stream;

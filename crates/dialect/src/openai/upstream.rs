@@ -13,6 +13,7 @@ mod failure;
 mod generate;
 mod logprobs;
 mod model;
+mod rerank;
 mod sound;
 pub mod sse;
 
@@ -23,6 +24,7 @@ pub use embeddings::{Vectors, embed, vectors};
 pub use failure::{failure, not_a_stream};
 pub use generate::generate;
 pub use model::{figure, models};
+pub use rerank::{Asking, Question, Scores, rank, scores};
 pub use sound::{Form, listen, speak};
 
 use crate::limits::UPSTREAM_MESSAGE_CHARS_MAX;

@@ -219,13 +219,14 @@ fn details(facts: &Facts) -> Details {
 
 fn capabilities(facts: &Facts) -> Vec<Capability> {
     if !facts.generates {
-        return vec![Capability::Embedding];
+        return vec![if facts.ranks { Capability::Rerank } else { Capability::Embedding }];
     }
-    let Skills { tools, thinking, images, infill } = facts.skills;
+    let Skills { tools, thinking, images, sounds, infill } = facts.skills;
     let more = [
         (tools, Capability::Tools),
         (thinking, Capability::Thinking),
         (images, Capability::Vision),
+        (sounds, Capability::Audio),
         (infill, Capability::Insert),
     ];
     let more = more.into_iter().filter_map(|(can, what)| can.then_some(what));

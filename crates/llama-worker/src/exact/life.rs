@@ -132,7 +132,7 @@ impl Reader {
             Event::Progress { .. } | Event::Text(_) | Event::Reasoning(_) | Event::ToolCall(_) => {
                 self.send(Command::Credit { request, events: EVENT_CREDIT_BATCH });
             }
-            Event::Embedded { .. } => panic!("nobody asked for a vector"),
+            Event::Embedded { .. } | Event::Ranked { .. } => panic!("nobody asked for that"),
         }
     }
 }

@@ -275,7 +275,10 @@ impl Reader {
             Event::Progress { .. } => {}
             Event::Finished(finished) => answer.usage = finished.usage,
             Event::Failed(failure) => answer.failed = Some((failure.kind, failure.message)),
-            Event::Reasoning(_) | Event::ToolCall(_) | Event::Embedded { .. } => {
+            Event::Reasoning(_)
+            | Event::ToolCall(_)
+            | Event::Embedded { .. }
+            | Event::Ranked { .. } => {
                 panic!("{event:?}")
             }
         }

@@ -240,6 +240,7 @@ fn every_header_is_read_back_as_it_is() {
             assert!(read.vocabulary_tokens() > 1000);
             let generates = !matches!(entry.kind, Kind::Embedding | Kind::Rerank | Kind::Speech);
             assert_eq!(read.generates(), generates, "{}", entry.name);
+            assert_eq!(read.ranks(), entry.kind == Kind::Rerank, "{}", entry.name);
         }
     }
 }

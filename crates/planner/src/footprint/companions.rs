@@ -1,13 +1,9 @@
 //! What is loaded beside a model: a projector for images or sound, a draft model, adapters, and
 //! prompts that are kept for later.
 //!
-//! Source: llama.cpp's `tools/mtmd/clip.cpp` for projectors, `llama-adapter.cpp` for adapters; a
-//! draft is a model like any other.
+//! Source: llama.cpp's `llama-adapter.cpp` for adapters; a draft is a model like any other.
 
-use super::{
-    ADAPTERS, Build, DRAFT, Device, FLOAT_BYTES, Item, Layout, PROJECTOR, PROMPT_CACHE, grouped,
-    product,
-};
+use super::{ADAPTERS, Build, DRAFT, Device, Item, Layout, PROMPT_CACHE, grouped, projector};
 use crate::gguf::Header;
 
 /// What is loaded beside a model. The default is nothing.
@@ -30,7 +26,7 @@ pub(super) fn items(build: Build, companions: &Companions, layout: &Layout) -> V
     let device = layout.place.device();
     let mut items = Vec::new();
     if let Some(header) = projector {
-        items.extend(projector_items(header, device));
+        items.extend(projector::items(header, device));
     }
     if let Some(header) = draft {
         items.extend(draft_items(build, header, layout));
@@ -59,62 +55,4 @@ fn draft_items(build: Build, header: &Header, layout: &Layout) -> Vec<Item> {
     items
         .map(|item| Item { what: DRAFT, why: format!("{}: {}", item.what, item.why), ..item })
         .collect()
-}
-
-/// Weights are copied, not mapped (`clip.cpp` reads them into a buffer of the backend), and the
-/// encoder takes a whole image or half a minute of sound at once.
-fn projector_items(header: &Header, device: Device) -> Vec<Item> {
-    let tensors = header.tensor_bytes();
-    let weights = Item {
-        what: PROJECTOR,
-        device,
-        bytes: tensors,
-        why: format!("{} tensors, {} bytes, copied", header.tensors.len(), grouped(tensors)),
-    };
-    let encoders = ["vision", "audio"].iter().filter_map(|side| encoder(header, side, device));
-    std::iter::once(weights).chain(encoders).collect()
-}
-
-/// What the encoder of one side computes in, estimated from its widest layer with fused attention,
-/// which llama.cpp takes where it can.
-fn encoder(header: &Header, side: &str, device: Device) -> Option<Item> {
-    let number = |suffix: &str| header.u64(&format!("clip.{side}.{suffix}")).filter(|&n| n > 0);
-    let width = number("embedding_length")?;
-    let positions = positions(header, side);
-    let feed_forward = number("feed_forward_length").unwrap_or(width.saturating_mul(4));
-    // The stream and its norm, with either both sides of the feed-forward network, or queries,
-    // keys and values, twice because the last two are wanted in half precision.
-    let widest = product(&[2, feed_forward]).max(product(&[5, width]));
-    let numbers = product(&[2, width]).saturating_add(widest);
-    Some(Item {
-        what: PROJECTOR,
-        device,
-        bytes: product(&[FLOAT_BYTES, positions, numbers]),
-        why: format!(
-            "{side} encoder, estimated: {} positions × {} numbers in its widest layer × \
-             {FLOAT_BYTES} bytes",
-            grouped(positions),
-            grouped(numbers)
-        ),
-    })
-}
-
-/// Positions that the encoder is laid out for. Source: `image_size`, `set_warmup_n_tokens` and
-/// `warmup_audio_size` in `clip.cpp` and `clip-model.h`.
-fn positions(header: &Header, side: &str) -> u64 {
-    // Projectors that merge patches take images of any size; they are laid out for 46 by 46 merged
-    // patches. Sound is 3,000 frames, of which a convolution keeps every second.
-    const MERGED_PATCHES: u64 = 46 * 46;
-    const SOUND_POSITIONS: u64 = 1500;
-    let number = |suffix: &str| header.u64(&format!("clip.{side}.{suffix}")).filter(|&n| n > 0);
-    if let Some(merge) = number("spatial_merge_size") {
-        return product(&[MERGED_PATCHES, merge, merge]);
-    }
-    match (number("image_size"), number("patch_size")) {
-        (Some(image), Some(patch)) => {
-            let along = image.div_ceil(patch);
-            product(&[along, along]).saturating_add(1)
-        }
-        _ => SOUND_POSITIONS,
-    }
 }

@@ -29,6 +29,7 @@ impl Choice {
             | Reason::TooLong { .. }
             | Reason::NoTools
             | Reason::NoImages
+            | Reason::NoSounds
             | Reason::NoJsonSchema => None,
         });
         waits.min()
@@ -113,6 +114,8 @@ pub enum Reason {
     NoTools,
     /// It takes no images.
     NoImages,
+    /// It takes no sounds.
+    NoSounds,
     /// It cannot be held to a JSON schema.
     NoJsonSchema,
 }
@@ -240,6 +243,7 @@ fn judge(place: &Place<'_>, ask: &Ask, state: Option<&State>) -> Verdict {
     }
     let lacks = [
         (ask.images && !(state.images && place.images), Reason::NoImages),
+        (ask.sounds && !state.sounds, Reason::NoSounds),
         (ask.tools && !(state.tools && place.tools), Reason::NoTools),
         (ask.json_schema && !state.json_schema, Reason::NoJsonSchema),
     ];
@@ -362,6 +366,7 @@ impl fmt::Display for Reason {
             ),
             Self::NoTools => out.write_str("takes no tools"),
             Self::NoImages => out.write_str("takes no images"),
+            Self::NoSounds => out.write_str("takes no sounds"),
             Self::NoJsonSchema => out.write_str("cannot be held to a JSON schema"),
         }
     }

@@ -32,6 +32,10 @@ pub const MESSAGE_TOKENS: u64 = 10;
 /// models that do not scale them down.
 pub const IMAGE_TOKENS: u64 = 768;
 
+/// Tokens that one sound counts in estimates: half a minute of speech at 25 a second, which no model
+/// exceeds by much.
+pub const SOUND_TOKENS: u64 = 750;
+
 /// Roles that may be configured. A person has ten or twenty; the bound ends the walk along roles
 /// that name each other.
 pub const ROLES_MAX: usize = 256;

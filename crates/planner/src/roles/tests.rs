@@ -15,6 +15,7 @@ fn state(standing: Standing, size_bytes: u64) -> State {
         context_tokens: Some(32_768),
         tools: true,
         images: false,
+        sounds: false,
         json_schema: true,
         size_bytes: Some(size_bytes),
         standing,
@@ -225,6 +226,21 @@ fn auto_picks_by_length_images_and_tools() {
 }
 
 #[test]
+fn whoever_cannot_hear_is_left_out_of_requests_with_sounds() {
+    let roles = checked(&[("daily", &["small", "sees"])]);
+    let mut states = states();
+    let sounds = Ask { sounds: true, ..Ask::generate(Tokens::exactly(9).with_sounds(1)) };
+    let choice = roles.choose("daily", &sounds, &states, false).unwrap();
+    assert_eq!(
+        left_out(&choice),
+        [("small", "takes no sounds".into()), ("sees", "takes no sounds".into())]
+    );
+    states.get_mut("sees").unwrap().sounds = true;
+    let choice = roles.choose("daily", &sounds, &states, false).unwrap();
+    assert_eq!(tried(&choice), [("sees", FIRST.into())]);
+}
+
+#[test]
 fn auto_works_without_any_role() {
     let mut states = states();
     states.get_mut("small").unwrap().standing = Standing::Resident;
@@ -346,18 +362,21 @@ fn any_states() -> impl Strategy<Value = BTreeMap<String, State>> {
         1 => Just(Standing::CoolingOff { retry_in: Duration::from_secs(1) }),
         1 => Just(Standing::Unusable { why: "broken".to_owned() }),
     ];
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>(), any::<(bool, bool)>(), any::<bool>());
     let context = proptest::option::of(100_u32..50_000);
     let size = proptest::option::of(1_u64..5);
     let state = (standing, flags, context, size).prop_map(
-        |(standing, (embeds, tools, images, json_schema), context_tokens, size_bytes)| State {
-            kinds: vec![if embeds { Kind::Embed } else { Kind::Generate }],
-            context_tokens,
-            tools,
-            images,
-            json_schema,
-            size_bytes,
-            standing,
+        |(standing, (embeds, tools, (images, sounds), json_schema), context_tokens, size_bytes)| {
+            State {
+                kinds: vec![if embeds { Kind::Embed } else { Kind::Generate }],
+                context_tokens,
+                tools,
+                images,
+                sounds,
+                json_schema,
+                size_bytes,
+                standing,
+            }
         },
     );
     proptest::collection::btree_map("m[0-4]", state, 0..6)
@@ -367,12 +386,14 @@ fn any_ask() -> impl Strategy<Value = Ask> {
     let kind = prop_oneof![4 => Just(Kind::Generate), 1 => Just(Kind::Embed)];
     let rarely = || prop_oneof![4 => Just(false), 1 => Just(true)];
     let tokens = (0_u64..30_000, 0_u64..30_000);
-    (kind, tokens, proptest::option::of(0_u32..9000), rarely(), rarely(), rarely()).prop_map(
-        |(kind, (at_least, more), answer_tokens_max, images, tools, json_schema)| Ask {
+    let senses = (rarely(), rarely());
+    (kind, tokens, proptest::option::of(0_u32..9000), senses, rarely(), rarely()).prop_map(
+        |(kind, (at_least, more), answer_tokens_max, (images, sounds), tools, json_schema)| Ask {
             kind,
             prompt_tokens: Tokens { at_least, at_most: at_least + more },
             answer_tokens_max,
             images,
+            sounds,
             tools,
             json_schema,
         },
@@ -407,6 +428,7 @@ fn may(ask: &Ask, state: Option<&State>, way: &[&Candidate]) -> Option<bool> {
     let usable = matches!(state.standing, Standing::Resident | Standing::Loadable);
     let able = state.kinds.contains(&ask.kind)
         && (!ask.images || state.images && way.iter().all(|candidate| candidate.images))
+        && (!ask.sounds || state.sounds)
         && (!ask.tools || state.tools && way.iter().all(|candidate| candidate.tools))
         && (!ask.json_schema || state.json_schema);
     let limit = limit(state, way);

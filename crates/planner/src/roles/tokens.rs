@@ -6,7 +6,7 @@
 
 use super::limits::{
     BYTES_PER_TOKEN_MAX, IMAGE_TOKENS, LETTER_BYTES_PER_TOKEN, MESSAGE_TOKENS,
-    OTHER_BYTES_PER_TOKEN,
+    OTHER_BYTES_PER_TOKEN, SOUND_TOKENS,
 };
 
 /// The length of a prompt, between two figures.
@@ -64,5 +64,11 @@ impl Tokens {
     #[must_use]
     pub fn with_images(self, images: u64) -> Self {
         self.and(Self { at_least: 0, at_most: images.saturating_mul(IMAGE_TOKENS) })
+    }
+
+    /// With so many sounds. What a sound surely takes is not known either.
+    #[must_use]
+    pub fn with_sounds(self, sounds: u64) -> Self {
+        self.and(Self { at_least: 0, at_most: sounds.saturating_mul(SOUND_TOKENS) })
     }
 }

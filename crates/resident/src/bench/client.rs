@@ -36,6 +36,8 @@ pub(crate) struct Completion {
     ignore_eos: bool,
     stream: bool,
     stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    json_schema: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -54,12 +56,18 @@ impl Completion {
             ignore_eos: true,
             stream: true,
             stream_options: StreamOptions { include_usage: true },
+            json_schema: None,
         }
     }
 
     /// The same, drawn at this temperature.
     pub(crate) fn at(self, temperature: f32) -> Self {
         Self { temperature, ..self }
+    }
+
+    /// The same, held to a JSON schema, by which it ends too.
+    pub(crate) fn held_to(self, schema: serde_json::Value) -> Self {
+        Self { json_schema: Some(schema), ignore_eos: false, ..self }
     }
 }
 

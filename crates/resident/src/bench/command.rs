@@ -80,6 +80,8 @@ pub(crate) enum Other {
     /// beside llama-server where it is on PATH; with --cost what the cache costs when nothing is used
     /// again
     Cache(Box<Cache>),
+    /// Measure what it costs to hold answers to a JSON schema
+    Constraint(Box<Constraint>),
     /// Keep one core busy until standard input ends
     #[command(hide = true)]
     Spin,
@@ -123,6 +125,23 @@ pub(crate) struct Speculation {
     /// Tokens of each prompt
     #[arg(long, value_name = "N", default_value_t = 256)]
     #[arg(value_parser = clap::value_parser!(u32).range(16..=100_000))]
+    pub(crate) prompt_tokens: u32,
+    #[command(flatten)]
+    pub(crate) effort: Effort,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
+}
+
+/// `resident bench constraint`
+#[derive(Debug, Args)]
+pub(crate) struct Constraint {
+    /// Name of a model, or a .gguf file [default: the only one there is]
+    pub(crate) model: Option<String>,
+    /// Tokens of each prompt
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) prompt_tokens: u32,
     #[command(flatten)]
     pub(crate) effort: Effort,

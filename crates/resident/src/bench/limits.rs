@@ -113,3 +113,6 @@ pub(crate) const PAGE_CACHE_WAIT: Duration = Duration::from_secs(10);
 
 /// How often that is tried meanwhile.
 pub(crate) const PAGE_CACHE_POLL: Duration = Duration::from_millis(20);
+
+/// Tokens of an answer that is held to a schema, at least, or it does not tell how fast it was.
+pub(crate) const HELD_TOKENS_MIN: u32 = 16;

@@ -1,5 +1,4 @@
-//! Percentiles and medians of a few samples. Not here: confidence intervals; all samples are in
-//! the JSON for who wants them.
+//! Percentiles, medians and means of a few samples. All samples are in the JSON for who wants more.
 
 use serde::Serialize;
 
@@ -23,6 +22,23 @@ pub(crate) fn spread(samples: &[f64]) -> Option<Spread> {
 /// The middle of `samples`; `None` without any.
 pub(crate) fn median(samples: &[f64]) -> Option<f64> {
     percentile(samples, 50)
+}
+
+/// A mean, and how far it may be off by chance.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Mean {
+    /// The mean.
+    pub(crate) mean: f64,
+    /// Its standard error; two means that differ by less than twice as much differ by chance.
+    pub(crate) error: f64,
+}
+
+/// The mean of `samples`; `None` of fewer than two, which do not tell how far they are off.
+pub(crate) fn mean(samples: &[f64]) -> Option<Mean> {
+    let count = f64::from(u32::try_from(samples.len()).ok().filter(|count| *count > 1)?);
+    let mean = samples.iter().sum::<f64>() / count;
+    let squares: f64 = samples.iter().map(|sample| (sample - mean).powi(2)).sum();
+    Some(Mean { mean, error: (squares / (count - 1.0) / count).sqrt() })
 }
 
 /// The largest of `samples`; `None` without any.
@@ -51,5 +67,17 @@ mod tests {
         assert_eq!(spread(&[7.0]), Some(Spread { p50: 7.0, p99: 7.0, samples: 1 }));
         assert_eq!(spread(&[]), None);
         assert_eq!(best(&[]), None);
+    }
+
+    #[test]
+    fn means_and_their_errors() {
+        // Deviations of 1, 0, 1: a variance of 1, of which a third remains.
+        let found = mean(&[1.0, 2.0, 3.0]).unwrap();
+        assert!(
+            (found.mean - 2.0).abs() < 1e-12
+                && (found.error - (1.0_f64 / 3.0).sqrt()).abs() < 1e-12
+        );
+        assert_eq!(mean(&[4.0, 4.0]), Some(Mean { mean: 4.0, error: 0.0 }));
+        assert_eq!((mean(&[1.0]), mean(&[])), (None, None));
     }
 }

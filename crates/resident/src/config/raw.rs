@@ -10,7 +10,7 @@ mod tool;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-pub(crate) use engine::{Api, Model, ServedNames, Speculation, Upstream};
+pub(crate) use engine::{Api, Model, Projector, ServedNames, Speculation, Upstream};
 pub(crate) use kv::{Kv, KvCache};
 pub(crate) use role::{Candidate, Role};
 use serde::Deserialize;
@@ -202,12 +202,19 @@ mod tests {
             daily_writes = "4GB"
             compress = true
             encrypt = true
+            [models.blind]
+            projector = false
+            [models.seeing]
+            projector = "mmproj.gguf"
             [models.kept]
             kv_cache = "off"
             kv_type = "q4_0"
             "#,
         )
         .unwrap();
+        assert_eq!(config.models["blind"].projector, Some(Projector::Beside(false)));
+        let file = Projector::File("mmproj.gguf".into());
+        assert_eq!(config.models["seeing"].projector, Some(file));
         assert_eq!(config.kv.cache, Some(KvCache::Ram));
         assert_eq!(config.kv.kv_type.as_deref(), Some("q8_0"));
         assert_eq!(config.models["kept"].kv_cache, Some(KvCache::Off));
@@ -242,6 +249,11 @@ mod tests {
                 "[upstreams.lab]\nmodels = 1\n",
                 "line 2: models must be a list of names such as [\"a\", \"b\"], or a table of names \
                  here and there such as { a = \"org/a-8b\" }",
+            ),
+            (
+                "[models.a]\nprojector = 1\n",
+                "line 2: projector must be a GGUF file such as \"mmproj-F16.gguf\", or false to leave \
+                 the model to text",
             ),
             ("context = \"big\"\n", "line 1: invalid type: string \"big\", expected u32"),
             ("context = -1\n", "line 1: invalid value: integer `-1`, expected u32"),

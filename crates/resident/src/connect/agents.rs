@@ -12,6 +12,10 @@ use super::{
 /// What aider uses before its variables.
 const AIDER_KEY: Place = &["openai-api-key"];
 
+/// Milliseconds for which Codex waits for something of a stream: a request may wait ten minutes for memory,
+/// and then its prompt is computed.
+const SILENCE_MS_MAX: u64 = 3_600_000;
+
 /// What Claude Code uses before the command that says the key.
 const CLAUDE_TOKEN: Place = &["env", "ANTHROPIC_AUTH_TOKEN"];
 
@@ -148,7 +152,8 @@ pub(super) fn cline(subject: &Subject, places: &Places) -> Vec<Piece> {
 }
 
 /// OpenAI's responses and nothing else since February 2026; `wire_api = "chat"` stops it at its start.
-/// The address ends in `/v1`; without `env_key` it sends no key.
+/// The address ends in `/v1`; without `env_key` it sends no key. It gives up on a stream that says nothing for
+/// five minutes, and comments are nothing to it: a long prompt may take longer on a small machine.
 /// <https://developers.openai.com/codex/config-reference>, <https://github.com/openai/codex/discussions/7782>
 pub(super) fn codex(subject: &Subject, places: &Places) -> Vec<Piece> {
     let mut settings = json!({
@@ -158,6 +163,7 @@ pub(super) fn codex(subject: &Subject, places: &Places) -> Vec<Piece> {
             "name": "Resident",
             "base_url": subject.v1(),
             "wire_api": "responses",
+            "stream_idle_timeout_ms": SILENCE_MS_MAX,
         } },
     });
     if let Some(tokens) = subject.model.context_tokens {

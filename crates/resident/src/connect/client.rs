@@ -17,7 +17,7 @@ use crate::{
 
 /// What the hub speaks. A client that asks for anything else is refused with a way out; whoever adds a
 /// dialect to `gateway` adds it here, and its clients are connected from then on.
-const SPOKEN: &[Api] = &[Api::Chat, Api::Messages, Api::Ollama];
+const SPOKEN: &[Api] = &[Api::Chat, Api::Responses, Api::Messages, Api::Ollama];
 
 /// What clients ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -255,15 +255,16 @@ fn unfit(row: &ModelRow) -> Refusal {
             "model '{name}' continues texts and cannot chat, because its file has no chat template; \
              --model names another"
         ),
-        Some(_) => {
-            format!("model '{name}' makes embeddings and cannot chat; --model names another")
+        Some(facts) => {
+            let does = if facts.ranks { "ranks texts" } else { "makes embeddings" };
+            format!("model '{name}' {does} and cannot chat; --model names another")
         }
     })
 }
 
 fn embedder(listed: &Models) -> Option<String> {
     let embeds = |row: &&ModelRow| {
-        let is_usable = row.facts.as_ref().is_some_and(|facts| !facts.generates);
+        let is_usable = row.facts.as_ref().is_some_and(|facts| !facts.generates && !facts.ranks);
         is_usable && models::is_name_elsewhere(&row.name)
     };
     listed.models.iter().find(embeds).map(|row| row.name.clone())
@@ -282,9 +283,11 @@ mod tests {
             kv_type: None,
             context_tokens_trained: None,
             generates,
+            ranks: name == "ranks",
             chats,
             tools: true,
             images: false,
+            sounds: false,
             needed_bytes: 1,
         };
         let name = name.to_owned();

@@ -230,6 +230,7 @@ fn codex() {
         name = "Resident"
         base_url = "http://127.0.0.1:11434/v1"
         wire_api = "responses"
+        stream_idle_timeout_ms = 3600000
     "#]],
     );
     check(
@@ -245,6 +246,7 @@ fn codex() {
         name = "Resident"
         base_url = "http://127.0.0.1:11434/v1"
         wire_api = "responses"
+        stream_idle_timeout_ms = 3600000
         env_key = "RESIDENT_KEY"
         == then set RESIDENT_KEY where codex is started
     "#]],

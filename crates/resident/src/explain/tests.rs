@@ -645,6 +645,7 @@ fn explained_role(standings: &[(&str, Standing)], candidates: &[&str], expected:
             context_tokens: Some(4096),
             tools: true,
             images: false,
+            sounds: false,
             json_schema: false,
             size_bytes: Some(size << 30),
             standing: standing.clone(),

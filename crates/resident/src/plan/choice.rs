@@ -25,7 +25,7 @@ pub(crate) fn recommend(question: &Question, subject: &Subject, budget: &Budget)
     if !candidates.iter().all(loads) {
         return None;
     }
-    let wanted = Wanted::alone(layout);
+    let wanted = Wanted { layout, companions: subject.companions() };
     [Verdict::Fits, Verdict::Tight].into_iter().find_map(|least| {
         let choice = fit::choose(&candidates, &wanted, budget, least)?;
         places.get(choice.index).copied()

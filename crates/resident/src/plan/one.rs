@@ -116,7 +116,10 @@ impl Document {
             What::Header(header) => Some(header),
             What::Runtime { .. } => None,
         };
-        let wanted = header.map(|header| Wanted::alone(question.layout(header, subject)));
+        let wanted = header.map(|header| Wanted {
+            layout: question.layout(header, subject),
+            companions: subject.companions(),
+        });
         let budget = &question.host.budget;
         let with_header = header.zip(wanted.as_ref());
         Self {

@@ -142,7 +142,7 @@ impl Question {
 
     fn of_header(&self, subject: &Subject, file: &File, header: &Header) -> Row {
         let layout = self.layout(header, subject);
-        let mut footprint = footprint::predict(header, &layout);
+        let mut footprint = footprint::predict_with(header, &layout, &subject.companions());
         footprint.items.iter_mut().for_each(|item| item.why = crate::terminal::inert(&item.why));
         let mut judgement = fit::judge(&footprint, &self.host.budget);
         if let Err(refusal) = footprint::check(header, &layout) {

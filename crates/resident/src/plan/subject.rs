@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use planner::{
     catalogue::{self, Entry, Kind},
-    footprint::CacheType,
+    footprint::{CacheType, Companions},
     gguf::Header,
 };
 
 use super::elsewhere;
 use crate::{
-    config::Settings,
+    config::{Settings, resolved::group::Eyes},
     exit::{self, Code},
     models::{self, Found},
     terminal,
@@ -38,6 +38,8 @@ pub(crate) struct Subject {
     pub(crate) context_tokens: Option<u32>,
     /// How the configuration says that its cache is kept.
     pub(crate) kv_type: Option<CacheType>,
+    /// The header of its projector on this machine, if it would be loaded with one.
+    pub(crate) projector: Option<Header>,
 }
 
 /// One file of a model.
@@ -103,10 +105,12 @@ impl Subject {
     /// # Errors
     /// With [`Code::Model`] when its file cannot be read.
     pub(crate) fn of_found(found: &Found, settings: &Settings) -> anyhow::Result<Self> {
-        let subject = Self::of_file(&found.path)?;
+        let treatment = settings.served.treatments.get(&found.name);
+        let eyes = treatment.map(|own| own.eyes.clone()).unwrap_or_default();
+        let subject = Self::of_file_with(&found.path, &eyes)?;
         // The configuration's own word for a model wins over its word for all.
         let context_tokens = found.context_tokens.or(settings.context_tokens);
-        let kv_type = settings.served.treatments.get(&found.name).and_then(|own| own.kv_type);
+        let kv_type = treatment.and_then(|own| own.kv_type);
         Ok(Self { name: found.name.clone(), context_tokens, kv_type, ..subject })
     }
 
@@ -124,11 +128,16 @@ impl Subject {
     }
 
     fn of_file(path: &Path) -> anyhow::Result<Self> {
+        Self::of_file_with(path, &Eyes::Beside)
+    }
+
+    fn of_file_with(path: &Path, eyes: &Eyes) -> anyhow::Result<Self> {
         let found = models::from_file(path).map_err(|error| {
             exit::error(Code::Model, format!("{} cannot be read: {error}", path.display()))
         })?;
         let header = supervisor::read_header(path)
             .map_err(|error| exit::error(Code::Model, terminal::inert(&error)))?;
+        let projector = projector(path, &header, eyes)?;
         let source = path.display().to_string();
         let quantization = header.quantization();
         let file = File {
@@ -138,7 +147,12 @@ impl Subject {
             what: What::Header(header),
         };
         let subject = Self::of_header(found.name, source, vec![file]);
-        Ok(Self { path: Some(path.to_owned()), ..subject })
+        Ok(Self { path: Some(path.to_owned()), projector, ..subject })
+    }
+
+    /// What is loaded beside it.
+    pub(crate) fn companions(&self) -> Companions<'_> {
+        Companions { projector: self.projector.as_ref(), ..Companions::default() }
     }
 
     /// A model of which the first file's header says what it is.
@@ -162,6 +176,7 @@ impl Subject {
             path: None,
             context_tokens: None,
             kv_type: None,
+            projector: None,
         }
     }
 
@@ -206,7 +221,19 @@ impl Subject {
             path: None,
             context_tokens: None,
             kv_type: None,
+            projector: None,
         })
+    }
+}
+
+/// The projector that a model is loaded with. As where it is served, one that merely lies beside it and
+/// cannot be used leaves it to text.
+fn projector(path: &Path, header: &Header, eyes: &Eyes) -> anyhow::Result<Option<Header>> {
+    let Some(file) = eyes.of(path).filter(|_| header.generates()) else { return Ok(None) };
+    match supervisor::read_projector(&file.path) {
+        Ok(header) => Ok(Some(header)),
+        Err(why) if file.is_named => Err(exit::error(Code::Model, terminal::inert(&why))),
+        Err(_) => Ok(None),
     }
 }
 
@@ -246,6 +273,7 @@ fn purpose(header: &Header) -> &'static str {
     match (header.generates(), header.chat_template().is_some()) {
         (true, true) => Kind::Chat.name(),
         (true, false) => "text",
+        (false, _) if header.ranks() => Kind::Rerank.name(),
         (false, _) => Kind::Embedding.name(),
     }
 }

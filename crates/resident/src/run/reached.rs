@@ -77,11 +77,13 @@ impl Reached {
             let message = format!("model '{}' cannot be used: {error}", row.name);
             return Err(exit::error(Code::Model, message));
         }
-        if row.facts.as_ref().is_some_and(|facts| !facts.generates) {
-            let message = format!(
-                "model '{}' makes embeddings and cannot chat; ask it at /v1/embeddings",
-                row.name
-            );
+        if let Some(facts) = row.facts.as_ref().filter(|facts| !facts.generates) {
+            let (does, place) = match facts.ranks {
+                true => ("ranks texts", "/v1/rerank"),
+                false => ("makes embeddings", "/v1/embeddings"),
+            };
+            let name = &row.name;
+            let message = format!("model '{name}' {does} and cannot chat; ask it at {place}");
             return Err(exit::error(Code::Model, message));
         }
         Ok(row.name.clone())

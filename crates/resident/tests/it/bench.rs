@@ -1,4 +1,5 @@
-//! `resident bench cache` on small models: what it says must come from where it says, and add up.
+//! `resident bench cache` and `constraint` on small models: what they say must come from where they say, and
+//! add up.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,12 +11,12 @@ use crate::made;
 
 const PROMPT_TOKENS: u64 = 600;
 
-/// What `resident bench cache` with these arguments prints as JSON. Its files lie in the target folder,
+/// What `resident bench` with these arguments prints as JSON. Its files lie in the target folder,
 /// since temporary folders are in memory on some machines.
 fn bench(arguments: &[&str]) -> Value {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let output = Command::new(binary("resident"))
-        .args(["bench", "cache"])
+        .arg("bench")
         .args(arguments)
         .args(["--json", "--threads", "1", "--data-dir"])
         .arg(folder.path())
@@ -48,7 +49,7 @@ fn a_long_prompt_is_measured_from_every_tier() {
     let (one, other) = (tiny("llama"), tiny("qwen3"));
     let tokens = PROMPT_TOKENS.to_string();
     let rest = ["--prompt-tokens", &tokens, "--rounds", "2"];
-    let measured = bench(&[&[text(&one), "--other", text(&other)], &rest[..]].concat());
+    let measured = bench(&[&["cache", text(&one), "--other", text(&other)], &rest[..]].concat());
 
     let samples = measured["samples"].as_array().unwrap();
     let of =
@@ -89,6 +90,7 @@ fn a_long_prompt_is_measured_from_every_tier() {
 fn what_the_cache_costs_is_measured_on_equal_turns() {
     let model = tiny("llama");
     let measured = bench(&[
+        "cache",
         text(&model),
         "--cost",
         "--prompt-tokens",
@@ -100,7 +102,7 @@ fn what_the_cache_costs_is_measured_on_equal_turns() {
     ]);
     let sides = measured["sides"].as_array().unwrap();
     let caches: Vec<&str> = sides.iter().map(|side| side["cache"].as_str().unwrap()).collect();
-    assert_eq!(caches, ["off", "ram", "ssd"]);
+    assert_eq!(caches, ["off", "ram", "ssd", "off"]);
     for side in sides {
         let turns = side["turns"].as_array().unwrap();
         assert_eq!(turns.len(), 2);
@@ -109,4 +111,17 @@ fn what_the_cache_costs_is_measured_on_equal_turns() {
         }
     }
     assert_eq!(measured["reach"].as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn held_answers_are_measured_beside_free_ones() {
+    let model = tiny("llama");
+    let measured = bench(&["constraint", text(&model), "--tokens", "48", "--rounds", "3"]);
+    for speeds in ["free_tokens_per_s", "held_tokens_per_s"] {
+        let speeds = measured[speeds].as_array().unwrap();
+        assert_eq!(speeds.len(), 3);
+        assert!(speeds.iter().all(|speed| speed.as_f64().unwrap() > 0.0), "{speeds:?}");
+    }
+    assert!(measured["share"]["mean"].as_f64().unwrap() > 0.0);
+    assert_eq!(measured["reach"].as_array().unwrap().len(), 1);
 }

@@ -40,6 +40,8 @@ mod promises;
 mod python;
 #[cfg(unix)]
 mod reload;
+mod rerank;
+mod responses_client;
 #[cfg(unix)]
 mod sharing;
 #[cfg(unix)]

@@ -305,13 +305,16 @@ fn what_lies_beside_the_models_breaks_no_promise() {
     projector.set("general.architecture", gguf::string("clip"));
     fs::write(models.join("a.gguf"), &model).unwrap();
     fs::write(models.join("below/a.gguf"), &model).unwrap();
-    fs::write(models.join("mmproj-a.gguf"), projector.bytes()).unwrap();
+    for name in ["mmproj-a.gguf", "eyes.gguf"] {
+        fs::write(models.join(name), projector.bytes()).unwrap();
+    }
     let config = configure(folder.path(), "data_dir = \".\"\n");
     let plan = |config: &Path| command(folder.path(), &["--config", config.to_str().unwrap()]);
     let output = plan(&config).output().unwrap();
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("is hidden") && said.contains("is a companion file"), "{said}");
+    assert!(said.contains("is hidden") && said.contains("eyes.gguf is a companion file"), "{said}");
+    assert!(!said.contains("mmproj"), "by its name it is none of the models: {said}");
     // A name of the configuration is a promise; a file that cannot be read may be one.
     for (text_of_config, expected) in [
         ("[models.eyes]\npath = \"models/mmproj-a.gguf\"\n", "is a companion file"),

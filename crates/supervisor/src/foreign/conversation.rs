@@ -209,6 +209,7 @@ impl Desk<'_> {
                 self.begin(request, Work::Generate(Box::new(generate)));
             }
             Command::Embed { request, embed } => self.begin(request, Work::Embed(embed)),
+            Command::Rank { request, rank } => self.begin(request, Work::Rank(rank)),
             // Its lease refuses it before it comes here.
             Command::Count { request, .. } => {
                 self.link.deliver(request, Event::Failed(cannot_count()));
@@ -271,6 +272,9 @@ impl Voice {
                 Prompt::Chat(_) | Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Infill(_) => None,
             },
             Work::Embed(_) => (!manner.embeddings).then_some("embeddings (`input`)"),
+            Work::Rank(_) => manner.rerank.is_none().then_some(
+                "ranking (`documents`; `api.rerank` in its settings says where it does)",
+            ),
         };
         lacking.map(|field| Failure {
             kind: FailureKind::Invalid,

@@ -14,7 +14,7 @@ use planner::{
     fleet::{Priority, Refusal, Verdict},
     roles::{self, AUTO, Ask, Choice, Kind, Reason, Standing, State, Tokens},
 };
-use worker_protocol::{Embed, EmbedInput, Generate, Prompt};
+use worker_protocol::{Embed, EmbedInput, Generate, MediaKind, Prompt, Rank};
 
 use super::{Edition, Handle, Watch, Wish};
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     model::{Model, ModelSummary},
     preflight::Launch,
     run_loop::Message,
+    senses,
 };
 
 /// What a request is about, as far as the choice of a model depends on it.
@@ -34,6 +35,8 @@ pub enum Purpose<'a> {
     Generate(&'a [Generate]),
     /// Vectors.
     Embed(&'a Embed),
+    /// Scores of documents.
+    Rank(&'a Rank),
     /// Speech to text, at a server.
     Listen,
     /// Text to speech, at a server.
@@ -147,6 +150,7 @@ impl Handle {
             },
             None => self.launch(name).await?,
         };
+        launch.senses.check(&launch.model.name, purpose)?;
         let lease = self.watched(launch, wish, watch).await?;
         Ok(Served { lease, model: None })
     }
@@ -349,6 +353,7 @@ fn is_of_the_model(error: &AcquireError) -> bool {
     match error {
         AcquireError::UnknownModel { .. }
         | AcquireError::Unusable { .. }
+        | AcquireError::TakesNone { .. }
         | AcquireError::TooLarge { .. }
         | AcquireError::LoadFailed { .. } => true,
         AcquireError::Overloaded { .. }
@@ -397,6 +402,7 @@ fn known(summary: &ModelSummary, launch: Option<Launch>) -> Known {
                 context_tokens: None,
                 tools: false,
                 images: false,
+                sounds: false,
                 json_schema: false,
                 size_bytes: None,
                 standing: Standing::Unusable { why: why.clone() },
@@ -404,12 +410,13 @@ fn known(summary: &ModelSummary, launch: Option<Launch>) -> Known {
             return Known { name, state, chats: false, launch: None };
         }
     };
-    // Our worker's models do one of the two; a foreign engine may do both.
+    // Our worker's models do one of the three; a foreign engine may do several.
     let manner = summary.engine.manner();
-    let embeds = manner.map_or(!facts.generates, |manner| manner.embeddings);
+    let embeds = manner.map_or(!facts.generates && !facts.ranks, |manner| manner.embeddings);
     let kinds = [
         (facts.generates, Kind::Generate),
         (embeds, Kind::Embed),
+        (facts.ranks, Kind::Rerank),
         (manner.is_some_and(|manner| manner.transcriptions.is_some()), Kind::Listen),
         (manner.is_some_and(|manner| manner.speech.is_some()), Kind::Speak),
     ];
@@ -417,7 +424,8 @@ fn known(summary: &ModelSummary, launch: Option<Launch>) -> Known {
         kinds: kinds.into_iter().filter(|(does, _)| *does).map(|(_, kind)| kind).collect(),
         context_tokens: facts.context_tokens,
         tools: manner.map_or(facts.chats, |manner| manner.tools),
-        images: manner.is_some_and(|manner| manner.images),
+        images: facts.skills.images,
+        sounds: facts.skills.sounds,
         json_schema: manner.map_or(facts.generates, |manner| manner.json_schema),
         size_bytes: match &summary.engine {
             Engine::Worker(file) => Some(file.file_bytes),
@@ -482,12 +490,12 @@ impl Purpose<'_> {
             Self::Generate(generates) => {
                 generates.iter().any(|generate| matches!(generate.prompt, Prompt::Chat(_)))
             }
-            Self::Embed(_) | Self::Listen | Self::Speak => false,
+            Self::Embed(_) | Self::Rank(_) | Self::Listen | Self::Speak => false,
             Self::Short(_, form) => form == Form::Chat,
         }
     }
 
-    /// What is asked for. The canonical request knows no images, which are refused where it is read.
+    /// What is asked for.
     fn ask(self) -> Ask {
         match self {
             Self::Short(kind, _) => Ask { kind, ..Ask::generate(Tokens::default()) },
@@ -504,6 +512,12 @@ impl Purpose<'_> {
                 let lengths = if embed.truncate { Tokens::exactly(0) } else { longest(lengths) };
                 Ask { kind: Kind::Embed, ..Ask::generate(lengths) }
             }
+            Self::Rank(rank) => {
+                let documents = rank.documents.iter().map(|text| Tokens::of_text(text));
+                let document = if rank.truncate { Tokens::exactly(0) } else { longest(documents) };
+                let lengths = Tokens::of_text(&rank.query).and(document);
+                Ask { kind: Kind::Rerank, ..Ask::generate(lengths) }
+            }
             Self::Generate(generates) => {
                 // Choices of one prompt follow each other, and it is measured once.
                 let mut prompts: Vec<&Prompt> =
@@ -514,6 +528,8 @@ impl Purpose<'_> {
                     Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Infill(_) => false,
                 };
                 Ask {
+                    images: senses::brings(self, MediaKind::Image),
+                    sounds: senses::brings(self, MediaKind::Audio),
                     tools: prompts.iter().any(has_tools),
                     json_schema: generates.iter().any(|generate| generate.constraint.is_some()),
                     answer_tokens_max: generates.first().and_then(|generate| generate.tokens_max),
@@ -541,7 +557,10 @@ fn length(prompt: &Prompt) -> Tokens {
         }
         Prompt::Chat(chat) => chat,
     };
-    let mut sum = Tokens::default().in_messages(chat.messages.len() as u64);
+    let mut sum = Tokens::default()
+        .in_messages(chat.messages.len() as u64)
+        .with_images(senses::count(prompt, MediaKind::Image))
+        .with_sounds(senses::count(prompt, MediaKind::Audio));
     for message in &chat.messages {
         sum = sum.and(Tokens::of_text(message.content.as_deref().unwrap_or_default()));
         for call in &message.tool_calls {
@@ -561,7 +580,7 @@ fn length(prompt: &Prompt) -> Tokens {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use worker_protocol::{Chat, Message, Role, ToolCall};
+    use worker_protocol::{Chat, Media, Message, Role, ToolCall};
 
     use super::*;
 
@@ -595,6 +614,23 @@ mod tests {
         let message = Message { reasoning, ..Message::text(Role::Assistant, "hi") };
         let length = length(&chat(vec![message], Vec::new()).prompt);
         assert!(length.at_least < 10 && length.at_most > 1000, "{length:?}");
+    }
+
+    #[test]
+    fn what_is_seen_and_heard_may_count_and_is_asked_for() {
+        let media = |kind| Media { at: 0, kind, bytes: vec![0; 1 << 20] };
+        let plain = Message::text(Role::User, "hi");
+        let media = vec![media(MediaKind::Image), media(MediaKind::Image)];
+        let seen = chat(vec![Message { media, ..plain.clone() }], Vec::new());
+        let plain = chat(vec![plain], Vec::new());
+        let (with, without) = (length(&seen.prompt), length(&plain.prompt));
+        assert_eq!(with.at_least, without.at_least);
+        assert!(with.at_most > without.at_most + 1000 && with.at_most < 10_000, "{with:?}");
+        let asked = |generate: &Generate| {
+            let ask = Purpose::Generate(std::slice::from_ref(generate)).ask();
+            (ask.images, ask.sounds)
+        };
+        assert_eq!((asked(&plain), asked(&seen)), ((false, false), (true, false)));
     }
 
     #[test]

@@ -52,6 +52,28 @@ pub(super) fn read_draft(path: &Path, model: &Header) -> Result<Header, String> 
     })
 }
 
+/// Reads the header of the file that turns pictures and sounds into a model's vectors.
+///
+/// # Errors
+/// A message that names the file, the problem and the way out: it cannot be read, or is no projector.
+pub fn read_projector(path: &Path) -> Result<Header, String> {
+    let header = read_header(path).map_err(|why| format!("the projector {why}"))?;
+    let shown = path.display();
+    if !header.is_projector() {
+        return Err(format!(
+            "{shown} is no projector but a file of the architecture '{}'; name the model's mmproj file",
+            header.architecture()
+        ));
+    }
+    if !header.projects_pictures() && !header.projects_sounds() {
+        return Err(format!(
+            "{shown} has an encoder neither for pictures nor for sounds; get the model's mmproj file \
+             from where the model is from"
+        ));
+    }
+    Ok(header)
+}
+
 /// How our worker loads a model with its layers in `place`.
 pub(super) fn layout(
     context_tokens: u32,

@@ -56,9 +56,11 @@ async fn sound_goes_to_a_server_and_comes_from_one() {
         let served = within(hub.handle.serve("ear", purpose, Wish::default(), None)).await.unwrap();
         let errand = match purpose {
             Purpose::Listen => listen(&b"sound ".repeat(100_000)).await,
-            Purpose::Speak | Purpose::Generate(_) | Purpose::Embed(_) | Purpose::Short(..) => {
-                speak("Hi.")
-            }
+            Purpose::Speak
+            | Purpose::Generate(_)
+            | Purpose::Embed(_)
+            | Purpose::Rank(_)
+            | Purpose::Short(..) => speak("Hi."),
         };
         let delivered = within(served.lease.run(errand)).await.unwrap();
         assert_eq!(delivered.content_type.as_deref(), Some("audio/echo"));

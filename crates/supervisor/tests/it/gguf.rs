@@ -9,10 +9,11 @@ const ALIGNMENT: usize = 32;
 const WIDTH: u64 = 64;
 
 /// Writes a one-layer llama whose weights are about so many bytes. One of the name `chats` takes
-/// conversations, which roles ask of their models.
+/// conversations, which roles ask of their models; one of the name `ranks` has a head for ranking.
 pub(crate) fn write(path: &Path, weights_bytes: u64) {
     let rows = (weights_bytes / (4 * WIDTH)).max(1);
-    let numbers = [
+    let stem = path.file_stem();
+    let mut numbers = vec![
         ("llama.block_count", 1),
         ("llama.context_length", 2048),
         ("llama.embedding_length", 64),
@@ -20,10 +21,13 @@ pub(crate) fn write(path: &Path, weights_bytes: u64) {
         ("llama.attention.head_count", 4),
         ("llama.attention.head_count_kv", 4),
     ];
+    if stem.is_some_and(|stem| stem == "ranks") {
+        numbers.push(("llama.pooling_type", 4));
+    }
     let mut header = b"GGUF".to_vec();
     header.extend(3u32.to_le_bytes());
     header.extend(1u64.to_le_bytes());
-    let chats = path.file_stem().is_some_and(|stem| stem == "chats");
+    let chats = stem.is_some_and(|stem| stem == "chats");
     let mut texts = vec![("general.architecture", "llama")];
     texts.extend(chats.then_some(("tokenizer.chat_template", "{{ messages }}")));
     header.extend(((numbers.len() + texts.len()) as u64).to_le_bytes());

@@ -10,8 +10,8 @@ use std::{
 
 use supervisor::{
     AcquireError, Answer, CacheType, Config, Engine, GgufFile, Handle, Lease, Manner, Model,
-    Models, OpenPool, Patience, Place, Pressure, Ready, Residence, Resident, ResidentState, Roles,
-    Server, Settings, Upstream, start,
+    Models, OpenPool, Patience, Place, Pressure, ProjectorFile, Ready, Residence, Resident,
+    ResidentState, Roles, Server, Settings, Upstream, start,
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
@@ -131,9 +131,18 @@ fn model(path: &Path) -> Model {
             kv_type: None,
             keep: None,
             speculation: Default::default(),
+            projector: projector(path),
         }),
         residence: Residence::default(),
     }
+}
+
+/// A model's projector, which has its name with another ending.
+fn projector(model: &Path) -> Option<ProjectorFile> {
+    let [beside, named] = ["mmproj", "named"].map(|ending| model.with_extension(ending));
+    let named = named.is_file().then_some(ProjectorFile { path: named, is_named: true });
+    let beside = beside.is_file().then_some(ProjectorFile { path: beside, is_named: false });
+    named.or(beside)
 }
 
 impl Hub {
@@ -275,7 +284,8 @@ pub(crate) async fn texts(mut answer: Answer) -> Result<u64, Failure> {
             other @ (Event::Progress { .. }
             | Event::Reasoning(_)
             | Event::ToolCall(_)
-            | Event::Embedded { .. }) => panic!("unexpected {other:?}"),
+            | Event::Embedded { .. }
+            | Event::Ranked { .. }) => panic!("unexpected {other:?}"),
         }
     };
     assert_eq!(within(answer.next()).await, None, "nothing follows the last event");

@@ -6,6 +6,7 @@ mod changes;
 mod engines;
 #[cfg(target_os = "linux")]
 mod errands;
+mod eyes;
 mod gguf;
 #[cfg(target_os = "linux")]
 mod guard;

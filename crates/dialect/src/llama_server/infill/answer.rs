@@ -46,7 +46,10 @@ impl Encode for StreamEncoder {
     fn event(&mut self, _choice: u32, event: &Event, out: &mut Vec<String>) {
         self.foretold.hear(0, event);
         match event {
-            Event::Progress { .. } | Event::Embedded { .. } | Event::ToolCall(_) => {}
+            Event::Progress { .. }
+            | Event::Embedded { .. }
+            | Event::Ranked { .. }
+            | Event::ToolCall(_) => {}
             Event::Text(_) | Event::Reasoning(_) if self.told.nothing => {}
             Event::Text(piece) | Event::Reasoning(piece) => {
                 let content = &piece.text;
@@ -82,7 +85,10 @@ impl WholeEncoder {
     /// Takes in one event.
     pub fn event(&mut self, event: &Event) {
         match event {
-            Event::Progress { .. } | Event::Embedded { .. } | Event::ToolCall(_) => {}
+            Event::Progress { .. }
+            | Event::Embedded { .. }
+            | Event::Ranked { .. }
+            | Event::ToolCall(_) => {}
             Event::Text(piece) | Event::Reasoning(piece) => self.content.push_str(&piece.text),
             Event::Finished(finished) => self.end = Some(finished.clone()),
             Event::Failed(failure) => self.failure = Some(Error::from(failure)),

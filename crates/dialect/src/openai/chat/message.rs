@@ -1,12 +1,14 @@
 //! The messages of a conversation, in all the forms that clients send.
 
 use serde_json::{Map, Value};
-use worker_protocol::{Message, Role, ToolCall};
+use worker_protocol::{MediaKind, Message, Role, ToolCall};
 
 use crate::{
     Error, billing,
     limits::{MESSAGES_MAX, TOOLS_MAX},
+    media::{Content, File, Intake},
     read::{self, Object, Path},
+    request,
 };
 
 /// Takes the messages out of a request.
@@ -16,18 +18,19 @@ pub(super) fn decode(fields: &mut Object<'_>) -> Result<Vec<Message>, Error> {
     if entries.is_empty() {
         return Err(path.refuse("must hold at least one message"));
     }
-    let mut messages = Vec::with_capacity(entries.len());
+    let (mut messages, mut intake) = (Vec::with_capacity(entries.len()), Intake::default());
     for (index, entry) in entries.into_iter().enumerate() {
-        messages.push(message(&Path::Index(&path, index), entry)?);
+        messages.push(message(&Path::Index(&path, index), entry, &mut intake)?);
     }
     billing::strip(&mut messages);
     Ok(messages)
 }
 
-fn message(path: &Path<'_>, value: Value) -> Result<Message, Error> {
+fn message(path: &Path<'_>, value: Value, intake: &mut Intake) -> Result<Message, Error> {
     let mut fields = Object::new(path, value)?;
     let role = role(&mut fields)?;
-    let content = content(&mut fields, role)?;
+    let content = content(&mut fields, role, intake)?.map(Content::into_parts);
+    let (content, media) = content.map_or((None, Vec::new()), |(text, media)| (Some(text), media));
     // OpenRouter and newer vLLM say `reasoning`, llama.cpp and older vLLM `reasoning_content`.
     let reasoning = fields.string("reasoning_content")?;
     let reasoning = fields.string("reasoning")?.or(reasoning).filter(|text| !text.is_empty());
@@ -38,7 +41,7 @@ fn message(path: &Path<'_>, value: Value) -> Result<Message, Error> {
         tool_calls: tool_calls(&mut fields)?,
         tool_call_id: fields.string("tool_call_id")?,
         name: fields.string("name")?,
-        media: Vec::new(),
+        media,
     })
 }
 
@@ -58,38 +61,42 @@ fn role(fields: &mut Object<'_>) -> Result<Role, Error> {
     }
 }
 
-/// Text, or a list of parts that are text. Only the model and tools may have said nothing.
-fn content(fields: &mut Object<'_>, role: Role) -> Result<Option<String>, Error> {
+/// Text, or a list of parts. Only the model and tools may have said nothing.
+fn content(
+    fields: &mut Object<'_>,
+    role: Role,
+    intake: &mut Intake,
+) -> Result<Option<Content>, Error> {
     let path = fields.path("content");
     match fields.take("content") {
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(Value::Array(parts)) => parts_text(&path, parts).map(Some),
+        Some(Value::String(text)) => Ok(Some(Content::of(text))),
+        Some(Value::Array(parts)) => {
+            let mut content = Content::default();
+            for (index, part) in parts.into_iter().enumerate() {
+                self::part(&Path::Index(&path, index), part, role, intake, &mut content)?;
+            }
+            Ok(Some(content))
+        }
         Some(ref other) => Err(path.wrong("a string or a list of parts", other)),
         None => match role {
             Role::Assistant => Ok(None),
-            Role::Tool => Ok(Some(String::new())),
+            Role::Tool => Ok(Some(Content::default())),
             Role::System | Role::Developer | Role::User => Err(path.missing()),
         },
     }
 }
 
-/// The text of all parts. They are paragraphs to their sender, so a line break goes between them.
-fn parts_text(path: &Path<'_>, parts: Vec<Value>) -> Result<String, Error> {
-    let mut whole = String::new();
-    for (index, part) in parts.into_iter().enumerate() {
-        let text = part_text(&Path::Index(path, index), part)?;
-        if index > 0 {
-            whole.push('\n');
-        }
-        whole.push_str(&text);
-    }
-    Ok(whole)
-}
-
-fn part_text(path: &Path<'_>, part: Value) -> Result<String, Error> {
+fn part(
+    path: &Path<'_>,
+    part: Value,
+    role: Role,
+    intake: &mut Intake,
+    content: &mut Content,
+) -> Result<(), Error> {
     // Some clients put bare strings into the list.
     if let Value::String(text) = part {
-        return Ok(text);
+        content.text(&text);
+        return Ok(());
     }
     let mut fields = Object::new(path, part)?;
     let at = fields.path("type");
@@ -97,20 +104,86 @@ fn part_text(path: &Path<'_>, part: Value) -> Result<String, Error> {
     let key = match kind.as_str() {
         "text" | "input_text" | "output_text" => "text",
         "refusal" => "refusal",
-        "image_url" | "input_image" | "image" => {
-            return Err(at.unsupported("is an image, and images are not supported yet; send text"));
+        "image_url" | "input_image" => {
+            refuse_unseen(&at, &kind, role)?;
+            content.file(picture(&mut fields, intake)?);
+            return Ok(());
         }
-        "input_audio" | "audio_url" | "audio" => {
-            return Err(at.unsupported("is audio, and audio is not supported yet; send text"));
+        "input_audio" => {
+            refuse_unseen(&at, &kind, role)?;
+            content.file(sound(&mut fields, intake)?);
+            return Ok(());
         }
-        _ => {
-            return Err(at.unsupported(format_args!(
-                "is {kind:?}, and only parts of type \"text\" are supported"
-            )));
-        }
+        _ => return Err(unread(&at, &kind)),
     };
     let at = fields.path(key);
-    fields.string(key)?.ok_or_else(|| at.missing())
+    let text = fields.string(key)?.ok_or_else(|| at.missing())?;
+    content.text(&text);
+    Ok(())
+}
+
+/// Models are shown pictures by their users and tools, and chat templates have no place for others.
+fn refuse_unseen(at: &Path<'_>, kind: &str, role: Role) -> Result<(), Error> {
+    match role {
+        Role::User | Role::Tool => Ok(()),
+        Role::System | Role::Developer | Role::Assistant => Err(at.refuse(format_args!(
+            "is {kind:?} in a message of the role \"{}\", which may hold text only; send it in a \
+             user's message",
+            role.as_str()
+        ))),
+    }
+}
+
+/// `{"image_url":{"url":"data:…"}}`, or the URL without an object around it, as newer APIs have it.
+fn picture(fields: &mut Object<'_>, intake: &mut Intake) -> Result<File, Error> {
+    let at = fields.path("image_url");
+    let value = fields.take("image_url").ok_or_else(|| at.missing())?;
+    if let Value::String(url) = value {
+        return intake.uri(&at, &url, MediaKind::Image);
+    }
+    let mut inner = Object::new(&at, value)?;
+    let at = inner.path("url");
+    let url = inner.string("url")?.ok_or_else(|| at.missing())?;
+    intake.uri(&at, &url, MediaKind::Image)
+}
+
+/// `{"input_audio":{"data":"…","format":"wav"}}`
+fn sound(fields: &mut Object<'_>, intake: &mut Intake) -> Result<File, Error> {
+    let at = fields.path("input_audio");
+    let value = fields.take("input_audio").ok_or_else(|| at.missing())?;
+    let mut inner = Object::new(&at, value)?;
+    let format_at = inner.path("format");
+    if let Some(format) = request::word(&mut inner, "format")?
+        && !["wav", "mp3", "flac"].contains(&&*format)
+    {
+        return Err(format_at.unsupported(format_args!(
+            "is {format:?}, which is not read here; send a sound as \"wav\", \"mp3\" or \"flac\""
+        )));
+    }
+    let at = inner.path("data");
+    let data = inner.string("data")?.ok_or_else(|| at.missing())?;
+    intake.base64(&at, &data, Some(MediaKind::Audio))
+}
+
+/// The refusal of a part that nobody here reads; `at` is its type.
+fn unread(at: &Path<'_>, kind: &str) -> Error {
+    match kind {
+        "image" => at.unsupported(
+            "is \"image\"; send a picture as {\"type\":\"image_url\",\"image_url\":{\"url\":\
+             \"data:image/png;base64,…\"}}",
+        ),
+        "audio" | "audio_url" => at.unsupported(format_args!(
+            "is {kind:?}; send a sound as {{\"type\":\"input_audio\",\"input_audio\":{{\"data\":\
+             \"…\",\"format\":\"wav\"}}}}"
+        )),
+        "file" | "input_file" => at.unsupported(format_args!(
+            "is {kind:?}, and files are not read here; send their text, or their pages as pictures"
+        )),
+        _ => at.unsupported(format_args!(
+            "is {kind:?}, and only parts of type \"text\", \"image_url\" and \"input_audio\" are \
+             supported"
+        )),
+    }
 }
 
 fn tool_calls(fields: &mut Object<'_>) -> Result<Vec<ToolCall>, Error> {

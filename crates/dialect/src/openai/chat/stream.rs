@@ -56,7 +56,7 @@ impl Encode for StreamEncoder {
     fn event(&mut self, choice: u32, event: &Event, out: &mut Vec<String>) {
         self.foretold.hear(choice, event);
         match event {
-            Event::Progress { .. } | Event::Embedded { .. } => {}
+            Event::Progress { .. } | Event::Embedded { .. } | Event::Ranked { .. } => {}
             Event::Text(piece) => {
                 self.begin(choice, out);
                 let delta = Delta { content: Some(&piece.text), ..Delta::default() };

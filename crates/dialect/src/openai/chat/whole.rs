@@ -57,7 +57,7 @@ impl WholeEncoder {
     pub fn event(&mut self, choice: u32, event: &Event) {
         let Some(collected) = self.choices.get_mut(choice as usize) else { return };
         match event {
-            Event::Progress { .. } | Event::Embedded { .. } => {}
+            Event::Progress { .. } | Event::Embedded { .. } | Event::Ranked { .. } => {}
             Event::Text(piece) => {
                 collected.text.push_str(&piece.text);
                 collected.add_logprobs(piece);

@@ -64,7 +64,10 @@ impl Encode for StreamEncoder {
         self.foretold.hear(choice, event);
         match event {
             // Raw text knows no tools: what a worker might parse out of it is not asked for here.
-            Event::Progress { .. } | Event::Embedded { .. } | Event::ToolCall(_) => {}
+            Event::Progress { .. }
+            | Event::Embedded { .. }
+            | Event::Ranked { .. }
+            | Event::ToolCall(_) => {}
             Event::Text(piece) | Event::Reasoning(piece) => {
                 self.echo(choice, out);
                 self.piece(choice, piece, out);

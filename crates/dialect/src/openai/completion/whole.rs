@@ -59,7 +59,10 @@ impl WholeEncoder {
         let Some(collected) = self.choices.get_mut(choice as usize) else { return };
         match event {
             // Raw text knows no tools: what a worker might parse out of it is not asked for here.
-            Event::Progress { .. } | Event::Embedded { .. } | Event::ToolCall(_) => {}
+            Event::Progress { .. }
+            | Event::Embedded { .. }
+            | Event::Ranked { .. }
+            | Event::ToolCall(_) => {}
             Event::Text(piece) | Event::Reasoning(piece) => collected.add(piece),
             Event::Finished(finished) => {
                 collected.finish_reason = Some(finish_reason(&finished.reason));

@@ -231,7 +231,9 @@ mod tests {
                 format!("{:?} {prompt_tokens} {cached_tokens} {completion_tokens}", finished.reason)
             }
             Event::Failed(failure) => format!("{:?} {}", failure.kind, failure.message),
-            Event::Progress { .. } | Event::Embedded { .. } => format!("{event:?}"),
+            Event::Progress { .. } | Event::Embedded { .. } | Event::Ranked { .. } => {
+                format!("{event:?}")
+            }
         }
     }
 

@@ -7,10 +7,14 @@
 //! (`mlx_lm.server` takes the likeliest token). Everything else is said where it differs from the
 //! hub's own default, so that a server that knows only OpenAI's fields is not troubled with others.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use worker_protocol::{
-    Chat, Constraint, Dry, Generate, Message, Mirostat, MirostatVersion, Prompt, Role, Sampling,
+    Chat, Constraint, Dry, Generate, Media, MediaKind, Message, Mirostat, MirostatVersion, Prompt,
+    Role, Sampling,
 };
+
+use crate::media;
 
 use super::{Fields, Request, decimal};
 
@@ -92,6 +96,7 @@ fn chat(chat: &Chat, fields: &mut Fields<'_>) {
 
 fn message(message: &Message) -> Value {
     let content = match &message.content {
+        _ if !message.media.is_empty() => parts(message),
         Some(text) => Value::from(text.as_str()),
         None if message.tool_calls.is_empty() => Value::from(""),
         None => Value::Null,
@@ -114,6 +119,40 @@ fn message(message: &Message) -> Value {
         said["name"] = Value::from(name.as_str());
     }
     said
+}
+
+/// Text, pictures and sounds in their order.
+fn parts(message: &Message) -> Value {
+    let text = message.content.as_deref().unwrap_or_default();
+    let said = |text: &str| (!text.is_empty()).then(|| json!({ "type": "text", "text": text }));
+    let (mut parts, mut from) = (Vec::new(), 0);
+    for media in &message.media {
+        let at = usize::try_from(media.at).unwrap_or(usize::MAX);
+        parts.extend(text.get(from..at).and_then(said));
+        parts.push(part(media));
+        from = at.max(from);
+    }
+    parts.extend(text.get(from..).and_then(said));
+    Value::Array(parts)
+}
+
+/// A file as it came.
+fn part(file: &Media) -> Value {
+    let (kind, data) = (media::media_type(&file.bytes), STANDARD.encode(&file.bytes));
+    match file.kind {
+        MediaKind::Image => {
+            let url = format!("data:{kind};base64,{data}");
+            json!({ "type": "image_url", "image_url": { "url": url } })
+        }
+        MediaKind::Audio => {
+            let format = match kind {
+                "audio/mpeg" => "mp3",
+                "audio/flac" => "flac",
+                _ => "wav",
+            };
+            json!({ "type": "input_audio", "input_audio": { "data": data, "format": format } })
+        }
+    }
 }
 
 /// Every server knows `system`; few chat templates know `developer`, which means the same.
@@ -263,6 +302,44 @@ mod tests {
                 { "role": "assistant", "content": "" },
             ])
         );
+    }
+
+    #[test]
+    fn pictures_and_sounds_are_said_in_their_places_and_read_back_so() {
+        let media = |at, kind, bytes: &[u8]| Media { at, kind, bytes: bytes.to_vec() };
+        let gif = b"GIF89a\x01\0\x01\0\0\0\0";
+        let wav = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x01\0\x01\0\x80\x3e\0\0\0\x7d\0\0\x02\0\x10\0\
+                    data\x02\0\0\0\0\0";
+        let seen = Message {
+            media: vec![
+                media(0, MediaKind::Image, gif),
+                media(5, MediaKind::Audio, wav),
+                media(5, MediaKind::Image, gif),
+            ],
+            ..Message::text(Role::User, "what\nis it?")
+        };
+        let gif_uri = format!("data:image/gif;base64,{}", STANDARD.encode(gif));
+        let picture = json!({ "type": "image_url", "image_url": { "url": gif_uri } });
+        let data = STANDARD.encode(wav);
+        let sound =
+            json!({ "type": "input_audio", "input_audio": { "data": data, "format": "wav" } });
+        let request = generate(&said(vec![seen.clone()]), "m", &[]);
+        assert_eq!(
+            body(&request)["messages"][0]["content"],
+            json!([
+                picture,
+                { "type": "text", "text": "what\n" },
+                sound,
+                picture,
+                { "type": "text", "text": "is it?" },
+            ])
+        );
+        check_back(&said(vec![seen]));
+        let alone = Message {
+            media: vec![media(0, MediaKind::Image, gif)],
+            ..Message::text(Role::User, "")
+        };
+        check_back(&said(vec![alone]));
     }
 
     #[test]

@@ -57,6 +57,22 @@ pub(crate) struct Model {
     pub(crate) draft: Option<String>,
     /// Guesses in each step, instead of as many as pay.
     pub(crate) draft_tokens: Option<u32>,
+    /// What turns pictures and sounds into its vectors.
+    pub(crate) projector: Option<Projector>,
+}
+
+/// What turns pictures and sounds into a model's vectors.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "projector must be a GGUF file such as \"mmproj-F16.gguf\", or false to leave the model to \
+                 text"
+)]
+pub(crate) enum Projector {
+    /// Whether the one beside the model is taken.
+    Beside(bool),
+    /// This file.
+    File(PathBuf),
 }
 
 /// What a model guesses ahead from.
@@ -101,6 +117,10 @@ pub(crate) struct Api {
     pub(crate) transcriptions: Option<String>,
     /// Where it says what is written; empty where it does not.
     pub(crate) speech: Option<String>,
+    /// Where it says how well documents answer a query; empty where it does not.
+    pub(crate) rerank: Option<String>,
+    /// Whether documents are called `texts` there.
+    pub(crate) rerank_texts: Option<bool>,
     /// Context of its model, in tokens.
     pub(crate) context: Option<u32>,
     /// Where its context is read, as `health.context_window`.

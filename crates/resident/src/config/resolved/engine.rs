@@ -14,7 +14,7 @@ use super::{
         preset,
         raw::{self, Api},
     },
-    group::{Draft, Groups, Guesses, Membership, Treatment},
+    group::{Draft, Eyes, Groups, Guesses, Membership, Treatment},
     here::{self, Here},
 };
 use crate::models;
@@ -62,6 +62,13 @@ pub(super) fn read(
         refuse_of_programs(&raw, "there is no engine or command")?;
         return Ok((Entry::File { path: None, context_tokens: raw.context }, treatment));
     }
+    if raw.projector.is_some() {
+        return Err(
+            "projector is for the hub's own worker; a program that is started takes its own as \
+                    one of its arguments"
+                .to_owned(),
+        );
+    }
     let of_worker = [("kv_cache", raw.kv_cache.is_some()), ("kv_type", raw.kv_type.is_some())];
     if let Some((key, _)) = of_worker.iter().find(|(_, given)| *given) {
         return Err(format!(
@@ -93,6 +100,11 @@ fn treatment(here: &Here<'_>, groups: &Groups, raw: &raw::Model) -> Result<Treat
         idle_unload: raw.idle_unload.as_deref().map(here::idle).transpose()?,
         keep: raw.kv_cache.map(raw::KvCache::mode),
         guesses: guesses(here, raw)?,
+        eyes: match &raw.projector {
+            None | Some(raw::Projector::Beside(true)) => Eyes::Beside,
+            Some(raw::Projector::Beside(false)) => Eyes::Closed,
+            Some(raw::Projector::File(path)) => Eyes::File(here.path(path)),
+        },
         draft_tokens: match raw.draft_tokens {
             Some(0) => return Err("draft_tokens is 0; write speculation = \"off\"".to_owned()),
             Some(tokens) if tokens as usize > DRAFT_TOKENS_MAX => {

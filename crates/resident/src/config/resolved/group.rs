@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
 use planner::footprint::CacheType;
-use supervisor::{Group, KeepMode};
+use supervisor::{Group, KeepMode, ProjectorFile};
 
 use super::super::raw;
 use crate::{limits::LARGE_MODEL_PARTS, models, size};
@@ -123,6 +123,34 @@ pub(crate) struct Treatment {
     pub(crate) guesses: Option<Guesses>,
     /// Guesses of a stream in each step; `None` makes as many as pay.
     pub(crate) draft_tokens: Option<u32>,
+    /// What turns pictures and sounds into its vectors.
+    pub(crate) eyes: Eyes,
+}
+
+/// What turns pictures and sounds into a model's vectors.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Eyes {
+    /// The projector beside it, if one is clearly its own.
+    #[default]
+    Beside,
+    /// Nothing: it is left to text.
+    Closed,
+    /// This projector.
+    File(PathBuf),
+}
+
+impl Eyes {
+    /// The projector of the model in this file, which is looked for now.
+    pub(crate) fn of(&self, model: &Path) -> Option<ProjectorFile> {
+        match self {
+            Self::Beside => {
+                let path = models::projector_beside(model)?;
+                Some(ProjectorFile { path, is_named: false })
+            }
+            Self::Closed => None,
+            Self::File(path) => Some(ProjectorFile { path: path.clone(), is_named: true }),
+        }
+    }
 }
 
 /// What a model guesses ahead from.

@@ -160,11 +160,11 @@ pub(super) fn manner(preset: &Api, own: &Api) -> Result<supervisor::Manner, Stri
         return Err("api.context is 0; it must be 1 or more, or left out".to_owned());
     }
     let whether = |of: fn(&Api) -> Option<bool>| of(own).or(of(preset)).unwrap_or(true);
-    let path = |key, of: fn(&Api) -> Option<&String>| match of(own).or(of(preset)) {
+    let path = |key, example, of: fn(&Api) -> Option<&String>| match of(own).or(of(preset)) {
         Some(path) if path.starts_with('/') => Ok(Some(path.clone())),
         Some(path) if path.is_empty() => Ok(None),
         Some(path) => Err(format!(
-            "api.{key}: '{path}' is no path; write for example \"/v1/audio/{key}\", or \"\" where it \
+            "api.{key}: '{path}' is no path; write for example \"{example}\", or \"\" where it \
              does not do that"
         )),
         None => Ok(None),
@@ -179,8 +179,12 @@ pub(super) fn manner(preset: &Api, own: &Api) -> Result<supervisor::Manner, Stri
         tools: whether(|api| api.tools),
         images: whether(|api| api.images),
         json_schema: whether(|api| api.json_schema),
-        transcriptions: path("transcriptions", |api| api.transcriptions.as_ref())?,
-        speech: path("speech", |api| api.speech.as_ref())?,
+        transcriptions: path("transcriptions", "/v1/audio/transcriptions", |api| {
+            api.transcriptions.as_ref()
+        })?,
+        speech: path("speech", "/v1/audio/speech", |api| api.speech.as_ref())?,
+        rerank: path("rerank", "/v1/rerank", |api| api.rerank.as_ref())?,
+        rerank_texts: own.rerank_texts.or(preset.rerank_texts).unwrap_or(false),
         context_tokens: own.context.or(preset.context),
         // A context that the user says is not asked for.
         context_from: match own.context {

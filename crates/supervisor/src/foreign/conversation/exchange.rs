@@ -5,8 +5,8 @@ use std::{collections::VecDeque, fmt::Display, sync::Arc, time::Duration};
 use dialect::openai::upstream::{self, Decoder, sse};
 use tokio::{sync::Semaphore, time::Instant};
 use worker_protocol::{
-    Embed, EmbedInput, Event, Failure, FailureKind, FinishReason, Finished, Generate, RequestId,
-    Usage,
+    Embed, EmbedInput, Event, Failure, FailureKind, FinishReason, Finished, Generate, Rank,
+    RequestId, Usage,
 };
 
 use super::{
@@ -17,7 +17,10 @@ use super::{
     Voice,
 };
 use crate::{
-    limits::{EMBED_BYTES_MAX, EMBED_INPUTS_MAX, REFUSAL_BYTES_MAX, REFUSAL_WAIT_MAX},
+    limits::{
+        EMBED_BYTES_MAX, EMBED_INPUTS_MAX, RANK_BYTES_MAX, RANK_DOCUMENTS_MAX, REFUSAL_BYTES_MAX,
+        REFUSAL_WAIT_MAX,
+    },
     link::{Delivery, Link},
 };
 
@@ -25,6 +28,7 @@ use crate::{
 pub(super) enum Work {
     Generate(Box<Generate>),
     Embed(Embed),
+    Rank(Rank),
 }
 
 /// Whoever waits for a request's events. It gets exactly one last event: the link passes on the
@@ -85,6 +89,7 @@ pub(super) async fn run(voice: &Voice, reader: Reader, work: Work) {
     let ended = match work {
         Work::Generate(request) => generate(voice, &reader, &request, begun).await,
         Work::Embed(request) => embed(voice, &reader, &request, begun).await,
+        Work::Rank(request) => rank(voice, &reader, &request, begun).await,
     };
     drop(place);
     reader.end(match ended {
@@ -122,7 +127,8 @@ async fn generate(
             | Event::Text(_)
             | Event::Reasoning(_)
             | Event::ToolCall(_)
-            | Event::Embedded { .. }) => {
+            | Event::Embedded { .. }
+            | Event::Ranked { .. }) => {
                 times.progressed();
                 reader.give(event).await;
             }
@@ -155,6 +161,33 @@ async fn embed(
         usage.prompt_tokens = usage.prompt_tokens.saturating_add(answer.prompt_tokens);
         for vector in answer.vectors {
             reader.give(Event::Embedded { index, vector }).await;
+            index += 1;
+        }
+    }
+    Ok(Finished { reason: FinishReason::End, usage: times.measured(usage) })
+}
+
+async fn rank(
+    voice: &Voice,
+    reader: &Reader,
+    rank: &Rank,
+    begun: Instant,
+) -> Result<Finished, Failure> {
+    let mut times = Times::new(begun);
+    let (mut index, mut usage) = (0, Usage::default());
+    for documents in rank.documents.chunks(RANK_DOCUMENTS_MAX) {
+        let (mut seat, mut round) = voice.pool.begin();
+        let answer = loop {
+            match voice.scores(&seat, rank, documents).await {
+                Ok(answer) => break answer,
+                Err(trouble) => seat = voice.move_on(seat, &mut round, trouble)?,
+            }
+        };
+        seat.answered();
+        times.progressed();
+        usage.prompt_tokens = usage.prompt_tokens.saturating_add(answer.prompt_tokens);
+        for score in answer.scores {
+            reader.give(Event::Ranked { index, score }).await;
             index += 1;
         }
     }
@@ -199,6 +232,7 @@ impl Voice {
             | Event::Reasoning(_)
             | Event::ToolCall(_)
             | Event::Embedded { .. }
+            | Event::Ranked { .. }
             | Event::Finished(_)) => Ok((stream, event)),
         }
     }
@@ -210,6 +244,16 @@ impl Voice {
     ) -> Result<upstream::Vectors, Trouble> {
         let connection = self.connect(seat).await?;
         Ok(vectors(self, seat.endpoint(), connection, inputs).await?)
+    }
+
+    async fn scores(
+        &self,
+        seat: &Seat,
+        rank: &Rank,
+        documents: &[String],
+    ) -> Result<upstream::Scores, Trouble> {
+        let connection = self.connect(seat).await?;
+        Ok(scores(self, seat.endpoint(), connection, rank, documents).await?)
     }
 
     /// The next server for a request of which nobody has seen any answer: computing it again costs
@@ -250,6 +294,32 @@ pub(super) async fn vectors(
     let reply = accepted(reply.map_err(broken)?).await?;
     let body = reply.whole(EMBED_BYTES_MAX, silence).await.map_err(broken)?;
     upstream::vectors(&body, inputs.len()).map_err(broken)
+}
+
+/// How well some documents answer the query.
+async fn scores(
+    voice: &Voice,
+    endpoint: &Endpoint,
+    connection: Connection,
+    rank: &Rank,
+    documents: &[String],
+) -> Result<upstream::Scores, Failure> {
+    let (manner, silence) = (&voice.manner, voice.waits.silence);
+    let Rank { query, truncate, document_tokens_max, .. } = rank;
+    let question = upstream::Question {
+        query,
+        truncate: *truncate,
+        document_tokens_max: *document_tokens_max,
+    };
+    let asking =
+        upstream::Asking { model: &voice.model, drops: &manner.drops, texts: manner.rerank_texts };
+    // Whoever has no path was refused before.
+    let path = manner.rerank.as_deref().unwrap_or("/v1/rerank");
+    let body = upstream::rank(&question, documents, &asking);
+    let reply = connection.post(endpoint, path, body, silence).await;
+    let reply = accepted(reply.map_err(broken)?).await?;
+    let body = reply.whole(RANK_BYTES_MAX, silence).await.map_err(broken)?;
+    upstream::scores(&body, documents.len()).map_err(broken)
 }
 
 /// A reply that says yes; the other ones as the failure they are.

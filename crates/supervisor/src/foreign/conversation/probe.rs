@@ -144,7 +144,8 @@ async fn completes(voice: &Voice, endpoint: &Endpoint) -> Result<(), String> {
             | Event::Text(_)
             | Event::Reasoning(_)
             | Event::ToolCall(_)
-            | Event::Embedded { .. } => {}
+            | Event::Embedded { .. }
+            | Event::Ranked { .. } => {}
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use worker_protocol::{Chat, Embed, EmbedInput, Generate, Message, Piece, Role};
+use worker_protocol::{Chat, Embed, EmbedInput, Generate, Message, Piece, Rank, Role};
 
 use super::*;
 
@@ -200,6 +200,15 @@ impl Hub {
         self.send(Command::Embed { request, embed: Embed { inputs, truncate: false } }).await;
         Answer { request, events }
     }
+
+    async fn rank(&self, documents: usize) -> Answer {
+        let (request, events) = self.link.begin().unwrap();
+        let documents = (0..documents).map(|number| number.to_string()).collect();
+        let rank =
+            Rank { query: "q".to_owned(), documents, truncate: false, document_tokens_max: None };
+        self.send(Command::Rank { request, rank }).await;
+        Answer { request, events }
+    }
 }
 
 impl Drop for Hub {
@@ -231,7 +240,8 @@ impl Answer {
                 other @ (Event::Progress { .. }
                 | Event::Reasoning(_)
                 | Event::ToolCall(_)
-                | Event::Embedded { .. }) => panic!("{other:?}"),
+                | Event::Embedded { .. }
+                | Event::Ranked { .. }) => panic!("{other:?}"),
             }
         }
     }
@@ -532,6 +542,47 @@ async fn many_texts_are_embedded_in_several_requests_and_keep_their_order() {
     fake.next().await.answer(whole("200 OK", r#"{"data":[]}"#)).await;
     let (_, failure) = answer.failure().await;
     assert!(failure.message.contains("sent fewer vectors than were asked for"), "{failure}");
+}
+
+#[tokio::test]
+async fn many_documents_are_ranked_in_several_requests_and_keep_their_order() {
+    let mut fake = Fake::start().await;
+    for (path, texts) in [("/v1/rerank", false), ("/rerank", true)] {
+        let rerank = Some(path.to_owned());
+        let manner = Manner { rerank, rerank_texts: texts, ..Manner::default() };
+        let hub = Hub::over(speaker(&[fake.server(None)], &manner, &health(), waits()));
+        let total = limits::RANK_DOCUMENTS_MAX + 2;
+        let mut answer = hub.rank(total).await;
+        for expected in [limits::RANK_DOCUMENTS_MAX, 2] {
+            let asked = fake.next().await;
+            assert!(asked.head.starts_with(&format!("post {path} ")), "{}", asked.head);
+            assert_eq!(asked.body["query"], "q");
+            let documents = &asked.body[if texts { "texts" } else { "documents" }];
+            assert_eq!(documents.as_array().unwrap().len(), expected);
+            // Its score is the number that a document is; the best comes first.
+            let number = |at: usize| documents[at].as_str().unwrap().parse::<u32>().unwrap();
+            let label = if texts { "score" } else { "relevance_score" };
+            let results: Vec<Value> =
+                (0..expected).rev().map(|at| json!({ "index": at, label: number(at) })).collect();
+            let body = match texts {
+                true => json!(results),
+                false => json!({ "results": results, "usage": { "total_tokens": 5 } }),
+            };
+            asked.answer(whole("200 OK", &body.to_string())).await;
+        }
+        for expected in 0..total {
+            let Some(Event::Ranked { index, score }) = answer.next().await else {
+                panic!("a score")
+            };
+            assert_eq!((index as usize, score as usize), (expected, expected));
+        }
+        let (_, finished) = answer.finished().await;
+        assert_eq!(finished.usage.prompt_tokens, if texts { 0 } else { 10 });
+    }
+    let hub = Hub::of(&[fake.server(None)]);
+    let (_, failure) = hub.rank(1).await.failure().await;
+    assert!(failure.message.contains("`api.rerank`"), "{failure}");
+    assert!(fake.was_left_alone());
 }
 
 #[tokio::test]
