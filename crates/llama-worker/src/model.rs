@@ -130,8 +130,9 @@ impl LlamaModel {
         let sequences = load.sequences_max.max(1);
         let cache = CacheTypes::both(kv_type);
         let shape = generator_shape(cells, sequences, cache);
-        let pooling = weights.ranks().then(|| pooling_kind(&weights));
-        let shape = ContextShape { taken_back_max: load.taken_back_max, pooling, ..shape };
+        let ranked_by = weights.ranks().then(|| pooling_kind(&weights));
+        let pooled = ContextShape { pooling: ranked_by, ..shape };
+        let shape = ContextShape { taken_back_max: load.taken_back_max, ..pooled };
         let context =
             Context::new(Rc::clone(&weights), shape, Threads::start(spare.threads_max()))?;
         let generates = !weights.ranks();
