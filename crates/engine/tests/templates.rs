@@ -126,17 +126,19 @@ fn in_python(
     answers.into_iter().map(|(name, list)| (name, list.iter().map(answer).collect())).collect()
 }
 
-/// The conversation as it stands; then with the system's message before the first question, for
-/// models that know no system; then with an empty list of tools, for templates that loop over it
-/// without asking whether there is one.
-fn tries(conversation: &Value, source: &str) -> [Value; 3] {
+/// The conversation as it stands; then with what the system says in the middle said by the user, for templates
+/// that refuse it there or leave it out; then with the system's message before the first question, for models
+/// that know no system; then with an empty list of tools, for templates that loop over it without asking
+/// whether there is one.
+fn tries(conversation: &Value, source: &str) -> [Value; 4] {
     let messages = &conversation["messages"];
     let plain = variables(conversation, messages, source);
     let mut no_tools = plain.clone();
     if no_tools["tools"].is_null() {
         no_tools["tools"] = json!([]);
     }
-    [plain, variables(conversation, &merged(messages), source), no_tools]
+    let late = variables(conversation, &late(messages), source);
+    [plain, late, variables(conversation, &merged(messages), source), no_tools]
 }
 
 fn answer(value: &Value) -> Answer {
@@ -186,6 +188,20 @@ fn variables(conversation: &Value, messages: &Value, source: &str) -> Value {
     variables.insert("bos_token".to_owned(), json!(BEGIN));
     variables.insert("eos_token".to_owned(), json!(END));
     Value::Object(variables)
+}
+
+/// The messages with the system's that stands before a later question in that question.
+fn late(messages: &Value) -> Value {
+    let mut messages = messages.as_array().unwrap().clone();
+    for at in (1..messages.len().saturating_sub(1)).rev() {
+        if messages[at]["role"] == "system" && messages[at + 1]["role"] == "user" {
+            let system = messages.remove(at);
+            let text = |message: &Value| message["content"].as_str().unwrap().to_owned();
+            messages[at]["content"] =
+                json!(format!("{}\n\n{}", text(&system), text(&messages[at])));
+        }
+    }
+    json!(messages)
 }
 
 /// The messages with the system's before the first user's text. What does not begin with one stays

@@ -111,6 +111,10 @@ pub(crate) const PRESSURE_FILE_LOOK_INTERVAL: Duration = Duration::from_millis(1
 /// half of that, before it has read a file.
 pub(crate) const AGENT_CONTEXT_TOKENS_MIN: u32 = 32_768;
 
+/// Tokens of the shortest window that Claude Code takes; it says so itself when it is told of a shorter one
+/// (2.1.332), and takes this.
+pub(crate) const CLAUDE_WINDOW_TOKENS_MIN: u32 = 100_000;
+
 /// What clients are told of a context that nobody knows; every model of today has as much.
 pub(crate) const CONTEXT_TOKENS_ASSUMED: u32 = 8_192;
 

@@ -4,6 +4,8 @@
 //! (trimmed blocks, loop controls, `tojson` without HTML escapes, `raise_exception`,
 //! `strftime_now`). It is somebody else's code: fuel bounds its run time, and its output is bounded.
 
+use std::borrow::Cow;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, Value as Jinja};
 use minijinja::{Environment, Error, ErrorKind};
@@ -31,6 +33,8 @@ pub struct Template {
     text_arguments: bool,
     /// Reasoning of the history is also given by the name that GPT-OSS reads.
     knows_thinking: bool,
+    /// What the system says behind other messages is written where it stands.
+    takes_late_system: bool,
     /// A text is given as a list of parts of which each says its type.
     takes_parts: bool,
 }
@@ -85,10 +89,12 @@ impl Template {
             no_text: Value::Null,
             text_arguments: false,
             knows_thinking: source.contains("message.thinking"),
+            takes_late_system: false,
             takes_parts: false,
         };
         template.settle_parts();
         template.settle_calls();
+        template.settle_late_system();
         Ok(template)
     }
 
@@ -97,11 +103,15 @@ impl Template {
     /// # Errors
     /// [`TemplateError::Refused`] when the template raises, [`TemplateError::TooLong`].
     pub fn render(&self, chat: &Chat) -> Result<String, TemplateError> {
-        let text = match self.render_messages(chat, &chat.messages) {
+        let messages = match self.takes_late_system {
+            true => Cow::Borrowed(&chat.messages[..]),
+            false => Cow::Owned(late_system_said_by_user(&chat.messages)),
+        };
+        let text = match self.render_messages(chat, &messages) {
             Ok(text) => text,
             // Some models know no system role (Gemma 2). What they were told in its place stands
             // before the first user's message.
-            Err(error) => match merged_system(&chat.messages) {
+            Err(error) => match merged_system(&messages) {
                 Some(messages) => self
                     .render_messages(chat, &messages)
                     .map_err(|_| TemplateError::Refused(report(&error)))?,
@@ -167,6 +177,21 @@ impl Template {
         (self.text_arguments, self.no_text) = (false, Value::Null);
     }
 
+    /// Finds out whether the template writes what the system says behind other messages, as Claude Code has
+    /// it do. Some refuse it there (Qwen 3.5), some leave it out without a word (GPT-OSS).
+    fn settle_late_system(&mut self) {
+        const LATE: &str = "said late";
+        let messages = [
+            Message::text(Role::System, "a"),
+            Message::text(Role::User, "b"),
+            Message::text(Role::Assistant, "c"),
+            Message::text(Role::User, "d"),
+            Message::text(Role::System, LATE),
+        ];
+        let text = self.render_messages(&Chat::default(), &messages);
+        self.takes_late_system = text.is_ok_and(|text| text.contains(LATE));
+    }
+
     fn render_messages(&self, chat: &Chat, messages: &[Message]) -> Result<String, Error> {
         let messages: Vec<Value> = messages.iter().map(|m| self.message(m)).collect();
         // Templates ask `if tools`, and Python's callers pass None when there are none.
@@ -227,13 +252,53 @@ impl Template {
 /// The conversation without its system message, which stands before the first user's instead.
 fn merged_system(messages: &[Message]) -> Option<Vec<Message>> {
     let (first, rest) = messages.split_first()?;
-    let is_system = matches!(first.role, Role::System | Role::Developer);
-    let system = first.content.as_deref().filter(|_| is_system)?;
+    let system = first.content.as_deref().filter(|_| is_system(first))?;
     let mut rest = rest.to_vec();
     let user = rest.iter_mut().find(|message| message.role == Role::User)?;
-    let asked = user.content.take().unwrap_or_default();
-    user.content = Some(format!("{system}\n\n{asked}"));
+    put_before(system, user);
     Some(rest)
+}
+
+/// The conversation in which the user says what the system says behind other messages: at the end of the
+/// user's turn that it follows, or else at the beginning of the next one, since some templates want turns to
+/// alternate. Nothing before it changes, so that prefixes stay what they are.
+fn late_system_said_by_user(messages: &[Message]) -> Vec<Message> {
+    let mut said: Vec<Message> = Vec::with_capacity(messages.len());
+    // The last of them is the system's word and waits for the user's turn.
+    let mut waits = false;
+    for (index, message) in messages.iter().enumerate() {
+        let is_late = index > 0 && is_system(message);
+        match said.last_mut().filter(|last| last.role == Role::User) {
+            Some(user) if is_late => {
+                let text = message.content.as_deref().unwrap_or_default();
+                user.content =
+                    Some(format!("{}\n\n{text}", user.content.as_deref().unwrap_or_default()));
+                user.media.extend(message.media.iter().cloned());
+            }
+            Some(word) if waits && message.role == Role::User => {
+                let mut user = message.clone();
+                put_before(word.content.as_deref().unwrap_or_default(), &mut user);
+                user.media.splice(..0, word.media.drain(..));
+                *word = user;
+                waits = false;
+            }
+            Some(_) | None => {
+                let role = if is_late { Role::User } else { message.role };
+                said.push(Message { role, ..message.clone() });
+                waits = is_late;
+            }
+        }
+    }
+    said
+}
+
+fn is_system(message: &Message) -> bool {
+    matches!(message.role, Role::System | Role::Developer)
+}
+
+fn put_before(text: &str, message: &mut Message) {
+    let asked = message.content.take().unwrap_or_default();
+    message.content = Some(format!("{text}\n\n{asked}"));
 }
 
 /// The settings of Hugging Face's renderer.
@@ -374,6 +439,32 @@ mod tests {
         let text =
             render(source, &chat(&[(Role::System, "Be kind."), (Role::User, "Hi")])).unwrap();
         assert_eq!(text, "[user]Be kind.\n\nHi");
+    }
+
+    /// What Qwen 3.5's template does, and GPT-OSS's.
+    #[test]
+    fn what_the_system_says_late_is_the_users_where_the_template_does_not_write_it() {
+        let conversation = [
+            (Role::System, "Be kind."),
+            (Role::User, "Hi"),
+            (Role::System, "Be quick."),
+            (Role::Assistant, "Hello"),
+            (Role::System, "Be brief."),
+            (Role::System, "Be exact."),
+            (Role::User, "Bye"),
+        ];
+        let first = "[system]Be kind.[user]Hi";
+        let writes = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}";
+        let refuses = "{% for m in messages %}{% if m.role == 'system' and not loop.first %}\
+                       {{ raise_exception('late') }}{% endif %}[{{ m.role }}]{{ m.content }}{% endfor %}";
+        let leaves_out = "{% for m in messages %}{% if m.role != 'system' or loop.first %}\
+                          [{{ m.role }}]{{ m.content }}{% endif %}{% endfor %}";
+        let late = "[system]Be quick.[assistant]Hello[system]Be brief.[system]Be exact.[user]Bye";
+        assert_eq!(render(writes, &chat(&conversation)).unwrap(), format!("{first}{late}"));
+        let said = "\n\nBe quick.[assistant]Hello[user]Be brief.\n\nBe exact.\n\nBye";
+        for source in [refuses, leaves_out] {
+            assert_eq!(render(source, &chat(&conversation)).unwrap(), format!("{first}{said}"));
+        }
     }
 
     #[test]

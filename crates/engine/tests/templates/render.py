@@ -1,7 +1,7 @@
 """Renders chat templates as Hugging Face's tokenizers do, for templates.rs to compare with.
 
 Standard input: [{"name": ..., "source": ..., "cases": [[{variable: value}]]}]; a case is a list of
-variables to try in turn until one renders.
+variables to try in turn until one renders, with all that the system says.
 Standard output: {name: [{"text": ...} or {"raises": ...}]}, one entry per case: the first text, or
 why the first try was refused.
 """
@@ -83,7 +83,10 @@ def render(template, variables):
 
 def first_text(template, tries):
     answers = [render(template, variables) for variables in tries]
-    return next((answer for answer in answers if "text" in answer), answers[0])
+    system = [message["content"] for message in tries[0]["messages"] if message["role"] == "system"]
+    texts = [answer for answer in answers if "text" in answer]
+    whole = [answer for answer in texts if all(said in answer["text"] for said in system)]
+    return (whole or texts or answers)[0]
 
 
 def main():

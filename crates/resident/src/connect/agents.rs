@@ -8,6 +8,7 @@ use super::{
     places::{Places, System},
     subject::{KEY_VARIABLE, NO_KEY, Subject},
 };
+use crate::limits::CLAUDE_WINDOW_TOKENS_MIN;
 
 /// What aider uses before its variables.
 const AIDER_KEY: Place = &["openai-api-key"];
@@ -77,9 +78,16 @@ pub(super) fn claude_code(subject: &Subject, places: &Places) -> Vec<Piece> {
     }
     if let Some(tokens) = subject.model.context_tokens {
         // It would take them for Claude's, and go on until the hub refuses.
-        env.insert("CLAUDE_CODE_AUTO_COMPACT_WINDOW".to_owned(), tokens.to_string().into());
-        let answer = subject.answer_tokens().to_string();
-        env.insert("CLAUDE_CODE_MAX_OUTPUT_TOKENS".to_owned(), answer.into());
+        let window = tokens.max(CLAUDE_WINDOW_TOKENS_MIN);
+        env.insert("CLAUDE_CODE_AUTO_COMPACT_WINDOW".to_owned(), window.to_string().into());
+        let answer = subject.answer_tokens();
+        if window > tokens {
+            // It believes in no shorter window, but in a part of it.
+            let percent = u64::from(tokens - answer) * 100 / u64::from(window);
+            let percent = percent.max(1).to_string();
+            env.insert("CLAUDE_AUTOCOMPACT_PCT_OVERRIDE".to_owned(), percent.into());
+        }
+        env.insert("CLAUDE_CODE_MAX_OUTPUT_TOKENS".to_owned(), answer.to_string().into());
     }
     let token = match subject.has_key {
         true => places.value_of(KEY_VARIABLE),

@@ -139,7 +139,8 @@ fn claude_code() {
             "ANTHROPIC_DEFAULT_OPUS_MODEL": "qwen3-8b",
             "ANTHROPIC_DEFAULT_SONNET_MODEL": "qwen3-8b",
             "ANTHROPIC_DEFAULT_HAIKU_MODEL": "qwen3-8b",
-            "CLAUDE_CODE_AUTO_COMPACT_WINDOW": "40960",
+            "CLAUDE_CODE_AUTO_COMPACT_WINDOW": "100000",
+            "CLAUDE_AUTOCOMPACT_PCT_OVERRIDE": "30",
             "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "10240",
             "ANTHROPIC_AUTH_TOKEN": "unused"
           }
@@ -165,7 +166,8 @@ fn claude_code() {
             "ANTHROPIC_DEFAULT_OPUS_MODEL": "qwen3-8b",
             "ANTHROPIC_DEFAULT_SONNET_MODEL": "qwen3-8b",
             "ANTHROPIC_DEFAULT_HAIKU_MODEL": "qwen3-8b",
-            "CLAUDE_CODE_AUTO_COMPACT_WINDOW": "40960",
+            "CLAUDE_CODE_AUTO_COMPACT_WINDOW": "100000",
+            "CLAUDE_AUTOCOMPACT_PCT_OVERRIDE": "30",
             "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "10240"
           }
         }

@@ -9,6 +9,8 @@
 )]
 #![expect(clippy::print_stdout, reason = "shown when a test fails or is skipped")]
 
+#[cfg(unix)]
+mod agents;
 mod answers;
 mod anthropic_client;
 mod bench;
@@ -30,11 +32,17 @@ mod kills;
 mod kv_folder;
 mod kv_types;
 mod layouts;
+#[cfg(unix)]
+mod libraries;
 mod made;
 mod models;
+#[cfg(unix)]
+mod node;
 mod ollama_client;
 mod openai_client;
 mod plan;
+#[cfg(unix)]
+mod play;
 mod process;
 mod promises;
 mod python;

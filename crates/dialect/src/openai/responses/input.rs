@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Error, billing,
-    limits::MESSAGES_MAX,
+    limits::{CALLED_BYTES_MAX, MESSAGES_MAX},
     read::{self, Object, Path},
     request,
 };
@@ -141,8 +141,8 @@ struct Spoken {
     texts: Vec<String>,
     thoughts: Vec<String>,
     calls: Vec<ToolCall>,
-    /// The call that a tool's result answers, and the tool's name.
-    answers: Option<(String, String)>,
+    /// The call that a tool's result answers, and the tool's name, if that is one.
+    answers: Option<(String, Option<String>)>,
 }
 
 impl Conversation {
@@ -248,7 +248,8 @@ impl Conversation {
             ("local_shell".to_owned(), fields.object("action")?.unwrap_or_default())
         } else {
             let at = fields.path("name");
-            let name = request::word(fields, "name")?.ok_or_else(|| at.missing())?;
+            // A model may have called anything, and its call comes back.
+            let name = fields.string("name")?.ok_or_else(|| at.missing())?;
             let namespace = tools::namespace(fields, "namespace")?;
             let arguments = match kind {
                 "custom_tool_call" => {
@@ -278,6 +279,8 @@ impl Conversation {
         let at = fields.path("output");
         let output = fields.take("output");
         let texts = output.map_or(Ok(Vec::new()), |output| content::texts(&at, output))?;
+        // Each result repeats it.
+        let name = Some(name).filter(|name| name.len() <= CALLED_BYTES_MAX);
         let answers = Some((id, name));
         self.turns.push(Spoken { texts, answers, ..Spoken::new(Role::Tool) });
         Ok(())
@@ -301,7 +304,7 @@ impl Spoken {
             reasoning: (!thoughts.is_empty()).then(|| thoughts.join("\n")),
             tool_calls: calls,
             tool_call_id,
-            name,
+            name: name.flatten(),
             ..Message::text(role, "")
         }
     }
