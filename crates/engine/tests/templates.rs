@@ -137,8 +137,9 @@ fn tries(conversation: &Value, source: &str) -> [Value; 4] {
     if no_tools["tools"].is_null() {
         no_tools["tools"] = json!([]);
     }
-    let late = variables(conversation, &late(messages), source);
-    [plain, late, variables(conversation, &merged(messages), source), no_tools]
+    let late = late(messages);
+    let merged = variables(conversation, &merged(&late), source);
+    [plain, variables(conversation, &late, source), merged, no_tools]
 }
 
 fn answer(value: &Value) -> Answer {

@@ -180,16 +180,17 @@ impl Template {
     /// Finds out whether the template writes what the system says behind other messages, as Claude Code has
     /// it do. Some refuse it there (Qwen 3.5), some leave it out without a word (GPT-OSS).
     fn settle_late_system(&mut self) {
-        const LATE: &str = "said late";
+        const LATE: [&str; 2] = ["behind the user", "behind the model"];
         let messages = [
             Message::text(Role::System, "a"),
             Message::text(Role::User, "b"),
+            Message::text(Role::System, LATE[0]),
             Message::text(Role::Assistant, "c"),
+            Message::text(Role::System, LATE[1]),
             Message::text(Role::User, "d"),
-            Message::text(Role::System, LATE),
         ];
         let text = self.render_messages(&Chat::default(), &messages);
-        self.takes_late_system = text.is_ok_and(|text| text.contains(LATE));
+        self.takes_late_system = text.is_ok_and(|text| LATE.iter().all(|late| text.contains(late)));
     }
 
     fn render_messages(&self, chat: &Chat, messages: &[Message]) -> Result<String, Error> {
