@@ -23,6 +23,7 @@ pub mod llama_server;
 pub mod ollama;
 pub mod openai;
 mod read;
+mod reasoning;
 mod request;
 mod sampling;
 mod timings;

@@ -101,7 +101,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Command, Constraint, Generate, Prompt, RequestId};
+    use crate::{Chat, Command, Constraint, Generate, Prompt, RequestId, ToolChoice};
 
     fn cancel(request: u64) -> Command {
         Command::Cancel { request: RequestId(request) }
@@ -133,6 +133,21 @@ mod tests {
             let generate = Generate { constraint: Some(constraint), ..generate.clone() };
             let written = rmp_serde::to_vec_named(&generate).unwrap();
             assert_eq!(rmp_serde::from_slice::<Generate>(&written).unwrap(), generate);
+        }
+    }
+
+    #[test]
+    fn what_a_chat_does_not_say_is_not_written() {
+        let plain = Chat::default();
+        let written = rmp_serde::to_vec_named(&plain).unwrap();
+        let shown: serde_json::Value = rmp_serde::from_slice(&written).unwrap();
+        let keys: Vec<&String> = shown.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["messages", "tools", "documents", "variables"]);
+        assert_eq!(rmp_serde::from_slice::<Chat>(&written).unwrap(), plain);
+        for tool_choice in [ToolChoice::None, ToolChoice::Required(vec!["f".to_owned()])] {
+            let chat = Chat { tool_choice, one_call: true, continues: true, ..Chat::default() };
+            let written = rmp_serde::to_vec_named(&chat).unwrap();
+            assert_eq!(rmp_serde::from_slice::<Chat>(&written).unwrap(), chat);
         }
     }
 

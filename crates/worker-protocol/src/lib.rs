@@ -15,7 +15,7 @@ mod words;
 
 pub use request::{
     Chat, Constraint, Dry, Embed, EmbedInput, Generate, Infill, Message, Mirostat, MirostatVersion,
-    Prompt, Role, Sampling, Snippet, ToolCall, Xtc,
+    Prompt, Role, Sampling, Snippet, ToolCall, ToolChoice, Xtc,
 };
 pub use words::{
     Alternative, Buffer, Command, Event, Failure, FailureKind, FinishReason, Finished, Keep, Load,

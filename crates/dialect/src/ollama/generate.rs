@@ -3,9 +3,10 @@
 //! A prompt is a conversation of one message, rendered with the model's chat template, unless it is `raw`.
 //! With a `suffix` the model fills in what stands between prompt and suffix.
 
+use serde_json::{Map, Value};
 use worker_protocol::{Chat, Infill, Message, Prompt, Role};
 
-use super::{IMAGES, Request, refuse, text_of, think};
+use super::{IMAGES, Request, refuse, text_of};
 use crate::{Error, read::Object};
 
 /// Other fields whose meaning would be lost.
@@ -23,7 +24,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     super::decode(body, prompt)
 }
 
-fn prompt(fields: &mut Object<'_>) -> Result<Option<Prompt>, Error> {
+fn prompt(fields: &mut Object<'_>, variables: Map<String, Value>) -> Result<Option<Prompt>, Error> {
     refuse(fields, &REFUSED)?;
     let suffix = text_of(fields, "suffix")?;
     let Some(prompt) = text_of(fields, "prompt")?.or_else(|| suffix.is_some().then(String::new))
@@ -43,9 +44,7 @@ fn prompt(fields: &mut Object<'_>) -> Result<Option<Prompt>, Error> {
             Some(_) => Err(system_at.refuse("cannot go together with raw; leave one of them out")),
         };
     }
-    let variables = think(fields)?;
     let system = system.map(|system| Message::text(Role::System, system));
     let messages = system.into_iter().chain([Message::text(Role::User, prompt)]).collect();
-    let (tools, documents) = (Vec::new(), Vec::new());
-    Ok(Some(Prompt::Chat(Chat { messages, tools, documents, variables })))
+    Ok(Some(Prompt::Chat(Chat { messages, variables, ..Chat::default() })))
 }
