@@ -29,7 +29,8 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let mut fields = Object::new(&Path::Root, read::body(body)?)?;
     let model = request::model(&mut fields)?;
     let wish = Wish::decode(&mut fields)?;
-    Ok(Request { model, prompt: Prompt::Chat(chat(&mut fields)?), wish })
+    let (chat, _) = chat(&mut fields)?;
+    Ok(Request { model, prompt: Prompt::Chat(chat), wish })
 }
 
 /// The answer, by the one event that a worker answers with.
