@@ -10,6 +10,9 @@ use crate::gguf::Header;
 /// Pixels of the largest picture that is let in, which whoever lets pictures in must keep to.
 pub const PICTURE_PIXELS_MAX: u64 = 25_000_000;
 
+/// Bytes of vectors that a worker keeps of pictures and sounds which it has seen and heard lately.
+pub const KEPT_VECTORS_BYTES: u64 = 64 << 20;
+
 /// Bytes of a pixel while its picture is decoded: three colours as they come out of the file, three as they
 /// are handed on.
 const DECODED_PIXEL_BYTES: u64 = 6;
@@ -53,7 +56,13 @@ pub(super) fn items(header: &Header, device: Device) -> Vec<Item> {
         ),
     });
     let encoders = ["vision", "audio"].iter().filter_map(|side| encoder(header, side, device));
-    std::iter::once(weights).chain(encoders).chain(picture).collect()
+    let kept = Item {
+        what: PROJECTOR,
+        device: Device::Ram,
+        bytes: KEPT_VECTORS_BYTES,
+        why: format!("vectors of what was seen lately, {} bytes", grouped(KEPT_VECTORS_BYTES)),
+    };
+    std::iter::once(weights).chain(encoders).chain(picture).chain([kept]).collect()
 }
 
 /// What the encoder of one side computes in, by its widest layer with fused attention, which llama.cpp takes
@@ -171,8 +180,8 @@ mod tests {
             items.iter().map(|item| item.bytes).collect::<Vec<u64>>()
         };
         let encoder = 4 * 4096 * 4 * (2 * 1280 + 2 * 4 * 1280);
-        assert_eq!(bytes(&[]), [0, encoder, 150_000_000]);
+        assert_eq!(bytes(&[]), [0, encoder, 150_000_000, 64 << 20]);
         let masks = 4 * (4096 * 4) * (4096 * 4);
-        assert_eq!(bytes(&[("n_wa_pattern", 8)]), [0, encoder + masks, 150_000_000]);
+        assert_eq!(bytes(&[("n_wa_pattern", 8)]), [0, encoder + masks, 150_000_000, 64 << 20]);
     }
 }
