@@ -4,6 +4,7 @@
 //! measured at real sizes without downloading anything. The file is a function of the arguments
 //! alone. Nothing is held in memory but the header and one piece of one tensor.
 
+mod adapter;
 mod encode;
 mod header;
 mod shape;
@@ -67,6 +68,10 @@ pub(crate) struct Arguments {
     /// Call five tokens of the vocabulary marks for filling in between two texts.
     #[arg(long)]
     infill: bool,
+    /// Write a LoRA adapter of this rank for the model in place of the model.
+    #[arg(long, conflicts_with_all = ["infill", "header_only"])]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
+    adapter: Option<u32>,
     /// Write the real header and a hole in place of the weights: a file of the full length that
     /// takes almost no room.
     #[arg(long)]
@@ -140,6 +145,7 @@ enum Model {
 /// fails. The file at `--out` is then as it was before.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let finished = match (find(arguments)?, arguments.header_only) {
+        (Model::Shape(shape), false) if arguments.adapter.is_some() => adapter(&shape, arguments)?,
         (Model::Shape(shape), true) => header_of_shape(&shape, arguments)?,
         (Model::Shape(shape), false) => weights(&shape, arguments)?,
         (Model::Entry(entry), true) => header_of_entry(entry, arguments)?,
@@ -220,6 +226,27 @@ fn weights(shape: &Shape, arguments: &Arguments) -> anyhow::Result<NamedTempFile
         Some(_) => Ok(temporary),
         None => quantize(&temporary, &arguments.out, &arguments.quant),
     }
+}
+
+/// A LoRA adapter, whose numbers are `f32` whatever the model's are.
+fn adapter(shape: &Shape, arguments: &Arguments) -> anyhow::Result<NamedTempFile> {
+    let rank = arguments.adapter.unwrap_or(1);
+    let metadata = header::of_adapter(shape, rank, arguments.seed);
+    let plans = adapter::plan(shape, rank)?;
+    let tensors: Vec<Tensor> = plans.iter().map(|plan| plan.tensor.clone()).collect();
+    let keys = metadata.iter().map(|(key, value)| (key.as_str(), value));
+    let header = gguf::write::ordered(GGUF_VERSION, keys, &tensors, ALIGNMENT_BYTES)?;
+    let temporary = beside(&arguments.out)?;
+    let mut out = BufWriter::with_capacity(1 << 20, temporary.as_file());
+    out.write_all(&header)?;
+    let progress = ProgressBar::hidden();
+    for plan in &plans {
+        tensor(&mut out, plan, arguments.seed, &progress)
+            .with_context(|| format!("tensor {}", plan.tensor.name))?;
+    }
+    out.flush()?;
+    drop(out);
+    Ok(temporary)
 }
 
 /// A header of one of our shapes, with its vocabulary, and a hole.

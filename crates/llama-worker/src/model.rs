@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use engine::{DecodeError, Guessing, InfillMarks, Keeps, Pooling, RankForm, Row, Wanted};
 use llama_cpp_sys_2 as sys;
+use planner::adapter;
 use planner::footprint::CacheType;
 use planner::gguf;
 use worker_protocol::limits::INTERNAL_SEQUENCES;
@@ -19,7 +20,7 @@ use crate::guesser::Guesser;
 use crate::head::Head;
 use crate::header;
 use crate::kept::Keeper;
-use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, Threads, Weights};
+use crate::llama::{Adapter, BatchRow, CacheTypes, Context, ContextShape, Threads, Weights};
 use crate::log;
 use crate::pages;
 use crate::rank;
@@ -88,6 +89,7 @@ impl LlamaModel {
             return Err(unusable(path, why));
         }
         let kv_type = kv_type(load).map_err(|why| unusable(path, &why))?;
+        let adapters = adapters(load, &weights)?;
         let mut model = if is_encoder(&weights) {
             Self::encoder(weights, load, spare)
         } else {
@@ -100,6 +102,12 @@ impl LlamaModel {
                 path.display()
             ),
         })?;
+        if !adapters.is_empty() && !model.context.set_adapters(&adapters) {
+            return Err(unusable(
+                path,
+                "llama.cpp refuses its adapters; the worker's log says why",
+            ));
+        }
         pages::release(path);
         model.load_guesser(load)?;
         model.facts.buffers = log::buffers();
@@ -117,8 +125,8 @@ impl LlamaModel {
         let sequences = load.sequences_max.max(1);
         let cache = CacheTypes::both(kv_type);
         let shape = generator_shape(cells, sequences, cache);
-        let pooling = weights.ranks().then(|| pooling_kind(&weights));
-        let shape = ContextShape { taken_back_max: load.taken_back_max, pooling, ..shape };
+        let head = weights.ranks().then(|| pooling_kind(&weights));
+        let shape = ContextShape { taken_back_max: load.taken_back_max, pooling: head, ..shape };
         let context =
             Context::new(Rc::clone(&weights), shape, Threads::start(spare.threads_max()))?;
         let generates = !weights.ranks();
@@ -469,6 +477,23 @@ impl engine::Model for LlamaModel {
         }
         threads
     }
+}
+
+/// The adapters of a model, each held against it first: llama.cpp says why it refuses one in its log alone.
+fn adapters(load: &Load, weights: &Weights) -> Result<Vec<Adapter>, LoadFailure> {
+    let model = if load.adapters.is_empty() { None } else { header::read(&load.path) };
+    let one = |one: &worker_protocol::Adapter| {
+        let refused =
+            |why: &str| unusable(&load.path, &format!("the adapter {} {why}", one.path.display()));
+        if let Some((model, header)) = model.as_ref().zip(header::read(&one.path)) {
+            adapter::check(model, &header).map_err(|why| refused(&why))?;
+        }
+        weights.adapter(&one.path, one.scale.0).ok_or_else(|| {
+            refused("cannot be loaded; the worker's log says why, and one that was cut short must be got \
+                     again")
+        })
+    };
+    load.adapters.iter().map(one).collect()
 }
 
 /// The context of a generator, and of the one that guesses for it.

@@ -256,6 +256,7 @@ mod tests {
                 kv_type: None,
                 keep: None,
                 speculation: Default::default(),
+                adapters: Vec::new(),
             }),
             residence: Residence::default(),
             facts,

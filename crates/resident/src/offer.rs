@@ -96,6 +96,7 @@ impl Offer {
                 kv_type: treatment.kv_type,
                 keep: treatment.keep,
                 speculation,
+                adapters: treatment.adapters.clone(),
             }),
             residence: residence(&treatment, group),
         }

@@ -7,17 +7,17 @@
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
 use planner::{
-    fleet,
-    footprint::{CacheType, Companions, Place},
+    adapter, fleet,
+    footprint::{CacheType, Companions, Layout, Place},
     gguf,
 };
-use worker_protocol::{Speculation, SpeculationSource};
+use worker_protocol::{Adapter, Speculation, SpeculationSource};
 
 use crate::{
     config::{KeepSettings, Settings},
@@ -92,6 +92,8 @@ pub(crate) struct WorkerStart {
     pub(crate) speculation: Speculation,
     /// Tokens of each sequence that it can take back where its layers carry a state.
     pub(crate) taken_back_max: u32,
+    /// What changes its weights.
+    pub(crate) adapters: Vec<Adapter>,
 }
 
 impl Start {
@@ -184,7 +186,19 @@ struct Stamp {
     keep: Option<KeepSettings>,
     speculation: Speculation,
     /// Length and change of the file that guesses.
-    draft: Option<(u64, Option<SystemTime>)>,
+    draft: Option<FileStamp>,
+    /// What changes its weights, each with length and change of its file.
+    adapters: Vec<(Adapter, Option<FileStamp>)>,
+}
+
+/// Length and change of a file.
+type FileStamp = (u64, Option<SystemTime>);
+
+/// What is loaded beside a model.
+#[derive(Debug, Clone, Copy, Default)]
+struct Beside<'a> {
+    draft: Option<&'a gguf::Header>,
+    adapters: &'a [gguf::Header],
 }
 
 impl Preflight {
@@ -226,6 +240,7 @@ impl Preflight {
                     keep: looked.keep.clone(),
                     speculation: file.speculation.clone(),
                     taken_back_max: looked.taken_back_max,
+                    adapters: file.adapters.clone(),
                 };
                 (Start::Worker(worker), looked.facts.needed_bytes, group(&looked.facts))
             }
@@ -279,14 +294,16 @@ impl Preflight {
             SpeculationSource::Off | SpeculationSource::Lookup | SpeculationSource::Head => None,
             SpeculationSource::Draft(path) => Some(header::read_draft(path, &header)?),
         };
-        self.looked(&header, draft.as_ref(), stamp)
-            .map_err(|why| format!("{} {why}", file.path.display()))
+        let adapters = file.adapters.iter().map(|one| header::read_adapter(&one.path, &header));
+        let adapters = adapters.collect::<Result<Vec<_>, _>>()?;
+        let beside = Beside { draft: draft.as_ref(), adapters: &adapters };
+        self.looked(&header, beside, stamp).map_err(|why| format!("{} {why}", file.path.display()))
     }
 
     fn looked(
         &self,
         header: &gguf::Header,
-        draft: Option<&gguf::Header>,
+        beside: Beside<'_>,
         stamp: &Stamp,
     ) -> Result<Looked, String> {
         let trained = header.context_trained_tokens().and_then(|tokens| u32::try_from(tokens).ok());
@@ -301,7 +318,7 @@ impl Preflight {
         let context_tokens = context_tokens.min(most.max(1));
         let layout = header::layout(context_tokens, self.sequences_max, stamp.kv_type, self.place);
         let layout = header::guessing(header, layout, &stamp.speculation)?;
-        let companions = Companions { draft, ..Companions::default() };
+        let companions = companions(beside, stamp, &layout);
         let mut needs = header::needs(header, &layout, &companions)?;
         // An encoder reads each text once, so that there is nothing to keep.
         let keep = stamp.keep.clone();
@@ -344,6 +361,11 @@ impl Preflight {
             keep: self.keep.as_ref().and_then(|keep| keep.of_model(file.keep)),
             speculation: file.speculation.clone(),
             draft: draft_stamp(&file.speculation),
+            adapters: file
+                .adapters
+                .iter()
+                .map(|one| (one.clone(), file_stamp(&one.path)))
+                .collect(),
         }
     }
 
@@ -371,10 +393,24 @@ impl Preflight {
 fn draft_stamp(speculation: &Speculation) -> Option<(u64, Option<SystemTime>)> {
     match &speculation.source {
         SpeculationSource::Off | SpeculationSource::Lookup | SpeculationSource::Head => None,
-        SpeculationSource::Draft(path) => {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.len(), metadata.modified().ok()))
-        }
+        SpeculationSource::Draft(path) => file_stamp(path),
+    }
+}
+
+/// While this stays the same, so does the file.
+fn file_stamp(path: &Path) -> Option<FileStamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.len(), metadata.modified().ok()))
+}
+
+fn companions<'a>(beside: Beside<'a>, stamp: &Stamp, layout: &Layout) -> Companions<'a> {
+    let bytes = |(_, stamp): &(Adapter, Option<FileStamp>)| stamp.map_or(0, |(bytes, _)| bytes);
+    let step_bytes = |header| adapter::step_bytes(header, layout.step_tokens_max);
+    Companions {
+        draft: beside.draft,
+        adapters_bytes: stamp.adapters.iter().map(bytes).sum(),
+        adapters_step_bytes: beside.adapters.iter().map(step_bytes).max().unwrap_or(0),
+        ..Companions::default()
     }
 }
 
@@ -449,11 +485,12 @@ mod tests {
             keep,
             speculation: Speculation::default(),
             draft: None,
+            adapters: Vec::new(),
         }
     }
 
     fn look(place: Place, header: &gguf::Header, kv_type: CacheType) -> Looked {
-        preflight(place).looked(header, None, &stamp(kv_type, None)).unwrap()
+        preflight(place).looked(header, Beside::default(), &stamp(kv_type, None)).unwrap()
     }
 
     #[test]
@@ -495,7 +532,7 @@ mod tests {
         let header = catalogue::builtin().find("qwen3-8b").unwrap().header("Q4_K_M").unwrap();
         let preflight = preflight(Place::Processor);
         let looked = |header: &gguf::Header, keep| {
-            preflight.looked(header, None, &stamp(CacheType::F16, keep)).unwrap()
+            preflight.looked(header, Beside::default(), &stamp(CacheType::F16, keep)).unwrap()
         };
         let without_bytes = looked(&header, None).facts.needed_bytes;
         let booked = |ram_bytes| {
@@ -533,6 +570,7 @@ mod tests {
             kv_type: None,
             keep,
             speculation: Speculation::default(),
+            adapters: Vec::new(),
         };
         let hub = |mode| {
             let keep = Some(keep(mode, 1 << 20));
@@ -582,6 +620,7 @@ mod tests {
             kv_type,
             keep: None,
             speculation: Speculation::default(),
+            adapters: Vec::new(),
         };
         let hub = Preflight { kv_type: CacheType::Q8_0, ..preflight(Place::Processor) };
         let version = |kv_type| hub.version(&Engine::Worker(file(kv_type)));
@@ -611,6 +650,7 @@ mod tests {
                 kv_type,
                 keep: None,
                 speculation: Speculation::default(),
+                adapters: Vec::new(),
             }),
             residence: Residence::default(),
         };
@@ -633,8 +673,11 @@ mod tests {
         let (model, draft) = (header("qwen3-8b", "Q4_K_M"), header("qwen3-0.6b", "Q8_0"));
         let preflight = preflight(Place::Processor);
         let stamp = stamp(CacheType::F16, None);
-        let alone = preflight.looked(&model, None, &stamp).unwrap().facts;
-        let both = preflight.looked(&model, Some(&draft), &stamp).unwrap().facts;
+        let alone = preflight.looked(&model, Beside::default(), &stamp).unwrap().facts;
+        let both = preflight
+            .looked(&model, Beside { draft: Some(&draft), adapters: &[] }, &stamp)
+            .unwrap()
+            .facts;
         let drafts = both.needs.iter().filter(|need| need.what == footprint::DRAFT);
         let draft_bytes: u64 = drafts.map(|need| need.bytes).sum();
         assert_eq!(both.needed_bytes, alone.needed_bytes + draft_bytes);
@@ -651,6 +694,7 @@ mod tests {
                 source: SpeculationSource::Draft(path.into()),
                 tokens: None,
             },
+            adapters: Vec::new(),
         };
         let version = |path| preflight.version(&Engine::Worker(file(path)));
         assert_ne!(version("small.gguf"), version("other.gguf"));
@@ -664,7 +708,7 @@ mod tests {
         let looked = |header: &gguf::Header, source, tokens| {
             let speculation = Speculation { source, tokens };
             let stamp = Stamp { speculation, ..stamp(CacheType::F16, None) };
-            preflight.looked(header, None, &stamp)
+            preflight.looked(header, Beside::default(), &stamp)
         };
         let bytes = |looked: &Looked, what: &str| {
             let needs = looked.facts.needs.iter().filter(|need| need.what == what);

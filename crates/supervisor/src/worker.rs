@@ -217,6 +217,7 @@ impl<'a> Life<'a> {
             keep: self.start.keep.as_ref().map(|keep| self.keep(keep)),
             speculation: self.start.speculation.clone(),
             taken_back_max: self.start.taken_back_max,
+            adapters: self.start.adapters.clone(),
         }
     }
 

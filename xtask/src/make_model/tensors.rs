@@ -181,7 +181,7 @@ fn embedding(shape: &Shape) -> f32 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "widths are far below 2^24")]
-fn root(number: u64) -> f32 {
+pub(crate) fn root(number: u64) -> f32 {
     (number as f32).sqrt()
 }
 

@@ -52,6 +52,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let wish = Wish::decode(&mut fields)?;
     let choices = choices::count(&mut fields)?;
     refuse_modalities(&mut fields)?;
+    request::refuse_adapters(&mut fields)?;
     let chat = chat(&mut fields)?;
     let generate = Generate {
         constraint: constraint::openai(&mut fields, !chat.tools.is_empty())?,

@@ -178,6 +178,7 @@ fn model(name: &str, path: &Path, context_tokens: Option<u32>) -> Model {
             kv_type: None,
             keep: None,
             speculation: Default::default(),
+            adapters: Vec::new(),
         }),
         residence: Residence::default(),
     }

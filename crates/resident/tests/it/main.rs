@@ -9,6 +9,8 @@
 )]
 #![expect(clippy::print_stdout, reason = "shown when a test fails or is skipped")]
 
+#[cfg(unix)]
+mod adapters;
 mod answers;
 mod anthropic_client;
 mod bench;

@@ -131,6 +131,7 @@ fn model(path: &Path) -> Model {
             kv_type: None,
             keep: None,
             speculation: Default::default(),
+            adapters: Vec::new(),
         }),
         residence: Residence::default(),
     }

@@ -8,6 +8,7 @@ use std::{
 
 use planner::footprint::CacheType;
 use supervisor::{Group, KeepMode};
+use worker_protocol::Adapter;
 
 use super::super::raw;
 use crate::{limits::LARGE_MODEL_PARTS, models, size};
@@ -123,6 +124,8 @@ pub(crate) struct Treatment {
     pub(crate) guesses: Option<Guesses>,
     /// Guesses of a stream in each step; `None` makes as many as pay.
     pub(crate) draft_tokens: Option<u32>,
+    /// What changes its weights.
+    pub(crate) adapters: Vec<Adapter>,
 }
 
 /// What a model guesses ahead from.
