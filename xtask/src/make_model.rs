@@ -4,6 +4,7 @@
 //! measured at real sizes without downloading anything. The file is a function of the arguments
 //! alone. Nothing is held in memory but the header and one piece of one tensor.
 
+mod adapter;
 mod encode;
 mod header;
 mod projector;
@@ -72,6 +73,10 @@ pub(crate) struct Arguments {
     /// whatever --quant says.
     #[arg(long, conflicts_with_all = ["header_only", "infill"])]
     projector: Option<projector::Kind>,
+    /// Write a LoRA adapter of this rank for the model in place of the model.
+    #[arg(long, conflicts_with_all = ["infill", "header_only"])]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1024))]
+    adapter: Option<u32>,
     /// Write the real header and a hole in place of the weights: a file of the full length that
     /// takes almost no room.
     #[arg(long)]
@@ -145,6 +150,7 @@ enum Model {
 /// fails. The file at `--out` is then as it was before.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let finished = match (find(arguments)?, arguments.header_only) {
+        (Model::Shape(shape), false) if arguments.adapter.is_some() => adapter(&shape, arguments)?,
         (Model::Shape(shape), true) => header_of_shape(&shape, arguments)?,
         (Model::Shape(shape), false) => match arguments.projector {
             Some(kind) => projector_of(&shape, kind, arguments)?,
@@ -244,6 +250,27 @@ fn projector_of(
     let header = gguf::write::ordered(GGUF_VERSION, keys, &tensors, ALIGNMENT_BYTES)?;
     write_planned(temporary.as_file(), &header, &plans, arguments.seed, &ProgressBar::hidden())
         .with_context(|| format!("cannot write {}", temporary.path().display()))?;
+    Ok(temporary)
+}
+
+/// A LoRA adapter, whose numbers are `f32` whatever the model's are.
+fn adapter(shape: &Shape, arguments: &Arguments) -> anyhow::Result<NamedTempFile> {
+    let rank = arguments.adapter.unwrap_or(1);
+    let metadata = header::of_adapter(shape, rank, arguments.seed);
+    let plans = adapter::plan(shape, rank)?;
+    let tensors: Vec<Tensor> = plans.iter().map(|plan| plan.tensor.clone()).collect();
+    let keys = metadata.iter().map(|(key, value)| (key.as_str(), value));
+    let header = gguf::write::ordered(GGUF_VERSION, keys, &tensors, ALIGNMENT_BYTES)?;
+    let temporary = beside(&arguments.out)?;
+    let mut out = BufWriter::with_capacity(1 << 20, temporary.as_file());
+    out.write_all(&header)?;
+    let progress = ProgressBar::hidden();
+    for plan in &plans {
+        tensor(&mut out, plan, arguments.seed, &progress)
+            .with_context(|| format!("tensor {}", plan.tensor.name))?;
+    }
+    out.flush()?;
+    drop(out);
     Ok(temporary)
 }
 

@@ -83,6 +83,18 @@ impl TokensMax {
     }
 }
 
+/// llama-server's clients may choose adapters in each request. Here they belong to a model, because
+/// requests with different ones could share neither a step nor what was computed.
+pub(crate) fn refuse_adapters(fields: &mut Object<'_>) -> Result<(), Error> {
+    match fields.take("lora") {
+        None => Ok(()),
+        Some(_) => Err(fields.path("lora").unsupported(
+            "cannot be chosen in a request: adapters belong to a model here; write [models.NAME] with \
+             path and adapters into the configuration, as many as there are choices, and ask for NAME",
+        )),
+    }
+}
+
 /// Stop strings: one, several or none. Empty ones are dropped; they would match everywhere.
 pub(crate) fn stop(fields: &mut Object<'_>, key: &str) -> Result<Vec<String>, Error> {
     let path = fields.path(key);

@@ -3,6 +3,7 @@
 //! `llama-cpp-2` wraps the same API, but hides the pointers it would take to set threads between
 //! steps, so this stands on the bindings.
 
+mod adapter;
 mod hidden;
 mod media;
 mod ranking;
@@ -18,6 +19,7 @@ use engine::InfillMarks;
 use llama_cpp_sys_2 as sys;
 use planner::footprint::CacheType;
 
+pub(crate) use adapter::Adapter;
 pub(crate) use hidden::{HiddenRow, Told};
 pub(crate) use media::{Bitmap, Chunks, Eyes, RunRow};
 pub(crate) use threads::Threads;

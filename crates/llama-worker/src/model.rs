@@ -11,6 +11,7 @@ use engine::{
     RunVectors, Wanted,
 };
 use llama_cpp_sys_2 as sys;
+use planner::adapter;
 use planner::footprint::CacheType;
 use planner::gguf;
 use worker_protocol::limits::INTERNAL_SEQUENCES;
@@ -22,7 +23,9 @@ use crate::guesser::Guesser;
 use crate::head::Head;
 use crate::header;
 use crate::kept::Keeper;
-use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, RunRow, Threads, Weights};
+use crate::llama::{
+    Adapter, BatchRow, CacheTypes, Context, ContextShape, RunRow, Threads, Weights,
+};
 use crate::log;
 use crate::pages;
 use crate::places::{self, Places};
@@ -96,6 +99,7 @@ impl LlamaModel {
         }
         let kv_type = kv_type(load).map_err(|why| unusable(path, &why))?;
         let projector = projector(&weights, load, &spare)?;
+        let adapters = adapters(load, &weights)?;
         let mut model = if is_encoder(&weights) {
             Self::encoder(weights, load, spare)
         } else {
@@ -108,6 +112,12 @@ impl LlamaModel {
                 path.display()
             ),
         })?;
+        if !adapters.is_empty() && !model.context.set_adapters(&adapters) {
+            return Err(unusable(
+                path,
+                "llama.cpp refuses its adapters; the worker's log says why",
+            ));
+        }
         pages::release(path);
         model.facts.sees = projector.as_ref().is_some_and(Projector::sees);
         model.facts.hears = projector.as_ref().is_some_and(Projector::hears);
@@ -537,6 +547,23 @@ impl engine::Model for LlamaModel {
         }
         threads
     }
+}
+
+/// The adapters of a model, each held against it first: llama.cpp says why it refuses one in its log alone.
+fn adapters(load: &Load, weights: &Weights) -> Result<Vec<Adapter>, LoadFailure> {
+    let model = if load.adapters.is_empty() { None } else { header::read(&load.path) };
+    let one = |one: &worker_protocol::Adapter| {
+        let refused =
+            |why: &str| unusable(&load.path, &format!("the adapter {} {why}", one.path.display()));
+        if let Some((model, header)) = model.as_ref().zip(header::read(&one.path)) {
+            adapter::check(model, &header).map_err(|why| refused(&why))?;
+        }
+        weights.adapter(&one.path, one.scale.0).ok_or_else(|| {
+            refused("cannot be loaded; the worker's log says why, and one that was cut short must be got \
+                     again")
+        })
+    };
+    load.adapters.iter().map(one).collect()
 }
 
 /// The context of a generator, and of the one that guesses for it.

@@ -6,9 +6,11 @@ use crate::llama::{BatchRow, Context};
 
 /// Scores of texts that are read as wholes, in one step.
 pub(crate) fn at_once(context: &mut Context, texts: &[&[u32]]) -> Result<Vec<f32>, String> {
-    let texts_rows = (0..).zip(texts).flat_map(|(sequence, text)| rows(sequence, 0, text));
-    let rows: Vec<BatchRow> = texts_rows.collect();
-    context.decode(&rows)?;
+    let mut step = Vec::new();
+    for (sequence, text) in (0..).zip(texts) {
+        step.extend(rows(sequence, 0, text));
+    }
+    context.decode(&step)?;
     scores(context, texts.len())
 }
 

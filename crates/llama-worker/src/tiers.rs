@@ -17,7 +17,7 @@ use planner::footprint::{self, CacheType, Layout, Left};
 use planner::gguf::{Header, split};
 use sysinfo::System;
 use worker_protocol::limits::INTERNAL_SEQUENCES;
-use worker_protocol::{Keep, Load};
+use worker_protocol::{Keep, Load, Scale};
 
 use crate::limits::{READ_AHEAD_PARTS, TIERS_WAIT};
 use crate::model::{self, CacheFacts, LlamaModel};
@@ -161,7 +161,17 @@ fn open(load: &Load, kind: Kind) -> Option<Tiers> {
             return None;
         }
     };
-    let root = fingerprint(kind.facts).with("file", hash.0).root();
+    let mut fingerprint = fingerprint(kind.facts).with("file", hash.0);
+    for (place, adapter) in load.adapters.iter().enumerate() {
+        match self::hash(&adapter.path, &keep) {
+            Ok(hash) => fingerprint = with_adapter(fingerprint, place, hash, adapter.scale),
+            Err(error) => {
+                tracing::warn!(%error, "nothing is kept: an adapter cannot be hashed");
+                return None;
+            }
+        }
+    }
+    let root = fingerprint.root();
     let identity =
         Identity { root, model: keep.model.clone(), path: load.path.clone(), need: kind.need };
     Some(Tiers::open(settings(keep), identity))
@@ -175,8 +185,13 @@ pub(crate) fn hash(path: &Path, keep: &Keep) -> io::Result<Key> {
     kv_store::digest(&files(path), &keep.folder.join(DIGESTS))
 }
 
-/// Everything but the file that decides what the cells hold and how they are laid out. An adapter, once
-/// a worker can load one, changes every cell: the digest of its file then belongs into `CacheFacts`.
+/// An adapter changes every cell, by what is in its file and by how strongly it acts.
+fn with_adapter(fingerprint: Fingerprint, place: usize, hash: Key, scale: Scale) -> Fingerprint {
+    let scale = scale.0.to_bits().to_le_bytes();
+    fingerprint.with(&format!("adapter {place}"), [&hash.0[..], &scale[..]].concat())
+}
+
+/// Everything but files that decides what the cells hold and how they are laid out.
 pub(crate) fn fingerprint(facts: CacheFacts) -> Fingerprint {
     let CacheFacts { kv_type, flash_attention, is_stretched } = facts;
     let cache = format!("{0} {0}", kv_type.name());
@@ -306,6 +321,7 @@ mod tests {
             speculation: worker_protocol::Speculation::default(),
             taken_back_max: 0,
             projector: None,
+            adapters: Vec::new(),
             keep: Some(keep),
         }
     }

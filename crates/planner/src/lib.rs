@@ -2,6 +2,7 @@
 //!
 //! Everything here is pure: values in, decisions out. No file, no clock, no randomness, no thread;
 //! the caller reads the files and tells the time. `clippy.toml` beside this crate enforces it.
+pub mod adapter;
 pub mod batch;
 pub mod catalogue;
 pub mod draft;

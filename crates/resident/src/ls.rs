@@ -272,6 +272,7 @@ mod tests {
                 keep: None,
                 speculation: Default::default(),
                 projector: None,
+                adapters: Vec::new(),
             }),
             residence: Residence::default(),
             facts,

@@ -98,6 +98,7 @@ impl Offer {
                 keep: treatment.keep,
                 speculation,
                 projector,
+                adapters: treatment.adapters.clone(),
             }),
             residence: residence(&treatment, group),
         }

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use planner::footprint::CacheType;
-use worker_protocol::Speculation;
+use worker_protocol::{Adapter, Speculation};
 
 use crate::config::KeepMode;
 
@@ -39,6 +39,8 @@ pub struct GgufFile {
     pub keep: Option<KeepMode>,
     /// How it guesses ahead.
     pub speculation: Speculation,
+    /// What changes its weights.
+    pub adapters: Vec<Adapter>,
     /// What turns pictures and sounds into its vectors; `None` leaves it to text.
     pub projector: Option<ProjectorFile>,
 }

@@ -13,11 +13,11 @@ use std::{
 };
 
 use planner::{
-    fleet,
-    footprint::{CacheType, Companions, Place},
+    adapter, fleet,
+    footprint::{CacheType, Companions, Layout, Place},
     gguf,
 };
-use worker_protocol::{Speculation, SpeculationSource};
+use worker_protocol::{Adapter, Speculation, SpeculationSource};
 
 use crate::{
     config::{KeepSettings, Settings},
@@ -97,6 +97,8 @@ pub(crate) struct WorkerStart {
     pub(crate) taken_back_max: u32,
     /// What turns pictures and sounds into its vectors.
     pub(crate) projector: Option<PathBuf>,
+    /// What changes its weights.
+    pub(crate) adapters: Vec<Adapter>,
 }
 
 impl Start {
@@ -196,6 +198,8 @@ struct Stamp {
     projector: Option<ProjectorFile>,
     /// Length and change of the projector.
     projector_file: Option<FileStamp>,
+    /// What changes its weights, each with length and change of its file.
+    adapters: Vec<(Adapter, Option<FileStamp>)>,
 }
 
 /// Length and change of a file.
@@ -208,6 +212,7 @@ struct Beside {
     projector: Option<(PathBuf, gguf::Header)>,
     /// Why there is no projector though there is a file.
     broken: Option<String>,
+    adapters: Vec<gguf::Header>,
 }
 
 impl Preflight {
@@ -250,6 +255,7 @@ impl Preflight {
                     speculation: file.speculation.clone(),
                     taken_back_max: looked.taken_back_max,
                     projector: looked.projector.clone(),
+                    adapters: file.adapters.clone(),
                 };
                 let (bytes, senses) = (looked.facts.needed_bytes, looked.senses.clone());
                 (Start::Worker(worker), bytes, group(&looked.facts), senses)
@@ -320,6 +326,8 @@ impl Preflight {
                 Err(why) => beside.broken = Some(why),
             }
         }
+        let adapters = file.adapters.iter().map(|one| header::read_adapter(&one.path, &header));
+        beside.adapters = adapters.collect::<Result<_, _>>()?;
         self.looked(&file.path, &header, beside, stamp)
             .map_err(|why| format!("{} {why}", file.path.display()))
     }
@@ -335,11 +343,7 @@ impl Preflight {
         let context_tokens = context_tokens(header, stamp.context_tokens);
         let layout = header::layout(context_tokens, self.sequences_max, stamp.kv_type, self.place);
         let layout = header::guessing(header, layout, &stamp.speculation)?;
-        let companions = Companions {
-            draft: beside.draft.as_ref(),
-            projector: beside.projector.as_ref().map(|(_, header)| header),
-            ..Companions::default()
-        };
+        let companions = companions(&beside, stamp, &layout);
         let mut needs = header::needs(header, &layout, &companions)?;
         // An encoder reads each text once, so that there is nothing to keep.
         let keep = stamp.keep.clone();
@@ -388,6 +392,11 @@ impl Preflight {
             draft: draft_stamp(&file.speculation),
             projector: file.projector.clone(),
             projector_file: file.projector.as_ref().and_then(|file| file_stamp(&file.path)),
+            adapters: file
+                .adapters
+                .iter()
+                .map(|one| (one.clone(), file_stamp(&one.path)))
+                .collect(),
         }
     }
 
@@ -419,6 +428,7 @@ fn draft_stamp(speculation: &Speculation) -> Option<FileStamp> {
     }
 }
 
+/// While this stays the same, so does the file.
 fn file_stamp(path: &Path) -> Option<FileStamp> {
     let metadata = std::fs::metadata(path).ok()?;
     Some((metadata.len(), metadata.modified().ok()))
@@ -443,6 +453,18 @@ fn senses(path: &Path, beside: &Beside) -> Senses {
         (Some((path, header)), _) => Senses::of_projector(path, header),
         (None, Some(why)) => Senses::of_broken(why),
         (None, None) => Senses::of_text(path),
+    }
+}
+
+fn companions<'a>(beside: &'a Beside, stamp: &Stamp, layout: &Layout) -> Companions<'a> {
+    let bytes = |(_, stamp): &(Adapter, Option<FileStamp>)| stamp.map_or(0, |(bytes, _)| bytes);
+    let step_bytes = |header| adapter::step_bytes(header, layout.step_tokens_max);
+    Companions {
+        draft: beside.draft.as_ref(),
+        projector: beside.projector.as_ref().map(|(_, header)| header),
+        adapters_bytes: stamp.adapters.iter().map(bytes).sum(),
+        adapters_step_bytes: beside.adapters.iter().map(step_bytes).max().unwrap_or(0),
+        ..Companions::default()
     }
 }
 
@@ -520,6 +542,7 @@ mod tests {
             draft: None,
             projector: None,
             projector_file: None,
+            adapters: Vec::new(),
         }
     }
 
@@ -607,6 +630,7 @@ mod tests {
             keep,
             speculation: Speculation::default(),
             projector: None,
+            adapters: Vec::new(),
         };
         let hub = |mode| {
             let keep = Some(keep(mode, 1 << 20));
@@ -657,6 +681,7 @@ mod tests {
             keep: None,
             speculation: Speculation::default(),
             projector: None,
+            adapters: Vec::new(),
         };
         let hub = Preflight { kv_type: CacheType::Q8_0, ..preflight(Place::Processor) };
         let version = |kv_type| hub.version(&Engine::Worker(file(kv_type)));
@@ -687,6 +712,7 @@ mod tests {
                 keep: None,
                 speculation: Speculation::default(),
                 projector: None,
+                adapters: Vec::new(),
             }),
             residence: Residence::default(),
         };
@@ -730,6 +756,7 @@ mod tests {
                 tokens: None,
             },
             projector: None,
+            adapters: Vec::new(),
         };
         let version = |path| preflight.version(&Engine::Worker(file(path)));
         assert_ne!(version("small.gguf"), version("other.gguf"));

@@ -218,6 +218,7 @@ impl<'a> Life<'a> {
             speculation: self.start.speculation.clone(),
             taken_back_max: self.start.taken_back_max,
             projector: self.start.projector.clone(),
+            adapters: self.start.adapters.clone(),
         }
     }
 

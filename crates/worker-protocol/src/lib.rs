@@ -19,9 +19,9 @@ pub use request::{
     Mirostat, MirostatVersion, Prompt, Rank, Role, Sampling, Snippet, ToolCall, ToolChoice, Xtc,
 };
 pub use words::{
-    Alternative, Buffer, Command, Event, Failure, FailureKind, FinishReason, Finished, Keep, Load,
-    LoadFailure, LoadFailureKind, Loaded, Piece, Report, RequestId, Speculation, SpeculationSource,
-    Stats, TokenLogprob, ToolCallPiece, Usage,
+    Adapter, Alternative, Buffer, Command, Event, Failure, FailureKind, FinishReason, Finished,
+    Keep, Load, LoadFailure, LoadFailureKind, Loaded, Piece, Report, RequestId, Scale, Speculation,
+    SpeculationSource, Stats, TokenLogprob, ToolCallPiece, Usage,
 };
 
 /// Version of these words. A worker of another version is refused at its `Hello`, because hub and

@@ -1,5 +1,6 @@
 //! Commands, reports and the canonical stream of events.
 
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,39 @@ pub struct Load {
     /// to text.
     #[serde(default)]
     pub projector: Option<PathBuf>,
+    /// What changes its weights, all of them together and for all requests.
+    #[serde(default)]
+    pub adapters: Vec<Adapter>,
+}
+
+/// A LoRA adapter of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Adapter {
+    /// What people call it.
+    pub name: String,
+    /// Its GGUF file.
+    pub path: PathBuf,
+    /// How strongly it acts.
+    pub scale: Scale,
+}
+
+/// How strongly an adapter acts: 1 as it was trained, 0 not at all. Two are equal when their bits are.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Scale(pub f32);
+
+impl PartialEq for Scale {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+
+impl Eq for Scale {}
+
+impl Hash for Scale {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.to_bits().hash(state);
+    }
 }
 
 /// How a model guesses what it says next, so that one step can check several tokens.

@@ -50,6 +50,18 @@ pub(crate) fn infill_marks(shape: &Shape) -> Vec<(String, Value)> {
     keys.pairs
 }
 
+/// The metadata of an adapter, which acts as strongly as its factors say.
+pub(crate) fn of_adapter(shape: &Shape, rank: u32, seed: u64) -> Vec<(String, Value)> {
+    let mut keys = Keys::default();
+    keys.text("general.architecture", shape.architecture.name());
+    keys.text("general.type", "adapter");
+    keys.text("general.name", &format!("a random adapter for {}, seed {seed}", shape.name));
+    keys.text("adapter.type", "lora");
+    #[expect(clippy::cast_precision_loss, reason = "ranks are far below 2^24")]
+    keys.f32("adapter.lora.alpha", rank as f32);
+    keys.pairs
+}
+
 fn general(keys: &mut Keys, shape: &Shape, file_type: u32, seed: u64) {
     keys.text("general.architecture", shape.architecture.name());
     keys.text("general.type", "model");

@@ -14,6 +14,7 @@ fn arguments(folder: &Path, arch: Architecture, like: &str, quant: &str) -> Argu
         seed: 1,
         infill: false,
         projector: None,
+        adapter: None,
         header_only: false,
         out: folder.join("model.gguf"),
     }
@@ -74,6 +75,22 @@ fn a_reranker_has_a_head_and_no_other_model_has_one() {
             let found: Vec<&str> = names.filter(|name| name.starts_with("cls")).collect();
             assert_eq!((found.as_slice(), header.ranks()), (expected, like == "tiny-reranker"));
         }
+    }
+}
+
+#[test]
+fn an_adapter_belongs_to_its_model_and_to_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let header = |arch, like: &str, adapter| {
+        let bytes = make(&Arguments { adapter, ..arguments(folder.path(), arch, like, "f32") });
+        gguf::parse(&bytes, bytes.len() as u64).unwrap()
+    };
+    let made = header(Architecture::Qwen3, "tiny", Some(4));
+    assert!(!made.is_model());
+    assert_eq!(made.tensors.len(), 2 * 7 * 2, "two factors of seven matrices of two layers");
+    planner::adapter::check(&header(Architecture::Qwen3, "tiny", None), &made).unwrap();
+    for (arch, like) in [(Architecture::Llama, "tiny"), (Architecture::Qwen3, "small")] {
+        planner::adapter::check(&header(arch, like, None), &made).unwrap_err();
     }
 }
 

@@ -53,6 +53,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let wish = Wish::decode(&mut fields)?;
     let choices = choices::count(&mut fields)?;
     refuse_modalities(&mut fields)?;
+    request::refuse_adapters(&mut fields)?;
     let (chat, reasoning_tokens_max) = chat(&mut fields)?;
     let may_call = !chat.tools.is_empty() && chat.tool_choice != ToolChoice::None;
     let generate = Generate {

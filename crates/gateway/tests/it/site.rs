@@ -179,6 +179,7 @@ fn model(name: &str, path: &Path, context_tokens: Option<u32>) -> Model {
             keep: None,
             speculation: Default::default(),
             projector: None,
+            adapters: Vec::new(),
         }),
         residence: Residence::default(),
     }

@@ -16,13 +16,16 @@ pub struct Companions<'a> {
     pub draft: Option<&'a Header>,
     /// Bytes of LoRA adapters and control vectors, all files together.
     pub adapters_bytes: u64,
+    /// Bytes that their results take in a step.
+    pub adapters_step_bytes: u64,
     /// Bytes that prompts outside the cache may take.
     pub prompt_cache_bytes: u64,
 }
 
 /// The items of all companions.
 pub(super) fn items(build: Build, companions: &Companions, layout: &Layout) -> Vec<Item> {
-    let Companions { projector, draft, adapters_bytes, prompt_cache_bytes } = *companions;
+    let Companions { projector, draft, adapters_bytes, adapters_step_bytes, prompt_cache_bytes } =
+        *companions;
     let device = layout.place.device();
     let mut items = Vec::new();
     if let Some(header) = projector {
@@ -34,9 +37,13 @@ pub(super) fn items(build: Build, companions: &Companions, layout: &Layout) -> V
     items.push(Item {
         what: ADAPTERS,
         device,
-        bytes: adapters_bytes,
+        bytes: adapters_bytes.saturating_add(adapters_step_bytes),
         // They are read into memory of their own, never mapped.
-        why: format!("the adapters' files in full, {} bytes", grouped(adapters_bytes)),
+        why: format!(
+            "the adapters' files in full, {} bytes, and {} bytes for what they add in a step",
+            grouped(adapters_bytes),
+            grouped(adapters_step_bytes)
+        ),
     });
     items.push(Item {
         what: PROMPT_CACHE,

@@ -10,7 +10,7 @@ mod tool;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-pub(crate) use engine::{Api, Model, Projector, ServedNames, Speculation, Upstream};
+pub(crate) use engine::{Adapter, Api, Model, Projector, ServedNames, Speculation, Upstream};
 pub(crate) use kv::{Kv, KvCache};
 pub(crate) use role::{Candidate, Role};
 use serde::Deserialize;

@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "shown when a test fails or is skipped")]
 
 #[cfg(unix)]
+mod adapters;
 mod agents;
 mod answers;
 mod anthropic_client;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use planner::{
+    adapter,
     draft::{self, limits::DRAFT_TOKENS_MAX},
     footprint::{self, CacheType, Companions, Item, Layout, Place},
     gguf::{self, Header, split},
@@ -72,6 +73,19 @@ pub fn read_projector(path: &Path) -> Result<Header, String> {
         ));
     }
     Ok(header)
+}
+
+/// Reads the header of a LoRA adapter of a model.
+///
+/// # Errors
+/// A message that names the file, the problem and the way out: it cannot be read, or does not belong to
+/// the model.
+pub(super) fn read_adapter(path: &Path, model: &Header) -> Result<Header, String> {
+    let header = read_one(path).map_err(|why| format!("the adapter {why}"))?;
+    match adapter::check(model, &header) {
+        Ok(()) => Ok(header),
+        Err(why) => Err(format!("the adapter {} {why}", path.display())),
+    }
 }
 
 /// How our worker loads a model with its layers in `place`.

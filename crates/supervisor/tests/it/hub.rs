@@ -132,6 +132,7 @@ fn model(path: &Path) -> Model {
             keep: None,
             speculation: Default::default(),
             projector: projector(path),
+            adapters: Vec::new(),
         }),
         residence: Residence::default(),
     }

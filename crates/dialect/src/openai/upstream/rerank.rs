@@ -67,10 +67,7 @@ pub fn scores(body: &[u8], documents: usize) -> Result<Scores, BadPayload> {
     let bad = |what: &str| BadPayload::new(what, body);
     let answer: Value = serde_json::from_slice(body)
         .map_err(|error| bad(&format!("what is not JSON ({error})")))?;
-    let entries = match &answer {
-        Value::Array(entries) => Some(entries),
-        other => other.get("results").and_then(Value::as_array),
-    };
+    let entries = answer.as_array().or_else(|| answer.get("results")?.as_array());
     let entries = entries.ok_or_else(|| bad("an answer without results"))?;
     let mut scores = vec![None; documents];
     for entry in entries {

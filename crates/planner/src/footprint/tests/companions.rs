@@ -21,11 +21,12 @@ fn companions_are_items_of_their_own() {
         projector: Some(&projector),
         draft: Some(&draft),
         adapters_bytes: 100 * MIB,
+        adapters_step_bytes: MIB,
         prompt_cache_bytes: 2048 * MIB,
     };
     let alone = predict(&qwen3_8b(), &layout(8192));
     let together = predict_with(&qwen3_8b(), &layout(8192), &companions);
-    assert_eq!(together.bytes_of(ADAPTERS), 100 * MIB);
+    assert_eq!(together.bytes_of(ADAPTERS), 101 * MIB);
     assert_eq!(together.bytes_of(PROMPT_CACHE), 2048 * MIB);
     // 64 × 64 patches.
     let projector = together.bytes_of(PROJECTOR);
@@ -34,6 +35,6 @@ fn companions_are_items_of_their_own() {
     let own = predict(&draft, &layout(8192));
     let expected = own.total_bytes() - own.bytes_of(PROCESS);
     assert_eq!(together.bytes_of(DRAFT), expected);
-    let added = projector + expected + 2148 * MIB;
+    let added = projector + expected + 2149 * MIB;
     assert_eq!(together.total_bytes(), alone.total_bytes() + added);
 }

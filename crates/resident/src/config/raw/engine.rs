@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
+use worker_protocol::Scale;
 
 use super::KvCache;
 
@@ -57,6 +58,8 @@ pub(crate) struct Model {
     pub(crate) draft: Option<String>,
     /// Guesses in each step, instead of as many as pay.
     pub(crate) draft_tokens: Option<u32>,
+    /// LoRA adapters that change it.
+    pub(crate) adapters: Option<Vec<Adapter>>,
     /// What turns pictures and sounds into its vectors.
     pub(crate) projector: Option<Projector>,
 }
@@ -73,6 +76,18 @@ pub(crate) enum Projector {
     Beside(bool),
     /// This file.
     File(PathBuf),
+}
+
+/// One of a model's `adapters`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Adapter {
+    /// Its GGUF file.
+    pub(crate) path: PathBuf,
+    /// How strongly it acts; 1 when left out.
+    pub(crate) scale: Option<Scale>,
+    /// What people call it; the name of its file when left out.
+    pub(crate) name: Option<String>,
 }
 
 /// What a model guesses ahead from.

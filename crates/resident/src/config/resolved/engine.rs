@@ -8,6 +8,7 @@ use std::{
 
 use planner::{draft::limits::DRAFT_TOKENS_MAX, footprint::CacheType};
 use supervisor::{ManagedCommand, Ready, StopSignal};
+use worker_protocol::{Adapter, Scale};
 
 use super::{
     super::{
@@ -17,6 +18,7 @@ use super::{
     group::{Draft, Eyes, Groups, Guesses, Membership, Treatment},
     here::{self, Here},
 };
+use crate::limits::{ADAPTER_SCALE_MAX, ADAPTERS_MAX};
 use crate::models;
 
 /// What a model of the file is.
@@ -69,6 +71,13 @@ pub(super) fn read(
                 .to_owned(),
         );
     }
+    if raw.adapters.is_some() {
+        return Err(
+            "adapters is for the hub's own worker; a program that is started loads adapters as \
+                    its arguments say"
+                .to_owned(),
+        );
+    }
     let of_worker = [("kv_cache", raw.kv_cache.is_some()), ("kv_type", raw.kv_type.is_some())];
     if let Some((key, _)) = of_worker.iter().find(|(_, given)| *given) {
         return Err(format!(
@@ -114,12 +123,45 @@ fn treatment(here: &Here<'_>, groups: &Groups, raw: &raw::Model) -> Result<Treat
             }
             tokens => tokens,
         },
+        adapters: adapters(here, raw.adapters.as_deref().unwrap_or_default())?,
         kv_type: match raw.kv_type.as_deref().map(CacheType::from_name) {
             None => None,
             Some(Ok(kv_type)) => Some(kv_type),
             Some(Err(why)) => return Err(format!("kv_type: {why}")),
         },
     })
+}
+
+/// What changes the model's weights.
+fn adapters(here: &Here<'_>, raw: &[raw::Adapter]) -> Result<Vec<Adapter>, String> {
+    if raw.len() > ADAPTERS_MAX {
+        return Err(format!(
+            "adapters has {} entries, and at most {ADAPTERS_MAX} are loaded with a model; merge some \
+             into one",
+            raw.len()
+        ));
+    }
+    let mut adapters: Vec<Adapter> = Vec::new();
+    for one in raw {
+        let path = here.path(&one.path);
+        let stem = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let name = one.name.clone().or_else(stem).unwrap_or_default();
+        let scale = one.scale.unwrap_or(Scale(1.0));
+        if !scale.0.is_finite() || scale.0.abs() > ADAPTER_SCALE_MAX {
+            return Err(format!(
+                "adapters: the scale of '{name}' is {}; it must be from -{ADAPTER_SCALE_MAX} to \
+                 {ADAPTER_SCALE_MAX}, and is 1 as the adapter was trained",
+                scale.0
+            ));
+        }
+        if adapters.iter().any(|other| other.name == name) {
+            return Err(format!(
+                "adapters: two are called '{name}'; give one another name, or leave it out"
+            ));
+        }
+        adapters.push(Adapter { name, path, scale });
+    }
+    Ok(adapters)
 }
 
 /// What the model guesses ahead from. Whatever it is, no more is guessed than is seen to pay.

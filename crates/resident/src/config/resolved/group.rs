@@ -8,6 +8,7 @@ use std::{
 
 use planner::footprint::CacheType;
 use supervisor::{Group, KeepMode, ProjectorFile};
+use worker_protocol::Adapter;
 
 use super::super::raw;
 use crate::{limits::LARGE_MODEL_PARTS, models, size};
@@ -123,6 +124,8 @@ pub(crate) struct Treatment {
     pub(crate) guesses: Option<Guesses>,
     /// Guesses of a stream in each step; `None` makes as many as pay.
     pub(crate) draft_tokens: Option<u32>,
+    /// What changes its weights.
+    pub(crate) adapters: Vec<Adapter>,
     /// What turns pictures and sounds into its vectors.
     pub(crate) eyes: Eyes,
 }

@@ -1,5 +1,6 @@
 //! What settings mean together, from defaults to refusals.
 
+mod adapters;
 mod engine;
 mod group;
 mod kv;
