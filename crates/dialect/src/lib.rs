@@ -7,6 +7,8 @@
 //! Everything here is pure: no input or output, no clock, no randomness. Whatever an answer needs
 //! of those (its id, the time of day) is handed in.
 //!
+//! `openapi` describes all of it, as a document for people and programs.
+//!
 //! OpenAI's also has the way back, for engines that speak it: canonical request to body, bytes of the
 //! answer to canonical events.
 //!
@@ -22,6 +24,7 @@ pub mod limits;
 pub mod llama_server;
 pub mod ollama;
 pub mod openai;
+pub mod openapi;
 mod read;
 mod request;
 mod sampling;

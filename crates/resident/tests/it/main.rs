@@ -12,6 +12,8 @@
 mod answers;
 mod anthropic_client;
 mod bench;
+#[cfg(unix)]
+mod described;
 mod equality;
 mod explain;
 #[cfg(unix)]
