@@ -1,4 +1,4 @@
-//! Anthropic's dialect: messages, and how many tokens they are.
+//! Anthropic's dialect: messages, how many tokens they are, and lists of models.
 //!
 //! Its streams are events with names, its errors `{"type":"error","error":{"type","message"}}`. Tokens of
 //! a prompt are told in two figures: those that were computed, and beside them those that were found in
@@ -6,14 +6,13 @@
 //!
 //! Documents are refused for now, and pictures that are not sent whole. What Anthropic runs itself (`web_search` and other tools without a
 //! schema) is not offered to the model; betas and what caches are told to do are left unread.
-//!
-//! Not here: lists of models.
 
 mod answer;
 mod blocks;
 mod conversation;
 pub mod count;
 pub mod messages;
+pub mod model;
 mod stream;
 mod tools;
 mod whole;

@@ -7,6 +7,8 @@
 //! Everything here is pure: no input or output, no clock, no randomness. Whatever an answer needs
 //! of those (its id, the time of day) is handed in.
 //!
+//! `openapi` describes all of it, as a document for people and programs.
+//!
 //! OpenAI's also has the way back, for engines that speak it: canonical request to body, bytes of the
 //! answer to canonical events.
 //!
@@ -23,6 +25,7 @@ pub mod llama_server;
 mod media;
 pub mod ollama;
 pub mod openai;
+pub mod openapi;
 mod read;
 mod reasoning;
 mod request;

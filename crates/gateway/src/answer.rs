@@ -15,6 +15,7 @@ use dialect::openai::{chat, completion, embedding, model};
 use dialect::{CachedBy, Error};
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use supervisor::{
@@ -316,23 +317,32 @@ pub(crate) fn refusal(error: &AcquireError) -> Error {
 // Lists.
 
 pub(crate) async fn models(site: &Site) -> Result<Response, Error> {
-    let models = list_models(&site.hub).await;
-    let roles = site.hub.roles().into_iter().map(role_row);
-    let rows: Vec<model::Model> = models.iter().map(model_row).chain(roles).collect();
-    Ok(json(model::list(&rows)))
+    Ok(json(model::list(&listed(site).await)))
 }
 
 pub(crate) async fn model(site: &Site, name: &str) -> Result<Response, Error> {
+    Ok(json(model::one(&found(site, name).await?)))
+}
+
+/// Models, and behind them roles.
+pub(crate) async fn listed(site: &Site) -> Vec<model::Model> {
+    let models = list_models(&site.hub).await;
+    let roles = site.hub.roles().into_iter().map(role_row);
+    models.iter().map(model_row).chain(roles).collect()
+}
+
+/// The model or role of this name, as it stands in a path.
+pub(crate) async fn found(site: &Site, name: &str) -> Result<model::Model, Error> {
     let name = name::known(&site.hub, &percent_decode_str(name).decode_utf8_lossy()).await;
     let models = list_models(&site.hub).await;
-    let Some(found) = models.iter().find(|model| model.name == name) else {
-        if let Some(role) = site.hub.roles().into_iter().find(|role| *role == name) {
-            return Ok(json(model::one(&role_row(role))));
-        }
-        let message = format!("no model is named '{name}'; GET /v1/models lists them");
-        return Err(Error::new(404, message).at("model").code("model_not_found"));
-    };
-    Ok(json(model::one(&model_row(found))))
+    if let Some(found) = models.iter().find(|model| model.name == name) {
+        return Ok(model_row(found));
+    }
+    if let Some(role) = site.hub.roles().into_iter().find(|role| *role == name) {
+        return Ok(role_row(role));
+    }
+    let message = format!("no model is named '{name}'; GET /v1/models lists them");
+    Err(Error::new(404, message).at("model").code("model_not_found"))
 }
 
 fn model_row(model: &ModelSummary) -> model::Model {
@@ -351,6 +361,14 @@ pub(crate) async fn list_models(hub: &Handle) -> Vec<ModelSummary> {
     hub.look_elsewhere().await;
     let hub = hub.clone();
     tokio::task::spawn_blocking(move || hub.models()).await.unwrap_or_default()
+}
+
+/// Nothing here judges texts. It is no status that clients try again.
+pub(crate) async fn moderations(body: Body) -> Result<Response, Error> {
+    read_body(body).await?;
+    let message = "this hub serves no model that judges texts; turn moderation off in the client, or ask a \
+                   chat model and hold its answer to a schema with response_format";
+    Err(Error::new(404, message).code("unsupported_endpoint"))
 }
 
 // Bodies.
@@ -501,6 +519,12 @@ pub(crate) fn unforeseen() -> u64 {
 
 pub(crate) fn now_unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// A time as RFC 3339 writes it.
+pub(crate) fn time(unix_s: u64) -> String {
+    let seconds = i64::try_from(unix_s).ok();
+    seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or_default().to_string()
 }
 
 #[cfg(test)]

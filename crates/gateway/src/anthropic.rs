@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, HeaderValue};
 use axum::response::Response;
 use dialect::Error;
-use dialect::anthropic::{self, count, messages};
+use dialect::anthropic::{self, count, messages, model};
+use dialect::openai::model::Model;
 use worker_protocol::Generate;
 
 use crate::answer::{self, Job, Work};
@@ -15,6 +17,29 @@ use crate::stream::{self, Framing};
 
 /// Where clients look for what they can ask about.
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// By which clients say which of Anthropic's API they know; nobody else sends it.
+const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+
+/// Whether it is one of Anthropic's clients that asks, where others ask the same path.
+pub(crate) fn asks(headers: &HeaderMap) -> bool {
+    headers.contains_key(VERSION)
+}
+
+/// The list of models.
+pub(crate) async fn models(site: &Site) -> Response {
+    let models: Vec<model::Model> = answer::listed(site).await.into_iter().map(row).collect();
+    answer::json(model::list(&models))
+}
+
+/// One of them.
+pub(crate) async fn model(site: &Site, name: &str) -> Result<Response, Error> {
+    Ok(answer::json(model::one(&row(answer::found(site, name).await?))))
+}
+
+fn row(model: Model) -> model::Model {
+    model::Model { created_at: answer::time(model.created_unix_s), id: model.id }
+}
 
 pub(crate) async fn messages(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = messages::decode(&answer::read_body(body).await?)?;

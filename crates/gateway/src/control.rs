@@ -15,13 +15,14 @@ use supervisor::{
     AcquireError, Facts, Handle, ModelSummary, Outlook, Resident, ResidentState, StopError,
 };
 use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
 use crate::answer;
 use crate::limits::KEEP_ALIVE_SECONDS_MAX;
 use crate::routes::Site;
 
 /// `GET /resident/v1/ps`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Residents {
     /// Ordered by name.
     pub residents: Vec<ResidentRow>,
@@ -32,7 +33,7 @@ pub struct Residents {
 }
 
 /// One worker.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ResidentRow {
     /// Name of its model.
     pub name: String,
@@ -77,7 +78,7 @@ pub struct ResidentRow {
 }
 
 /// `GET /resident/v1/models`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Models {
     /// Ordered by name.
     pub models: Vec<ModelRow>,
@@ -87,7 +88,7 @@ pub struct Models {
 }
 
 /// One role.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RoleRow {
     /// The name that clients use.
     pub name: String,
@@ -96,7 +97,7 @@ pub struct RoleRow {
 }
 
 /// One model that could be served.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ModelRow {
     /// The name that clients use.
     pub name: String,
@@ -114,7 +115,7 @@ pub struct ModelRow {
 
 /// What is known about a model before it is loaded. Only a file has an architecture, parameters, a
 /// quantization and a context it was trained with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ModelFacts {
     /// `general.architecture`.
     pub architecture: Option<String>,
@@ -152,7 +153,7 @@ pub struct ModelFacts {
 }
 
 /// Body of `POST /resident/v1/stop`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Stop {
     /// Name of the model to stop.
@@ -161,7 +162,7 @@ pub struct Stop {
 
 /// Body of `POST /resident/v1/warm`. The answer comes when the model is loaded; of a role, the first
 /// of its models that can be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Warm {
     /// Name of the model to load, or of a role.
@@ -172,7 +173,7 @@ pub struct Warm {
 }
 
 /// What `POST /resident/v1/warm` answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Warmed {
     /// Always so: what cannot be loaded is refused.
     pub loaded: bool,
@@ -181,7 +182,7 @@ pub struct Warmed {
 }
 
 /// A span of time in a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum KeepAlive {
     /// Seconds.
@@ -191,7 +192,7 @@ pub enum KeepAlive {
 }
 
 /// Body of `POST /resident/v1/pin`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
     /// Name of the model.
@@ -199,19 +200,20 @@ pub struct Pin {
     /// The operator's word on whether it ever leaves for another; null takes it back, so that the
     /// configuration counts.
     #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
     pub pinned: Option<bool>,
 }
 
 /// What `POST /resident/v1/reload` answers when the changed configuration was taken. It takes no
 /// body; a configuration that is refused is a 400 with the reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reloaded {
     /// What the person should know though it stops nothing.
     pub notes: Vec<String>,
 }
 
 /// Body of `POST /resident/v1/what-if`: a model that nobody has configured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WhatIf {
     /// What to call it.
@@ -234,7 +236,7 @@ pub enum ExplainedName {
 }
 
 /// Whom a short request for a role would go to now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExplainedRole {
     /// Name of the role.
     pub role: String,
@@ -245,7 +247,7 @@ pub struct ExplainedRole {
 }
 
 /// One who may serve a role.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CandidateRow {
     /// Name of the model.
     pub model: String,

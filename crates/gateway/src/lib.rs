@@ -18,6 +18,7 @@ mod llama_server;
 mod metrics;
 mod name;
 mod ollama;
+mod openapi;
 mod rerank;
 mod responses;
 mod routes;

@@ -26,6 +26,13 @@ pub(crate) fn version() -> Response {
     answer::json(format!(r#"{{"version":"{VERSION}"}}"#))
 }
 
+/// What Ollama's app asks about models that run elsewhere: there are none, by this hub's configuration.
+const STATUS: &str = r#"{"cloud":{"disabled":true,"source":"config"}}"#;
+
+pub(crate) fn status() -> Response {
+    answer::json(STATUS.to_owned())
+}
+
 pub(crate) async fn chat(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = ollama::chat::decode(&answer::read_body(body).await?)?;
     respond(site, Form::Chat, request).await

@@ -12,7 +12,7 @@ use axum::http::header::{
     HeaderValue, VARY,
 };
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use dialect::Error;
 use dialect::ollama::embed::Form;
@@ -25,8 +25,8 @@ use crate::metrics::Metrics;
 use crate::shelf::Shelf;
 use crate::tools::{self, Tools};
 use crate::{
-    ChangeAsked, Config, answer, anthropic, control, llama_server, ollama, rerank, responses,
-    stream,
+    ChangeAsked, Config, answer, anthropic, control, llama_server, ollama, openapi, rerank,
+    responses, stream,
 };
 
 /// Who may use a route.
@@ -56,6 +56,7 @@ pub(crate) enum Takes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Endpoint {
     Health,
+    Described,
     Metrics,
     Models,
     Model,
@@ -73,9 +74,11 @@ enum Endpoint {
     Speech,
     Transcriptions,
     Images,
+    Moderations,
     Tool,
     OllamaGreeting,
     OllamaVersion,
+    OllamaStatus,
     OllamaChat,
     OllamaGenerate,
     OllamaEmbed,
@@ -123,6 +126,7 @@ const fn upload(path: &'static str, policy: Policy, takes: Takes, endpoint: Endp
 
 const ROUTES: &[Route] = &[
     get("/health", Policy::Open, Endpoint::Health),
+    get("/openapi.json", Policy::Open, Endpoint::Described),
     get("/metrics", Policy::Inference, Endpoint::Metrics),
     get("/v1/models", Policy::Inference, Endpoint::Models),
     get("/v1/models/", Policy::Inference, Endpoint::Model),
@@ -144,9 +148,11 @@ const ROUTES: &[Route] = &[
     post("/v1/audio/speech", Policy::Inference, Endpoint::Speech),
     upload("/v1/audio/transcriptions", Policy::Inference, Takes::Form, Endpoint::Transcriptions),
     post("/v1/images/generations", Policy::Inference, Endpoint::Images),
+    post("/v1/moderations", Policy::Inference, Endpoint::Moderations),
     upload("/api/tools/", Policy::Inference, Takes::Bytes, Endpoint::Tool),
     get("/", Policy::Inference, Endpoint::OllamaGreeting),
     get("/api/version", Policy::Inference, Endpoint::OllamaVersion),
+    get("/api/status", Policy::Inference, Endpoint::OllamaStatus),
     upload("/api/chat", Policy::Inference, Takes::Untyped, Endpoint::OllamaChat),
     upload("/api/generate", Policy::Inference, Takes::Untyped, Endpoint::OllamaGenerate),
     upload("/api/embed", Policy::Inference, Takes::Untyped, Endpoint::OllamaEmbed),
@@ -241,12 +247,12 @@ async fn enter(State(site): State<Arc<Site>>, request: Request) -> Response {
     let origin = guard.allowed_origin(&parts.headers).map(str::to_owned);
     let checked = guard.check(&parts.method, &parts.uri, &parts.headers, policy, takes);
     let mut response = match checked {
-        Err(error) => speaks(&path).refuse(&error),
+        Err(error) => speaks(&path, &parts.headers).refuse(&error),
         Ok(()) if parts.method == Method::OPTIONS => preflight(),
         Ok(()) => match found {
             Found::Route(route, rest) => serve(&site, route.endpoint, rest, &parts, body).await,
-            Found::OtherMethods(methods) => other_method(&parts.method, &path, &methods),
-            Found::Nothing => speaks(&path).refuse(&Error::new(
+            Found::OtherMethods(methods) => other_method(&parts, &methods),
+            Found::Nothing => speaks(&path, &parts.headers).refuse(&Error::new(
                 404,
                 format!(
                     "there is no {path} here; the OpenAI API begins at /v1/, Anthropic's at \
@@ -269,8 +275,11 @@ async fn serve(
 ) -> Response {
     let outcome = match endpoint {
         Endpoint::Health => Ok(answer::json(r#"{"status":"ok"}"#.to_owned())),
+        Endpoint::Described => Ok(answer::json(openapi::document().to_owned())),
         Endpoint::Metrics => Ok(answer::text(site.metrics.render(&site.hub).await)),
+        Endpoint::Models if anthropic::asks(&parts.headers) => Ok(anthropic::models(site).await),
         Endpoint::Models => answer::models(site).await,
+        Endpoint::Model if anthropic::asks(&parts.headers) => anthropic::model(site, rest).await,
         Endpoint::Model => answer::model(site, rest).await,
         Endpoint::Chat => answer::chat(site, body).await,
         Endpoint::Responses => responses::create(site, body).await,
@@ -286,9 +295,11 @@ async fn serve(
         Endpoint::Speech => tools::speech(site, body).await,
         Endpoint::Transcriptions => tools::transcriptions(site, &parts.headers, body).await,
         Endpoint::Images => tools::images(site, body).await,
+        Endpoint::Moderations => answer::moderations(body).await,
         Endpoint::Tool => tools::by_name(site, rest, parts.uri.query(), body).await,
         Endpoint::OllamaGreeting => Ok(answer::plain(ollama::GREETING)),
         Endpoint::OllamaVersion => Ok(ollama::version()),
+        Endpoint::OllamaStatus => Ok(ollama::status()),
         Endpoint::OllamaChat => ollama::chat(site, body).await,
         Endpoint::OllamaGenerate => ollama::generate(site, body).await,
         Endpoint::OllamaEmbed => ollama::embed(site, Form::Embed, body).await,
@@ -307,7 +318,7 @@ async fn serve(
         Endpoint::ControlRequests => control::requests(&site.hub).await,
         Endpoint::ControlEvents => Ok(stream::happenings(site.hub.happenings())),
     };
-    outcome.unwrap_or_else(|error| speaks(parts.uri.path()).refuse(&error))
+    outcome.unwrap_or_else(|error| speaks(parts.uri.path(), &parts.headers).refuse(&error))
 }
 
 /// Whose words an error is told in.
@@ -331,10 +342,12 @@ impl Speaks {
 }
 
 /// Who calls this path, be there a route or not.
-fn speaks(path: &str) -> Speaks {
+fn speaks(path: &str, headers: &HeaderMap) -> Speaks {
+    let is_message = path == "/v1/messages" || path.starts_with("/v1/messages/");
+    let is_model = path == "/v1/models" || path.starts_with("/v1/models/");
     if path.starts_with("/api/") && !path.starts_with("/api/tools/") {
         Speaks::Ollama
-    } else if path == "/v1/messages" || path.starts_with("/v1/messages/") {
+    } else if is_message || (is_model && anthropic::asks(headers)) {
         Speaks::Anthropic
     } else if path.starts_with("/v2/") {
         Speaks::Cohere
@@ -343,10 +356,11 @@ fn speaks(path: &str) -> Speaks {
     }
 }
 
-fn other_method(method: &Method, path: &str, methods: &[&str]) -> Response {
+fn other_method(parts: &Parts, methods: &[&str]) -> Response {
+    let (method, path) = (&parts.method, parts.uri.path());
     let methods = methods.join(", ");
     let error = Error::new(405, format!("{path} does not take {method}; it takes {methods}"));
-    let mut response = speaks(path).refuse(&error);
+    let mut response = speaks(path, &parts.headers).refuse(&error);
     if let Ok(methods) = HeaderValue::from_str(&methods) {
         response.headers_mut().insert(ALLOW, methods);
     }
@@ -381,6 +395,8 @@ fn allow_origin(response: &mut Response, origin: Option<String>) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     /// A route that is added must be added here too, with a policy that somebody thought about.
@@ -402,6 +418,7 @@ mod tests {
             table,
             [
                 "GET /health Open",
+                "GET /openapi.json Open",
                 "GET /metrics Inference",
                 "GET /v1/models Inference",
                 "GET /v1/models/ Inference",
@@ -423,9 +440,11 @@ mod tests {
                 "POST /v1/audio/speech Inference",
                 "POST /v1/audio/transcriptions Inference Form",
                 "POST /v1/images/generations Inference",
+                "POST /v1/moderations Inference",
                 "POST /api/tools/ Inference Bytes",
                 "GET / Inference",
                 "GET /api/version Inference",
+                "GET /api/status Inference",
                 "POST /api/chat Inference Untyped",
                 "POST /api/generate Inference Untyped",
                 "POST /api/embed Inference Untyped",
@@ -445,6 +464,53 @@ mod tests {
                 "GET /resident/v1/events Control",
             ]
         );
+    }
+
+    /// Who may ask, as the document says it.
+    fn access(operation: &Value) -> Policy {
+        let needed = operation["security"].as_array().unwrap();
+        let needs = |scheme: &str| needed.iter().any(|one| one.get(scheme).is_some());
+        match (needs("control_token"), needs("key")) {
+            (true, false) => Policy::Control,
+            (false, true) => Policy::Inference,
+            (false, false) => Policy::Open,
+            (true, true) => panic!("{operation}"),
+        }
+    }
+
+    fn kind_of_body(operation: &Value) -> Option<&str> {
+        let content = operation["requestBody"]["content"].as_object()?;
+        content.keys().next().map(String::as_str)
+    }
+
+    #[test]
+    fn the_document_has_every_route_and_no_other() {
+        let document: Value = serde_json::from_str(openapi::document()).unwrap();
+        let mut described = 0;
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let table_path = path.split('{').next().unwrap();
+            for (method, operation) in item.as_object().unwrap() {
+                let is_it = |route: &&Route| {
+                    route.path == table_path && route.method.as_str().eq_ignore_ascii_case(method)
+                };
+                let Some(route) = ROUTES.iter().find(is_it) else {
+                    panic!("the document has {method} {path}, and the table has not");
+                };
+                assert_eq!(access(operation), route.policy, "{method} {path}");
+                let wanted = match route.takes {
+                    Takes::Json | Takes::Untyped => "application/json",
+                    Takes::Form => "multipart/form-data",
+                    Takes::Bytes => "application/octet-stream",
+                };
+                let takes = kind_of_body(operation);
+                assert!(takes.is_none_or(|kind| kind == wanted), "{method} {path}: {takes:?}");
+                let refuses_others = operation["responses"].get("415").is_some();
+                let is_typed = route.method == Method::POST && route.takes != Takes::Untyped;
+                assert_eq!(refuses_others, is_typed, "{method} {path}");
+                described += 1;
+            }
+        }
+        assert_eq!(described, ROUTES.len(), "the document lacks a route of the table");
     }
 
     #[track_caller]

@@ -185,7 +185,7 @@ fn row(summary: ModelSummary, facts: &Facts) -> Model {
     let (size_bytes, modified_unix_s) =
         file.map_or((0, 0), |file| (file.file_bytes, file.modified_unix_s));
     Model {
-        modified_at: time(modified_unix_s),
+        modified_at: answer::time(modified_unix_s),
         size_bytes,
         digest: digest(&summary.name, size_bytes, modified_unix_s),
         details: details(facts),
@@ -197,7 +197,7 @@ fn row(summary: ModelSummary, facts: &Facts) -> Model {
 /// A role that picks by request: which model answers is not known before.
 fn unforeseen(role: String) -> Model {
     Model {
-        modified_at: time(0),
+        modified_at: answer::time(0),
         size_bytes: 0,
         digest: digest(&role, 0, 0),
         details: Details::unknown(None),
@@ -241,9 +241,4 @@ fn digest(name: &str, bytes: u64, modified_unix_s: u64) -> String {
     hasher.update(&modified_unix_s.to_le_bytes());
     hasher.update(name.as_bytes());
     hasher.finalize().to_hex().to_string()
-}
-
-fn time(unix_s: u64) -> String {
-    let seconds = i64::try_from(unix_s).ok();
-    seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()).unwrap_or_default().to_string()
 }

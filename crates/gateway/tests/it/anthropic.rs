@@ -50,6 +50,31 @@ fn names(events: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
+async fn its_clients_are_told_of_models_in_their_own_form() {
+    let models = [("m", 2048), ("other", 512)];
+    let site = Site::with_models(config(), &models, role("daily", &["m"]), BUDGET_BYTES).await;
+    let ask = |path: &str| Ask::get(path).with("anthropic-version", "2023-06-01");
+    let list = ask("/v1/models?limit=1000").send(site.address).await.ok();
+    let ids: Vec<&Value> = list["data"].as_array().unwrap().iter().map(|m| &m["id"]).collect();
+    assert_eq!(ids, ["m", "other", "daily", "auto"]);
+    let m = json!({
+        "type": "model", "id": "m", "display_name": "m", "created_at": "2023-11-14T22:13:20Z",
+    });
+    assert_eq!(list["data"][0], m);
+    assert_eq!(
+        (&list["has_more"], &list["first_id"], &list["last_id"]),
+        (&json!(false), &json!("m"), &json!("auto"))
+    );
+    assert_eq!(ask("/v1/models/m").send(site.address).await.ok(), m);
+    let error = ask("/v1/models/x").send(site.address).await.error(404);
+    assert_eq!(error["type"], "not_found_error");
+    // Everybody else hears what OpenAI would say.
+    let list = Ask::get("/v1/models").send(site.address).await.ok();
+    assert_eq!(list["data"][0]["object"], "model");
+    site.ends().await;
+}
+
+#[tokio::test]
 async fn an_answer_comes_whole() {
     let site = Site::new().await;
     let answer = messages("say 3", json!({})).send(site.address).await;

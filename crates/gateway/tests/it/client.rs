@@ -81,7 +81,7 @@ impl Ask {
         let body = within(body.collect()).await.unwrap().to_bytes();
         Answer {
             status: head.status,
-            words: Words::of(&self.path),
+            words: Words::of(&self.path, &self.headers),
             headers: head.headers,
             text: String::from_utf8_lossy(&body).into_owned(),
             bytes: body,
@@ -121,9 +121,12 @@ enum Words {
 }
 
 impl Words {
-    fn of(path: &str) -> Self {
+    fn of(path: &str, headers: &[(&'static str, String)]) -> Self {
         let path = path.split('?').next().unwrap_or_default();
-        if path == "/v1/messages" || path.starts_with("/v1/messages/") {
+        let is_message = path == "/v1/messages" || path.starts_with("/v1/messages/");
+        let is_model = path == "/v1/models" || path.starts_with("/v1/models/");
+        let is_its_client = headers.iter().any(|(name, _)| *name == "anthropic-version");
+        if is_message || (is_model && is_its_client) {
             Self::Anthropic
         } else if path.starts_with("/api/") && !path.starts_with("/api/tools/") {
             Self::Ollama

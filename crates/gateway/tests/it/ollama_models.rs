@@ -27,6 +27,29 @@ fn named<'a>(list: &'a Value, name: &str) -> &'a Value {
 }
 
 #[tokio::test]
+async fn a_head_is_answered_like_a_get_without_the_body() {
+    let site = site().await;
+    for path in ["/", "/api/version", "/api/tags", "/api/ps", "/api/status"] {
+        let got = Ask::get(path).send(site.address).await;
+        let head = Ask::new("HEAD", path).send(site.address).await;
+        assert_eq!((head.status, &*head.text), (got.status, ""), "{path}");
+        assert_eq!(head.headers["content-type"], got.headers["content-type"], "{path}");
+        assert_eq!(head.headers["content-length"], got.text.len().to_string(), "{path}");
+    }
+    let head = Ask::new("HEAD", "/api/chat").send(site.address).await;
+    assert_eq!((head.status.as_u16(), &head.headers["allow"]), (405, &"POST".parse().unwrap()));
+    site.ends().await;
+}
+
+#[tokio::test]
+async fn there_is_no_cloud() {
+    let site = site().await;
+    let status = get(&site, "/api/status").await;
+    assert_eq!(status, json!({ "cloud": { "disabled": true, "source": "config" } }));
+    site.ends().await;
+}
+
+#[tokio::test]
 async fn models_and_roles_are_listed_with_what_they_are() {
     let site = site().await;
     let list = get(&site, "/api/tags").await;

@@ -1,10 +1,11 @@
 //! What the routes answer when all is well, and when a request makes no sense.
 
+use gateway::Config;
 use gateway::control::{Models, Residents};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Ask};
-use crate::site::{Site, TOKEN};
+use crate::site::{Site, TOKEN, config};
 
 async fn control(site: &Site, ask: Ask) -> Answer {
     ask.with("authorization", &format!("Bearer {TOKEN}")).send(site.address).await
@@ -27,6 +28,26 @@ async fn health_and_models_answer_without_any_worker() {
         assert_eq!(answer.error(404)["code"], "model_not_found");
     }
     assert_eq!(site.hub.residents().await, []);
+    site.ends().await;
+}
+
+#[tokio::test]
+async fn the_document_is_open_to_whoever_may_reach_the_hub() {
+    let site = Site::with(Config { key: Some("s3cret".to_owned()), ..config() }).await;
+    let document = Ask::get("/openapi.json").send(site.address).await.ok();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert!(document["paths"]["/v1/chat/completions"]["post"].is_object());
+    Ask::get("/v1/models").send(site.address).await.error(401);
+    site.ends().await;
+}
+
+#[tokio::test]
+async fn what_nothing_here_does_is_refused_with_its_reason() {
+    let site = Site::new().await;
+    let asked = Ask::post("/v1/moderations", &json!({ "input": "I like you." }));
+    let error = asked.send(site.address).await.error(404);
+    assert_eq!(error["code"], "unsupported_endpoint");
+    assert!(error["message"].as_str().unwrap().contains("turn moderation off"), "{error}");
     site.ends().await;
 }
 

@@ -15,6 +15,8 @@ mod agents;
 mod answers;
 mod anthropic_client;
 mod bench;
+#[cfg(unix)]
+mod described;
 mod equality;
 mod explain;
 #[cfg(unix)]
