@@ -766,7 +766,8 @@ mod tests {
             assert!((alone[0] - alone[4]).abs() > 1e-3, "{architecture}: scores differ: {alone:?}");
             let together = model.rank(&[&texts[1], &texts[2], &texts[3]]).unwrap();
             for (one, other) in together.iter().zip(&alone[1..]) {
-                assert!((one - other).abs() < 1e-3, "{architecture}: {together:?} {alone:?}");
+                // Fused attention adds up in 16 bits, in another order for another step.
+                assert!((one - other).abs() < 5e-3, "{architecture}: {together:?} {alone:?}");
             }
         }
     }

@@ -16,13 +16,14 @@ use crate::made;
 
 const QUERY: &str = "what do bananas cost today";
 
-/// Each model with the largest difference of a score that rounding explains: scores of BERT's kind are of
-/// the size of 1, and Qwen's are between 0 and 1.
+/// Each model with the largest difference of a score that rounding explains. The scores differ from document to
+/// document by some tenths. Fused attention adds up in 16 bits, in another order for another step; through the
+/// cells of Qwen's less depends on it.
 const MODELS: [(&str, &str, f64); 4] = [
-    ("bert", "f32", 1e-3),
+    ("bert", "f32", 5e-3),
     ("bert", "q8_0", 5e-2),
     ("qwen3", "f32", 1e-3),
-    ("qwen3", "q8_0", 5e-2),
+    ("qwen3", "q8_0", 1e-2),
 ];
 
 fn model(architecture: &str, quantization: &str) -> PathBuf {
@@ -156,11 +157,11 @@ fn what_is_too_long_is_refused_or_cut() {
         let cut = hub.post("/v1/rerank", &body(json!({ "truncate": true }))).ok();
         let tokens = cut["usage"]["total_tokens"].as_u64().unwrap();
         let most = if architecture == "bert" { 512 } else { 2048 };
-        assert!((most..most + 100).contains(&tokens), "{architecture}: {tokens}");
+        assert!((most..most + 150).contains(&tokens), "{architecture}: {tokens}");
         // Cohere's clients have it cut unasked, and may say where.
         let few = hub.post("/v2/rerank", &body(json!({ "max_tokens_per_doc": 10 }))).ok();
         let tokens = few["meta"]["tokens"]["input_tokens"].as_u64().unwrap();
-        assert!(tokens < 200, "{architecture}: {tokens}");
+        assert!(tokens < 300, "{architecture}: {tokens}");
         let query = json!({ "model": "ranks", "query": "tomato ".repeat(4000), "documents": ["a"],
                             "truncate": true });
         let error = hub.post("/v1/rerank", &query).error(400);
