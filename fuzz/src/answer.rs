@@ -71,7 +71,7 @@ fn read(markup: &Markup, answer: &[u8], piece_bytes: usize) -> Said {
     let mut text = Text::new(Vec::new(), markup.clone());
     let mut events = Vec::new();
     for piece in answer.chunks(piece_bytes) {
-        assert_eq!(text.push(piece, None, &mut events), None, "it has no stops");
+        assert_eq!(text.push(piece, false, None, &mut events), None, "it has no stops");
     }
     text.finish(&mut events);
     let mut said = Said { called: text.called_tools(), ..Said::default() };

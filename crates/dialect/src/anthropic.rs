@@ -4,9 +4,7 @@
 //! a prompt are told in two figures: those that were computed, and beside them those that were found in
 //! the cache.
 //!
-//! Refused for now, because the engine cannot hold a model to them yet: `tool_choice` that demands a
-//! call, and an answer that goes on from the assistant's own last words. Documents are refused as well,
-//! and pictures that are not sent whole. What Anthropic runs itself (`web_search` and other tools without a
+//! Documents are refused for now, and pictures that are not sent whole. What Anthropic runs itself (`web_search` and other tools without a
 //! schema) is not offered to the model; betas and what caches are told to do are left unread.
 //!
 //! Not here: lists of models.
@@ -17,7 +15,6 @@ mod conversation;
 pub mod count;
 pub mod messages;
 mod stream;
-mod thinking;
 mod tools;
 mod whole;
 
@@ -25,9 +22,9 @@ pub use stream::{PING, StreamEncoder, error_event};
 pub use whole::WholeEncoder;
 
 use serde::Serialize;
-use worker_protocol::Chat;
+use worker_protocol::{Chat, Role};
 
-use crate::{Error, read::Object, write};
+use crate::{Error, read::Object, reasoning::Reasoning, request, tools::Offered, write};
 
 /// The body of an error. `request_id` is what a person can ask about; in a stream there is none.
 #[must_use]
@@ -71,14 +68,24 @@ fn kind(status: u16) -> &'static str {
     }
 }
 
-/// What both requests have in common: the conversation, and what its template may refer to.
-fn chat(fields: &mut Object<'_>) -> Result<Chat, Error> {
-    Ok(Chat {
-        messages: conversation::decode(fields)?,
-        tools: tools::decode(fields)?,
-        documents: Vec::new(),
-        variables: thinking::decode(fields)?,
-    })
+/// What both requests have in common: the conversation, what its template may refer to, and how many
+/// tokens may be thought before the answer. The assistant's words at the end are the beginning of its
+/// answer.
+fn chat(fields: &mut Object<'_>) -> Result<(Chat, Option<u32>), Error> {
+    let path = fields.path("messages");
+    let messages = conversation::decode(fields)?;
+    let continues = request::can_continue(&messages);
+    if messages.last().is_some_and(|last| !continues && last.role == Role::Assistant) {
+        return Err(path.refuse(
+            "ends with an assistant's message without text to go on from, or with calls that nothing \
+             answers; end with the user's message or a tool_result",
+        ));
+    }
+    let Offered { tools, choice: tool_choice, one_call } = tools::decode(fields)?;
+    let Reasoning { variables, tokens_max } = Reasoning::anthropic(fields)?;
+    let documents = Vec::new();
+    let chat = Chat { messages, tools, documents, variables, tool_choice, one_call, continues };
+    Ok((chat, tokens_max))
 }
 
 #[cfg(test)]

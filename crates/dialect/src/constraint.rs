@@ -13,7 +13,8 @@ use crate::{
 };
 
 /// Takes the fields of OpenAI's and llama.cpp's clients out of a request. `has_tools` says whether tools
-/// are offered beside.
+/// may be called: beside a schema the answer is either a call or what the schema says, but a grammar of the
+/// client's own has no place for calls.
 pub(crate) fn openai(
     fields: &mut Object<'_>,
     has_tools: bool,
@@ -28,19 +29,16 @@ pub(crate) fn openai(
     let Some((key, constraint)) = said.next() else { return Ok(None) };
     let path = fields.path(key);
     let other = said.next().map(|(other, _)| other);
-    let beside = other.or(has_tools.then_some("tools")).or(ends_late.then_some("ignore_eos"));
+    let has_calls = has_tools && matches!(constraint, Constraint::Lark(_));
+    let beside = other.or(has_calls.then_some("tools")).or(ends_late.then_some("ignore_eos"));
     match beside {
         None => Ok(Some(constraint)),
         Some(other) => Err(apart(&path, other)),
     }
 }
 
-/// Takes the field of OpenAI's responses, `format`, out of a request's `text`. `has_tools` says whether tools
-/// are offered beside.
-pub(crate) fn responses(
-    text: &mut Object<'_>,
-    has_tools: bool,
-) -> Result<Option<Constraint>, Error> {
+/// Takes the field of OpenAI's responses, `format`, out of a request's `text`.
+pub(crate) fn responses(text: &mut Object<'_>) -> Result<Option<Constraint>, Error> {
     let path = text.path("format");
     let Some(format) = text.take("format") else { return Ok(None) };
     let mut format = Object::new(&path, format)?;
@@ -60,17 +58,11 @@ pub(crate) fn responses(
             )));
         }
     };
-    if has_tools {
-        return Err(apart(&path, "tools"));
-    }
     Ok(Some(constraint))
 }
 
 /// Takes Ollama's field out of a request. An empty text asks for nothing.
-pub(crate) fn ollama(
-    fields: &mut Object<'_>,
-    has_tools: bool,
-) -> Result<Option<Constraint>, Error> {
+pub(crate) fn ollama(fields: &mut Object<'_>) -> Result<Option<Constraint>, Error> {
     let path = fields.path("format");
     let constraint = match fields.take("format") {
         None => return Ok(None),
@@ -79,27 +71,20 @@ pub(crate) fn ollama(
         Some(schema @ Value::Object(_)) => Constraint::JsonSchema(schema),
         Some(ref other) => return Err(path.wrong("\"json\" or a JSON schema", other)),
     };
-    if has_tools {
-        return Err(apart(&path, "tools"));
-    }
     Ok(Some(constraint))
 }
 
 /// Takes Anthropic's field out of a request: `output_config.format`, which a beta called `output_format`.
-/// Where it stands comes with it.
-pub(crate) fn anthropic(
-    fields: &mut Object<'_>,
-) -> Result<Option<(&'static str, Constraint)>, Error> {
+pub(crate) fn anthropic(fields: &mut Object<'_>) -> Result<Option<Constraint>, Error> {
     let config = fields.path("output_config");
     let said = fields.peek("output_config").and_then(|config| config.get("format"));
     let said = said.filter(|format| !format.is_null()).cloned();
     if let Some(format) = said {
-        let constraint = anthropic_format(&Path::Key(&config, "format"), format)?;
-        return Ok(Some(("output_config.format", constraint)));
+        return anthropic_format(&Path::Key(&config, "format"), format).map(Some);
     }
     let path = fields.path("output_format");
     let Some(format) = fields.take("output_format") else { return Ok(None) };
-    Ok(Some(("output_format", anthropic_format(&path, format)?)))
+    anthropic_format(&path, format).map(Some)
 }
 
 fn anthropic_format(path: &Path<'_>, format: Value) -> Result<Constraint, Error> {
@@ -157,6 +142,6 @@ fn grammar(fields: &mut Object<'_>) -> Result<Option<Constraint>, Error> {
 }
 
 /// What holds an answer to one thing does not go with what makes it another.
-pub(crate) fn apart(path: &Path<'_>, other: &str) -> Error {
+fn apart(path: &Path<'_>, other: &str) -> Error {
     path.unsupported(format_args!("cannot go together with {other}; leave one of them out"))
 }

@@ -24,6 +24,7 @@ mod media;
 pub mod ollama;
 pub mod openai;
 mod read;
+mod reasoning;
 mod request;
 pub mod rerank;
 mod sampling;

@@ -43,6 +43,10 @@ pub const INPUT_ITEMS_MAX: usize = 100;
 /// Bytes of the name of a namespace of tools. OpenAI's own bound; it stands before the name of each tool.
 pub const NAMESPACE_BYTES_MAX: usize = 64;
 
+/// Bytes of the name of a tool that was called, to be told with its result too. Names that tools may have are
+/// shorter; a model may have called anything, and what a request repeats must not grow with it.
+pub const CALLED_BYTES_MAX: usize = NAMESPACE_BYTES_MAX + 2 + SHORT_VALUE_BYTES_MAX;
+
 /// Documents offered in one request. More would not fit any context.
 pub const DOCUMENTS_MAX: usize = 1024;
 

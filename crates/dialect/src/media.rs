@@ -152,9 +152,9 @@ fn decoded(path: &Path<'_>, encoded: &str) -> Result<Vec<u8>, Error> {
         BASE64.decode(encoded)
     };
     decoded.map_err(|error| {
-        path.refuse(format_args!(
-            "is not valid base64: {error}; send the bytes of the file in base64"
-        ))
+        let error = error.to_string();
+        let why = error.trim_end_matches('.');
+        path.refuse(format_args!("is not valid base64: {why}; send the bytes of the file in it"))
     })
 }
 
@@ -209,9 +209,9 @@ fn unread(path: &Path<'_>, is: &str, wanted: Option<MediaKind>) -> Error {
 
 fn ways_out(wanted: Option<MediaKind>) -> &'static str {
     match wanted {
-        Some(MediaKind::Image) => "send a picture as PNG, JPEG, GIF or BMP",
+        Some(MediaKind::Image) => "send a picture as PNG, JPEG, WebP, GIF or BMP",
         Some(MediaKind::Audio) => "send a sound as WAV, MP3 or FLAC",
-        None => "send a picture as PNG, JPEG, GIF or BMP, or a sound as WAV, MP3 or FLAC",
+        None => "send a picture as PNG, JPEG, WebP, GIF or BMP, or a sound as WAV, MP3 or FLAC",
     }
 }
 

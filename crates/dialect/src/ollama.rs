@@ -23,6 +23,7 @@ use crate::{
     limits::{LOGPROBS_MAX, MEDIA_MAX},
     media::{File, Intake},
     read::{self, Object, Path},
+    reasoning::Reasoning,
     request, write,
 };
 
@@ -51,27 +52,25 @@ pub enum Ask {
 /// Reads the body of a request, of which this reads what is to be answered, if anything is.
 fn decode(
     body: &[u8],
-    prompt: fn(&mut Object<'_>) -> Result<Option<Prompt>, Error>,
+    prompt: fn(&mut Object<'_>, Map<String, Value>) -> Result<Option<Prompt>, Error>,
 ) -> Result<Request, Error> {
     let mut fields = Object::new(&Path::Root, read::body(body)?)?;
     let model = request::model(&mut fields)?;
     let stream = fields.bool("stream")?.unwrap_or(true);
     let wish = Wish::decode(&mut fields)?;
-    let Some(prompt) = prompt(&mut fields)? else {
+    let reasoning = Reasoning::ollama(&mut fields)?;
+    let Some(prompt) = prompt(&mut fields, reasoning.variables)? else {
         return Ok(Request { model, ask: Ask::Load, stream, wish });
     };
     let options = options::decode(&mut fields)?;
-    let has_tools = match &prompt {
-        Prompt::Chat(chat) => !chat.tools.is_empty(),
-        Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Infill(_) => false,
-    };
     let generate = Generate {
-        constraint: constraint::ollama(&mut fields, has_tools)?,
+        constraint: constraint::ollama(&mut fields)?,
         logprobs: logprobs(&mut fields)?,
         tokens_max: options.tokens_max,
         stop: options.stop,
         sampling: options.sampling,
         ignore_end: false,
+        reasoning_tokens_max: reasoning.tokens_max,
         prompt,
     };
     Ok(Request { model, ask: Ask::Generate(Box::new(generate)), stream, wish })
@@ -121,27 +120,6 @@ fn images(fields: &mut Object<'_>, role: Role, intake: &mut Intake) -> Result<Ve
         Ok(Media { at: 0, kind, bytes })
     };
     entries.into_iter().enumerate().map(one).collect()
-}
-
-/// How much is thought before the answer, as variables of chat templates: Qwen and its kin know
-/// `enable_thinking`, GPT-OSS `reasoning_effort`.
-fn think(fields: &mut Object<'_>) -> Result<Map<String, Value>, Error> {
-    let path = fields.path("think");
-    let mut variables = Map::new();
-    match fields.take("think") {
-        None => {}
-        Some(Value::Bool(thinks)) => {
-            variables.insert("enable_thinking".to_owned(), thinks.into());
-        }
-        Some(Value::String(effort)) if ["low", "medium", "high", "max"].contains(&&*effort) => {
-            variables.insert("enable_thinking".to_owned(), true.into());
-            variables.insert("reasoning_effort".to_owned(), effort.into());
-        }
-        Some(ref other) => {
-            return Err(path.wrong("true, false, \"low\", \"medium\", \"high\" or \"max\"", other));
-        }
-    }
-    Ok(variables)
 }
 
 /// Log-probabilities of the chosen tokens, and how many alternatives to each.

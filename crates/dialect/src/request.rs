@@ -1,6 +1,8 @@
-//! What requests of all dialects have in common: model, plain texts, length, stop strings.
+//! What requests of all dialects have in common: model, plain texts, length, stop strings, and
+//! whether an answer goes on from its beginning.
 
 use serde_json::Value;
+use worker_protocol::{Message, Role};
 
 use crate::{
     Error,
@@ -24,6 +26,15 @@ pub(crate) fn model_if_named(fields: &mut Object<'_>) -> Result<Option<String>, 
         )));
     }
     Ok(Some(name))
+}
+
+/// Whether a conversation ends with words of the assistant that its answer can go on from.
+pub(crate) fn can_continue(messages: &[Message]) -> bool {
+    let last = messages.last().filter(|message| message.role == Role::Assistant);
+    last.is_some_and(|message| {
+        let has_text = message.content.as_ref().is_some_and(|text| !text.is_empty());
+        message.tool_calls.is_empty() && has_text
+    })
 }
 
 /// A text that must be there and say something.

@@ -412,7 +412,9 @@ fn anthropic_count() {
         Err(error) => refused_by_anthropic(&error, out),
         Ok(count::Request { model, prompt, wish }) => {
             writeln!(out, "model {model}, keep_alive {:?}", wish.keep_alive).unwrap();
-            writeln!(out, "prompt {:#}", json!(prompt)).unwrap();
+            let mut shown = json!(prompt);
+            shorten_media(&mut shown);
+            writeln!(out, "prompt {shown:#}").unwrap();
             for (_, event) in &fixture.events {
                 match count::answer(event) {
                     Ok(answer) => writeln!(out, "whole {answer}").unwrap(),

@@ -2,14 +2,17 @@
 //! the vocabulary, and what it forbids is never drawn.
 //!
 //! llguidance does the work: it compiles the grammar and computes the masks. Here are the bounds around it
-//! (`check`), the vocabulary that it reads (`vocabulary`), and when an answer is complete.
+//! (`check`), the vocabulary that it reads (`vocabulary`), calls of tools as a grammar (`calls`), and when
+//! an answer is complete.
 //!
 //! Not here: which part of an answer is constrained (`generation`), and drawing (the sampler).
 
+mod calls;
 mod check;
 mod expansion;
 mod vocabulary;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use llguidance::api::{StopReason, TopLevelGrammar};
@@ -19,9 +22,11 @@ use serde_json::{Value, json};
 use worker_protocol::{Constraint, Failure, FailureKind};
 
 use crate::limits::{
-    COMPILE_STACK_BYTES, CONSTRAINED_MAX, JSON_SPACE_MAX, LEADING_BLANKS_MAX, REASON_CHARS_MAX,
+    COMPILE_STACK_BYTES, COMPILED_KEPT_MAX, CONSTRAINED_MAX, JSON_SPACE_MAX, LEADING_BLANKS_MAX,
+    REASON_CHARS_MAX,
 };
 use crate::model::Model;
+pub(crate) use calls::Wanted;
 pub use vocabulary::Vocabulary;
 
 /// What all constrained requests of one model share.
@@ -29,6 +34,9 @@ pub use vocabulary::Vocabulary;
 pub struct Grammars {
     /// Built for the first request that needs it.
     vocabulary: Option<Arc<Vocabulary>>,
+    /// Grammars as they were compiled, the last one asked for at the end: agents send the same tools with
+    /// each request.
+    compiled: VecDeque<(String, Guard)>,
     /// Logits of the allowed tokens, with those of all others at minus infinity.
     pub(crate) masked: Vec<f32>,
 }
@@ -44,21 +52,79 @@ impl Grammars {
         model: &M,
         constraint: &Constraint,
     ) -> Result<Guard, Failure> {
+        let key = format!("{constraint:?}");
+        self.guard(model, key, |vocabulary| Guard::new(vocabulary, constraint))
+    }
+
+    /// Compiles calls of tools. Schemas that cannot be enforced are, as far as nobody asked for strictness,
+    /// enforced in part.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub(crate) fn compile_calls<M: Model>(
+        &mut self,
+        model: &M,
+        wanted: &Wanted<'_>,
+    ) -> Result<Guard, Failure> {
+        let exact = wanted.grammar(false).and_then(|grammar| {
+            let key = grammar.lark.clone();
+            self.guard(model, key, |vocabulary| Guard::of_calls(vocabulary, grammar))
+                .map_err(|failure| failure.message)
+        });
+        self.loosened(model, wanted, exact)
+    }
+
+    fn loosened<M: Model>(
+        &mut self,
+        model: &M,
+        wanted: &Wanted<'_>,
+        exact: Result<Guard, String>,
+    ) -> Result<Guard, Failure> {
+        let reason = match exact {
+            Ok(guard) => return Ok(guard),
+            Err(reason) => reason,
+        };
+        if !wanted.has_loose() {
+            return Err(refused(&reason));
+        }
+        let grammar = wanted.grammar(true).map_err(|reason| refused(&reason))?;
+        tracing::debug!(reason, "schemas of tools are enforced in part");
+        let key = grammar.lark.clone();
+        self.guard(model, key, |vocabulary| Guard::of_calls(vocabulary, grammar))
+    }
+
+    /// A guard that was compiled before, or is now.
+    fn guard<M: Model>(
+        &mut self,
+        model: &M,
+        key: String,
+        compile: impl FnOnce(Arc<Vocabulary>) -> Result<Guard, Failure>,
+    ) -> Result<Guard, Failure> {
         let vocabulary = match &self.vocabulary {
             Some(vocabulary) => vocabulary,
             None => self.vocabulary.insert(Arc::new(read(model)?)),
         };
-        // One is held here, and one by each request.
-        if Arc::strong_count(vocabulary) > CONSTRAINED_MAX {
+        // One is held here, one by each kept grammar, and one by each request.
+        if Arc::strong_count(vocabulary) - self.compiled.len() > CONSTRAINED_MAX {
             return Err(Failure {
                 kind: FailureKind::Overloaded,
                 message: format!(
-                    "{CONSTRAINED_MAX} answers of this model are being held to a schema or a grammar; \
-                     try again later"
+                    "{CONSTRAINED_MAX} answers of this model are being held to a schema, a grammar or to \
+                     calls of tools; try again later"
                 ),
             });
         }
-        Guard::new(Arc::clone(vocabulary), constraint)
+        let kept = self.compiled.iter().position(|(kept, _)| *kept == key);
+        let compiled = match kept.and_then(|at| self.compiled.remove(at)) {
+            Some((_, guard)) => guard,
+            None => compile(Arc::clone(vocabulary))?,
+        };
+        let guard = compiled.again();
+        self.compiled.push_back((key, compiled));
+        if self.compiled.len() > COMPILED_KEPT_MAX {
+            self.compiled.pop_front();
+        }
+        Ok(guard)
     }
 }
 
@@ -76,8 +142,10 @@ fn read<M: Model>(model: &M) -> Result<Vocabulary, Failure> {
 pub struct Guard {
     vocabulary: Arc<Vocabulary>,
     matcher: Matcher,
-    /// White space behind a whole JSON value adds nothing to it.
+    /// White space behind it adds nothing to it.
     is_json: bool,
+    /// Control tokens that its grammar names.
+    marks: Vec<u32>,
     has_begun: bool,
     blanks_left: u8,
     /// The mask for the next token, once it was computed.
@@ -97,25 +165,58 @@ impl Guard {
         };
         let refused = |reason: String| refused(&format!("{what} cannot be enforced: {reason}"));
         let (grammar, is_json) = grammar(constraint).map_err(refused)?;
-        let parser = compiled(&vocabulary, grammar).map_err(refused)?;
+        Self::compiled(vocabulary, grammar, is_json, Vec::new()).map_err(refused)
+    }
+
+    /// Compiles calls of tools.
+    fn of_calls(vocabulary: Arc<Vocabulary>, grammar: calls::Grammar) -> Result<Self, Failure> {
+        let lark = TopLevelGrammar::from_lark(grammar.lark);
+        Self::compiled(vocabulary, lark, true, grammar.marks)
+            .map_err(|reason| refused(&format!("the tools cannot be enforced: {reason}")))
+    }
+
+    fn compiled(
+        vocabulary: Arc<Vocabulary>,
+        grammar: TopLevelGrammar,
+        is_json: bool,
+        marks: Vec<u32>,
+    ) -> Result<Self, String> {
+        let parser = compiled(&vocabulary, grammar)?;
         let mut guard = Self {
             vocabulary,
             matcher: Matcher::new(Ok(parser)),
             is_json,
+            marks,
             has_begun: false,
             blanks_left: 0,
             allowed: None,
             is_complete: false,
         };
         // What cannot even begin is refused before the prompt is computed.
-        guard.prepare_mask().map_err(refused)?;
+        guard.prepare_mask()?;
         Ok(guard)
+    }
+
+    /// The same from the beginning, which shares nothing that grows.
+    fn again(&self) -> Self {
+        Self {
+            vocabulary: Arc::clone(&self.vocabulary),
+            matcher: self.matcher.deep_clone(),
+            marks: self.marks.clone(),
+            allowed: self.allowed.clone(),
+            ..*self
+        }
     }
 
     /// Where the answer comes behind reasoning, or may, a little white space may stand between.
     pub(crate) fn after_reasoning(self, may_reason: bool) -> Self {
-        let blanks_left = if may_reason { LEADING_BLANKS_MAX } else { 0 };
+        let blanks_left = if may_reason && !self.has_begun { LEADING_BLANKS_MAX } else { 0 };
         Self { blanks_left, allowed: None, ..self }
+    }
+
+    /// Nothing is free before it.
+    pub(crate) fn from_the_first(self) -> Self {
+        Self { has_begun: true, ..self }
     }
 
     /// Whether something of the constrained answer is there already.
@@ -127,6 +228,11 @@ impl Guard {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.is_complete
+    }
+
+    /// Begins with a token. `false` when no allowed answer begins so; nothing has changed then.
+    pub(crate) fn begin_with(&mut self, token: u32) -> bool {
+        self.takes(token) && self.advance(&[token]).is_ok()
     }
 
     /// Begins with text that came in one token with something before the answer. `false` when no allowed
@@ -172,24 +278,34 @@ impl Guard {
         Ok(())
     }
 
-    /// A token was drawn from what [`Self::mask`] left. One that ends the text changes nothing.
+    /// A token was chosen, and not from what [`Self::mask`] left.
+    ///
+    /// # Errors
+    /// The grammar has no place for it.
+    pub(crate) fn follow(&mut self, token: u32) -> Result<(), Failure> {
+        self.advance(&[token]).map_err(|reason| broken(&reason))
+    }
+
+    /// A token was drawn from what [`Self::mask`] left. One that ends the text changes nothing. `false`
+    /// when it is white space before the answer and no part of it.
     ///
     /// # Errors
     /// What went wrong in the grammar, or that the token was not allowed; the answer cannot go on.
-    pub fn accept(&mut self, token: u32) -> Result<(), Failure> {
+    pub fn accept(&mut self, token: u32) -> Result<bool, Failure> {
         let has = |set: &SimpleVob| (token as usize) < set.len() && set.is_allowed(token);
         if !self.allowed.as_ref().is_some_and(has) {
             return Err(broken("no token that is allowed was likely enough to be drawn"));
         }
         if has(&self.vocabulary.ends) {
-            return Ok(());
+            return Ok(true);
         }
         if !self.has_begun && has(&self.vocabulary.blanks) && !self.takes(token) {
             self.blanks_left -= 1;
             self.allowed = None;
-            return Ok(());
+            return Ok(false);
         }
-        self.advance(&[token]).map_err(|reason| broken(&reason))
+        self.advance(&[token]).map_err(|reason| broken(&reason))?;
+        Ok(true)
     }
 
     /// Whether the grammar itself has a place for the token.
@@ -220,7 +336,10 @@ impl Guard {
     fn prepare_mask(&mut self) -> Result<(), String> {
         if self.allowed.is_none() {
             let mut allowed = self.matcher.compute_mask().map_err(reason)?;
+            let is_allowed = |mark: &&u32| allowed.is_allowed(**mark);
+            let marks: Vec<u32> = self.marks.iter().filter(is_allowed).copied().collect();
             allowed.and(&self.vocabulary.choosable);
+            marks.into_iter().for_each(|mark| allowed.allow_token(mark));
             if !self.has_begun && self.blanks_left > 0 {
                 allowed.or(&self.vocabulary.blanks);
             }

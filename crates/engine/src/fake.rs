@@ -47,6 +47,8 @@ pub(crate) struct Fake {
     pub(crate) ranked: Arc<Mutex<Vec<Vec<u32>>>>,
     /// Its chat template.
     pub(crate) template: &'static str,
+    /// Tokens of several letters, behind the one that ends the text, and whether they are control tokens.
+    words: Vec<(&'static str, bool)>,
     /// What it has read of each sequence for guessing.
     read: BTreeMap<u32, usize>,
     /// How often it was asked to give memory back.
@@ -142,6 +144,7 @@ impl Fake {
             rank_form: None,
             ranked: Arc::default(),
             template: "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}",
+            words: Vec::new(),
             read: BTreeMap::new(),
             given_back,
             saved,
@@ -156,6 +159,41 @@ impl Fake {
         fake.facts.sees = true;
         fake
     }
+
+    /// The same model with control tokens.
+    pub(crate) fn with_marks(self, marks: &[&'static str]) -> Self {
+        self.with(marks, true)
+    }
+
+    /// The same model with tokens of several letters, in which it writes its script.
+    pub(crate) fn with_words(self, words: &[&'static str]) -> Self {
+        self.with(words, false)
+    }
+
+    fn with(mut self, words: &[&'static str], is_control: bool) -> Self {
+        self.words.extend(words.iter().map(|word| (*word, is_control)));
+        self.facts.vocabulary = VOCABULARY + self.words.len() as u32;
+        self
+    }
+
+    /// What it thinks of each token as the next.
+    fn thinks(&self, tokens: &[u32]) -> Vec<f32> {
+        let Speech::Script(script) = self.speech else {
+            return self.speech.logits(tokens, self.facts.vocabulary);
+        };
+        let said = said(tokens);
+        let mut script = script.split(APART).flat_map(|part| self.tokenize(part, false, true));
+        let next = script.nth(said).unwrap_or(END);
+        let mut logits = noise(tokens, self.facts.vocabulary);
+        logits[next as usize] = 10.0;
+        logits
+    }
+}
+
+/// How many tokens stand behind the beginning of the script.
+fn said(tokens: &[u32]) -> usize {
+    let begin = tokens.iter().rposition(|token| *token == u32::from(SCRIPT));
+    tokens.len() - begin.map_or(0, |begin| begin + 1)
 }
 
 /// How the next token follows from those before.
@@ -171,6 +209,9 @@ pub(crate) enum Speech {
     /// noise for second best.
     Script(&'static str),
 }
+
+/// Keeps apart in a script what would be one token.
+const APART: char = '\u{3}';
 
 /// The byte behind which a script begins.
 pub(crate) const SCRIPT: char = '\u{2}';
@@ -195,7 +236,7 @@ impl Speech {
         let hash = hash(tokens);
         match self {
             Self::Noise | Self::Script(_) => {
-                let logits = self.logits(tokens);
+                let logits = self.logits(tokens, VOCABULARY);
                 let best = (0..VOCABULARY)
                     .max_by(|a, b| logits[*a as usize].total_cmp(&logits[*b as usize]));
                 best.unwrap()
@@ -209,20 +250,18 @@ impl Speech {
         }
     }
 
-    /// What it thinks of each token as the next.
-    fn logits(self, tokens: &[u32]) -> Vec<f32> {
+    /// What it thinks of each of so many tokens as the next.
+    fn logits(self, tokens: &[u32], count: u32) -> Vec<f32> {
         match self {
             Self::Hash | Self::Round(_) => {
-                let mut logits = vec![0.0; VOCABULARY as usize];
+                let mut logits = vec![0.0; count as usize];
                 logits[self.next_token(tokens) as usize] = 10.0;
                 logits
             }
-            Self::Noise => noise(tokens),
+            Self::Noise => noise(tokens, count),
             Self::Script(script) => {
-                let mut logits = noise(tokens);
-                let begin = tokens.iter().rposition(|token| *token == u32::from(SCRIPT));
-                let said = tokens.len() - begin.map_or(0, |begin| begin + 1);
-                let next = script.as_bytes().get(said).map_or(END, |byte| u32::from(*byte));
+                let mut logits = noise(tokens, count);
+                let next = script.as_bytes().get(said(tokens)).map_or(END, |byte| u32::from(*byte));
                 logits[next as usize] = 10.0;
                 logits
             }
@@ -236,7 +275,7 @@ pub(crate) fn expected_tokens(prompt: &[u32], tokens_max: usize) -> Vec<u32> {
 }
 
 /// A logit below 1 for each token, another after each text.
-fn noise(tokens: &[u32]) -> Vec<f32> {
+fn noise(tokens: &[u32], count: u32) -> Vec<f32> {
     let mut state = hash(tokens) | 1;
     let mut next = || {
         state =
@@ -246,7 +285,7 @@ fn noise(tokens: &[u32]) -> Vec<f32> {
     // Where white space may come, it is most of what may come.
     let is_blank = |token| u8::try_from(token).is_ok_and(|byte| byte.is_ascii_whitespace());
     let mut logits: Vec<f32> =
-        (0..VOCABULARY).map(|token| next() - if is_blank(token) { 0.6 } else { 0.0 }).collect();
+        (0..count).map(|token| next() - if is_blank(token) { 0.6 } else { 0.0 }).collect();
     logits[POISON as usize] = -1.0;
     logits
 }
@@ -288,8 +327,18 @@ impl Model for Fake {
         (String::new(), String::new())
     }
 
-    /// A byte is a token, and where special ones are read, the text of [`END`] is that.
+    /// A byte is a token, but for the words that the model knows.
     fn tokenize(&self, text: &str, specials: bool, parse: bool) -> Vec<u32> {
+        let words = (VOCABULARY..).zip(&self.words).filter(|_| parse);
+        let first =
+            words.filter_map(|(token, (word, _))| Some((text.find(word)?, token, word.len())));
+        if let Some((at, token, bytes)) = first.min() {
+            let mut tokens = self.tokenize(&text[..at], specials, false);
+            tokens.push(token);
+            tokens.extend(self.tokenize(&text[at + bytes..], false, true));
+            return tokens;
+        }
+        // Where special tokens are read, the text of [`END`] is that.
         let parts = if parse { text.split("<|end|>").collect() } else { vec![text] };
         let tokens = |part: &str| part.bytes().map(u32::from).collect::<Vec<_>>();
         let bytes = parts.into_iter().map(tokens).collect::<Vec<_>>().join(&END).into_iter();
@@ -303,8 +352,12 @@ impl Model for Fake {
     fn token_bytes(&self, token: u32, special: bool) -> Vec<u8> {
         match u8::try_from(token) {
             Ok(byte) => vec![byte],
-            Err(_) if special => b"<|end|>".to_vec(),
-            Err(_) => Vec::new(),
+            Err(_) if token == END && special => b"<|end|>".to_vec(),
+            Err(_) if token == END => Vec::new(),
+            Err(_) => match self.words[(token - VOCABULARY) as usize] {
+                (_, true) if !special => Vec::new(),
+                (word, _) => word.into(),
+            },
         }
     }
 
@@ -384,8 +437,9 @@ impl Model for Fake {
             let held = self.cache.entry(row.sequence).or_default();
             assert_eq!(held.len(), row.position as usize, "a hole in the cache");
             held.push(row.token);
-            let nothing = vec![0.0; VOCABULARY as usize];
-            self.outputs.push(if row.output { self.speech.logits(held) } else { nothing });
+            let held = held.clone();
+            let nothing = vec![0.0; self.facts.vocabulary as usize];
+            self.outputs.push(if row.output { self.thinks(&held) } else { nothing });
         }
         let used: usize = self.cache.values().map(Vec::len).sum();
         assert!(used <= self.facts.context_tokens as usize, "{used} cells used");
@@ -536,7 +590,8 @@ pub(crate) struct Greedy;
 
 impl Sampler for Greedy {
     fn sample(&mut self, logits: &[f32]) -> u32 {
-        (0..VOCABULARY).max_by(|a, b| logits[*a as usize].total_cmp(&logits[*b as usize])).unwrap()
+        let tokens = 0..logits.len();
+        tokens.max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap() as u32
     }
 
     fn accept(&mut self, token: u32) {

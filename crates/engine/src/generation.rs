@@ -5,18 +5,19 @@ use std::time::Instant;
 
 use planner::batch::{Refusal, Run, is_media};
 use worker_protocol::{
-    Alternative, Constraint, Event, Failure, FailureKind, FinishReason, Finished, Generate, Prompt,
-    TokenLogprob, Usage, limits::EVENT_CREDIT,
+    Alternative, Chat, Constraint, Event, Failure, FailureKind, FinishReason, Finished, Generate,
+    Prompt, TokenLogprob, ToolChoice, Usage, limits::EVENT_CREDIT,
 };
 
 use crate::constraint::{Grammars, Guard, broken};
+use crate::holding;
 use crate::infill;
 use crate::keeping::Came;
 use crate::limits::{LOGPROBS_MAX, STOP_BYTES_MAX, STOPS_MAX};
 use crate::logprobs;
 use crate::media::{Placed, Seen, Source};
 use crate::model::{Model, Sampler};
-use crate::text::{Markup, Text, template::Template};
+use crate::text::{Markup, Text, Then, template::Template};
 
 /// Events on their way to one reader, which grants credit for them.
 #[derive(Debug)]
@@ -67,6 +68,17 @@ pub(crate) struct Generation<S> {
     sources: Vec<Source>,
     /// What the answer must look like.
     guard: Option<Guard>,
+    /// The answer ends behind its first call.
+    one_call: bool,
+    /// The answer must be a call.
+    must_call: bool,
+    reasoning_tokens_max: Option<u32>,
+    /// Tokens of reasoning so far.
+    reasoned: u32,
+    /// Whether the reasoning was closed for the model.
+    was_closed: bool,
+    /// What comes next whatever the model says.
+    forced: VecDeque<u32>,
     tokens_max: Option<u32>,
     logprobs: Option<u8>,
     ignore_end: bool,
@@ -96,8 +108,7 @@ impl<S: Sampler> Generation<S> {
         // Penalties look back on the prompt too, as far as it is text.
         let words = tokens.iter().filter(|token| !is_media(**token));
         words.for_each(|token| sampler.accept(*token));
-        let constraint = generate.constraint.as_ref();
-        let guard = constraint.map(|wanted| grammars.compile(model, wanted)).transpose()?;
+        let (markup, guard) = holding::hold(model, grammars, &generate, markup)?;
         let text = Text::new(generate.stop, markup);
         let usage = Usage {
             prompt_tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
@@ -106,6 +117,12 @@ impl<S: Sampler> Generation<S> {
         let generation = Self {
             sampler,
             guard: guard.map(|guard| guard.after_reasoning(text.is_reasoning())),
+            one_call: chat_of(&generate.prompt).is_some_and(|chat| chat.one_call),
+            must_call: chat_of(&generate.prompt).is_some_and(must_call),
+            reasoning_tokens_max: generate.reasoning_tokens_max,
+            reasoned: 0,
+            was_closed: false,
+            forced: VecDeque::new(),
             text,
             sources,
             tokens_max: generate.tokens_max,
@@ -175,25 +192,27 @@ impl<S: Sampler> Generation<S> {
         masked: &mut Vec<f32>,
         events: &mut Vec<Event>,
     ) -> Result<(u32, Option<FinishReason>), Failure> {
-        let token = self.choose(model, logits, masked)?;
+        let chosen = self.choose(model, logits, masked, events)?;
+        let token = chosen.token;
         self.sampler.accept(token);
         // A token is there when it is chosen; with a large vocabulary that takes a millisecond.
         self.count(Instant::now());
-        if model.ends(token) && !self.ignore_end {
-            self.text.finish(events);
-            let called = self.text.called_tools();
-            let reason = if called { FinishReason::ToolCalls } else { FinishReason::End };
-            return Ok((token, Some(reason)));
+        if model.ends(token) && !self.ignore_end && chosen.whose != Whose::Forced {
+            return Ok((token, Some(self.ended(events))));
         }
         let logprob = self.logprobs.map(|count| report(model, logits, token, count));
-        let bytes = self.text_bytes(model, token);
-        if let Some(stop) = self.text.push(&bytes, logprob, events) {
+        let (bytes, is_special) = match chosen.whose {
+            Whose::Blank => (Vec::new(), false),
+            Whose::Model | Whose::Forced => self.text_bytes(model, token),
+        };
+        self.reasoned += u32::from(self.text.thinks());
+        if let Some(stop) = self.text.push(&bytes, is_special, logprob, events) {
             return Ok((token, Some(FinishReason::StopString(stop))));
         }
         // Nothing more is allowed, so the model need not be asked.
-        if self.guard.as_ref().is_some_and(Guard::is_complete) {
-            self.text.finish(events);
-            return Ok((token, Some(FinishReason::End)));
+        let is_complete = self.guard.as_ref().is_some_and(Guard::is_complete);
+        if is_complete || self.one_call && self.text.called_tools() {
+            return Ok((token, Some(self.ended(events))));
         }
         if self.tokens_max.is_some_and(|max| self.usage.completion_tokens >= max) {
             self.text.finish(events);
@@ -202,26 +221,74 @@ impl<S: Sampler> Generation<S> {
         Ok((token, None))
     }
 
+    /// The answer is over by itself.
+    fn ended(&mut self, events: &mut Vec<Event>) -> FinishReason {
+        self.text.finish(events);
+        if self.text.called_tools() { FinishReason::ToolCalls } else { FinishReason::End }
+    }
+
     /// The next token, as free as the constraint leaves it.
     fn choose<M: Model<Sampler = S>>(
         &mut self,
         model: &M,
         logits: &[f32],
         masked: &mut Vec<f32>,
-    ) -> Result<u32, Failure> {
-        let Some(guard) = &self.guard else { return Ok(self.sampler.sample(logits)) };
-        let may_reason = !guard.has_begun() && self.text.is_reasoning();
-        if may_reason && let Some(token) = self.choose_reasoning(model, logits, masked) {
-            return Ok(token);
+        events: &mut Vec<Event>,
+    ) -> Result<Chosen, Failure> {
+        if self.forced.is_empty() && self.is_out_of_reasoning() {
+            self.close_reasoning(model);
         }
-        let Some(guard) = &mut self.guard else { return Ok(self.sampler.sample(logits)) };
+        if let Some(token) = self.forced.pop_front() {
+            return self.force(token);
+        }
+        let Some(guard) = &self.guard else {
+            return Ok(Chosen::of_model(self.sampler.sample(logits)));
+        };
+        let has_begun = guard.has_begun();
+        let may_reason = !has_begun && self.text.is_reasoning();
+        if may_reason {
+            if let Some(token) = self.choose_reasoning(model, logits, masked, events) {
+                return Ok(Chosen::of_model(token));
+            }
+            // It would answer, and not as it must: its reasoning ends before that.
+            self.close_reasoning(model);
+            if let Some(token) = self.forced.pop_front() {
+                return self.force(token);
+            }
+        }
+        let Some(guard) = &mut self.guard else { return Err(broken("it is not held any more")) };
         guard.mask(logits, masked)?;
         let token = self.sampler.sample(masked);
-        guard.accept(token)?;
-        if may_reason && !self.text.begins_with(&model.token_bytes(token, false)) {
+        let is_its = guard.accept(token)?;
+        let (bytes, is_special) = self.text_bytes(model, token);
+        if may_reason && !self.text.begins_with(&bytes, is_special) {
             return Err(broken("it began with neither its reasoning nor what is allowed"));
         }
-        Ok(token)
+        if is_its && !has_begun {
+            self.text.begin_answer(false, events);
+        }
+        Ok(Chosen { token, whose: if is_its { Whose::Model } else { Whose::Blank } })
+    }
+
+    fn is_out_of_reasoning(&self) -> bool {
+        self.reasoning_tokens_max.is_some_and(|max| self.reasoned >= max)
+    }
+
+    /// Where the model is in its reasoning, what comes next is the mark that closes it.
+    fn close_reasoning<M: Model<Sampler = S>>(&mut self, model: &M) {
+        let next = if self.must_call { Then::Call } else { Then::Answer };
+        if let Some(closing) = self.text.closing(self.was_closed.then_some(next)) {
+            self.was_closed = true;
+            self.forced = model.tokenize(&closing, false, true).into();
+        }
+    }
+
+    /// A token that the model was not asked for.
+    fn force(&mut self, token: u32) -> Result<Chosen, Failure> {
+        if let Some(guard) = self.guard.as_mut().filter(|guard| guard.has_begun()) {
+            guard.follow(token)?;
+        }
+        Ok(Chosen { token, whose: Whose::Forced })
     }
 
     /// The next token where the model may reason, which is free. `None` when it answers instead, and not
@@ -231,6 +298,7 @@ impl<S: Sampler> Generation<S> {
         model: &M,
         logits: &[f32],
         masked: &mut Vec<f32>,
+        events: &mut Vec<Event>,
     ) -> Option<u32> {
         let mut token = self.sampler.sample(logits);
         if model.ends(token) {
@@ -238,26 +306,36 @@ impl<S: Sampler> Generation<S> {
             self.guard.as_ref()?.mask_ends(logits, masked);
             token = self.sampler.sample(masked);
         }
-        let bytes = self.text_bytes(model, token);
-        let answer = self.text.preview(&bytes);
+        let (bytes, is_special) = self.text_bytes(model, token);
+        let answer = self.text.preview(&bytes, is_special);
         let answer = answer.trim_start();
+        if answer.is_empty() {
+            return Some(token);
+        }
         // Half a character is no beginning yet; what is allowed is drawn by bytes.
         if answer.ends_with(char::REPLACEMENT_CHARACTER) {
             return None;
         }
-        (answer.is_empty() || self.guard.as_mut()?.begin(answer)).then_some(token)
+        let guard = self.guard.as_mut()?;
+        let is_all = answer.as_bytes() == bytes;
+        let begins = is_all && guard.begin_with(token) || !is_special && guard.begin(answer);
+        if begins {
+            self.text.begin_answer(true, events);
+        }
+        begins.then_some(token)
     }
 
-    /// The bytes of a token as far as they are text. A special token is, where it marks something.
-    fn text_bytes<M: Model<Sampler = S>>(&self, model: &M, token: u32) -> Vec<u8> {
+    /// The bytes of a token as far as they are text, and whether it is special. A special token is text
+    /// where it marks something.
+    fn text_bytes<M: Model<Sampler = S>>(&self, model: &M, token: u32) -> (Vec<u8>, bool) {
         let bytes = model.token_bytes(token, false);
         if bytes.is_empty() {
             let special = model.token_bytes(token, true);
             if self.text.reads(&special) {
-                return special;
+                return (special, true);
             }
         }
-        bytes
+        (bytes, false)
     }
 
     /// The context is full.
@@ -278,6 +356,40 @@ impl<S: Sampler> Generation<S> {
     }
 }
 
+/// The next token, and where it comes from.
+#[derive(Debug, Clone, Copy)]
+struct Chosen {
+    token: u32,
+    whose: Whose,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Model,
+    /// The model's, white space before the answer and no part of it.
+    Blank,
+    /// Nobody asked the model.
+    Forced,
+}
+
+impl Chosen {
+    fn of_model(token: u32) -> Self {
+        Self { token, whose: Whose::Model }
+    }
+}
+
+/// The conversation of a prompt that is one.
+pub(crate) fn chat_of(prompt: &Prompt) -> Option<&Chat> {
+    match prompt {
+        Prompt::Chat(chat) => Some(chat),
+        Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Infill(_) => None,
+    }
+}
+
+fn must_call(chat: &Chat) -> bool {
+    matches!(chat.tool_choice, ToolChoice::Required(_))
+}
+
 /// Bounds that the gateway checks too; a worker trusts nobody.
 fn check<M: Model>(model: &M, generate: &Generate) -> Result<(), Failure> {
     if !model.facts().generates {
@@ -293,9 +405,7 @@ fn check<M: Model>(model: &M, generate: &Generate) -> Result<(), Failure> {
     if let Some(stop) = generate.stop.iter().find(|stop| stop.len() > STOP_BYTES_MAX) {
         return Err(invalid(format!("a stop of {} bytes; at most {STOP_BYTES_MAX}", stop.len())));
     }
-    if let Some(constraint) = &generate.constraint {
-        check_constrained(constraint, generate)?;
-    }
+    check_held(generate)?;
     if generate.logprobs.is_some_and(|count| count > LOGPROBS_MAX) {
         return Err(invalid(format!("more than {LOGPROBS_MAX} alternatives per token")));
     }
@@ -313,24 +423,38 @@ pub(crate) fn count<M: Model>(
     Ok(u32::try_from(placed.tokens.len()).unwrap_or(u32::MAX))
 }
 
-/// What cannot go together with a constraint.
-fn check_constrained(constraint: &Constraint, generate: &Generate) -> Result<(), Failure> {
-    let what = match constraint {
-        Constraint::Json | Constraint::JsonSchema(_) => "JSON",
-        Constraint::Lark(_) => "a grammar",
+/// What cannot go together with what holds an answer to something.
+fn check_held(generate: &Generate) -> Result<(), Failure> {
+    let chat = chat_of(&generate.prompt);
+    let what = match &generate.constraint {
+        Some(Constraint::Json | Constraint::JsonSchema(_)) => "JSON",
+        Some(Constraint::Lark(_)) => "a grammar",
+        None if chat.is_some_and(must_call) => "a call of a tool",
+        None => return Ok(()),
     };
     if generate.ignore_end {
         return Err(invalid(format!(
             "an answer cannot be held to {what} and go on past its end; leave one of them out"
         )));
     }
-    match &generate.prompt {
-        Prompt::Chat(chat) if !chat.tools.is_empty() => Err(invalid(format!(
+    let Some(chat) = chat else { return Ok(()) };
+    if chat.continues {
+        return Err(invalid(format!(
+            "an answer cannot be held to {what} and go on from the assistant's last message; end with \
+             another message"
+        )));
+    }
+    if must_call(chat) && chat.tools.is_empty() {
+        return Err(invalid("a call of a tool is demanded, and no tools are offered".to_owned()));
+    }
+    let is_grammar = matches!(generate.constraint, Some(Constraint::Lark(_)));
+    if is_grammar && !chat.tools.is_empty() && chat.tool_choice != ToolChoice::None {
+        return Err(invalid(format!(
             "an answer cannot be held to {what} while tools are offered, since a call of one is \
              something else; leave one of them out"
-        ))),
-        Prompt::Chat(_) | Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Infill(_) => Ok(()),
+        )));
     }
+    Ok(())
 }
 
 fn tokenize<M: Model>(
@@ -361,7 +485,8 @@ fn tokenize<M: Model>(
             // A template that writes the begin token must not get a second one.
             let (begin, _) = model.boundary_texts();
             let specials = begin.is_empty() || !rendered.text.starts_with(&begin);
-            Ok((seen.place(model, &rendered.text, specials)?, rendered.markup))
+            let markup = rendered.markup.of_model(model);
+            Ok((seen.place(model, &rendered.text, specials)?, markup))
         }
     }
 }

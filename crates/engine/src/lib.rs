@@ -12,6 +12,7 @@ mod drafting;
 mod driver;
 mod embed;
 mod generation;
+mod holding;
 mod inbox;
 mod infill;
 mod keeping;

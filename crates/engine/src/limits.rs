@@ -9,6 +9,12 @@ const _: () = {
     assert!(kv_store::limits::READ_AHEAD_BYTES == worker_protocol::limits::KEPT_READ_AHEAD_BYTES);
 };
 
+/// What the hub books for a projector is what the engine and the worker take.
+const _: () = {
+    assert!(planner::footprint::MEDIA_VECTORS_BYTES == worker_protocol::limits::MEDIA_VECTORS_BYTES);
+    assert!(planner::footprint::PICTURE_PIXELS_MAX == worker_protocol::limits::PICTURE_PIXELS_MAX);
+};
+
 /// Requests of one worker at a time, waiting and running. The hub grants fewer; this is the second
 /// lock on the same door.
 pub const REQUESTS_MAX: usize = 1024;
@@ -85,9 +91,14 @@ pub const FLUSH_LOOK: Duration = Duration::from_millis(20);
 /// The hub kills a worker that takes longer to leave.
 pub const LEAVE_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// Requests at a time whose answers are constrained. Each holds its compiled grammar and what the lexer
-/// has seen of it, see [`LEXER_STATES_MAX`].
-pub const CONSTRAINED_MAX: usize = 64;
+/// Requests at a time whose answers are constrained, waiting and running; those beyond are refused. Each holds
+/// its compiled grammar and what the lexer has seen of it, which for hostile grammars is 20 MB
+/// ([`LEXER_STATES_MAX`]), so that all together stay below 640 MB; usual ones take some hundred kilobytes.
+pub const CONSTRAINED_MAX: usize = 32;
+
+/// Compiled grammars that are kept for the next request that wants the same. Some tens of agents with tools
+/// of their own share a model; each takes as much as its schema, at most a few megabytes.
+pub const COMPILED_KEPT_MAX: usize = 16;
 
 /// Bytes of a JSON Schema, written without blanks. Schemas of large programming interfaces have some
 /// ten thousand.
@@ -143,9 +154,9 @@ pub const ROW_ITEMS_MAX: usize = 10_000;
 /// Symbols of a compiled grammar, of some ten bytes each. A schema of [`SCHEMA_BYTES_MAX`] stays below.
 pub const GRAMMAR_SYMBOLS_MAX: usize = 200_000;
 
-/// States of the lexer of one request, of one to two kilobytes each: 40 MB at most. Schemas in use see
+/// States of the lexer of one request, of one to two kilobytes each: 20 MB at most. Schemas in use see
 /// some hundreds.
-pub const LEXER_STATES_MAX: usize = 20_000;
+pub const LEXER_STATES_MAX: usize = 10_000;
 
 /// White space between two parts of constrained JSON, in characters: a new line and its indentation. A
 /// model without another idea would go on for ever.

@@ -11,11 +11,14 @@ pub(crate) mod template;
 mod utf8;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use worker_protocol::{Event, Piece, TokenLogprob, ToolCallPiece};
 
 pub use markup::{Calls, Family, Markup, Thinks};
-use parser::{Parser, Part};
+pub(crate) use markup::{Kind, Reads, kind};
+use parser::{Parser, Part, joined};
+pub(crate) use parser::{Then, is_name};
 use stops::Stops;
 use utf8::Utf8;
 
@@ -25,6 +28,7 @@ pub struct Text {
     utf8: Utf8,
     stops: Stops,
     parser: Parser,
+    specials: Specials,
     /// Log-probabilities of tokens whose text was not given out yet, with the length that the whole
     /// text must reach before they are.
     held_logprobs: VecDeque<(usize, TokenLogprob)>,
@@ -42,21 +46,27 @@ impl Text {
             utf8: Utf8::default(),
             stops: Stops::new(stops),
             parser: Parser::new(markup),
+            specials: Specials::default(),
             held_logprobs: VecDeque::new(),
             produced_bytes: 0,
             passed_bytes: 0,
         }
     }
 
-    /// Adds a token. Returns the stop string that ended the text, if one did.
+    /// Adds a token, which `is_special` if it is a control token that [`Self::reads`]. Returns the stop
+    /// string that ended the text, if one did.
     pub fn push(
         &mut self,
         bytes: &[u8],
+        is_special: bool,
         logprob: Option<TokenLogprob>,
         events: &mut Vec<Event>,
     ) -> Option<String> {
         let text = self.utf8.push(bytes);
         self.produced_bytes += text.len();
+        if is_special {
+            self.specials.add(self.produced_bytes, bytes.len());
+        }
         if let Some(logprob) = logprob {
             let due = self.produced_bytes + usize::from(self.utf8.is_mid_character());
             self.held_logprobs.push_back((due, logprob));
@@ -70,23 +80,45 @@ impl Text {
         passed.stop
     }
 
-    /// Text of the answer, without its reasoning, that is there once this token was added, where none was
-    /// there before. Nothing is held back for a stop string or the rest of a character.
-    pub(crate) fn preview(&self, bytes: &[u8]) -> String {
+    /// What stands behind the reasoning once this token was added, where nothing stood there before: text,
+    /// and calls as they are written. Nothing is held back for a stop string or the rest of a character.
+    pub(crate) fn preview(&self, bytes: &[u8], is_special: bool) -> String {
         let mut utf8 = self.utf8.clone();
-        let text = [self.stops.held(), &utf8.push(bytes), &utf8.finish()].concat();
-        let mut parts = Vec::new();
-        self.parser.clone().push(&text, &mut parts);
+        let new = [utf8.push(bytes), utf8.finish()].concat();
+        let (mut parser, mut parts) = (self.parser.plain(), Vec::new());
+        self.specials.clone().feed(&mut parser, self.stops.held(), &mut parts);
+        parser.push(&new, is_special, &mut parts);
         let text_of = |part| match part {
-            Part::Text(text) => Some(text),
+            Part::Text(text) => Some(joined(text)),
             Part::Reasoning(_) | Part::Call { .. } => None,
         };
         parts.into_iter().filter_map(text_of).collect()
     }
 
     /// Whether the answer begins with this token, but for white space.
-    pub(crate) fn begins_with(&self, bytes: &[u8]) -> bool {
-        self.preview(bytes).trim_start() == String::from_utf8_lossy(bytes).trim_start()
+    pub(crate) fn begins_with(&self, bytes: &[u8], is_special: bool) -> bool {
+        let text = String::from_utf8_lossy(bytes);
+        self.preview(bytes, is_special).trim_start() == text.trim_start()
+    }
+
+    /// The constrained answer begins with the next token. White space before it is none of it, and with
+    /// `trims` neither is what the token itself begins with.
+    pub(crate) fn begin_answer(&mut self, trims: bool, events: &mut Vec<Event>) {
+        if self.stops.held().trim_start().is_empty() {
+            let held = self.stops.finish();
+            self.pass(&held, events);
+        }
+        self.parser.begin_answer(trims);
+    }
+
+    /// Whether what comes next is reasoning for sure.
+    pub(crate) fn thinks(&self) -> bool {
+        self.parser.thinks()
+    }
+
+    /// What is missing of the mark that closes the reasoning, and `then` of what comes next.
+    pub(crate) fn closing(&self, then: Option<Then>) -> Option<String> {
+        self.parser.closing(then)
     }
 
     /// The answer ended without a stop string: what was held back is text after all.
@@ -127,7 +159,7 @@ impl Text {
     fn pass(&mut self, text: &str, events: &mut Vec<Event>) {
         self.passed_bytes += text.len();
         let mut parts = Vec::new();
-        self.parser.push(text, &mut parts);
+        self.specials.feed(&mut self.parser, text, &mut parts);
         self.emit(parts, events);
     }
 
@@ -135,15 +167,19 @@ impl Text {
         let mut logprobs = self.due_logprobs();
         for part in parts {
             events.push(match part {
-                Part::Text(text) => {
-                    Event::Text(Piece { text, logprobs: std::mem::take(&mut logprobs) })
-                }
-                Part::Reasoning(text) => {
-                    Event::Reasoning(Piece { text, logprobs: std::mem::take(&mut logprobs) })
-                }
-                Part::Call { index, name, arguments } => {
-                    Event::ToolCall(ToolCallPiece { index, name, arguments })
-                }
+                Part::Text(text) => Event::Text(Piece {
+                    text: joined(text),
+                    logprobs: std::mem::take(&mut logprobs),
+                }),
+                Part::Reasoning(text) => Event::Reasoning(Piece {
+                    text: joined(text),
+                    logprobs: std::mem::take(&mut logprobs),
+                }),
+                Part::Call { index, name, arguments } => Event::ToolCall(ToolCallPiece {
+                    index,
+                    name: name.map(joined),
+                    arguments: joined(arguments),
+                }),
             });
         }
         if !logprobs.is_empty() {
@@ -155,6 +191,45 @@ impl Text {
         let due = self.held_logprobs.iter().take_while(|(due, _)| *due <= self.passed_bytes);
         let due = due.count();
         self.held_logprobs.drain(..due).map(|(_, logprob)| logprob).collect()
+    }
+}
+
+/// Where control tokens stand in the text on its way to the parser.
+#[derive(Debug, Clone, Default)]
+struct Specials {
+    ranges: VecDeque<Range<usize>>,
+    /// Bytes that the parser has.
+    fed_bytes: usize,
+}
+
+impl Specials {
+    /// A token of so many bytes ends here.
+    fn add(&mut self, end: usize, bytes: usize) {
+        self.ranges.push_back(end.saturating_sub(bytes)..end);
+    }
+
+    /// Gives the parser text, and tells it which of it are control tokens.
+    fn feed(&mut self, parser: &mut Parser, text: &str, parts: &mut Vec<Part>) {
+        let mut rest = text;
+        while !rest.is_empty() {
+            let at = self.fed_bytes;
+            let (bytes, is_special) = match self.ranges.front() {
+                Some(range) if range.start <= at => (range.end.saturating_sub(at), true),
+                Some(range) => (range.start - at, false),
+                None => (rest.len(), false),
+            };
+            let cut = match rest.floor_char_boundary(bytes) {
+                0 => rest.len(),
+                cut => cut,
+            };
+            let (now, later) = rest.split_at(cut);
+            parser.push(now, is_special, parts);
+            self.fed_bytes += now.len();
+            rest = later;
+            if self.ranges.front().is_some_and(|range| range.end <= self.fed_bytes) {
+                self.ranges.pop_front();
+            }
+        }
     }
 }
 

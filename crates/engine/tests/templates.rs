@@ -226,6 +226,7 @@ fn chat(conversation: &Value) -> Chat {
         tools: list("tools"),
         documents: list("documents"),
         variables: conversation["variables"].as_object().cloned().unwrap_or_else(Map::new),
+        ..Chat::default()
     }
 }
 
@@ -351,7 +352,7 @@ fn an_answer_begins_where_the_prompt_ended() {
         let mut text = Text::new(Vec::new(), markup);
         let mut events = Vec::new();
         let may_think = text.is_reasoning();
-        text.push(b"Yes", None, &mut events);
+        text.push(b"Yes", false, None, &mut events);
         text.finish(&mut events);
         (may_think, matches!(events[..], [Event::Reasoning(_)]))
     };
@@ -404,7 +405,7 @@ impl Written {
         let mut text = Text::new(Vec::new(), self.markup.clone());
         let mut events = Vec::new();
         for bytes in self.turn.as_bytes().chunks(3) {
-            text.push(bytes, None, &mut events);
+            text.push(bytes, false, None, &mut events);
         }
         text.finish(&mut events);
         let mut said = Said { called: text.called_tools(), ..Said::default() };

@@ -32,7 +32,7 @@ use crate::sampler::Sampler;
 
 /// Tokens of a step. llama.cpp's own default for a physical batch: longer ones gain nothing on any
 /// machine we know, and compute buffers grow with it.
-const STEP_TOKENS: u32 = 512;
+pub(crate) const STEP_TOKENS: u32 = 512;
 
 /// Context when nobody says how much: enough for long conversations, and small enough that its
 /// cache does not surprise a small machine.
@@ -130,8 +130,9 @@ impl LlamaModel {
         let sequences = load.sequences_max.max(1);
         let cache = CacheTypes::both(kv_type);
         let shape = generator_shape(cells, sequences, cache);
-        let pooling = weights.ranks().then(|| pooling_kind(&weights));
-        let shape = ContextShape { taken_back_max: load.taken_back_max, pooling, ..shape };
+        let ranked_by = weights.ranks().then(|| pooling_kind(&weights));
+        let pooled = ContextShape { pooling: ranked_by, ..shape };
+        let shape = ContextShape { taken_back_max: load.taken_back_max, ..pooled };
         let context =
             Context::new(Rc::clone(&weights), shape, Threads::start(spare.threads_max()))?;
         let generates = !weights.ranks();

@@ -11,11 +11,15 @@ use planner::gguf::Header;
 use worker_protocol::{Buffer, Load, LoadFailure, LoadFailureKind, MediaKind};
 
 use crate::llama::{Bitmap, Chunks, Eyes, Weights};
-use crate::model::wants_flash_attention;
+use crate::model::{STEP_TOKENS, wants_flash_attention};
 use crate::{header, pages, picture, places, sound, tiers};
 
 /// Kinds of projectors that lay a file out by where it stands in the prompt, which nothing here tells them.
 const PLACED: [&str; 2] = ["deepseek4v", "hunyuanvl"];
+
+/// Kinds of projectors that keep the size of pictures, and whose rows look at each other: a picture must
+/// fit a step. As they come they make up to 1,120 rows, and were trained with a quarter of that too.
+const SCALED_DOWN: [&str; 2] = ["gemma4v", "gemma4uv"];
 
 /// A loaded projector.
 pub(crate) struct Projector {
@@ -50,10 +54,12 @@ impl Projector {
             ),
         };
         let header = header::read(path).ok_or_else(|| unusable("it is no GGUF file"))?;
-        if let Some(kind) = kind(&header).filter(|kind| PLACED.contains(kind)) {
+        let kind = kind(&header).unwrap_or_default();
+        if PLACED.contains(&kind) {
             return Err(unusable(&format!("projectors of kind {kind} are not supported")));
         }
-        let eyes = Eyes::load(path, weights, threads, wants_flash_attention());
+        let rows_max = SCALED_DOWN.contains(&kind).then_some(STEP_TOKENS);
+        let eyes = Eyes::load(path, weights, threads, wants_flash_attention(), rows_max);
         let eyes = eyes.ok_or_else(|| {
             unusable("llama.cpp cannot load it, or it was made for another model; the worker's log says why")
         })?;
@@ -118,8 +124,12 @@ impl Projector {
         self.read = None;
         let chunks = match file.kind() {
             MediaKind::Image => {
-                let picture::Pixels { width, height, bytes } = picture::read(file.bytes())?;
-                let bitmap = Bitmap::of_pixels(width, height, &bytes).ok_or_else(no_memory)?;
+                let picture = picture::read(file.bytes())?;
+                let (width, height) = (picture.width, picture.height);
+                let bitmap = Bitmap::of_pixels(width, height, &picture.bytes);
+                // mtmd has a copy, and makes one more.
+                drop(picture);
+                let bitmap = bitmap.ok_or_else(no_memory)?;
                 self.eyes.lay_out(&bitmap).ok_or_else(|| not_laid_out(width, height))?
             }
             MediaKind::Audio => {

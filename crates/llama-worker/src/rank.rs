@@ -6,8 +6,8 @@ use crate::llama::{BatchRow, Context};
 
 /// Scores of texts that are read as wholes, in one step.
 pub(crate) fn at_once(context: &mut Context, texts: &[&[u32]]) -> Result<Vec<f32>, String> {
-    let rows = |(sequence, text): (u32, &&[u32])| rows(sequence, 0, text);
-    let rows: Vec<BatchRow> = (0..).zip(texts).flat_map(rows).collect();
+    let texts_rows = (0..).zip(texts).flat_map(|(sequence, text)| rows(sequence, 0, text));
+    let rows: Vec<BatchRow> = texts_rows.collect();
     context.decode(&rows)?;
     scores(context, texts.len())
 }

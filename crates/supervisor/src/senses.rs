@@ -116,3 +116,60 @@ pub(crate) fn count(prompt: &Prompt, kind: MediaKind) -> u64 {
         Prompt::Text(_) | Prompt::Tokens(_) | Prompt::Infill(_) => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use planner::footprint;
+    use worker_protocol::{Chat, Media, Message, Role, limits};
+
+    use super::*;
+
+    fn seen(kind: MediaKind) -> Prompt {
+        let media = vec![Media { at: 0, kind, bytes: Vec::new() }];
+        let messages = vec![Message { media, ..Message::text(Role::User, "hi") }];
+        Prompt::Chat(Chat { messages, ..Chat::default() })
+    }
+
+    #[test]
+    fn what_a_worker_does_not_take_is_kept_from_it() {
+        let loaded = |sees, hears| {
+            let json = serde_json::json!({
+                "architecture": "gemma3", "parameters": 1, "vocabulary": 1, "embedding_width": 1,
+                "context_tokens": 1, "context_tokens_trained": 1, "sequences_max": 1,
+                "generates": true, "chat_template": true, "buffers": [], "load_ms": 1,
+            });
+            let loaded: Loaded = serde_json::from_value(json).unwrap();
+            assert!(!loaded.sees && !loaded.hears, "one that does not say so does not");
+            Loaded { sees, hears, ..loaded }
+        };
+        let refused = |sees, hears, kind| {
+            let failure = lacking(Some(&loaded(sees, hears)), &seen(kind));
+            failure.map(|failure| failure.message.contains("takes no"))
+        };
+        assert_eq!(refused(false, true, MediaKind::Image), Some(true));
+        assert_eq!(refused(true, false, MediaKind::Audio), Some(true));
+        assert_eq!(refused(true, false, MediaKind::Image), None);
+        assert_eq!(refused(false, true, MediaKind::Audio), None);
+        assert_eq!(lacking(Some(&loaded(false, false)), &Prompt::Text("hi".to_owned())), None);
+        assert_eq!(lacking(None, &seen(MediaKind::Image)), None, "a server says it itself");
+    }
+
+    #[test]
+    fn a_server_takes_what_its_settings_say() {
+        let manner =
+            |chat, images| Senses::of_manner(&Manner { chat, images, ..Manner::default() });
+        let generates = [Generate::new(seen(MediaKind::Image))];
+        let purpose = Purpose::Generate(&generates);
+        assert_eq!(manner(true, true).check("m", purpose), Ok(()));
+        for (chat, images) in [(true, false), (false, true)] {
+            let error = manner(chat, images).check("m", purpose).unwrap_err().to_string();
+            assert!(error.starts_with("model 'm' takes no pictures: its server"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_booked_is_what_is_let_in_and_kept() {
+        assert_eq!(footprint::PICTURE_PIXELS_MAX, limits::PICTURE_PIXELS_MAX);
+        assert_eq!(footprint::MEDIA_VECTORS_BYTES, limits::MEDIA_VECTORS_BYTES);
+    }
+}

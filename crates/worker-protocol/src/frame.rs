@@ -102,7 +102,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Command, Constraint, Generate, Media, MediaKind, Message, Prompt, RequestId, Role,
+        Chat, Command, Constraint, Generate, Media, MediaKind, Message, Prompt, RequestId, Role,
+        ToolChoice,
     };
 
     fn cancel(request: u64) -> Command {
@@ -149,6 +150,21 @@ mod tests {
         let written = rmp_serde::to_vec_named(&seen).unwrap();
         assert!(written.len() < 1200, "{} bytes", written.len());
         assert_eq!(rmp_serde::from_slice::<Message>(&written).unwrap(), seen);
+    }
+
+    #[test]
+    fn what_a_chat_does_not_say_is_not_written() {
+        let plain = Chat::default();
+        let written = rmp_serde::to_vec_named(&plain).unwrap();
+        let shown: serde_json::Value = rmp_serde::from_slice(&written).unwrap();
+        let keys: Vec<&String> = shown.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["messages", "tools", "documents", "variables"]);
+        assert_eq!(rmp_serde::from_slice::<Chat>(&written).unwrap(), plain);
+        for tool_choice in [ToolChoice::None, ToolChoice::Required(vec!["f".to_owned()])] {
+            let chat = Chat { tool_choice, one_call: true, continues: true, ..Chat::default() };
+            let written = rmp_serde::to_vec_named(&chat).unwrap();
+            assert_eq!(rmp_serde::from_slice::<Chat>(&written).unwrap(), chat);
+        }
     }
 
     #[test]

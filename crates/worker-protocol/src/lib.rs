@@ -16,7 +16,7 @@ mod words;
 
 pub use request::{
     Chat, Constraint, Dry, Embed, EmbedInput, Generate, Infill, Media, MediaKind, Message,
-    Mirostat, MirostatVersion, Prompt, Rank, Role, Sampling, Snippet, ToolCall, Xtc,
+    Mirostat, MirostatVersion, Prompt, Rank, Role, Sampling, Snippet, ToolCall, ToolChoice, Xtc,
 };
 pub use words::{
     Alternative, Buffer, Command, Event, Failure, FailureKind, FinishReason, Finished, Keep, Load,

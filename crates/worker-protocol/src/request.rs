@@ -24,6 +24,10 @@ pub struct Generate {
     /// the answer is free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constraint: Option<Constraint>,
+    /// Tokens of reasoning at most; behind them it is closed for the model, so that an answer comes.
+    /// 0 leaves none; `None` leaves that to the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_tokens_max: Option<u32>,
 }
 
 impl Generate {
@@ -38,6 +42,7 @@ impl Generate {
             logprobs: None,
             ignore_end: false,
             constraint: None,
+            reasoning_tokens_max: None,
         }
     }
 }
@@ -112,6 +117,38 @@ pub struct Chat {
     pub documents: Vec<Value>,
     /// Further template variables (`enable_thinking` and the like).
     pub variables: Map<String, Value>,
+    /// Whether the answer calls tools.
+    #[serde(default, skip_serializing_if = "ToolChoice::is_auto")]
+    pub tool_choice: ToolChoice,
+    /// The answer ends behind its first call.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub one_call: bool,
+    /// The last message is the assistant's own, and the answer goes on from its text.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub continues: bool,
+}
+
+/// Whether an answer calls the tools that are offered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToolChoice {
+    /// As the model likes.
+    #[default]
+    Auto,
+    /// It calls none; what looks like a call is text.
+    None,
+    /// It calls at least one, of those with these names; of all where none is named.
+    Required(Vec<String>),
+}
+
+impl ToolChoice {
+    fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// One message of a conversation.
@@ -167,7 +204,7 @@ pub struct Media {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MediaKind {
-    /// A picture: PNG, JPEG, BMP or GIF, of which the first picture counts.
+    /// A picture: PNG, JPEG, WebP, BMP or GIF, of which the first picture counts.
     Image,
     /// A sound: WAV, MP3 or FLAC.
     Audio,

@@ -29,13 +29,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let mut fields = Object::new(&Path::Root, read::body(body)?)?;
     let model = request::model(&mut fields)?;
     let wish = Wish::decode(&mut fields)?;
-    let chat = chat(&mut fields)?;
-    if chat.messages.iter().any(|message| !message.media.is_empty()) {
-        return Err(fields.path("messages").unsupported(
-            "holds pictures, and how many tokens they are is known only when they are looked at; count \
-             without them, or send the request itself, whose answer says how many there were",
-        ));
-    }
+    let (chat, _) = chat(&mut fields)?;
     Ok(Request { model, prompt: Prompt::Chat(chat), wish })
 }
 

@@ -1,6 +1,6 @@
 //! `POST /v1/messages`: the request.
 
-use worker_protocol::{Generate, Message, Prompt, Role};
+use worker_protocol::{Generate, Prompt};
 
 use super::chat;
 use crate::{
@@ -35,15 +35,12 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let stop = request::stop(&mut fields, "stop_sequences")?;
     let sampling = sampling::decode(&mut fields)?;
     let constraint = constraint::anthropic(&mut fields)?;
-    let chat = chat(&mut fields)?;
-    if let Some((key, _)) = constraint.as_ref().filter(|_| !chat.tools.is_empty()) {
-        return Err(constraint::apart(&fields.path(key), "tools"));
-    }
-    refuse_prefill(&fields.path("messages"), &chat.messages)?;
+    let (chat, reasoning_tokens_max) = chat(&mut fields)?;
     let generate = Generate {
         sampling,
         tokens_max: Some(tokens_max),
-        constraint: constraint.map(|(_, constraint)| constraint),
+        constraint,
+        reasoning_tokens_max,
         stop,
         ..Generate::new(Prompt::Chat(chat))
     };
@@ -56,17 +53,4 @@ fn tokens_max(fields: &mut Object<'_>) -> Result<u32, Error> {
     let tokens =
         fields.integer("max_tokens", 1..=u32::MAX.into())?.ok_or_else(|| path.missing())?;
     Ok(u32::try_from(tokens).unwrap_or(u32::MAX))
-}
-
-/// To these clients the assistant's words at the end are the beginning of its answer; chat templates
-/// would begin another one behind them.
-fn refuse_prefill(path: &Path<'_>, messages: &[Message]) -> Result<(), Error> {
-    let last = messages.last().map(|message| message.role);
-    match last {
-        Some(Role::Assistant) => Err(path.unsupported(
-            "ends with the assistant's message, and an answer cannot go on from its own beginning \
-             yet; end with a user's message that says how the answer begins",
-        )),
-        Some(Role::System | Role::Developer | Role::User | Role::Tool) | None => Ok(()),
-    }
 }

@@ -1,24 +1,28 @@
-//! The tools that a model may call, and whether it may.
+//! The tools that a model may call, and whether it must.
 
 use serde_json::{Map, Value, json};
+use worker_protocol::ToolChoice;
 
 use crate::{
     Error,
     limits::TOOLS_MAX,
     read::{Object, Path},
     request,
+    tools::{self, Offered},
 };
 
-/// Takes the tools out of a request, where the model may call them, in the form that chat templates
-/// expect.
-pub(super) fn decode(fields: &mut Object<'_>) -> Result<Vec<Value>, Error> {
+/// Takes the tools out of a request, in the form that chat templates expect, and how they are to be
+/// called.
+pub(super) fn decode(fields: &mut Object<'_>) -> Result<Offered, Error> {
     let path = fields.path("tools");
     let entries = fields.list("tools", TOOLS_MAX)?.unwrap_or_default();
     let mut tools = Vec::with_capacity(entries.len());
     for (index, entry) in entries.into_iter().enumerate() {
         tools.extend(tool(&Path::Index(&path, index), entry)?);
     }
-    Ok(if offers(fields)? { tools } else { Vec::new() })
+    let mut offered = Offered { tools, ..Offered::default() };
+    choose(fields, &mut offered)?;
+    Ok(offered)
 }
 
 /// A tool; `None` for one of Anthropic's own, which has a type and no schema: its servers run it, or its
@@ -40,24 +44,39 @@ fn tool(path: &Path<'_>, value: Value) -> Result<Option<Value>, Error> {
     if let Some(description) = fields.string("description")? {
         function.insert("description".to_owned(), description.into());
     }
+    if let Some(strict) = fields.bool("strict")? {
+        function.insert("strict".to_owned(), strict.into());
+    }
     function.insert("parameters".to_owned(), schema.into());
     Ok(Some(json!({ "type": "function", "function": function })))
 }
 
-/// Whether the model is offered the tools at all.
-fn offers(fields: &mut Object<'_>) -> Result<bool, Error> {
+/// How the tools are to be called.
+fn choose(fields: &mut Object<'_>, offered: &mut Offered) -> Result<(), Error> {
     let path = fields.path("tool_choice");
-    let Some(choice) = fields.take("tool_choice") else { return Ok(true) };
+    let Some(choice) = fields.take("tool_choice") else { return Ok(()) };
     let mut choice = Object::new(&path, choice)?;
+    offered.one_call = choice.bool("disable_parallel_tool_use")?.unwrap_or(false);
     let at = choice.path("type");
-    let kind = choice.string("type")?.ok_or_else(|| at.missing())?;
-    match &*kind {
-        "auto" => Ok(true),
-        "none" => Ok(false),
-        "any" | "tool" => Err(at.unsupported(format_args!(
-            "is {kind:?}, which demands a call, and a model cannot be held to one yet; use \"auto\" or \
-             \"none\""
-        ))),
-        _ => Err(at.refuse(format_args!("must be \"auto\" or \"none\", but it is {kind:?}"))),
+    match choice.string("type")?.ok_or_else(|| at.missing())?.as_str() {
+        "auto" => {}
+        "none" => offered.choice = ToolChoice::None,
+        "any" => {
+            tools::some(&at, &offered.tools)?;
+            offered.choice = ToolChoice::Required(Vec::new());
+        }
+        "tool" => {
+            let at = choice.path("name");
+            let name = choice.string("name")?.ok_or_else(|| at.missing())?;
+            offered.choice = ToolChoice::Required(vec![tools::known(&at, name, &offered.tools)?]);
+            // One tool is named for one call.
+            offered.one_call = true;
+        }
+        kind => {
+            return Err(at.refuse(format_args!(
+                "must be \"auto\", \"any\", \"tool\" or \"none\", but it is {kind:?}"
+            )));
+        }
     }
+    Ok(())
 }

@@ -2,11 +2,12 @@
 
 use worker_protocol::MediaKind;
 
-/// A format that llama.cpp reads.
+/// A format that the worker reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Png,
     Jpeg,
+    WebP,
     Gif,
     Bmp,
     Wav,
@@ -27,7 +28,7 @@ impl Format {
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Self::Gif),
             [b'B', b'M', ..] => Ok(Self::Bmp),
             [b'R', b'I', b'F', b'F', ..] if inner == b"WAVE" => Ok(Self::Wav),
-            [b'R', b'I', b'F', b'F', ..] if inner == b"WEBP" => Err("WebP"),
+            [b'R', b'I', b'F', b'F', ..] if inner == b"WEBP" => Ok(Self::WebP),
             [b'f', b'L', b'a', b'C', ..] => Ok(Self::Flac),
             [b'I', b'D', b'3', ..] => Ok(Self::Mp3),
             // Eleven bits that are set begin a frame.
@@ -44,7 +45,7 @@ impl Format {
 
     pub(super) fn kind(self) -> MediaKind {
         match self {
-            Self::Png | Self::Jpeg | Self::Gif | Self::Bmp => MediaKind::Image,
+            Self::Png | Self::Jpeg | Self::WebP | Self::Gif | Self::Bmp => MediaKind::Image,
             Self::Wav | Self::Mp3 | Self::Flac => MediaKind::Audio,
         }
     }
@@ -54,6 +55,7 @@ impl Format {
         match self {
             Self::Png => "a PNG",
             Self::Jpeg => "a JPEG",
+            Self::WebP => "a WebP",
             Self::Gif => "a GIF",
             Self::Bmp => "a BMP",
             Self::Wav => "a WAV",
@@ -67,6 +69,7 @@ impl Format {
         match self {
             Self::Png => "image/png",
             Self::Jpeg => "image/jpeg",
+            Self::WebP => "image/webp",
             Self::Gif => "image/gif",
             Self::Bmp => "image/bmp",
             Self::Wav => "audio/wav",
@@ -112,8 +115,7 @@ mod tests {
     #[test]
     fn what_clients_send_besides_is_called_by_its_name() {
         for (bytes, expected) in [
-            (&b"RIFF\x00\x00\x00\x00WEBPVP8 "[..], "WebP"),
-            (b"\x00\x00\x00\x18ftypheic", "HEIC, AVIF, MP4 or one of their kin"),
+            (&b"\x00\x00\x00\x18ftypheic"[..], "HEIC, AVIF, MP4 or one of their kin"),
             (b"%PDF-1.7", "a PDF"),
             (b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>", "text"),
             (b"data:image/png;base64,iVBORw0KGgo=", "text"),

@@ -11,7 +11,7 @@ pub(super) fn seconds(format: Format, bytes: &[u8]) -> Option<u64> {
         Format::Wav => wav(bytes),
         Format::Flac => flac(bytes),
         Format::Mp3 => mp3(bytes),
-        Format::Png | Format::Jpeg | Format::Gif | Format::Bmp => None,
+        Format::Png | Format::Jpeg | Format::WebP | Format::Gif | Format::Bmp => None,
     }
 }
 

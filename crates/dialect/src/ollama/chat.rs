@@ -1,15 +1,15 @@
 //! `POST /api/chat`: the request.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use worker_protocol::{Chat, Message, Prompt, Role, ToolCall};
 
-use super::{Request, images, text_of, think};
+use super::{Request, images, text_of};
 use crate::{
     Error, billing,
     limits::{MESSAGES_MAX, TOOLS_MAX},
     media::Intake,
     read::{Object, Path},
-    tools,
+    request, tools,
 };
 
 /// Reads the body of a request. One without messages loads the model.
@@ -20,14 +20,14 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     super::decode(body, prompt)
 }
 
-fn prompt(fields: &mut Object<'_>) -> Result<Option<Prompt>, Error> {
+fn prompt(fields: &mut Object<'_>, variables: Map<String, Value>) -> Result<Option<Prompt>, Error> {
     let messages = messages(fields)?;
     if messages.is_empty() {
         return Ok(None);
     }
-    let variables = think(fields)?;
     let tools = tools::decode(fields)?;
-    Ok(Some(Prompt::Chat(Chat { messages, tools, documents: Vec::new(), variables })))
+    let continues = request::can_continue(&messages);
+    Ok(Some(Prompt::Chat(Chat { messages, tools, variables, continues, ..Chat::default() })))
 }
 
 fn messages(fields: &mut Object<'_>) -> Result<Vec<Message>, Error> {

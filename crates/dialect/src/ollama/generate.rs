@@ -3,9 +3,10 @@
 //! A prompt is a conversation of one message, rendered with the model's chat template, unless it is `raw`.
 //! With a `suffix` the model fills in what stands between prompt and suffix.
 
+use serde_json::{Map, Value};
 use worker_protocol::{Chat, Infill, Message, Prompt, Role};
 
-use super::{Request, images, refuse, text_of, think};
+use super::{Request, images, refuse, text_of};
 use crate::{Error, media::Intake, read::Object};
 
 /// Other fields whose meaning would be lost.
@@ -22,7 +23,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     super::decode(body, prompt)
 }
 
-fn prompt(fields: &mut Object<'_>) -> Result<Option<Prompt>, Error> {
+fn prompt(fields: &mut Object<'_>, variables: Map<String, Value>) -> Result<Option<Prompt>, Error> {
     refuse(fields, &REFUSED)?;
     let images_at = fields.path("images");
     let media = images(fields, Role::User, &mut Intake::default())?;
@@ -50,10 +51,8 @@ fn prompt(fields: &mut Object<'_>) -> Result<Option<Prompt>, Error> {
             Some(_) => Err(system_at.refuse("cannot go together with raw; leave one of them out")),
         };
     }
-    let variables = think(fields)?;
     let system = system.map(|system| Message::text(Role::System, system));
     let said = Message { media, ..Message::text(Role::User, prompt) };
     let messages = system.into_iter().chain([said]).collect();
-    let (tools, documents) = (Vec::new(), Vec::new());
-    Ok(Some(Prompt::Chat(Chat { messages, tools, documents, variables })))
+    Ok(Some(Prompt::Chat(Chat { messages, variables, ..Chat::default() })))
 }

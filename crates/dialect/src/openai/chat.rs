@@ -1,17 +1,16 @@
 //! `POST /v1/chat/completions`: the request.
 //!
-//! Messages and tools are read in `message`, answers written in `stream` and `whole`.
+//! Messages and tools are read in `message` and `tools`, answers written in `stream` and `whole`.
 //!
-//! Refused for now, because the engine cannot hold a model to it yet: `tool_choice` that demands
-//! a call. Pictures and sounds are read where they are sent whole; files and addresses are refused.
+//! Pictures and sounds are read where they are sent whole; files and addresses are refused.
 
-mod message;
+pub(super) mod message;
 mod stream;
-mod tools;
+pub(super) mod tools;
 mod whole;
 
-use serde_json::{Map, Value};
-use worker_protocol::{Chat, Generate, Prompt};
+use serde_json::Value;
+use worker_protocol::{Chat, Generate, Message, Prompt, ToolChoice};
 
 pub use stream::StreamEncoder;
 pub use whole::WholeEncoder;
@@ -21,7 +20,9 @@ use crate::{
     Error, Wish, constraint,
     limits::{DOCUMENTS_MAX, LOGPROBS_MAX},
     read::{self, Object, Path},
+    reasoning::Reasoning,
     request, sampling,
+    tools::Offered,
 };
 
 /// A request for an answer in a conversation.
@@ -52,9 +53,11 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let wish = Wish::decode(&mut fields)?;
     let choices = choices::count(&mut fields)?;
     refuse_modalities(&mut fields)?;
-    let chat = chat(&mut fields)?;
+    let (chat, reasoning_tokens_max) = chat(&mut fields)?;
+    let may_call = !chat.tools.is_empty() && chat.tool_choice != ToolChoice::None;
     let generate = Generate {
-        constraint: constraint::openai(&mut fields, !chat.tools.is_empty())?,
+        constraint: constraint::openai(&mut fields, may_call)?,
+        reasoning_tokens_max,
         logprobs: logprobs(&mut fields)?,
         tokens_max: tokens_max(&mut fields)?,
         stop: request::stop(&mut fields, "stop")?,
@@ -66,13 +69,16 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     Ok(Request { model, generates, stream, include_usage, include_progress, wish })
 }
 
-fn chat(fields: &mut Object<'_>) -> Result<Chat, Error> {
-    Ok(Chat {
-        messages: message::decode(fields)?,
-        tools: tools::decode(fields)?,
-        documents: documents(fields)?,
-        variables: variables(fields)?,
-    })
+/// The conversation, and how many tokens may be thought before the answer.
+fn chat(fields: &mut Object<'_>) -> Result<(Chat, Option<u32>), Error> {
+    let messages = message::decode(fields)?;
+    let Offered { tools, choice: tool_choice, one_call } = tools::decode(fields)?;
+    let documents = documents(fields)?;
+    let variables = fields.object("chat_template_kwargs")?.unwrap_or_default();
+    let Reasoning { variables, tokens_max } = Reasoning::openai(fields, variables)?;
+    let continues = continues(fields, &messages)?;
+    let chat = Chat { messages, tools, documents, variables, tool_choice, one_call, continues };
+    Ok((chat, tokens_max))
 }
 
 /// The newer of the two names wins when both are there.
@@ -104,13 +110,21 @@ fn documents(fields: &mut Object<'_>) -> Result<Vec<Value>, Error> {
     Ok(documents)
 }
 
-/// Variables of the chat template. Some templates know OpenAI's `reasoning_effort` by that name.
-fn variables(fields: &mut Object<'_>) -> Result<Map<String, Value>, Error> {
-    let mut variables = fields.object("chat_template_kwargs")?.unwrap_or_default();
-    if let Some(effort) = fields.string("reasoning_effort")? {
-        variables.entry("reasoning_effort").or_insert(Value::String(effort));
+/// Whether the answer goes on from the assistant's own last words. Said by vLLM's two fields, or by a
+/// conversation that ends with such words, as to llama-server.
+fn continues(fields: &mut Object<'_>, messages: &[Message]) -> Result<bool, Error> {
+    let path = fields.path("continue_final_message");
+    let wanted = fields.bool("continue_final_message")?;
+    let begins_anew = fields.bool("add_generation_prompt")?;
+    let can = request::can_continue(messages);
+    match wanted {
+        Some(true) if !can => Err(path.refuse(
+            "needs a conversation that ends with the assistant's own text and no calls; end with such a \
+             message, or leave it out",
+        )),
+        Some(wanted) => Ok(wanted),
+        None => Ok(can && begins_anew != Some(true)),
     }
-    Ok(variables)
 }
 
 fn refuse_modalities(fields: &mut Object<'_>) -> Result<(), Error> {

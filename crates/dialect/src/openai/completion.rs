@@ -78,6 +78,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
         stop: request::stop(&mut fields, "stop")?,
         sampling: sampling::decode(&mut fields)?,
         ignore_end: fields.bool("ignore_eos")?.unwrap_or(false),
+        reasoning_tokens_max: None,
         prompt: Prompt::Tokens(Vec::new()),
     };
     let prompts = prompts(&mut fields)?;

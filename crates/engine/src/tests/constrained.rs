@@ -80,6 +80,14 @@ fn scripted(template: &'static str, script: &'static str) -> Hub {
     Hub::start(model)
 }
 
+/// The same with tokens of several letters each, which no text can name.
+fn worded(template: &'static str, words: &[&'static str], script: &'static str) -> Fake {
+    let mut model = Fake::new(4096, 2, true).with_words(words);
+    model.speech = Speech::Script(script);
+    model.template = template;
+    model
+}
+
 /// A chat, whose answer is what the script says and the constraint allows.
 fn chat(constraint: Option<Constraint>) -> Generate {
     let content = SCRIPT.to_string();
@@ -168,6 +176,57 @@ fn whatever_comes_behind_reasoning_is_held_to_the_constraint() {
     let said = listen(&mut hub, 1);
     assert_eq!(said.reasoning, "hm");
     assert!(is_point(&said.text), "{said:?}");
+}
+
+/// The mark came in several tokens of which none is known before it is whole, and what came behind it was
+/// not allowed.
+#[test]
+fn reasoning_whose_closing_mark_comes_in_pieces_is_closed_before_the_answer() {
+    let mut hub = Hub::start(worded(THINKS, &["k>Sure"], "<think>hm</think>Sure"));
+    hub.generate(1, chat(Some(point())));
+    let said = listen(&mut hub, 1);
+    assert_eq!(said.reasoning, "hm");
+    assert!(is_point(&said.text), "{said:?}");
+}
+
+#[test]
+fn white_space_that_the_grammar_forbids_is_not_in_the_answer() {
+    for script in ["\n\n{\"x\": 4, \"ok\": true}", "<think>hm</think>\n\n{\"x\": 4, \"ok\": true}"]
+    {
+        let mut hub = scripted(THINKS, script);
+        hub.generate(1, chat(Some(point())));
+        let said = listen(&mut hub, 1);
+        assert_eq!(said.text, "{\"x\": 4, \"ok\": true}", "{script:?}");
+        // A blank of its own stays.
+        let mut hub = scripted(THINKS, &script[..script.len() - 4]);
+        let grammar = "start: \" \" /[a-z]+/".to_owned();
+        hub.generate(1, chat(Some(Constraint::Lark(grammar))));
+        assert!(listen(&mut hub, 1).text.starts_with(' '), "{script:?}");
+    }
+}
+
+#[test]
+fn reasoning_over_its_budget_is_closed_and_the_answer_comes() {
+    let endless = "<think>and so on and on and on and on";
+    for template in [THINKS, BEGINS] {
+        let mut hub = scripted(template, endless);
+        let wanted = Generate { reasoning_tokens_max: Some(9), ..chat(Some(point())) };
+        hub.generate(1, wanted);
+        let said = listen(&mut hub, 1);
+        assert_eq!(said.reasoning, "and so on\n", "{template}");
+        assert!(is_point(&said.text), "{said:?}");
+    }
+    // None at all, where the prompt has opened it.
+    let mut hub = scripted(BEGINS, "<think>hm</think>yes, it is so");
+    hub.generate(1, Generate { reasoning_tokens_max: Some(0), ..chat(None) });
+    let said = listen(&mut hub, 1);
+    assert_eq!((said.reasoning.trim(), said.reason()), ("", &FinishReason::End));
+    assert!(said.text.ends_with("is so"), "{said:?}");
+    // Reasoning that ends in time is left alone.
+    let mut hub = scripted(THINKS, "<think>hm</think>yes");
+    hub.generate(1, Generate { reasoning_tokens_max: Some(50), ..chat(None) });
+    let said = listen(&mut hub, 1);
+    assert_eq!((said.reasoning.as_str(), said.text.as_str()), ("hm", "yes"));
 }
 
 #[test]
@@ -270,7 +329,7 @@ fn what_cannot_be_enforced_is_refused_before_any_token() {
         assert!(failure.message.contains(word), "no {word} in: {failure}");
     }
     let tool = json!({ "type": "function", "function": { "name": "f" } });
-    let mut with_tool = chat(Some(Constraint::Json));
+    let mut with_tool = chat(Some(Constraint::Lark("start: \"a\"".to_owned())));
     if let Prompt::Chat(chat) = &mut with_tool.prompt {
         chat.tools.push(tool);
     }
@@ -302,7 +361,7 @@ fn only_so_many_are_held_at_a_time() {
 }
 
 /// Schemas whose values are bounded, so that noise comes to their end.
-fn any_schema() -> impl Strategy<Value = Value> {
+pub(super) fn any_schema() -> impl Strategy<Value = Value> {
     let word =
         prop::sample::select(vec!["a", "naïve", "日本", "🦀", "say \"hi\"", "back\\slash", ""]);
     let leaf = prop_oneof![

@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::parser;
+use crate::model::Model;
+
 /// How reasoning is set apart from the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Thinks {
@@ -115,6 +118,26 @@ impl Family {
         };
         Self { thinks, calls }
     }
+
+    /// All that marks something in answers of this family.
+    pub(super) fn marks(self) -> Vec<&'static str> {
+        let thinks = self.thinks.map(|thinks| {
+            let (open, close) = thinks.markers();
+            // A channel's mark is followed by its name.
+            [open.strip_suffix("thought").unwrap_or(open), close]
+        });
+        let calls = self.calls.map(parser::marks).unwrap_or_default();
+        thinks.into_iter().flatten().chain(calls).collect()
+    }
+}
+
+/// The control token that a mark is.
+fn control_token<M: Model>(model: &M, mark: &str) -> Option<u32> {
+    let tokens = model.tokenize(mark, false, true);
+    let [token] = tokens[..] else { return None };
+    let is_it = model.token_bytes(token, false).is_empty()
+        && model.token_bytes(token, true) == mark.as_bytes();
+    is_it.then_some(token)
 }
 
 /// Where in its reasoning an answer begins.
@@ -137,6 +160,21 @@ pub struct Markup {
     /// The prompt ended with the mark of a header, which the answer goes on with.
     pub(super) in_header: bool,
     pub(super) tools: Arc<Tools>,
+    pub(super) reads: Reads,
+    /// Marks that are control tokens of the model: what spells one of them otherwise is text.
+    pub(super) control: Arc<BTreeMap<&'static str, u32>>,
+}
+
+/// What is looked for behind the reasoning.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Calls and text, as they come.
+    #[default]
+    Calls,
+    /// Calls, or a text that holds none.
+    CallsOrText,
+    /// Text, whatever it looks like.
+    Text,
 }
 
 impl Markup {
@@ -154,7 +192,71 @@ impl Markup {
             Some(Calls::Recipient) => end.ends_with(">>>"),
             Some(_) | None => false,
         };
-        Self { family, begins, in_header, tools: Arc::new(Tools::new(tools)) }
+        let tools = Arc::new(Tools::new(tools));
+        Self { family, begins, in_header, tools, ..Self::default() }
+    }
+
+    /// What stands between the prompt and the text of the answer, with this reasoning in it.
+    pub(super) fn behind_reasoning(&self, reasoning: Option<&str>) -> String {
+        let header = match self.family.calls.filter(|_| self.in_header) {
+            Some(Calls::Harmony) => "<|channel|>final<|message|>",
+            Some(Calls::Recipient) => "all\n",
+            Some(_) | None => "",
+        };
+        let Some((open, close)) = self.family.thinks.map(Thinks::markers) else {
+            return header.to_owned();
+        };
+        match (self.begins, reasoning) {
+            (Begins::Inside, said) => format!("{}\n{close}\n\n", said.unwrap_or_default()),
+            (Begins::Open, Some(said)) => format!("{open}\n{said}\n{close}\n\n"),
+            (Begins::Open | Begins::Behind, _) => String::new(),
+        }
+    }
+
+    /// The same answer behind a beginning that the prompt holds already: its reasoning is over, and so is
+    /// its header.
+    pub(super) fn continued(self) -> Self {
+        Self { begins: Begins::Behind, in_header: false, ..self }
+    }
+
+    /// The answer as this model writes it, of whose marks some are tokens that no text is.
+    pub(crate) fn of_model<M: Model>(self, model: &M) -> Self {
+        let control = self.family.marks().into_iter();
+        let control = control.filter_map(|mark| Some((mark, control_token(model, mark)?)));
+        Self { control: Arc::new(control.collect()), ..self }
+    }
+
+    pub(crate) fn reading(self, reads: Reads) -> Self {
+        Self { reads, ..self }
+    }
+
+    /// How the model calls tools. One that knows no way does it as an object and nothing before it.
+    pub(crate) fn calling(mut self) -> Self {
+        self.family.calls.get_or_insert(Calls::Llama);
+        self
+    }
+
+    pub(crate) fn form(&self) -> Option<Calls> {
+        self.family.calls
+    }
+
+    /// Whether the model says before each part of its answer what it is.
+    pub(crate) fn has_headers(&self) -> bool {
+        self.family.calls.is_some_and(Calls::has_headers)
+    }
+
+    pub(crate) fn is_in_header(&self) -> bool {
+        self.in_header
+    }
+
+    /// Whether any of its marks is a control token.
+    pub(crate) fn has_control_token(&self) -> bool {
+        !self.control.is_empty()
+    }
+
+    /// The token that a mark is, where it is a control token.
+    pub(crate) fn control_token(&self, mark: &str) -> Option<u32> {
+        self.control.get(mark).copied()
     }
 
     /// How calls are read: only where tools were offered.
@@ -165,7 +267,7 @@ impl Markup {
 
 /// What a parameter's schema allows, as far as it decides how a text without quotes is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A text, whatever it looks like.
     Text,
     /// Anything but a text, where it can be read as such.
@@ -199,7 +301,7 @@ impl Tools {
 }
 
 /// A schema that allows texts among other things leaves the choice to how the value looks.
-fn kind(schema: &Value) -> Kind {
+pub(crate) fn kind(schema: &Value) -> Kind {
     let is_text = |name: &Value| name == "string";
     match schema.get("type") {
         Some(Value::Array(types)) if types.iter().all(|name| is_text(name) || name == "null") => {

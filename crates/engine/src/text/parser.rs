@@ -9,10 +9,11 @@ mod json;
 mod literal;
 mod whole;
 
-use super::markup::{Begins, Calls, Markup, Thinks};
+use super::markup::{Begins, Calls, Markup, Reads, Thinks};
 use super::undecided_bytes;
 use block::{Block, Count, Next, Out};
 use header::Announced;
+pub(crate) use json::is_name;
 
 /// A part of an answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,6 +26,13 @@ pub(super) enum Part {
         name: Option<String>,
         arguments: String,
     },
+}
+
+/// What comes behind reasoning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    Answer,
+    Call,
 }
 
 #[derive(Debug, Clone)]
@@ -40,6 +48,10 @@ enum Mode {
     Block(Box<Block>),
 }
 
+/// Stands between the first two characters of what only looks like a mark, as long as it is read: no text
+/// holds this character, which is none.
+const APART: char = '\u{fdd0}';
+
 /// Reads one answer.
 #[derive(Debug, Clone)]
 pub(super) struct Parser {
@@ -50,6 +62,8 @@ pub(super) struct Parser {
     count: Count,
     /// White space that follows a marker is not part of the text.
     skip_space: bool,
+    /// The last character, if it was text.
+    last: Option<char>,
 }
 
 impl Parser {
@@ -61,7 +75,15 @@ impl Parser {
             (None, _) => Mode::Opening,
         };
         let skip_space = matches!(mode, Mode::Reasoning);
-        Self { markup, mode, held: String::new(), count: Count::default(), skip_space }
+        let (held, count) = (String::new(), Count::default());
+        Self { markup, mode, held, count, skip_space, last: None }
+    }
+
+    /// The same answer, behind whose reasoning everything is text.
+    pub(super) fn plain(&self) -> Self {
+        let mut plain = self.clone();
+        plain.markup.reads = Reads::Text;
+        plain
     }
 
     /// Whether this special token marks something for this parser, so that it is to be given as text.
@@ -70,11 +92,8 @@ impl Parser {
         let is_thought =
             thinks.is_some_and(|(open, close)| special == close || open.starts_with(special));
         let form = self.markup.family.calls.filter(|form| form.has_headers());
-        let is_call = self.markup.calls().or(form).is_some_and(|form| {
-            let marks = [interruptions(form), block::MARKS, whole::MARKS];
-            marks.concat().contains(&special) || block::close(form) == Some(special)
-        });
-        is_thought || is_call
+        let form = self.markup.calls().or(form);
+        is_thought || form.is_some_and(|form| marks(form).contains(&special))
     }
 
     /// Whether the answer called a tool with whole arguments.
@@ -91,9 +110,67 @@ impl Parser {
         }
     }
 
-    pub(super) fn push(&mut self, text: &str, parts: &mut Vec<Part>) {
-        self.held.push_str(text);
+    /// Whether what comes next is reasoning for sure.
+    pub(super) fn thinks(&self) -> bool {
+        matches!(self.mode, Mode::Reasoning)
+    }
+
+    /// What closes the reasoning that it is in, as far as that was not said yet. With `then` it was closed
+    /// before and opened anew, and what comes next is said too, where the model says such things.
+    pub(super) fn closing(&self, then: Option<Then>) -> Option<String> {
+        if !self.thinks() {
+            return None;
+        }
+        let Some(thinks) = self.markup.family.thinks else {
+            return self.markup.family.calls.and_then(|form| header::closing(form, then));
+        };
+        let (_, close) = thinks.markers();
+        let said = undecided_bytes(&self.held, [close]);
+        // Templates set these marks on lines of their own.
+        let (before, behind) = if thinks == Thinks::Tag { ("\n", "\n\n") } else { ("", "") };
+        let before = if said == 0 { before } else { "" };
+        Some(format!("{before}{}{behind}", &close[said..]))
+    }
+
+    /// The constrained answer begins with what comes next. White space that came before it is none of it;
+    /// with `trims` neither is white space that comes in one token with its beginning.
+    pub(super) fn begin_answer(&mut self, trims: bool) {
+        match self.mode {
+            Mode::Start if self.held.trim_start().is_empty() => {
+                self.held.clear();
+                self.mode = Mode::Opening;
+                self.skip_space = trims;
+            }
+            Mode::Opening | Mode::Text => self.skip_space = trims,
+            Mode::Start | Mode::Reasoning | Mode::Header(_) | Mode::Block(_) => {}
+        }
+    }
+
+    /// Adds text, or a control token that marks something.
+    pub(super) fn push(&mut self, text: &str, is_special: bool, parts: &mut Vec<Part>) {
+        if is_special {
+            self.last = None;
+            self.held.push_str(text);
+        } else {
+            self.hold_apart(text);
+        }
         while self.advance(parts) {}
+    }
+
+    /// Takes text in so that it cannot be taken for a mark that is a control token.
+    fn hold_apart(&mut self, text: &str) {
+        for character in text.chars() {
+            let begins_so = |mark: &&str| {
+                let mut begin = mark.chars();
+                begin.next() == self.last && begin.next() == Some(character)
+            };
+            if self.last.is_some() && self.markup.control.keys().any(begins_so) {
+                self.held.push(APART);
+            }
+            let is_apart = character == APART;
+            self.held.push(if is_apart { char::REPLACEMENT_CHARACTER } else { character });
+            self.last = Some(character);
+        }
     }
 
     /// No more text comes: whatever is held is what it looks like.
@@ -129,7 +206,7 @@ impl Parser {
             Mode::Reasoning => {
                 let (before, marker) = match self.markup.family.thinks {
                     Some(thinks) => self.take_until(&[thinks.markers().1]),
-                    None => self.take_until(self.text_markers()),
+                    None => self.take_until(self.headed_markers()),
                 };
                 self.reasoning(before, parts);
                 self.enter(marker)
@@ -167,6 +244,7 @@ impl Parser {
     fn leave_opening(&mut self) -> bool {
         let space_bytes = self.held.len() - self.held.trim_start().len();
         let form = self.markup.calls().filter(|form| *form == Calls::Llama);
+        let form = form.filter(|_| self.markup.reads != Reads::Text);
         match (form, self.held[space_bytes..].chars().next()) {
             (Some(_), None) => return false,
             (Some(form), Some('{')) => {
@@ -210,8 +288,17 @@ impl Parser {
 
     /// What ends text.
     fn text_markers(&self) -> &'static [&'static str] {
+        match (self.markup.reads, self.markup.calls()) {
+            (Reads::Text, _) => &[],
+            (Reads::Calls | Reads::CallsOrText, Some(form)) => interruptions(form),
+            (Reads::Calls | Reads::CallsOrText, None) => self.headed_markers(),
+        }
+    }
+
+    /// What ends a part, where the model says what each is.
+    fn headed_markers(&self) -> &'static [&'static str] {
         let headed = self.markup.family.calls.filter(|form| form.has_headers());
-        self.markup.calls().or(headed).map_or(&[], interruptions)
+        headed.map_or(&[], interruptions)
     }
 
     /// Behind a marker that ended text or reasoning. `false` when there was none.
@@ -272,6 +359,9 @@ impl Parser {
 
     fn text(&mut self, text: String, parts: &mut Vec<Part>) {
         if let Some(text) = self.without_skipped_space(text) {
+            if self.markup.reads == Reads::CallsOrText {
+                self.markup.reads = Reads::Text;
+            }
             parts.push(Part::Text(text));
         }
     }
@@ -290,6 +380,18 @@ impl Parser {
         self.skip_space = false;
         Some(text)
     }
+}
+
+/// Puts what was held apart together again.
+pub(super) fn joined(text: String) -> String {
+    if text.contains(APART) { text.replace(APART, "") } else { text }
+}
+
+/// All that marks something in answers of such a form.
+pub(super) fn marks(form: Calls) -> Vec<&'static str> {
+    let mut marks = [interruptions(form), block::MARKS, whole::MARKS].concat();
+    marks.extend(block::close(form));
+    marks
 }
 
 /// What may stand in the middle of a text that is none of it.

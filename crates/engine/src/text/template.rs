@@ -12,7 +12,7 @@ use minijinja::{Environment, Error, ErrorKind};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use serde_json::{Value, json};
-use worker_protocol::{Chat, Message, Role, ToolCall};
+use worker_protocol::{Chat, Message, Role, ToolCall, ToolChoice};
 
 use super::{Family, Markup};
 use crate::limits::{RENDERED_BYTES_MAX, TEMPLATE_FUEL};
@@ -37,6 +37,7 @@ pub struct Template {
     takes_late_system: bool,
     /// A text is given as a list of parts of which each says its type.
     takes_parts: bool,
+    knows_tools: bool,
 }
 
 /// Why a conversation has no prompt.
@@ -91,6 +92,7 @@ impl Template {
             knows_thinking: source.contains("message.thinking"),
             takes_late_system: false,
             takes_parts: false,
+            knows_tools: source.contains("tools"),
         };
         template.settle_parts();
         template.settle_calls();
@@ -124,13 +126,19 @@ impl Template {
         Ok(text)
     }
 
-    /// The prompt, and how the answer to it is read.
+    /// The prompt, with the beginning of the answer where that is given, and how the answer is read.
     ///
     /// # Errors
     /// As [`Self::render`].
     pub fn render_for_answer(&self, chat: &Chat) -> Result<Rendered, TemplateError> {
-        let text = self.render(chat)?;
-        let markup = Markup::new(self.family, &text, &chat.tools);
+        if let Some((last, before)) = chat.messages.split_last().filter(|_| chat.continues) {
+            return self.render_begun(chat, last, before);
+        }
+        let told = self.told_of_tools(chat);
+        let text = self.render(told.as_ref().unwrap_or(chat))?;
+        // A model that may call none says so in text.
+        let offered = if chat.tool_choice == ToolChoice::None { &[] } else { &*chat.tools };
+        let markup = Markup::new(self.family, &text, offered);
         Ok(Rendered { text, markup })
     }
 
@@ -149,6 +157,51 @@ impl Template {
         }
         self.takes_parts = true;
         self.takes_parts = render(self).is_ok_and(|text| says_it(&text));
+    }
+
+    /// The prompt for an answer that begins with the last message. The turn is opened as it is for any
+    /// answer, since templates close the turns of the history, and change what stands in them.
+    fn render_begun(
+        &self,
+        chat: &Chat,
+        last: &Message,
+        before: &[Message],
+    ) -> Result<Rendered, TemplateError> {
+        let mut before = Chat { messages: before.to_vec(), continues: false, ..chat.clone() };
+        if last.reasoning.is_none() {
+            // There is no place for reasoning behind the beginning of the answer.
+            before.variables.entry("enable_thinking").or_insert_with(|| false.into());
+        }
+        let Rendered { mut text, markup } = self.render_for_answer(&before)?;
+        text.push_str(&markup.behind_reasoning(last.reasoning.as_deref()));
+        text.push_str(last.content.as_deref().unwrap_or_default());
+        if text.len() > RENDERED_BYTES_MAX {
+            return Err(TemplateError::TooLong(text.len()));
+        }
+        Ok(Rendered { text, markup: markup.continued() })
+    }
+
+    /// The same conversation where it must call a tool and the template says nothing of tools.
+    fn told_of_tools(&self, chat: &Chat) -> Option<Chat> {
+        let is_told = self.family.calls.is_some() || self.knows_tools;
+        let ToolChoice::Required(_) = chat.tool_choice else { return None };
+        if is_told {
+            return None;
+        }
+        let tools = write_json(&chat.tools, PythonFormatter).unwrap_or_default();
+        let words = format!(
+            "Answer with a call of one of these tools, as a JSON object and nothing else: \
+             {{\"name\": name of the tool, \"parameters\": its arguments as an object}}.\n{tools}"
+        );
+        let mut told = chat.clone();
+        match told.messages.first_mut().filter(|first| first.role == Role::System) {
+            Some(first) => {
+                let content = first.content.take().unwrap_or_default();
+                first.content = Some(format!("{content}\n\n{words}"));
+            }
+            None => told.messages.insert(0, Message::text(Role::System, words)),
+        }
+        Some(told)
     }
 
     /// Finds out how the template takes a call without text, as clients send it. Where it puts the word
@@ -524,6 +577,50 @@ mod tests {
     fn nothing_is_not_iterable() {
         let source = "{{ tools is iterable }} {{ messages is iterable }} {{ 'text' is iterable }}";
         assert_eq!(render(source, &chat(&[])).unwrap().to_lowercase(), "false true true");
+    }
+
+    /// A template that opens reasoning unless it is told not to.
+    const THINKING: &str = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]\
+        {% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n\
+        {% elif always %}<think>\n{% endif %}";
+
+    fn begun(reasoning: Option<&str>, always: bool) -> Rendered {
+        let mut chat = chat(&[(Role::User, "Hi"), (Role::Assistant, "Well, ")]);
+        chat.messages[1].reasoning = reasoning.map(str::to_owned);
+        chat.continues = true;
+        if always {
+            chat.variables.insert("always".to_owned(), json!(true));
+        }
+        let template = Template::new(THINKING, String::new(), String::new()).unwrap();
+        template.render_for_answer(&chat).unwrap()
+    }
+
+    #[test]
+    fn an_answer_goes_on_from_its_beginning_in_an_open_turn() {
+        let rendered = begun(None, false);
+        assert_eq!(rendered.text, "[user]Hi[assistant]<think>\n\n</think>\n\nWell, ");
+        let rendered = begun(Some("hm"), true);
+        assert_eq!(rendered.text, "[user]Hi[assistant]<think>\nhm\n</think>\n\nWell, ");
+        let rendered = begun(Some("hm"), false);
+        assert_eq!(rendered.text, "[user]Hi[assistant]<think>\nhm\n</think>\n\nWell, ");
+        let mut text = crate::text::Text::new(Vec::new(), rendered.markup);
+        assert!(!text.is_reasoning(), "what follows is its answer");
+        let mut events = Vec::new();
+        text.push(b" yes", false, None, &mut events);
+        let worker_protocol::Event::Text(piece) = &events[0] else { panic!("{events:?}") };
+        assert_eq!(piece.text, " yes", "with the blank that it begins with");
+    }
+
+    #[test]
+    fn a_template_without_tools_has_them_in_its_instructions_where_one_must_be_called() {
+        let mut chat = chat(&[(Role::User, "Hi")]);
+        chat.tools = vec![json!({"function": {"name": "now"}})];
+        let template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}";
+        let template = Template::new(template, String::new(), String::new()).unwrap();
+        assert_eq!(template.render_for_answer(&chat).unwrap().text, "[user]Hi");
+        chat.tool_choice = ToolChoice::Required(Vec::new());
+        let text = template.render_for_answer(&chat).unwrap().text;
+        assert!(text.contains("\"name\": \"now\"") && text.ends_with("[user]Hi"), "{text}");
     }
 
     #[test]

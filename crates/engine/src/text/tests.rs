@@ -17,7 +17,7 @@ fn run(stops: &[&str], tokens: &[&[u8]]) -> (Vec<(String, Vec<u32>)>, Option<Str
     let mut events = Vec::new();
     let mut stop = None;
     for (id, bytes) in (0_u32..).zip(tokens) {
-        stop = text.push(bytes, Some(logprob(id, bytes)), &mut events);
+        stop = text.push(bytes, false, Some(logprob(id, bytes)), &mut events);
         if stop.is_some() {
             break;
         }

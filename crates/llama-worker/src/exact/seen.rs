@@ -145,7 +145,7 @@ type Chosen = (u32, f32, f32);
 fn own_answer(pair: &Pair, pieces: &[Piece<'_>]) -> Vec<Chosen> {
     log::silence();
     let weights = Rc::new(Weights::load(&pair.model, false, |_| {}).unwrap());
-    let eyes = Eyes::load(&pair.projector, &weights, 1, true).unwrap();
+    let eyes = Eyes::load(&pair.projector, &weights, 1, true, None).unwrap();
     let shape = ContextShape {
         cells: 2048,
         sequences: 1,

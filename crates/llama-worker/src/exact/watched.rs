@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use engine::limits::SPEED_TOKENS_MIN;
 use engine::{
-    DecodeError, Guessing, InfillMarks, Keeps, MediaFile, MediaPart, Model, Row, RunVectors, Wanted,
+    DecodeError, Guessing, InfillMarks, Keeps, MediaFile, MediaPart, Model, RankForm, Row,
+    RunVectors, Wanted,
 };
 use worker_protocol::{Loaded, Sampling};
 
@@ -201,6 +202,14 @@ impl Model for Watched {
 
     fn embed(&mut self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, DecodeError> {
         self.model.embed(texts)
+    }
+
+    fn rank_form(&self) -> Option<RankForm> {
+        self.model.rank_form()
+    }
+
+    fn rank(&mut self, texts: &[&[u32]]) -> Result<Vec<f32>, DecodeError> {
+        self.model.rank(texts)
     }
 
     fn adapt_threads(&mut self) -> u32 {

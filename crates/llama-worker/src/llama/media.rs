@@ -13,7 +13,7 @@ use llama_cpp_sys_2 as sys;
 use planner::batch::Cut;
 
 use super::hidden::Batch;
-use super::{BatchRow, Context, Weights, threads_of};
+use super::{BatchRow, Context, Weights, threads_of, token_of};
 
 /// A loaded projector.
 pub(crate) struct Eyes {
@@ -23,18 +23,23 @@ pub(crate) struct Eyes {
 }
 
 impl Eyes {
-    /// Loads a projector for this model. `None` when it is none or does not fit: the log says why.
+    /// Loads a projector for this model. Pictures that keep their size are scaled down to `rows_max` rows,
+    /// where that is said. `None` when it is none or does not fit: the log says why.
     pub(crate) fn load(
         path: &Path,
         weights: &Rc<Weights>,
         threads: u32,
         flash_attention: bool,
+        rows_max: Option<u32>,
     ) -> Option<Self> {
         let path = CString::new(path.to_str()?).ok()?;
         // SAFETY: plain values.
         let mut parameters = unsafe { sys::mtmd_context_params_default() };
         parameters.print_timings = false;
         parameters.n_threads = threads_of(threads);
+        if let Some(rows) = rows_max {
+            parameters.image_max_tokens = token_of(rows);
+        }
         if !flash_attention {
             parameters.flash_attn_type = sys::LLAMA_FLASH_ATTN_TYPE_DISABLED;
         }

@@ -1,5 +1,5 @@
-//! What a projector for pictures or sounds takes: its weights, what its encoder computes in, and a picture
-//! while it is decoded.
+//! What a projector for pictures or sounds takes: its weights, what its encoder computes in, a picture while
+//! it is decoded, and vectors that are kept.
 //!
 //! The encoder's buffers are an upper bound: the graphs of forty kinds of projectors are not rebuilt here.
 //! Source: llama.cpp's `tools/mtmd/clip.cpp`, `clip-model.h` and `clip-impl.h`.
@@ -10,9 +10,12 @@ use crate::gguf::Header;
 /// Pixels of the largest picture that is let in, which whoever lets pictures in must keep to.
 pub const PICTURE_PIXELS_MAX: u64 = 25_000_000;
 
-/// Bytes of a pixel while its picture is decoded: three colours as they come out of the file, three as they
-/// are handed on.
-const DECODED_PIXEL_BYTES: u64 = 6;
+/// Bytes of vectors that a worker keeps of pictures and sounds, which it must keep to.
+pub const MEDIA_VECTORS_BYTES: u64 = 64 << 20;
+
+/// Bytes of a pixel while its picture is decoded: three colours and how clear it is, of 16 bits each, once as
+/// they come out of the file and once as the picture is turned. Most pictures take six.
+const DECODED_PIXEL_BYTES: u64 = 16;
 
 /// Most tokens that one picture may become, by kinds whose pictures keep their size, with the patches along a
 /// side of each token. Others say it themselves (`image_max_pixels`), or take all pictures at one size.
@@ -52,8 +55,17 @@ pub(super) fn items(header: &Header, device: Device) -> Vec<Item> {
             grouped(PICTURE_PIXELS_MAX)
         ),
     });
+    let vectors = Item {
+        what: PROJECTOR,
+        device: Device::Ram,
+        bytes: MEDIA_VECTORS_BYTES,
+        why: format!(
+            "vectors of pictures and sounds for when they come again, at most {} bytes",
+            grouped(MEDIA_VECTORS_BYTES)
+        ),
+    };
     let encoders = ["vision", "audio"].iter().filter_map(|side| encoder(header, side, device));
-    std::iter::once(weights).chain(encoders).chain(picture).collect()
+    std::iter::once(weights).chain(encoders).chain(picture).chain([vectors]).collect()
 }
 
 /// What the encoder of one side computes in, by its widest layer with fused attention, which llama.cpp takes
@@ -171,8 +183,8 @@ mod tests {
             items.iter().map(|item| item.bytes).collect::<Vec<u64>>()
         };
         let encoder = 4 * 4096 * 4 * (2 * 1280 + 2 * 4 * 1280);
-        assert_eq!(bytes(&[]), [0, encoder, 150_000_000]);
+        assert_eq!(bytes(&[]), [0, encoder, 400_000_000, 64 << 20]);
         let masks = 4 * (4096 * 4) * (4096 * 4);
-        assert_eq!(bytes(&[("n_wa_pattern", 8)]), [0, encoder + masks, 150_000_000]);
+        assert_eq!(bytes(&[("n_wa_pattern", 8)]), [0, encoder + masks, 400_000_000, 64 << 20]);
     }
 }

@@ -82,7 +82,9 @@ fn take(
             Some(stream) => say(&[finished(request, FinishReason::Cancelled, stream.tokens)]),
             None => Ok(()),
         },
-        Command::Embed { .. } | Command::Count { .. } | Command::Trim => bail!("not in the script"),
+        Command::Embed { .. } | Command::Rank { .. } | Command::Count { .. } | Command::Trim => {
+            bail!("not in the script")
+        }
     }
 }
 
@@ -146,7 +148,10 @@ fn loaded(load: &Load) -> Loaded {
         context_tokens_trained: 1,
         sequences_max: load.sequences_max,
         generates: true,
+        ranks: false,
         chat_template: true,
+        sees: false,
+        hears: false,
         buffers: Vec::new(),
         load_ms: 1,
     }

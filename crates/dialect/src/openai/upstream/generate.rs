@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use worker_protocol::{
     Chat, Constraint, Dry, Generate, Media, MediaKind, Message, Mirostat, MirostatVersion, Prompt,
-    Role, Sampling,
+    Role, Sampling, ToolChoice,
 };
 
 use crate::media;
@@ -56,6 +56,9 @@ pub fn generate(generate: &Generate, model: &str, drops: &[String]) -> Request {
     if generate.ignore_end {
         fields.set("ignore_eos", true);
     }
+    if let Some(tokens) = generate.reasoning_tokens_max {
+        reasoning(tokens, &mut fields);
+    }
     constraint(generate, &mut fields);
     sampling(&generate.sampling, &mut fields);
     fields.set("stream", true);
@@ -77,10 +80,28 @@ fn constraint(generate: &Generate, fields: &mut Fields<'_>) {
     fields.set("response_format", json!({ "type": "json_schema", "json_schema": wrapped }));
 }
 
+/// llama-server's name for the bound, and vLLM's. Who asks for none says so in OpenAI's words too.
+fn reasoning(tokens: u32, fields: &mut Fields<'_>) {
+    fields.set("thinking_budget_tokens", tokens);
+    fields.set("thinking_token_budget", tokens);
+    if tokens == 0 {
+        fields.set("reasoning_effort", "none");
+    }
+}
+
 fn chat(chat: &Chat, fields: &mut Fields<'_>) {
     fields.set("messages", chat.messages.iter().map(message).collect::<Vec<Value>>());
     if !chat.tools.is_empty() {
         fields.set("tools", chat.tools.as_slice());
+    }
+    tool_choice(&chat.tool_choice, fields);
+    if chat.one_call {
+        fields.set("parallel_tool_calls", false);
+    }
+    // vLLM's words; llama-server does so anyway.
+    if chat.continues {
+        fields.set("add_generation_prompt", false);
+        fields.set("continue_final_message", true);
     }
     if !chat.documents.is_empty() {
         fields.set("documents", chat.documents.as_slice());
@@ -91,6 +112,24 @@ fn chat(chat: &Chat, fields: &mut Fields<'_>) {
     // OpenAI's own name for it; servers that render templates look among the variables.
     if let Some(effort @ Value::String(_)) = chat.variables.get("reasoning_effort") {
         fields.set("reasoning_effort", effort.clone());
+    }
+}
+
+fn tool_choice(choice: &ToolChoice, fields: &mut Fields<'_>) {
+    let function = |name: &String| json!({ "type": "function", "function": { "name": name } });
+    match choice {
+        ToolChoice::Auto => {}
+        ToolChoice::None => fields.set("tool_choice", "none"),
+        ToolChoice::Required(names) => match &names[..] {
+            [] => fields.set("tool_choice", "required"),
+            [name] => fields.set("tool_choice", function(name)),
+            several => {
+                let tools: Vec<Value> = several.iter().map(function).collect();
+                let allowed = json!({ "mode": "required", "tools": tools });
+                let choice = json!({ "type": "allowed_tools", "allowed_tools": allowed });
+                fields.set("tool_choice", choice);
+            }
+        },
     }
 }
 
@@ -390,6 +429,9 @@ mod tests {
             tools: vec![tool],
             documents: vec![json!({ "title": "t", "text": "x" })],
             variables: variables.as_object().cloned().unwrap(),
+            tool_choice: ToolChoice::Required(vec!["f".into()]),
+            one_call: true,
+            continues: false,
         };
         let wanted = Generate {
             sampling,
@@ -397,10 +439,12 @@ mod tests {
             stop: vec!["END".into()],
             logprobs: Some(3),
             ignore_end: true,
+            reasoning_tokens_max: Some(77),
             ..Generate::new(Prompt::Chat(chat))
         };
         check_back(&wanted);
-        let raw = Generate { prompt: Prompt::Tokens(vec![1, 2]), ..wanted };
+        let raw =
+            Generate { prompt: Prompt::Tokens(vec![1, 2]), reasoning_tokens_max: None, ..wanted };
         let read = completion_dialect::decode(&generate(&raw, "m", &[]).body).unwrap();
         assert_eq!(read.generates, [raw]);
     }
@@ -431,7 +475,7 @@ mod tests {
 
     #[test]
     fn efforts_are_said_by_openais_name_too() {
-        let variables = json!({ "reasoning_effort": "low" });
+        let variables = json!({ "enable_thinking": true, "reasoning_effort": "low" });
         let chat = Chat {
             messages: vec![Message::text(Role::User, "hi")],
             variables: variables.as_object().cloned().unwrap(),
@@ -441,6 +485,51 @@ mod tests {
         let request = generate(&wanted, "m", &[]);
         assert_eq!(body(&request)["reasoning_effort"], "low");
         check_back(&wanted);
+    }
+
+    #[test]
+    fn every_choice_among_tools_is_said() {
+        let tool = |name: &str| json!({ "type": "function", "function": { "name": name } });
+        let choices: [(ToolChoice, Value); 5] = [
+            (ToolChoice::Auto, Value::Null),
+            (ToolChoice::None, json!("none")),
+            (ToolChoice::Required(Vec::new()), json!("required")),
+            (ToolChoice::Required(vec!["f".into()]), tool("f")),
+            (
+                ToolChoice::Required(vec!["f".into(), "g".into()]),
+                json!({ "type": "allowed_tools", "allowed_tools": {
+                    "mode": "required", "tools": [tool("f"), tool("g")] } }),
+            ),
+        ];
+        for (tool_choice, expected) in choices {
+            // Who names one function wants one call.
+            let one_call = matches!(&tool_choice, ToolChoice::Required(names) if names.len() == 1);
+            let chat = Chat {
+                messages: vec![Message::text(Role::User, "hi")],
+                tools: vec![tool("f"), tool("g"), tool("h")],
+                tool_choice,
+                one_call,
+                ..Chat::default()
+            };
+            let wanted = Generate::new(Prompt::Chat(chat));
+            assert_eq!(body(&generate(&wanted, "m", &[]))["tool_choice"], expected);
+            check_back(&wanted);
+        }
+    }
+
+    #[test]
+    fn a_beginning_and_a_bound_on_reasoning_are_said() {
+        let begun = vec![Message::text(Role::User, "hi"), Message::text(Role::Assistant, "Well,")];
+        let mut wanted = said(begun);
+        if let Prompt::Chat(chat) = &mut wanted.prompt {
+            chat.continues = true;
+        }
+        check_back(&wanted);
+        wanted.reasoning_tokens_max = Some(0);
+        let asked = body(&generate(&wanted, "m", &[]));
+        assert_eq!(asked["reasoning_effort"], "none");
+        assert_eq!(asked["thinking_budget_tokens"], 0);
+        assert_eq!(asked["continue_final_message"], true);
     }
 
     #[test]

@@ -6,10 +6,11 @@
 use super::json::{Depth, Head, Nesting, head, is_name, is_of_name, is_whole, read_call};
 use super::literal::Call;
 use super::{Part, whole};
+use crate::limits::CALL_HEAD_BYTES_MAX;
 use crate::text::markup::{Calls, Tools};
 
 pub(super) const TOOL_CALL: &str = "<tool_call>";
-const TOOL_CALL_END: &str = "</tool_call>";
+pub(super) const TOOL_CALL_END: &str = "</tool_call>";
 const CALLS_BEGIN: &str = "<｜tool▁calls▁begin｜>";
 const CALLS_END: &str = "<｜tool▁calls▁end｜>";
 const CALL_BEGIN: &str = "<｜tool▁call▁begin｜>";
@@ -190,9 +191,10 @@ impl Block {
     /// The answer is over.
     pub(super) fn finish(&mut self, held: &mut String, out: &mut Out<'_>) -> Next {
         match &self.step {
-            // GLM's calls do not say themselves that they are whole.
-            Step::Whole if self.form != Calls::Glm => {
-                let calls = whole::read(self.form, &self.body(held), out.tools).unwrap_or_default();
+            Step::Whole if self.may_be_whole(held) => {
+                let body = self.body(held);
+                let body = &body[..body.len() - self.cut_bytes(&body)];
+                let calls = whole::read(self.form, body, out.tools).unwrap_or_default();
                 if calls.is_empty() {
                     return Next::Broken;
                 }
@@ -200,7 +202,13 @@ impl Block {
                 held.clear();
                 Next::Done
             }
-            Step::Between | Step::Closing(_) if self.calls > 0 && held.is_empty() => Next::Done,
+            // What was cut in its closing mark is no text.
+            Step::Between | Step::Closing(_)
+                if self.calls > 0 && self.cut_bytes(held) == held.len() =>
+            {
+                held.clear();
+                Next::Done
+            }
             Step::Spoilt => {
                 out.pass_on(held);
                 held.clear();
@@ -216,6 +224,18 @@ impl Block {
             | Step::Object
             | Step::Kept { .. } => Next::Broken,
         }
+    }
+
+    /// Whether the end of the answer may be the end of a call that is read whole. GLM's calls do not say
+    /// themselves that they are over, but for the beginning of their closing mark.
+    fn may_be_whole(&self, held: &str) -> bool {
+        self.form != Calls::Glm || self.cut_bytes(held) > "<".len()
+    }
+
+    /// Bytes at the end of a text that are the beginning of a mark that closes calls.
+    fn cut_bytes(&self, text: &str) -> usize {
+        let inner = (self.form == Calls::DeepSeek).then_some(CALL_END);
+        super::undecided_bytes(text, close(self.form).into_iter().chain(inner))
     }
 
     fn go(&mut self, step: Step) -> Next {
@@ -318,7 +338,7 @@ impl Block {
         let name_bytes = held.find(|c| !is_of_name(c)).unwrap_or(held.len());
         let (name, rest) = held.split_at(name_bytes);
         let found = match self.form {
-            _ if rest.is_empty() => Found::More,
+            _ if rest.is_empty() && name_bytes <= CALL_HEAD_BYTES_MAX => Found::More,
             Calls::Mistral => behind_mistral_name(rest),
             Calls::DeepSeek => return self.deepseek_name(held, name_bytes),
             Calls::Function => behind_marker(rest, ">"),
@@ -350,7 +370,10 @@ impl Block {
             let more = CALL_SEPARATOR.starts_with(rest);
             return if more { self.wait(Step::Named) } else { Next::Broken };
         };
-        let Some(brace) = rest.find(['{', '<']) else { return self.wait(Step::Named) };
+        let Some(brace) = rest.find(['{', '<']) else {
+            let more = rest.len() <= CALL_HEAD_BYTES_MAX;
+            return if more { self.wait(Step::Named) } else { Next::Broken };
+        };
         let mut lines = rest[..brace].trim().lines();
         let name = lines.next().map_or(first, str::trim).to_owned();
         let is_fenced = lines.all(|line| line.trim_end() == "```json" || line.trim().is_empty());
@@ -510,7 +533,7 @@ impl Block {
 
     fn whole(&mut self, held: &mut String, out: &mut Out<'_>) -> Next {
         let body = self.body(held);
-        if !whole::may_begin(self.form, &body) {
+        if !whole::may_be(self.form, &body) {
             return Next::Broken;
         }
         let without_outer = body.len() - held.len();

@@ -1,6 +1,7 @@
 //! The words with which some models say before each part of an answer what it is: harmony's channels
 //! (GPT-OSS), and Functionary's recipients.
 
+use super::Then;
 use super::json::{is_name, is_of_name};
 use crate::limits::HEADER_BYTES_MAX;
 use crate::text::markup::{Calls, Tools};
@@ -81,6 +82,17 @@ pub(super) fn without_mark(form: Calls, held: &str) -> &str {
 pub(super) fn remains(form: Calls, marker: &'static str, held: &str) -> String {
     let is_cut = form == Calls::Harmony && held.trim_start().starts_with("<|");
     if is_cut { String::new() } else { format!("{}{held}", shown(form, marker)) }
+}
+
+/// What ends reasoning in such a form: the part, and the header of the next one as far as the model may not
+/// choose it.
+pub(super) fn closing(form: Calls, then: Option<Then>) -> Option<String> {
+    let next = match then {
+        None => "",
+        Some(Then::Answer) => "<|channel|>final<|message|>",
+        Some(Then::Call) => "<|channel|>commentary to=functions.",
+    };
+    (form == Calls::Harmony).then(|| format!("<|end|>{START}assistant{next}"))
 }
 
 fn harmony(held: &str, tools: Option<&Tools>) -> Announced {

@@ -90,7 +90,7 @@ pub(super) enum Head {
     Arguments { name: String, at: usize },
     /// The members stand in another order, or are of another kind: it is read when it is whole.
     Other,
-    /// It calls none of the tools that it had to call.
+    /// It is no object, or calls none of the tools that it had to call.
     NoCall,
 }
 
@@ -110,7 +110,7 @@ fn members(object: &str, tools: Option<&Tools>) -> Option<Head> {
         rest = rest.trim_start();
         let (key, after) = match text(rest)? {
             Text::Is(key, after) => (key, after),
-            Text::Not => return Some(other(tools)),
+            Text::Not => return Some(Head::NoCall),
         };
         if tools.is_some() && !is_of_call(&key) {
             return Some(Head::NoCall);
@@ -120,7 +120,7 @@ fn members(object: &str, tools: Option<&Tools>) -> Option<Head> {
             return None;
         }
         let Some(value) = rest.strip_prefix(':').map(str::trim_start) else {
-            return Some(other(tools));
+            return Some(Head::NoCall);
         };
         if value.is_empty() {
             return None;
@@ -222,7 +222,7 @@ fn mended(json: &str) -> String {
 }
 
 /// Whether a function may be called so.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(is_of_name)
 }
 
@@ -255,7 +255,8 @@ mod tests {
         check(r#"{"name":"f","arguments":"{"#, &Head::Other);
         check(r#"{"name":"f","id":1"#, &Head::Other);
         check(r#"{"name":"f"}"#, &Head::Other);
-        check("{oops", &Head::Other);
+        check("{oops", &Head::NoCall);
+        check("{\"a\" is", &Head::NoCall);
         check(r#"{"name":"two words","arguments":{"#, &Head::Other);
     }
 

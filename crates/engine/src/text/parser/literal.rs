@@ -173,10 +173,12 @@ impl<'a> Reader<'a> {
             'n' => text.push('\n'),
             't' => text.push('\t'),
             'r' => text.push('\r'),
+            'b' => text.push('\u{8}'),
+            'f' => text.push('\u{c}'),
             '\\' | '"' | '\'' | '/' => text.push(character),
             '\n' => {}
             'x' => text.push(self.code(2)?),
-            'u' => text.push(self.code(4)?),
+            'u' => text.push(self.unit()?),
             'U' => text.push(self.code(8)?),
             // Python keeps a backslash that means nothing.
             _ => text.extend(['\\', character]),
@@ -184,7 +186,19 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// A character by its number. Half of a pair, which JSON would want, is none.
+    /// A character by its number, or by the two halves of a pair as JSON writes it.
+    fn unit(&mut self) -> Option<char> {
+        let number = |text: &str| u16::from_str_radix(text.get(..4)?, 16).ok();
+        let first = number(self.rest)?;
+        let second = self.rest[4..].strip_prefix("\\u").and_then(number);
+        let units = [Some(first), second].into_iter().flatten();
+        let character = char::decode_utf16(units).next()?.ok()?;
+        let digits = if character.len_utf16() == 2 { "d83e\\udd80".len() } else { "00e9".len() };
+        self.rest = &self.rest[digits..];
+        Some(character)
+    }
+
+    /// A character by its number.
     fn code(&mut self, digits: usize) -> Option<char> {
         let (number, rest) = self.rest.split_at_checked(digits)?;
         self.rest = rest;
@@ -229,6 +243,9 @@ mod tests {
             python_calls(r"[f(a='\u00e9\x41\d')]").unwrap(),
             [call("f", r#"{"a":"éA\\d"}"#)]
         );
+        let json = r#"[f(a="\ud83e\udd80\u0041\b\f\/")]"#;
+        assert_eq!(python_calls(json).unwrap(), [call("f", r#"{"a":"🦀A\b\f/"}"#)]);
+        assert_eq!(python_calls(r#"[f(a="\ud83e")]"#), None, "half of a pair");
         for broken in ["[f(1)]", "[f(a=1]", "[f(a=x)]", "f", "[f(a='x)]", "[f() g()]", "[1, 2]"] {
             assert_eq!(python_calls(broken), None, "{broken}");
         }

@@ -77,7 +77,7 @@ fn read<'a>(markup: Markup, pieces: impl IntoIterator<Item = &'a str>) -> (Vec<S
     let mut parser = Parser::new(markup);
     let mut parts = Vec::new();
     for piece in pieces {
-        parser.push(piece, &mut parts);
+        parser.push(piece, false, &mut parts);
     }
     parser.finish(&mut parts);
     (joined(parts), parser.count.whole)
@@ -329,12 +329,121 @@ fn a_call_that_breaks_behind_its_beginning_stays_one_and_is_not_whole() {
     check(Calls::Mistral, open, &[call("add", "{]x"), call("now", "{}")]);
 }
 
+/// A family whose marks are all control tokens.
+fn of_control(form: Calls) -> Markup {
+    let markup = markup(form);
+    let control = markup.family.marks().into_iter().zip(0..).collect();
+    Markup { control: std::sync::Arc::new(control), ..markup }
+}
+
+/// Calls in the forms whose marks are control tokens in most models.
+const MARKED: [(Calls, &str); 6] = [
+    (Calls::Mistral, "Look: [TOOL_CALLS]now[ARGS]{}"),
+    (
+        Calls::DeepSeek,
+        "Look: <｜tool▁calls▁begin｜><｜tool▁call▁begin｜>now<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+    ),
+    (Calls::Gemma, "Look: <|tool_call>call:now{}<tool_call|>"),
+    (Calls::List, "Look: <|tool_call|>[{\"name\": \"now\", \"arguments\": {}}]"),
+    (Calls::Python, "Look: <|tool_call_start|>[now()]<|tool_call_end|>"),
+    (Calls::Hermes, "Look: <tool_call>{\"name\": \"now\"}</tool_call>"),
+];
+
+#[test]
+fn marks_that_are_control_tokens_are_believed_only_as_such() {
+    for (form, answer) in MARKED {
+        // Spelled by text, in pieces of any size.
+        for size in [1, 2, 3, 7, 100] {
+            let pieces = cut(answer, &[size]);
+            assert_eq!(read(of_control(form), pieces), (vec![text(answer)], 0), "{form:?}");
+        }
+        let mut parser = Parser::new(of_control(form));
+        let mut parts = Vec::new();
+        let mut rest = answer;
+        let marks = parser.markup.family.marks();
+        while let Some((at, mark)) = earliest(rest, &marks) {
+            parser.push(&rest[..at], false, &mut parts);
+            parser.push(mark, true, &mut parts);
+            rest = &rest[at + mark.len()..];
+        }
+        parser.push(rest, false, &mut parts);
+        parser.finish(&mut parts);
+        assert_eq!(joined(parts), [text("Look: "), call("now", "{}")], "{form:?}");
+    }
+    let spelled = "<|end|> and </think> and <|channel|>final<|message|>";
+    let mut parser = Parser::new(of_control(Calls::Harmony));
+    let mut parts = Vec::new();
+    for mark in ["<|channel|>", "<|message|>"] {
+        parser.push(mark, true, &mut parts);
+        let word = if mark == "<|channel|>" { "final" } else { spelled };
+        parser.push(word, false, &mut parts);
+    }
+    parser.finish(&mut parts);
+    assert_eq!(joined(parts), [text(spelled)]);
+}
+
+#[test]
+fn marks_in_the_arguments_of_a_call_are_text_where_they_are_no_tokens() {
+    let mut parser = Parser::new(of_control(Calls::Gemma));
+    let mut parts = Vec::new();
+    for (piece, is_special) in [
+        ("<|tool_call>", true),
+        ("call:add{t:", false),
+        ("<|\"|>", true),
+        ("a <|\"|> b <tool_call|>", false),
+        ("<|\"|>", true),
+        ("}", false),
+        ("<tool_call|>", true),
+    ] {
+        parser.push(piece, is_special, &mut parts);
+    }
+    parser.finish(&mut parts);
+    assert_eq!(joined(parts), [call("add", "{\"t\":\"a <|\\\"|> b <tool_call|>\"}")]);
+}
+
+#[test]
+fn prose_about_calls_is_not_held_back() {
+    for (form, prose) in [
+        (Calls::Hermes, "Use <tool_call> like so: "),
+        (Calls::Hermes, "<tool_call>{ and a bracket "),
+        (Calls::Xml, "The <function=name> tag is "),
+        (Calls::Xml, "The <tool_call> tag is "),
+        (Calls::Glm, "A <tool_call> is a tag "),
+        (Calls::Gemma, "A <|tool_call> is a tag "),
+        (Calls::Python, "A <|tool_call_start|>[ is a tag "),
+        (Calls::Function, "A `<function=` is a tag "),
+    ] {
+        let mut parser = Parser::new(markup(form));
+        let mut parts = Vec::new();
+        parser.push(prose, false, &mut parts);
+        assert_eq!(joined(parts), [text(prose)], "{form:?}");
+    }
+}
+
+#[test]
+fn a_call_that_is_cut_in_its_closing_mark_is_whole_and_its_mark_not_shown() {
+    for (form, answer, close) in [
+        (Calls::Hermes, "<tool_call>{\"name\":\"now\",\"arguments\":{}}", "</tool_call>"),
+        (Calls::Xml, "<tool_call><function=now></function>", "</tool_call>"),
+        (Calls::Xml, "<function=now></function>", "\n</tool_call>"),
+        (Calls::Gemma, "<|tool_call>call:now{}", "<tool_call|>"),
+        (Calls::Python, "<|tool_call_start|>[now()]", "<|tool_call_end|>"),
+        (Calls::Function, "<function=now>{}", "</function>"),
+        (Calls::List, "<|tool_call|>[{\"name\":\"now\",\"arguments\":{}}]", "<|/tool_call|>"),
+    ] {
+        for bytes in 0..=close.len() {
+            check(form, &format!("{answer}{}", &close[..bytes]), &[call("now", "{}")]);
+        }
+    }
+    check(Calls::Glm, "<tool_call>now</tool", &[call("now", "{}")]);
+}
+
 #[test]
 fn arguments_come_as_they_are_written() {
     let mut parser = Parser::new(markup(Calls::Hermes));
     let mut piece = |text: &str| {
         let mut parts = Vec::new();
-        parser.push(text, &mut parts);
+        parser.push(text, false, &mut parts);
         parts
     };
     let came = |name: Option<&str>, arguments: &str| {
@@ -384,7 +493,7 @@ fn whether_it_reasons_is_known_at_any_time() {
     let mut parser = Parser::new(markup(Calls::Hermes));
     let mut seen = vec![parser.is_reasoning()];
     for piece in ["<think>", "hm", "</think>", "\n\nyes"] {
-        parser.push(piece, &mut parts);
+        parser.push(piece, false, &mut parts);
         seen.push(parser.is_reasoning());
     }
     assert_eq!(seen, [true, true, true, false, false]);
@@ -393,7 +502,7 @@ fn whether_it_reasons_is_known_at_any_time() {
     assert!(!Parser::new(Markup::default()).is_reasoning());
     let mut parser = Parser::new(markup(Calls::Harmony));
     assert!(parser.is_reasoning());
-    parser.push("<|channel|>final<|message|>", &mut parts);
+    parser.push("<|channel|>final<|message|>", false, &mut parts);
     assert!(!parser.is_reasoning());
 }
 

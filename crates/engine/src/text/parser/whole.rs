@@ -3,8 +3,10 @@
 
 use serde_json::{Map, Value};
 
+use super::block::TOOL_CALL_END;
 use super::json::{is_name, is_of_name};
 use super::literal::{self, Call, QUOTE};
+use crate::limits::CALL_HEAD_BYTES_MAX;
 use crate::text::markup::{Calls, Kind, Tools};
 
 pub(super) const FUNCTION: &str = "<function=";
@@ -19,15 +21,13 @@ const VALUE_END: &str = "</arg_value>";
 /// The special tokens inside of such calls.
 pub(super) const MARKS: &[&str] = &[QUOTE, KEY, KEY_END, VALUE, VALUE_END];
 
-/// Whether a call may begin so.
-pub(super) fn may_begin(form: Calls, body: &str) -> bool {
-    let body = body.trim_start();
-    let with = |begin: &str| body.starts_with(begin) || begin.starts_with(body);
+/// Whether what came so far can still become a call.
+pub(super) fn may_be(form: Calls, body: &str) -> bool {
     match form {
-        Calls::Xml => with(FUNCTION),
-        Calls::Gemma => with("call:"),
-        Calls::Python => with("["),
-        Calls::Glm => body.chars().next().is_none_or(is_of_name),
+        Calls::Xml => xml_may_be(body).is_ok(),
+        Calls::Glm => glm_may_be(body).is_ok(),
+        Calls::Gemma => gemma_may_be(body).is_ok(),
+        Calls::Python => python_may_be(body).is_ok(),
         Calls::Hermes
         | Calls::Llama
         | Calls::Mistral
@@ -37,6 +37,103 @@ pub(super) fn may_begin(form: Calls, body: &str) -> bool {
         | Calls::Recipient
         | Calls::Harmony => false,
     }
+}
+
+/// What stood where something else should.
+struct Other;
+
+/// What follows in a text; `None` where the text ends too early to say whether that is right.
+type Rest<'a> = Result<Option<&'a str>, Other>;
+
+/// Behind one of these marks, which must stand here, and which it was.
+fn behind<'a>(text: &'a str, marks: &[&str]) -> Result<Option<(&'a str, usize)>, Other> {
+    let text = text.trim_start();
+    for (index, mark) in marks.iter().enumerate() {
+        if let Some(rest) = text.strip_prefix(mark) {
+            return Ok(Some((rest, index)));
+        }
+    }
+    if marks.iter().any(|mark| mark.starts_with(text)) { Ok(None) } else { Err(Other) }
+}
+
+/// Behind a name.
+fn behind_name(text: &str) -> Rest<'_> {
+    match text.find(|character| !is_of_name(character)) {
+        Some(0) => Err(Other),
+        Some(at) => Ok(Some(&text[at..])),
+        None if text.len() <= CALL_HEAD_BYTES_MAX => Ok(None),
+        None => Err(Other),
+    }
+}
+
+/// Behind a key and the mark that closes it.
+fn behind_key<'a>(text: &'a str, close: &str) -> Rest<'a> {
+    let (key, rest) = text.split_once(close).map_or((text, None), |(key, rest)| (key, Some(rest)));
+    if key.len() <= CALL_HEAD_BYTES_MAX && !key.trim().contains('\n') {
+        Ok(rest)
+    } else {
+        Err(Other)
+    }
+}
+
+fn xml_may_be(body: &str) -> Rest<'_> {
+    let mut rest = body;
+    loop {
+        // Where the outer mark closes all, who looks for it finds it.
+        let Some((name, 0)) = behind(rest, &[FUNCTION, TOOL_CALL_END])? else { return Ok(None) };
+        let Some(after) = behind_name(name)? else { return Ok(None) };
+        let Some(mut inner) = after.strip_prefix('>') else { return Err(Other) };
+        rest = loop {
+            match behind(inner, &[FUNCTION_END, PARAMETER])? {
+                None => return Ok(None),
+                Some((after, 0)) => break after,
+                Some((key, _)) => {
+                    let Some(value) = behind_key(key, ">")? else { return Ok(None) };
+                    let Some((_, after)) = value.split_once(PARAMETER_END) else {
+                        return Ok(None);
+                    };
+                    inner = after;
+                }
+            }
+        };
+    }
+}
+
+fn glm_may_be(body: &str) -> Rest<'_> {
+    let body = body.trim_start();
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let Some(mut rest) = behind_name(body)? else { return Ok(None) };
+    loop {
+        let Some((key, 0)) = behind(rest, &[KEY, TOOL_CALL_END])? else { return Ok(None) };
+        let Some(after) = behind_key(key, KEY_END)? else { return Ok(None) };
+        let Some((value, _)) = behind(after, &[VALUE])? else { return Ok(None) };
+        let Some((_, after)) = value.split_once(VALUE_END) else { return Ok(None) };
+        rest = after;
+    }
+}
+
+/// Up to the bracket behind the name.
+fn gemma_may_be(body: &str) -> Rest<'_> {
+    let Some((name, _)) = behind(body, &["call:"])? else { return Ok(None) };
+    let name = name.trim_start();
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let Some(rest) = behind_name(name)? else { return Ok(None) };
+    Ok(behind(rest, &["{"])?.map(|(rest, _)| rest))
+}
+
+/// Up to the bracket behind the name, or that of JSON.
+fn python_may_be(body: &str) -> Rest<'_> {
+    let Some((inner, _)) = behind(body, &["["])? else { return Ok(None) };
+    let inner = inner.trim_start();
+    if inner.is_empty() || inner.starts_with('{') {
+        return Ok(None);
+    }
+    let Some(rest) = behind_name(inner)? else { return Ok(None) };
+    Ok(behind(rest, &["("])?.map(|(rest, _)| rest))
 }
 
 /// Where the marker that closes a call begins. Within a value it is text.
@@ -185,6 +282,43 @@ mod tests {
         assert_eq!(one(Calls::Glm, "f\n").unwrap(), "{}");
         assert_eq!(one(Calls::Glm, "oops"), None);
         assert_eq!(one(Calls::Glm, "f\n<arg_key>n</arg_key>"), None);
+    }
+
+    #[test]
+    fn what_can_be_no_call_is_known_as_soon_as_it_can_be_none() {
+        let first_wrong = |form: Calls, body: &str| {
+            let ends = body.char_indices().map(|(at, character)| at + character.len_utf8());
+            ends.map(|end| &body[..end]).find(|begun| !may_be(form, begun)).map(str::len)
+        };
+        let wrong = [
+            (Calls::Xml, "<function=` tag", 11),
+            (Calls::Xml, "<function=f> is", 14),
+            (Calls::Xml, "<function=f><parameter=a>x</parameter> is", 40),
+            (Calls::Xml, "<function=f></function> and", 25),
+            (Calls::Glm, "f is", 3),
+            (Calls::Glm, "f<arg_key>a</arg_key>1", 22),
+            (Calls::Gemma, "calls", 5),
+            (Calls::Gemma, "call:f(", 7),
+            (Calls::Python, "[1, 2]", 3),
+            (Calls::Python, "[f is", 4),
+        ];
+        for (form, body, at) in wrong {
+            assert_eq!(first_wrong(form, body), Some(at), "{body}");
+        }
+        let right = [
+            (
+                Calls::Xml,
+                "\n<function=f>\n<parameter=a>\n<b> is\n</parameter>\n</function>\n<function=g>",
+            ),
+            (Calls::Xml, "<function=f></function>\n</tool_call>"),
+            (Calls::Glm, "f\n<arg_key>a</arg_key>\n<arg_value>x is</arg_value>\n</tool_call>"),
+            (Calls::Gemma, "call:f{a:1}"),
+            (Calls::Python, "[f(a=1), g()]"),
+            (Calls::Python, "[{\"name\": \"f\"}]"),
+        ];
+        for (form, body) in right {
+            assert_eq!(first_wrong(form, body), None, "{body}");
+        }
     }
 
     #[test]

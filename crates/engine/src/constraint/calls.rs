@@ -1,0 +1,415 @@
+//! The grammar of an answer that must call a tool, or may and must be something certain else: calls in the
+//! form of the model's family, with arguments as the tools' schemas say.
+//!
+//! What is written here is what `text::parser` reads. Values of forms that are no JSON are in `values`.
+//! Not here: when an answer is held to it (`generation`).
+
+mod values;
+
+use serde_json::{Map, Value, json};
+
+use super::{check, with_options};
+use crate::limits::SCHEMA_BYTES_MAX;
+use crate::text::{Calls, Markup, is_name};
+
+/// What an answer with calls may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// How calls are written, and which marks are control tokens.
+    pub(crate) markup: &'a Markup,
+    /// All tools that were offered.
+    pub(crate) tools: &'a [Value],
+    /// Those that may be called; all where none is named.
+    pub(crate) names: &'a [String],
+    /// It ends behind the first call.
+    pub(crate) one_call: bool,
+    /// What it may be instead of calls.
+    pub(crate) answer: Option<&'a Value>,
+}
+
+/// A grammar, and the control tokens that it names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Grammar {
+    pub(super) lark: String,
+    pub(super) marks: Vec<u32>,
+}
+
+impl Wanted<'_> {
+    /// As a grammar. With `loosely` only the tools that say `strict` have all of their schemas, the others
+    /// no more than names and types of their parameters.
+    pub(super) fn grammar(&self, loosely: bool) -> Result<Grammar, String> {
+        let form = self.markup.form().unwrap_or(Calls::Llama);
+        let tools = self.callable(loosely)?;
+        let mut writer = Writer { markup: self.markup, form, rules: Vec::new(), marks: Vec::new() };
+        let calls = writer.calls(&tools, self.one_call)?;
+        let answer = self.answer.map(|schema| writer.answer(schema)).transpose()?;
+        let start = writer.answers(calls, answer);
+        writer.rules.insert(0, format!("start: {start}"));
+        writer.marks.sort_unstable();
+        writer.marks.dedup();
+        Ok(Grammar { lark: writer.rules.join("\n"), marks: writer.marks })
+    }
+
+    /// Whether there are tools that a second, looser grammar would hold less to their schemas.
+    pub(super) fn has_loose(&self) -> bool {
+        self.tools.iter().any(|tool| !is_strict(function(tool)))
+    }
+
+    fn callable(&self, loosely: bool) -> Result<Vec<Tool>, String> {
+        let mut tools: Vec<Tool> = Vec::new();
+        let mut bytes = 0;
+        for function in self.tools.iter().map(function) {
+            let name = function.get("name").and_then(Value::as_str).unwrap_or_default();
+            let is_wanted = self.names.is_empty() || self.names.iter().any(|one| one == name);
+            if !is_wanted || tools.iter().any(|tool| tool.name == name) {
+                continue;
+            }
+            let tool = tool(name, function, loosely)?;
+            bytes += tool.parameters.to_string().len();
+            if bytes > SCHEMA_BYTES_MAX {
+                return Err(format!(
+                    "the schemas of the tools that may be called have more than {SCHEMA_BYTES_MAX} bytes \
+                     together; allow fewer of them"
+                ));
+            }
+            tools.push(tool);
+        }
+        if tools.is_empty() {
+            return Err("none of the offered tools may be called".to_owned());
+        }
+        Ok(tools)
+    }
+}
+
+/// A tool that may be called.
+struct Tool {
+    name: String,
+    /// The schema of an object.
+    parameters: Value,
+    is_strict: bool,
+}
+
+fn function(tool: &Value) -> &Value {
+    tool.get("function").unwrap_or(tool)
+}
+
+fn is_strict(function: &Value) -> bool {
+    function.get("strict").and_then(Value::as_bool).unwrap_or(false)
+}
+
+fn tool(name: &str, function: &Value, loosely: bool) -> Result<Tool, String> {
+    if !is_name(name) {
+        return Err(format!(
+            "a call of the tool {name:?} cannot be told from text; name it with letters, digits and _-.:/ only"
+        ));
+    }
+    let is_strict = is_strict(function);
+    let parameters = parameters(function.get("parameters"));
+    let checked = parameters.and_then(|parameters| {
+        check::schema(&parameters)?;
+        Ok(parameters)
+    });
+    let parameters = match checked {
+        Ok(parameters) if is_strict || !loosely => parameters,
+        Ok(parameters) => loose(&parameters),
+        Err(reason) if is_strict => {
+            return Err(format!("the schema of the tool {name:?}: {reason}"));
+        }
+        Err(_) => loose(function.get("parameters").unwrap_or(&Value::Null)),
+    };
+    Ok(Tool { name: name.to_owned(), parameters, is_strict })
+}
+
+/// The schema of the arguments, which are an object. Parameters that it does not list are not made up.
+fn parameters(schema: Option<&Value>) -> Result<Value, String> {
+    let mut schema = match schema {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(schema)) => schema.clone(),
+        Some(_) => return Err("it must be an object".to_owned()),
+    };
+    let kind = schema.entry("type").or_insert_with(|| "object".into());
+    if kind != "object" {
+        return Err("its type must be \"object\"".to_owned());
+    }
+    let is_open = ["additionalProperties", "patternProperties", "$ref", "allOf", "anyOf", "oneOf"];
+    if !is_open.iter().any(|key| schema.contains_key(*key)) {
+        schema.insert("additionalProperties".to_owned(), false.into());
+    }
+    Ok(Value::Object(schema))
+}
+
+/// What of a schema can always be enforced: which parameters there are, which must be there, and what
+/// kinds of values the simple ones have.
+fn loose(schema: &Value) -> Value {
+    const SIMPLE: [&str; 6] = ["string", "integer", "number", "boolean", "null", "array"];
+    let simple = |schema: &Value| match schema.get("type").and_then(Value::as_str) {
+        Some(kind) if SIMPLE.contains(&kind) => json!({ "type": kind }),
+        Some("object") => json!({ "type": "object" }),
+        Some(_) | None => json!({}),
+    };
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let Some(properties) = properties.filter(|properties| properties.len() <= LOOSE_MAX) else {
+        return json!({ "type": "object" });
+    };
+    let required: Vec<&Value> = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter(|name| name.as_str().is_some_and(|name| properties.contains_key(name)))
+        .collect();
+    let properties: Map<String, Value> =
+        properties.iter().map(|(name, schema)| (name.clone(), simple(schema))).collect();
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+/// Parameters that are looked at where a schema cannot be enforced.
+const LOOSE_MAX: usize = 256;
+
+/// Writes the rules of a grammar.
+struct Writer<'a> {
+    markup: &'a Markup,
+    form: Calls,
+    rules: Vec<String>,
+    marks: Vec<u32>,
+}
+
+/// A text that stands as it is. The blank behind it keeps flags away.
+fn literal(text: &str) -> String {
+    format!("{} ", Value::from(text))
+}
+
+/// These one after the other.
+fn sequence(parts: &[&str]) -> String {
+    parts.join(" ")
+}
+
+/// One of these.
+fn either(alternatives: &[String]) -> String {
+    format!("({})", alternatives.join(" | "))
+}
+
+/// What may stand between two calls, in front of a call and behind it.
+const BREAK: &str = "\"\\n\"?";
+
+impl Writer<'_> {
+    /// A mark: a control token, or the text that it is.
+    fn mark(&mut self, mark: &str) -> String {
+        match self.markup.control_token(mark) {
+            Some(token) => {
+                self.marks.push(token);
+                format!("<[{token}]>")
+            }
+            None => literal(mark),
+        }
+    }
+
+    /// Adds a rule and gives its name.
+    fn rule(&mut self, body: &str) -> String {
+        let name = format!("r{}", self.rules.len());
+        self.rules.push(format!("{name}: {body}"));
+        name
+    }
+
+    /// JSON of a schema.
+    fn json(&mut self, schema: &Value) -> String {
+        let schema = with_options(schema.clone());
+        self.rule(&format!("%json {schema}"))
+    }
+
+    /// What an answer without calls is.
+    fn answer(&mut self, schema: &Value) -> Result<String, String> {
+        check::schema(schema)?;
+        let json = self.json(schema);
+        Ok(match self.form {
+            Calls::Harmony => {
+                let (channel, message) = (self.mark("<|channel|>"), self.mark("<|message|>"));
+                let constrain = self.mark("<|constrain|>");
+                let (last, kind, blank) = (literal("final"), literal("json"), literal(" "));
+                format!("{channel} {last} ({blank} {constrain} {kind})? {message} {json}")
+            }
+            Calls::Recipient => {
+                let begin = if self.markup.is_in_header() { "all\n" } else { ">>>all\n" };
+                sequence(&[&literal(begin), &json])
+            }
+            Calls::Hermes
+            | Calls::Xml
+            | Calls::Glm
+            | Calls::Llama
+            | Calls::Mistral
+            | Calls::DeepSeek
+            | Calls::Gemma
+            | Calls::List
+            | Calls::Python
+            | Calls::Function => json,
+        })
+    }
+
+    /// The whole: calls or the other answer, behind what the model thinks where that is a part of it.
+    fn answers(&mut self, calls: String, answer: Option<String>) -> String {
+        let alternatives: Vec<String> = [calls].into_iter().chain(answer).collect();
+        let said = either(&alternatives);
+        if self.form != Calls::Harmony {
+            return said;
+        }
+        let (channel, message) = (self.mark("<|channel|>"), self.mark("<|message|>"));
+        let (start, speaker) = (self.mark("<|start|>"), literal("assistant"));
+        let (kind, text) = (literal("analysis"), self.text_until("<|end|>"));
+        let thought = format!("{channel} {kind} {message} {text} {start} {speaker}");
+        let thought = self.rule(&thought);
+        format!("{thought}* {said}")
+    }
+
+    /// Any text up to a mark, and the mark.
+    fn text_until(&mut self, mark: &str) -> String {
+        if self.markup.control_token(mark).is_some() {
+            let mark = self.mark(mark);
+            return format!("/(?s:.+)/? {mark}");
+        }
+        self.terminal_rule(&values::ended(mark))
+    }
+
+    /// One call, or as many as the form allows.
+    fn calls(&mut self, tools: &[Tool], one_call: bool) -> Result<String, String> {
+        match self.form {
+            Calls::Hermes => {
+                let one = self.each(tools, |writer, tool| Ok(writer.object(tool, "arguments")))?;
+                Ok(self.marked("<tool_call>", &one, "</tool_call>", one_call))
+            }
+            Calls::Xml => {
+                let one = self.each(tools, Self::xml)?;
+                Ok(self.marked("<tool_call>", &one, "</tool_call>", one_call))
+            }
+            Calls::Glm => {
+                let one = self.each(tools, Self::glm)?;
+                Ok(self.marked("<tool_call>", &one, "</tool_call>", one_call))
+            }
+            Calls::Gemma => {
+                let one = self.each(tools, Self::gemma)?;
+                let (open, close) = (self.mark("<|tool_call>"), self.mark("<tool_call|>"));
+                Ok(several(&format!("{open} {one} {close}"), "", one_call))
+            }
+            Calls::Python => {
+                let one = self.each(tools, Self::python)?;
+                let list = self.list(&one, one_call);
+                let (open, close) =
+                    (self.mark("<|tool_call_start|>"), self.mark("<|tool_call_end|>"));
+                Ok(sequence(&[&open, &list, &close]))
+            }
+            Calls::Llama => self.each(tools, |writer, tool| Ok(writer.object(tool, "parameters"))),
+            Calls::List => {
+                let one = self.each(tools, |writer, tool| Ok(writer.object(tool, "arguments")))?;
+                let list = self.list(&one, one_call);
+                let opens = either(&[self.mark("<|tool_call|>"), literal("functools")]);
+                Ok(sequence(&[&opens, &list]))
+            }
+            Calls::Mistral => self.mistral(tools, one_call),
+            Calls::DeepSeek => self.deepseek(tools, one_call),
+            Calls::Function => {
+                let one = self.each(tools, |writer, tool| {
+                    let (open, json) = (
+                        literal(&format!("<function={}>", tool.name)),
+                        writer.json(&tool.parameters),
+                    );
+                    Ok(sequence(&[&open, &json, &literal("</function>")]))
+                })?;
+                Ok(several(&one, BREAK, one_call))
+            }
+            Calls::Recipient => {
+                let one = self.each(tools, |writer, tool| {
+                    let json = writer.json(&tool.parameters);
+                    Ok(sequence(&[&literal(&format!("{}\n", tool.name)), &json]))
+                })?;
+                let more = several(&one, &literal(">>>"), one_call);
+                Ok(if self.markup.is_in_header() {
+                    more
+                } else {
+                    sequence(&[&literal(">>>"), &more])
+                })
+            }
+            Calls::Harmony => self.each(tools, Self::harmony),
+        }
+    }
+
+    /// A rule for a call of any of the tools.
+    fn each(
+        &mut self,
+        tools: &[Tool],
+        mut one: impl FnMut(&mut Self, &Tool) -> Result<String, String>,
+    ) -> Result<String, String> {
+        let calls = tools.iter().map(|tool| {
+            one(self, tool).map_err(|reason| format!("the tool {:?}: {reason}", tool.name))
+        });
+        let calls: Vec<String> = calls.collect::<Result<_, _>>()?;
+        Ok(self.rule(&calls.join(" | ")))
+    }
+
+    fn marked(&mut self, open: &str, one: &str, close: &str, one_call: bool) -> String {
+        let (open, close) = (self.mark(open), self.mark(close));
+        several(&format!("{open} {BREAK} {one} {BREAK} {close}"), BREAK, one_call)
+    }
+
+    fn list(&mut self, one: &str, one_call: bool) -> String {
+        let more = if one_call { String::new() } else { format!("({} {one})*", literal(", ")) };
+        format!("{} {one} {more} {}", literal("["), literal("]"))
+    }
+
+    /// An object with name and arguments.
+    fn object(&mut self, tool: &Tool, arguments: &str) -> String {
+        let json = self.json(&tool.parameters);
+        let begin = format!("{{\"name\": {}, \"{arguments}\": ", Value::from(&*tool.name));
+        sequence(&[&literal(&begin), &json, &literal("}")])
+    }
+
+    /// Newer models write a name and its arguments, older ones a list of objects.
+    fn mistral(&mut self, tools: &[Tool], one_call: bool) -> Result<String, String> {
+        let begin = self.mark("[TOOL_CALLS]");
+        let objects = self.each(tools, |writer, tool| Ok(writer.object(tool, "arguments")))?;
+        let list = self.list(&objects, one_call);
+        let list = format!("{begin} {list}");
+        if !self.markup.has_control_token() || self.markup.control_token("[ARGS]").is_some() {
+            let arguments = self.mark("[ARGS]");
+            let one = self.each(tools, |writer, tool| {
+                let json = writer.json(&tool.parameters);
+                Ok(sequence(&[&begin, &literal(&tool.name), &arguments, &json]))
+            })?;
+            return Ok(either(&[several(&one, "", one_call), list]));
+        }
+        Ok(list)
+    }
+
+    /// The name alone, or behind a type and with a fence around the arguments.
+    fn deepseek(&mut self, tools: &[Tool], one_call: bool) -> Result<String, String> {
+        let separator = self.mark("<｜tool▁sep｜>");
+        let one = self.each(tools, |writer, tool| {
+            let (name, json) = (literal(&tool.name), writer.json(&tool.parameters));
+            let fence = literal(&format!("{}\n```json\n", tool.name));
+            let (kind, end) = (literal("function"), literal("\n```"));
+            Ok(format!("{name} {separator} {json} | {kind} {separator} {fence} {json} {end}"))
+        })?;
+        let (open, close) = (self.mark("<｜tool▁call▁begin｜>"), self.mark("<｜tool▁call▁end｜>"));
+        let calls = several(&format!("{open} {one} {close}"), BREAK, one_call);
+        let (begin, end) = (self.mark("<｜tool▁calls▁begin｜>"), self.mark("<｜tool▁calls▁end｜>"));
+        Ok(sequence(&[&begin, &calls, &end]))
+    }
+
+    /// The recipient behind the channel, as these models write it, or before it, as their templates do.
+    fn harmony(&mut self, tool: &Tool) -> Result<String, String> {
+        let json = self.json(&tool.parameters);
+        let (channel, message) = (self.mark("<|channel|>"), self.mark("<|message|>"));
+        let (constrain, kind) = (self.mark("<|constrain|>"), literal("json"));
+        let behind = literal(&format!("commentary to=functions.{} ", tool.name));
+        let before = literal(&format!(" to=functions.{}", tool.name));
+        let shown = literal("commentary json");
+        Ok(format!(
+            "{channel} {behind} {constrain} {kind} {message} {json} | {before} {channel} {shown} {message} {json}"
+        ))
+    }
+}
+
+fn several(one: &str, between: &str, one_call: bool) -> String {
+    if one_call { format!("({one})") } else { format!("({one} ({between} {one})*)") }
+}
+
+#[cfg(test)]
+mod tests;

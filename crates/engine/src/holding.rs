@@ -1,0 +1,71 @@
+//! What holds an answer: the schema, grammar or choice among tools of a request becomes a guard, and how the
+//! answer is read follows from it.
+//!
+//! Not here: what the guard does (`constraint`), and drawing tokens from what it leaves (`generation`).
+
+use serde_json::{Value, json};
+use worker_protocol::{Chat, Constraint, Failure, Generate, ToolChoice};
+
+use crate::constraint::{Grammars, Guard, Wanted};
+use crate::generation::chat_of;
+use crate::model::Model;
+use crate::text::{Markup, Reads};
+
+/// How the answer is read, and what holds it to anything.
+///
+/// # Errors
+/// What of the request cannot be enforced.
+pub(crate) fn hold<M: Model>(
+    model: &M,
+    grammars: &mut Grammars,
+    generate: &Generate,
+    markup: Markup,
+) -> Result<(Markup, Option<Guard>), Failure> {
+    if let Some(chat) = chat_of(&generate.prompt).filter(|chat| !chat.tools.is_empty()) {
+        match (&chat.tool_choice, schema(generate)) {
+            (ToolChoice::Required(names), _) => {
+                let markup = markup.calling();
+                let guard = calls(model, grammars, chat, &markup, names, None)?;
+                return Ok((markup, Some(guard)));
+            }
+            // What a schema says and a call are both answers.
+            (ToolChoice::Auto, Some(schema)) if markup.form().is_some() => {
+                let markup = markup.reading(Reads::CallsOrText);
+                let guard = calls(model, grammars, chat, &markup, &[], Some(&schema))?;
+                return Ok((markup, Some(guard)));
+            }
+            (ToolChoice::Auto | ToolChoice::None, _) => {}
+        }
+    }
+    match &generate.constraint {
+        None => Ok((markup, None)),
+        Some(constraint) => {
+            let guard = grammars.compile(model, constraint)?;
+            Ok((markup.reading(Reads::Text), Some(guard)))
+        }
+    }
+}
+
+fn calls<M: Model>(
+    model: &M,
+    grammars: &mut Grammars,
+    chat: &Chat,
+    markup: &Markup,
+    names: &[String],
+    answer: Option<&Value>,
+) -> Result<Guard, Failure> {
+    let tools = &chat.tools;
+    let wanted = Wanted { markup, tools, names, one_call: chat.one_call, answer };
+    let guard = grammars.compile_calls(model, &wanted)?;
+    // Where the model says before each part what it is, reasoning is a part of the grammar too.
+    Ok(if markup.has_headers() { guard.from_the_first() } else { guard })
+}
+
+/// The schema of JSON that is wanted.
+fn schema(generate: &Generate) -> Option<Value> {
+    match generate.constraint.as_ref()? {
+        Constraint::Json => Some(json!({ "type": "object" })),
+        Constraint::JsonSchema(schema) => Some(schema.clone()),
+        Constraint::Lark(_) => None,
+    }
+}

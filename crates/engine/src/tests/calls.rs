@@ -1,0 +1,417 @@
+//! Answers that must call tools, may not, or may call one: whatever the model would rather say, in the form
+//! of every family, and read back from it.
+
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use worker_protocol::{Constraint, ToolChoice};
+
+use super::constrained::any_schema;
+use super::*;
+use crate::fake::{SCRIPT, Speech};
+
+/// What one request said.
+#[derive(Debug, Default)]
+struct Said {
+    reasoning: String,
+    text: String,
+    calls: Vec<(String, String)>,
+    last: Option<Event>,
+}
+
+impl Said {
+    fn reason(&self) -> &FinishReason {
+        match &self.last {
+            Some(Event::Finished(finished)) => &finished.reason,
+            other => panic!("{other:?} after {self:?}"),
+        }
+    }
+
+    fn failure(&self) -> &Failure {
+        match &self.last {
+            Some(Event::Failed(failure)) => failure,
+            other => panic!("{other:?} after {self:?}"),
+        }
+    }
+}
+
+fn listen(hub: &mut Hub, request: u64) -> Said {
+    let mut said = Said::default();
+    loop {
+        let event = hub.next(request);
+        hub.grant(request);
+        match event {
+            Event::Text(piece) => said.text.push_str(&piece.text),
+            Event::Reasoning(piece) => said.reasoning.push_str(&piece.text),
+            Event::ToolCall(piece) => {
+                said.calls.extend(piece.name.map(|name| (name, String::new())));
+                said.calls[piece.index as usize].1.push_str(&piece.arguments);
+            }
+            Event::Progress { .. } => {}
+            last => {
+                said.last = Some(last);
+                return said;
+            }
+        }
+    }
+}
+
+/// A family: what its template holds, and which of its marks are control tokens.
+struct Kin {
+    name: &'static str,
+    template: &'static str,
+    marks: &'static [&'static str],
+}
+
+const fn kin(name: &'static str, template: &'static str, marks: &'static [&'static str]) -> Kin {
+    Kin { name, template, marks }
+}
+
+const HERMES: &str = "{{ messages[0].content }}{# <tool_call> </think> #}";
+const PLAIN_HERMES: &str = "{{ messages[0].content }}{# <tool_call> #}";
+const MISTRAL: &str = "{{ messages[0].content }}{# [TOOL_CALLS] #}";
+const DEEPSEEK: &str = "{{ messages[0].content }}{# <｜tool▁calls▁begin｜> </think> #}";
+const GEMMA: &str = "{{ messages[0].content }}{# <|tool_call>call: <|channel> #}";
+const LIST: &str = "{{ messages[0].content }}{# <|tool_call|> #}";
+const PYTHON: &str = "{{ messages[0].content }}{# <|tool_call_start|> #}";
+const HARMONY: &str = "{{ messages[0].content }}{# <|channel|> <|message|> #}";
+const HARMONY_MARKS: &[&str] =
+    &["<|start|>", "<|channel|>", "<|constrain|>", "<|message|>", "<|end|>", "<|call|>"];
+
+static KINDS: [Kin; 19] = [
+    kin("Hermes", HERMES, &[]),
+    kin("Hermes without reasoning", PLAIN_HERMES, &[]),
+    kin(
+        "Hermes of control tokens",
+        HERMES,
+        &["<tool_call>", "</tool_call>", "<think>", "</think>"],
+    ),
+    kin("Xml", "{{ messages[0].content }}{# <tool_call> <function= <parameter= #}", &[]),
+    kin("Glm", "{{ messages[0].content }}{# <tool_call> <arg_key> </think> #}", &[]),
+    kin(
+        "Glm of control tokens",
+        "{{ messages[0].content }}{# <tool_call> <arg_key> </think> #}",
+        &["<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"],
+    ),
+    kin("Llama", "{{ messages[0].content }}{# <|python_tag|> #}", &["<|python_tag|>"]),
+    kin("Mistral", MISTRAL, &["[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"]),
+    kin("older Mistral", MISTRAL, &["[TOOL_CALLS]"]),
+    kin("Mistral in text", MISTRAL, &[]),
+    kin(
+        "DeepSeek",
+        DEEPSEEK,
+        &[
+            "<｜tool▁calls▁begin｜>",
+            "<｜tool▁calls▁end｜>",
+            "<｜tool▁call▁begin｜>",
+            "<｜tool▁call▁end｜>",
+            "<｜tool▁sep｜>",
+        ],
+    ),
+    kin("DeepSeek in text", DEEPSEEK, &[]),
+    kin("Gemma", GEMMA, &["<|tool_call>", "<tool_call|>", "<|\"|>", "<|channel>", "<channel|>"]),
+    kin("List", LIST, &["<|tool_call|>"]),
+    kin("Python", PYTHON, &["<|tool_call_start|>", "<|tool_call_end|>"]),
+    kin("Function", "{{ messages[0].content }}{# <function= #}", &[]),
+    kin("Recipient", "{{ messages[0].content }}>>>{# >>>all #}", &[]),
+    kin("Harmony", HARMONY, HARMONY_MARKS),
+    kin("of no family", "{{ messages[0].content }}{# tools #}", &[]),
+];
+
+impl Kin {
+    fn model(&self, speech: Speech) -> Fake {
+        let mut model = Fake::new(16_384, 2, true).with_marks(self.marks);
+        model.speech = speech;
+        model.template = self.template;
+        model
+    }
+}
+
+fn tool(name: &str, parameters: &Value) -> Value {
+    json!({ "type": "function", "function": { "name": name, "parameters": parameters } })
+}
+
+fn object(properties: Value, required: &[&str]) -> Value {
+    json!({ "type": "object", "properties": properties, "required": required })
+}
+
+/// Two tools, one without parameters.
+fn tools() -> Vec<Value> {
+    let city = json!({ "type": "string", "maxLength": 9 });
+    let days = json!({ "type": "integer", "minimum": 1, "maximum": 9 });
+    vec![
+        tool("weather", &object(json!({ "city": city, "days": days }), &["city"])),
+        tool("now", &object(json!({}), &[])),
+    ]
+}
+
+fn ask(content: String, tools: Vec<Value>, tool_choice: ToolChoice) -> Generate {
+    let messages = vec![Message::text(Role::User, content)];
+    let chat = Chat { messages, tools, tool_choice, ..Chat::default() };
+    Generate {
+        sampling: Sampling::greedy(),
+        tokens_max: Some(3000),
+        // Noise would reason for ever.
+        reasoning_tokens_max: Some(20),
+        ..Generate::new(Prompt::Chat(chat))
+    }
+}
+
+/// The conversation that a script answers.
+fn scripted(tool_choice: ToolChoice) -> Generate {
+    ask(SCRIPT.to_string(), tools(), tool_choice)
+}
+
+fn one_call(mut generate: Generate) -> Generate {
+    if let Prompt::Chat(chat) = &mut generate.prompt {
+        chat.one_call = true;
+    }
+    generate
+}
+
+fn required(names: &[&str]) -> ToolChoice {
+    ToolChoice::Required(names.iter().map(ToString::to_string).collect())
+}
+
+fn say(template: &'static str, marks: &[&'static str], script: &'static str) -> Hub {
+    let mut model = Fake::new(4096, 2, true).with_marks(marks);
+    model.speech = Speech::Script(script);
+    model.template = template;
+    Hub::start(model)
+}
+
+fn call(name: &str, arguments: &str) -> (String, String) {
+    (name.to_owned(), arguments.to_owned())
+}
+
+/// A call of an offered tool, whose arguments are what its schema says.
+fn check_call(tools: &[Value], (name, arguments): &(String, String)) -> Result<(), String> {
+    let tool = tools.iter().find(|tool| tool["function"]["name"] == **name);
+    let schema = &tool.ok_or_else(|| format!("{name} was not offered"))?["function"]["parameters"];
+    let value: Value =
+        serde_json::from_str(arguments).map_err(|error| format!("{error}: {arguments}"))?;
+    jsonschema::validate(schema, &value)
+        .map_err(|error| format!("{arguments} of {schema}: {error}"))
+}
+
+#[test]
+fn a_demanded_call_comes_in_the_form_of_every_family() {
+    for kin in &KINDS {
+        let mut hub = Hub::start(kin.model(Speech::Noise));
+        for (request, names) in (0..).zip([&["now"][..], &["weather"], &[]]) {
+            let wanted = ask(format!("{request}?"), tools(), required(names));
+            hub.generate(request, one_call(wanted));
+            let said = listen(&mut hub, request);
+            assert_eq!(said.reason(), &FinishReason::ToolCalls, "{}: {said:?}", kin.name);
+            let [one] = &said.calls[..] else { panic!("{}: {said:?}", kin.name) };
+            assert!(names.is_empty() || names.contains(&&*one.0), "{}: {said:?}", kin.name);
+            check_call(&tools(), one).unwrap_or_else(|error| panic!("{}: {error}", kin.name));
+            assert_eq!(said.text, "", "{}", kin.name);
+        }
+    }
+}
+
+#[test]
+fn what_the_model_would_rather_say_is_not_said() {
+    let script = "<think>hm</think>\n\nI cannot do that.";
+    let mut hub = say(HERMES, &[], script);
+    hub.generate(1, one_call(scripted(required(&["now"]))));
+    let said = listen(&mut hub, 1);
+    assert_eq!(said.reasoning, "hm");
+    assert_eq!((said.text.as_str(), &said.calls[..]), ("", &[call("now", "{}")][..]));
+}
+
+#[test]
+fn a_call_that_the_model_makes_itself_is_taken_as_it_is() {
+    let hermes = "<think>hm</think>\n\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\"}}\n</tool_call>";
+    let mistral = "[TOOL_CALLS]weather[ARGS]{\"city\": \"Ulm\"}";
+    let harmony = "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary \
+                   to=functions.weather <|constrain|>json<|message|>{\"city\": \"Ulm\"}<|call|>";
+    for (template, marks, script, thought) in [
+        (HERMES, &[][..], hermes, "hm"),
+        (MISTRAL, &["[TOOL_CALLS]", "[ARGS]"][..], mistral, ""),
+        (HARMONY, HARMONY_MARKS, harmony, "hm"),
+    ] {
+        for choice in [ToolChoice::Auto, required(&[]), required(&["weather"])] {
+            let mut hub = say(template, marks, script);
+            hub.generate(1, one_call(scripted(choice.clone())));
+            let said = listen(&mut hub, 1);
+            assert_eq!(said.calls, [call("weather", "{\"city\": \"Ulm\"}")], "{choice:?}");
+            assert_eq!((said.reasoning.as_str(), said.text.as_str()), (thought, ""), "{choice:?}");
+            assert_eq!(said.reason(), &FinishReason::ToolCalls);
+        }
+    }
+}
+
+#[test]
+fn one_call_at_most_where_more_are_not_wanted() {
+    let twice = "<tool_call>{\"name\": \"now\", \"arguments\": {}}</tool_call>\n\
+                 <tool_call>{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\"}}</tool_call>";
+    for choice in [ToolChoice::Auto, required(&[])] {
+        let mut hub = say(PLAIN_HERMES, &[], twice);
+        hub.generate(1, scripted(choice.clone()));
+        assert_eq!(listen(&mut hub, 1).calls.len(), 2, "{choice:?}");
+        hub.generate(2, one_call(scripted(choice.clone())));
+        let said = listen(&mut hub, 2);
+        assert_eq!(said.calls, [call("now", "{}")], "{choice:?}");
+        assert_eq!((said.reason(), said.text.as_str()), (&FinishReason::ToolCalls, ""));
+    }
+}
+
+#[test]
+fn without_a_choice_of_tools_what_looks_like_a_call_is_text() {
+    let script = "<tool_call>{\"name\": \"now\", \"arguments\": {}}</tool_call>";
+    let mut hub = say(PLAIN_HERMES, &[], script);
+    hub.generate(1, scripted(ToolChoice::None));
+    let said = listen(&mut hub, 1);
+    assert_eq!((said.text.as_str(), said.calls.len()), (script, 0));
+    assert_eq!(said.reason(), &FinishReason::End);
+}
+
+#[test]
+fn beside_a_schema_the_answer_is_a_call_or_what_the_schema_says() {
+    let schema = json!({ "type": "object", "properties": { "x": { "enum": ["<tool_call>", 2] } },
+        "required": ["x"], "additionalProperties": false });
+    let wanted = || Generate {
+        constraint: Some(Constraint::JsonSchema(schema.clone())),
+        ..scripted(ToolChoice::Auto)
+    };
+    let called = "<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>";
+    let mut hub = say(PLAIN_HERMES, &[], called);
+    hub.generate(1, one_call(wanted()));
+    assert_eq!(listen(&mut hub, 1).calls, [call("now", "{}")]);
+    let answered = "{\"x\": \"<tool_call>\"} and more";
+    let mut hub = say(PLAIN_HERMES, &[], answered);
+    hub.generate(1, wanted());
+    let said = listen(&mut hub, 1);
+    assert_eq!(
+        (said.text.as_str(), said.reason()),
+        ("{\"x\": \"<tool_call>\"}", &FinishReason::End)
+    );
+    let prose = "I think that";
+    let mut hub = say(PLAIN_HERMES, &[], prose);
+    hub.generate(1, one_call(wanted()));
+    let said = listen(&mut hub, 1);
+    let is_either = said.calls.len() == 1 || serde_json::from_str::<Value>(&said.text).is_ok();
+    assert!(is_either && !said.text.starts_with('I'), "{said:?}");
+}
+
+#[test]
+fn beside_a_schema_every_family_keeps_to_either() {
+    let schema = json!({ "type": "object", "properties": { "x": { "type": "boolean" } },
+        "required": ["x"], "additionalProperties": false });
+    for kin in KINDS.iter().filter(|kin| kin.name != "of no family") {
+        let mut hub = Hub::start(kin.model(Speech::Noise));
+        for request in 0..4 {
+            let constraint = Some(Constraint::JsonSchema(schema.clone()));
+            let wanted = ask(format!("{request}!"), tools(), ToolChoice::Auto);
+            hub.generate(request, one_call(Generate { constraint, ..wanted }));
+            let said = listen(&mut hub, request);
+            if let [one] = &said.calls[..] {
+                assert_eq!((said.reason(), said.text.as_str()), (&FinishReason::ToolCalls, ""));
+                check_call(&tools(), one).unwrap_or_else(|error| panic!("{}: {error}", kin.name));
+            } else {
+                let value: Value = serde_json::from_str(&said.text)
+                    .unwrap_or_else(|error| panic!("{}: {error} {said:?}", kin.name));
+                assert!(value["x"].is_boolean() && said.calls.is_empty(), "{}: {said:?}", kin.name);
+                assert_eq!(said.reason(), &FinishReason::End);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_demanded_is_refused_with_its_reason() {
+    let never = json!({ "type": "object", "properties": { "a": { "type": "integer", "not": {} } },
+        "required": ["a"] });
+    let mut strict = tool("f", &never);
+    strict["function"]["strict"] = json!(true);
+    let odd = tool("two words", &object(json!({}), &[]));
+    let begun = {
+        let mut begun = scripted(required(&[]));
+        if let Prompt::Chat(chat) = &mut begun.prompt {
+            chat.continues = true;
+        }
+        begun
+    };
+    let asked = |tools| ask(SCRIPT.to_string(), tools, required(&[]));
+    let mut hub = say(PLAIN_HERMES, &[], "hm");
+    for (request, (generate, kind, word)) in (0..).zip([
+        (asked(vec![strict]), FailureKind::Constraint, "not"),
+        (asked(vec![odd]), FailureKind::Constraint, "two words"),
+        (asked(Vec::new()), FailureKind::Invalid, "no tools"),
+        (begun, FailureKind::Invalid, "go on"),
+        (
+            Generate { ignore_end: true, ..scripted(required(&[])) },
+            FailureKind::Invalid,
+            "past its end",
+        ),
+    ]) {
+        hub.generate(request, generate);
+        let said = listen(&mut hub, request);
+        assert_eq!(said.failure().kind, kind, "{said:?}");
+        assert!(said.failure().message.contains(word), "no {word} in {}", said.failure());
+    }
+    // Whoever asked for no strictness gets what can be enforced.
+    hub.generate(10, one_call(asked(vec![tool("f", &never)])));
+    let said = listen(&mut hub, 10);
+    assert_eq!((said.calls.len(), said.reason()), (1, &FinishReason::ToolCalls), "{said:?}");
+}
+
+#[test]
+fn a_mark_that_ordinary_tokens_spell_is_text_where_it_is_a_control_token() {
+    let marks = &["[TOOL_CALLS]", "[ARGS]"];
+    for (script, text, calls) in [
+        ("See [TOOL_CALLS]now[ARGS]{}", "See ", 1),
+        ("See [TOOL\u{3}_CALLS]now[ARG\u{3}S]{}", "See [TOOL_CALLS]now[ARGS]{}", 0),
+    ] {
+        let mut hub = say(MISTRAL, marks, script);
+        hub.generate(1, scripted(ToolChoice::Auto));
+        let said = listen(&mut hub, 1);
+        assert_eq!((said.text.as_str(), said.calls.len()), (text, calls));
+    }
+}
+
+/// A tool whose parameters noise comes to the end of.
+fn any_parameters() -> impl Strategy<Value = Value> {
+    let name = prop::sample::select(vec!["a", "b", "größe", "with space", "$", "c_d"]);
+    prop::collection::btree_map(name, (any_schema(), any::<bool>()), 0..4).prop_map(|fields| {
+        let required = fields.iter().filter(|(_, (_, is_required))| *is_required);
+        let required: Vec<&str> = required.map(|(name, _)| *name).collect();
+        let properties =
+            fields.iter().map(|(name, (schema, _))| ((*name).to_owned(), schema.clone()));
+        object(Value::Object(properties.collect::<Map<_, _>>()), &required)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// Several calls, of several tools, in the form of any family.
+    #[test]
+    fn noise_becomes_calls_that_their_schemas_allow(
+        parameters in prop::collection::vec(any_parameters(), 1..4),
+        kin in 0..KINDS.len(),
+        seed in 0..1000_u32,
+        is_one in any::<bool>(),
+    ) {
+        let kin = &KINDS[kin];
+        let tools: Vec<Value> = (0..).zip(&parameters)
+            .map(|(index, schema): (u32, _)| tool(&format!("tool_{index}"), schema)).collect();
+        let mut hub = Hub::start(kin.model(Speech::Noise));
+        let wanted = ask(format!("{seed}"), tools.clone(), required(&[]));
+        hub.generate(1, if is_one { one_call(wanted) } else { wanted });
+        let mut said = listen(&mut hub, 1);
+        prop_assert_eq!(said.text.as_str(), "", "{}", kin.name);
+        if *said.reason() == FinishReason::Length {
+            // Noise went on calling; its last call was cut.
+            said.calls.pop();
+        } else {
+            prop_assert_eq!(said.reason(), &FinishReason::ToolCalls, "{}", kin.name);
+            prop_assert!(!said.calls.is_empty(), "{}", kin.name);
+        }
+        for one in &said.calls {
+            let checked = check_call(&tools, one);
+            prop_assert!(checked.is_ok(), "{}: {:?}", kin.name, checked);
+        }
+    }
+}
