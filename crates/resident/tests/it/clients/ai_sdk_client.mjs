@@ -103,7 +103,7 @@ for (const [name, model] of Object.entries(packages)) {
   await checkErrors(name, model);
   console.log(name, "is content");
 }
-for (const name of ["openai-compatible", "openai, responses", "anthropic"]) await checkReasoning(packages[name]);
+for (const name of ["openai-compatible", "anthropic"]) await checkReasoning(packages[name]);
 for (const model of [compatible.embeddingModel("minilm"), openai.embedding("minilm"), ollama.embedding("minilm")]) {
   checkVectors((await embedMany({ model, values: TEXTS, maxRetries: 0 })).embeddings);
 }

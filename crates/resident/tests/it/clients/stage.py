@@ -5,7 +5,6 @@ engine said. `play.rs` says what a play is. Not here: any library.
 """
 
 import json
-import urllib.error
 import urllib.request
 
 # The model that does what its user says.
@@ -60,23 +59,6 @@ def said(url, question):
         text = json.load(answer)["choices"][0]["message"]["content"]
     assert len(text) > 20, text
     return text
-
-
-def holds_to_tools(url):
-    """Whether the hub holds a model to a call; where it refuses to, that is said."""
-    tool = {"type": "function", "function": {"name": "get_weather", "parameters": WEATHER}}
-    asked = {"model": ACTOR, "messages": [{"role": "user", "content": "hi"}], "tools": [tool]}
-    body = json.dumps({**asked, "tool_choice": "required"}).encode()
-    request = urllib.request.Request(
-        url + "/v1/chat/completions", body, {"content-type": "application/json"}
-    )
-    try:
-        urllib.request.urlopen(request, timeout=TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        assert b"tool_choice" in error.read(), error
-        print("skipped: what needs a model that is held to a call")
-        return False
-    return True
 
 
 def check_person(person):
