@@ -166,6 +166,7 @@ fn what_is_over_a_bound_is_over_it_in_the_document_too() {
         json!({ "stop": "x".repeat(1025) }),
         json!({ "max_tokens": -1 }),
         json!({ "max_tokens": -2 }),
+        json!({ "max_tokens": 0 }),
         json!({ "model": "" }),
         json!({ "model": "m".repeat(257) }),
         json!({ "messages": [] }),

@@ -123,9 +123,9 @@ pub(super) fn stop() -> Shape {
     either([one(), list_of(one(), 0..=STOP_STRINGS_MAX)])
 }
 
-/// A bound on generated tokens.
+/// A bound on generated tokens; -1 for none.
 pub(super) fn tokens_max() -> Shape {
-    integer(-1..=u32::MAX.into())
+    either([integer(-1..=-1), integer(1..=u32::MAX.into())])
 }
 
 /// What an answer must look like, as OpenAI's and llama.cpp's clients say it.

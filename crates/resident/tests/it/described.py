@@ -1,70 +1,125 @@
-"""What schemathesis is told of the hub that it looks at.
+"""What schemathesis is told of the hub that it looks at, and what it looks for beside its own checks.
 
-Names of models are nothing that a document could say, so most requests get one that is here; the others keep what was
-drawn. Texts are kept short where they were not drawn to be wrong, since each token takes its time.
+Names of models are nothing that a document could say, so three of four requests get one that is here; the others keep
+what was drawn. Answers are kept short, since each token takes its time.
 """
 
 import json
 import zlib
 
+import jsonschema
 import schemathesis
 
-# Which model or tool answers an operation.
-EMBEDS = {"/v1/embeddings", "/api/embed", "/api/embeddings"}
-TOOLS = {"/v1/audio/speech": "parrot", "/v1/audio/transcriptions": "ear", "/v1/images/generations": "hand"}
+# Who answers an operation; stories where nothing else is said.
+ANSWERS = {
+    "/v1/audio/speech": "parrot",
+    "/v1/audio/transcriptions": "ear",
+    "/v1/images/generations": "hand",
+    "/v1/embeddings": "minilm",
+    "/api/embed": "minilm",
+    "/api/embeddings": "minilm",
+    "/v1/chat/completions": "demo",
+    "/v1/messages": "demo",
+    "/v1/messages/count_tokens": "demo",
+    "/api/chat": "demo",
+}
 
-# Where the length of an answer is said.
-TOKENS_MAX = 4
+# Where the length of an answer is said, and how long it may be.
 LENGTHS = {
     "/v1/chat/completions": "max_tokens",
     "/v1/completions": "max_tokens",
     "/v1/messages": "max_tokens",
     "/infill": "n_predict",
 }
+TOKENS_MAX = 4
 
-# Refused always, or by these models: they have no tokens for it, and no conversation of more than a few words fits.
+# What streams only when it is asked to; one of three requests asks.
+STREAMS = {"/v1/chat/completions", "/v1/completions", "/v1/messages", "/infill"}
+
+# What is refused always, or by these models, which have no tokens for it.
 NEVER_ANSWERED = {"POST /v1/moderations", "POST /infill"}
-
-
-def known(path):
-    """The name of who answers an operation of this path."""
-    if path in TOOLS:
-        return TOOLS[path]
-    return "minilm" if path in EMBEDS else "stories"
-
-
-def is_kept(case):
-    """Whether a request keeps the names that were drawn for it: one of four does, always the same ones."""
-    drawn = repr((case.method, case.path, case.body, case.query, case.path_parameters))
-    return zlib.crc32(drawn.encode("utf-8", "backslashreplace")) % 4 == 0
 
 
 @schemathesis.hook
 def before_call(ctx, case, kwargs):
     path = case.operation.path
-    if path == "/resident/v1/reload" and case.method == "POST":
-        case.headers["Content-Type"] = "application/json"
-    if is_kept(case):
-        return
-    if path == "/v1/models/{id}":
-        case.path_parameters["id"] = "stories"
-    if path == "/api/tools/{name}":
-        case.path_parameters["name"] = "copy"
-        case.query = {}
-    if path == "/resident/v1/explain" and case.query and "model" in case.query:
-        case.query["model"] = "stories"
     if isinstance(case.body, dict):
         shorten(path, case.body)
+    if path == "/resident/v1/reload":
+        case.headers["Content-Type"] = "application/json"
+    drawn = lot(case)
+    if drawn % 4 != 0:
+        name(path, case)
+    if drawn % 3 == 0 and path in STREAMS and isinstance(case.body, dict):
+        case.body["stream"] = True
 
 
 def shorten(path, body):
-    for key in ("model", "name"):
-        if isinstance(body.get(key), str):
-            body[key] = known(path)
-    if path in LENGTHS and isinstance(body.get(LENGTHS[path], 0), int):
-        body[LENGTHS[path]] = TOKENS_MAX
-    if path in ("/api/chat", "/api/generate") and isinstance(body.get("options", {}), dict):
-        body["options"] = {**body.get("options", {}), "num_predict": TOKENS_MAX}
+    """Bounds an answer, unless its length was drawn to be wrong."""
+    if path in ("/api/chat", "/api/generate"):
+        if isinstance(body.setdefault("options", {}), dict):
+            bound(body["options"], "num_predict")
+    elif path in LENGTHS:
+        bound(body, LENGTHS[path])
+        body.pop("max_completion_tokens", None)
+
+
+def bound(fields, key):
+    length = fields.get(key, -1)
+    if length is None or (isinstance(length, int) and (length == -1 or length > TOKENS_MAX)):
+        fields[key] = TOKENS_MAX
+
+
+def lot(case):
+    """A number that is drawn for a request: always the same one for the same request."""
+    drawn = repr((case.method, case.path, case.body, case.query, case.path_parameters))
+    return zlib.crc32(drawn.encode("utf-8", "backslashreplace"))
+
+
+def name(path, case):
+    """Puts the name of who answers where names were drawn."""
+    if path == "/v1/models/{id}":
+        case.path_parameters["id"] = "stories"
+    elif path == "/api/tools/{name}":
+        case.path_parameters["name"] = "copy"
+        case.query = {}
+    elif path == "/resident/v1/explain" and case.query and "model" in case.query:
+        case.query["model"] = "stories"
+    elif isinstance(case.body, dict):
+        for key in {"model", "name"} & case.body.keys():
+            if isinstance(case.body[key], str):
+                case.body[key] = ANSWERS.get(path, "stories")
+
+
+@schemathesis.check
+def streams_are_described(ctx, response, case):
+    """Each event's data, or each line, is what the document says of streams."""
+    kind = response.headers.get("content-type", [""])[0].split(";")[0]
+    if response.status_code != 200 or kind not in PARTS:
+        return
+    document = case.operation.schema.raw_schema
+    content = document["paths"][case.operation.path][case.method.lower()]["responses"]["200"]["content"]
+    schema = {**content[kind]["schema"], "components": document["components"]}
+    validator = jsonschema.Draft202012Validator(schema)
+    parts = [json.loads(part) for part in PARTS[kind](response.content.decode())]
+    if not parts:
+        raise AssertionError("a stream without a part")
+    for part in parts:
+        error = jsonschema.exceptions.best_match(validator.iter_errors(part))
+        if error is not None:
+            raise AssertionError(f"{json.dumps(part)} is no part of this stream: {error.message}")
+
+
+def data_of_events(text):
+    lines = (line.removeprefix("data: ") for line in text.split("\n") if line.startswith("data: "))
+    return [data for data in lines if data != "[DONE]"]
+
+
+def lines(text):
+    return [line for line in text.split("\n") if line]
+
+
+PARTS = {"text/event-stream": data_of_events, "application/x-ndjson": lines}
 
 
 @schemathesis.check
