@@ -41,7 +41,7 @@ fn picture(seed: u32) -> Vec<u8> {
     for number in [54 + bytes, 0, 54, 40, SIDE, SIDE, 1 | 24 << 16, 0, bytes, 2835, 2835, 0, 0] {
         file.extend(number.to_le_bytes());
     }
-    let pixel = |at: u32| ((at / 3 % SIDE) * (seed + 1) ^ (at / 3 / SIDE) * 5 * seed) as u8;
+    let pixel = |at: u32| (((at / 3 % SIDE) * (seed + 1)) ^ ((at / 3 / SIDE) * 5 * seed)) as u8;
     file.extend((0..bytes).map(pixel));
     file
 }
