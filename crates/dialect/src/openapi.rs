@@ -13,6 +13,7 @@ mod llama_server;
 mod ollama;
 mod openai;
 mod operation;
+mod rerank;
 pub mod shape;
 mod shared;
 
@@ -31,6 +32,7 @@ use shape::Named;
 pub fn operations() -> Vec<Operation> {
     let operations = [
         openai::operations(),
+        rerank::operations(),
         llama_server::operations(),
         anthropic::operations(),
         ollama::operations(),

@@ -41,6 +41,7 @@ const fn route(
 
 const ROUTES: &[Route] = &[
     route("chat", "ChatRequest", "ChatAnswer", "ChatChunk", "OpenAiError"),
+    route("responses", "ResponsesRequest", "Response", "ResponseEvent", "OpenAiError"),
     route("completion", "CompletionRequest", "CompletionAnswer", "CompletionChunk", "OpenAiError"),
     route("embedding", "EmbeddingRequest", "EmbeddingAnswer", "", "OpenAiError"),
     route("infill", "InfillRequest", "InfillAnswer", "InfillPart", "OpenAiError"),
@@ -76,6 +77,8 @@ const ROUTES: &[Route] = &[
         "",
         "OllamaError",
     ),
+    // Its cases are asked of two routes each, with an outcome for either: a running hub is asked instead.
+    route("rerank", "", "", "", ""),
     route("ollama_show", "OllamaShowRequest", "", "", "OllamaError"),
 ];
 
@@ -100,7 +103,7 @@ fn document() -> Value {
 #[test]
 fn the_document_is_true_to_every_golden_case() {
     let document = Document::new();
-    for route in ROUTES {
+    for route in ROUTES.iter().filter(|route| !route.request.is_empty()) {
         let mut cases = 0;
         for entry in fs::read_dir(fixtures().join(route.folder)).unwrap() {
             let path = entry.unwrap().path();
@@ -170,7 +173,7 @@ fn what_is_over_a_bound_is_over_it_in_the_document_too() {
         json!({ "model": "" }),
         json!({ "model": "m".repeat(257) }),
         json!({ "messages": [] }),
-        json!({ "tool_choice": "any" }),
+        json!({ "tool_choice": "sometimes" }),
         json!({ "response_format": { "type": "xml" } }),
         json!({ "keep_alive": true }),
         json!({ "priority": "high" }),

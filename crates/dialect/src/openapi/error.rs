@@ -11,6 +11,8 @@ pub enum Words {
     Anthropic,
     /// Ollama's.
     Ollama,
+    /// Cohere's.
+    Cohere,
     /// Anthropic's for its own clients, OpenAI's for all others.
     AsAsked,
 }
@@ -21,6 +23,7 @@ impl Words {
             Self::OpenAi => openai(),
             Self::Anthropic => anthropic(),
             Self::Ollama => ollama(),
+            Self::Cohere => cohere(),
             Self::AsAsked => super::shape::either([openai(), anthropic()]),
         }
     }
@@ -55,4 +58,11 @@ pub(super) fn ollama() -> Shape {
     fields("An error in Ollama's form.")
         .has("error", "Names the thing, the value and the way out.", text())
         .named("OllamaError")
+}
+
+/// An error of Cohere's.
+pub(super) fn cohere() -> Shape {
+    fields("An error in Cohere's form.")
+        .has("message", "Names the thing, the value and the way out.", text())
+        .named("CohereError")
 }

@@ -5,6 +5,7 @@ mod completion;
 mod embedding;
 mod image;
 mod model;
+mod responses;
 mod sound;
 
 use super::Operation;
@@ -15,7 +16,7 @@ const TAG: &str = "OpenAI";
 const EVENTS: &str = "text/event-stream";
 
 pub(super) fn operations() -> Vec<Operation> {
-    vec![
+    let mut operations = vec![
         model::all(),
         model::one(),
         chat::operation(),
@@ -25,5 +26,7 @@ pub(super) fn operations() -> Vec<Operation> {
         sound::transcription(),
         image::operation(),
         model::moderations(),
-    ]
+    ];
+    operations.extend(responses::operations());
+    operations
 }

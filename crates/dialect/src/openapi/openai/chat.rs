@@ -24,7 +24,12 @@ fn request() -> Shape {
         .has("messages", "The conversation.", list_of(message(), 1..=MESSAGES_MAX))
         .with(streaming)
         .with(shared::tools)
-        .may("tool_choice", "Whether the model may call tools.", word(&["auto", "none"]))
+        .may(
+            "tool_choice",
+            "Whether the model may, need not or must call tools, and which.",
+            either([word(&["auto", "none", "required", "any"]), object()]),
+        )
+        .may("parallel_tool_calls", "Whether there may be several calls.", truth())
         .may(
             "max_completion_tokens",
             "Most tokens of the answer; -1 for no bound.",
@@ -91,7 +96,20 @@ fn part() -> Shape {
     let refusal = fields("What the assistant refused.")
         .has("type", "Which kind.", word(&["refusal"]))
         .has("refusal", "What it said.", text());
-    either([text(), said.shape(), refusal.shape()]).named("ChatPart")
+    let url = fields("A picture.").has("url", "`data:image/png;base64,…`.", text());
+    let picture = fields("A picture, of the user or of a tool.")
+        .has("type", "Which kind.", word(&["image_url", "input_image"]))
+        .has("image_url", "The picture itself.", either([text(), url.shape()]));
+    let sound = fields("A sound.").has("data", "The file in base64.", text()).may(
+        "format",
+        "Which kind of file.",
+        word(&["wav", "mp3", "flac"]),
+    );
+    let sound = fields("A sound, of the user or of a tool.")
+        .has("type", "Which kind.", word(&["input_audio"]))
+        .has("input_audio", "The sound itself.", sound.shape());
+    either([text(), said.shape(), refusal.shape(), picture.shape(), sound.shape()])
+        .named("ChatPart")
 }
 
 fn tool_call() -> Shape {
