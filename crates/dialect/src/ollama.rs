@@ -49,11 +49,11 @@ pub enum Ask {
     Load,
 }
 
+/// Reads what is to be answered, if anything is, with these variables for the chat template.
+type ReadPrompt = fn(&mut Object<'_>, Map<String, Value>) -> Result<Option<Prompt>, Error>;
+
 /// Reads the body of a request, of which this reads what is to be answered, if anything is.
-fn decode(
-    body: &[u8],
-    prompt: fn(&mut Object<'_>, Map<String, Value>) -> Result<Option<Prompt>, Error>,
-) -> Result<Request, Error> {
+fn decode(body: &[u8], prompt: ReadPrompt) -> Result<Request, Error> {
     let mut fields = Object::new(&Path::Root, read::body(body)?)?;
     let model = request::model(&mut fields)?;
     let stream = fields.bool("stream")?.unwrap_or(true);

@@ -215,7 +215,7 @@ impl Guard {
     }
 
     /// Nothing is free before it.
-    pub(crate) fn from_the_first(self) -> Self {
+    pub(crate) fn begun(self) -> Self {
         Self { has_begun: true, ..self }
     }
 

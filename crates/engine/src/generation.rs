@@ -260,18 +260,16 @@ impl<S: Sampler> Generation<S> {
         guard.mask(logits, masked)?;
         let token = self.sampler.sample(masked);
         let is_its = guard.accept(token)?;
-        let (bytes, is_special) = self.text_bytes(model, token);
-        if may_reason && !self.text.begins_with(&bytes, is_special) {
+        if is_its && !has_begun && !self.text.begin_answer(false, events) {
             return Err(broken("it began with neither its reasoning nor what is allowed"));
-        }
-        if is_its && !has_begun {
-            self.text.begin_answer(false, events);
         }
         Ok(Chosen { token, whose: if is_its { Whose::Model } else { Whose::Blank } })
     }
 
+    /// Whether its reasoning has taken all that it may. A character that it has begun it may end.
     fn is_out_of_reasoning(&self) -> bool {
         self.reasoning_tokens_max.is_some_and(|max| self.reasoned >= max)
+            && !self.text.is_mid_character()
     }
 
     /// Where the model is in its reasoning, what comes next is the mark that closes it.

@@ -58,7 +58,7 @@ fn calls<M: Model>(
     let wanted = Wanted { markup, tools, names, one_call: chat.one_call, answer };
     let guard = grammars.compile_calls(model, &wanted)?;
     // Where the model says before each part what it is, reasoning is a part of the grammar too.
-    Ok(if markup.has_headers() { guard.from_the_first() } else { guard })
+    Ok(if markup.has_headers() { guard.begun() } else { guard })
 }
 
 /// The schema of JSON that is wanted.

@@ -95,20 +95,19 @@ impl Text {
         parts.into_iter().filter_map(text_of).collect()
     }
 
-    /// Whether the answer begins with this token, but for white space.
-    pub(crate) fn begins_with(&self, bytes: &[u8], is_special: bool) -> bool {
-        let text = String::from_utf8_lossy(bytes);
-        self.preview(bytes, is_special).trim_start() == text.trim_start()
-    }
-
     /// The constrained answer begins with the next token. White space before it is none of it, and with
-    /// `trims` neither is what the token itself begins with.
-    pub(crate) fn begin_answer(&mut self, trims: bool, events: &mut Vec<Event>) {
+    /// `trims` neither is what the token itself begins with. `false` where no answer can begin.
+    pub(crate) fn begin_answer(&mut self, trims: bool, events: &mut Vec<Event>) -> bool {
         if self.stops.held().trim_start().is_empty() {
             let held = self.stops.finish();
             self.pass(&held, events);
         }
-        self.parser.begin_answer(trims);
+        self.parser.begin_answer(trims)
+    }
+
+    /// Whether the last token ended inside of a character.
+    pub(crate) fn is_mid_character(&self) -> bool {
+        self.utf8.is_mid_character()
     }
 
     /// Whether what comes next is reasoning for sure.

@@ -133,8 +133,9 @@ impl Parser {
     }
 
     /// The constrained answer begins with what comes next. White space that came before it is none of it;
-    /// with `trims` neither is white space that comes in one token with its beginning.
-    pub(super) fn begin_answer(&mut self, trims: bool) {
+    /// with `trims` neither is white space that comes in one token with its beginning. `false` where no
+    /// answer can begin: in reasoning, or behind what else was said.
+    pub(super) fn begin_answer(&mut self, trims: bool) -> bool {
         match self.mode {
             Mode::Start if self.held.trim_start().is_empty() => {
                 self.held.clear();
@@ -142,8 +143,9 @@ impl Parser {
                 self.skip_space = trims;
             }
             Mode::Opening | Mode::Text => self.skip_space = trims,
-            Mode::Start | Mode::Reasoning | Mode::Header(_) | Mode::Block(_) => {}
+            Mode::Start | Mode::Reasoning | Mode::Header(_) | Mode::Block(_) => return false,
         }
+        true
     }
 
     /// Adds text, or a control token that marks something.

@@ -89,17 +89,19 @@ fn joined(parts: Vec<Part>) -> Vec<Said> {
     for part in parts {
         match (said.last_mut(), part) {
             (Some(Said::Text(last)), Part::Text(text))
-            | (Some(Said::Reasoning(last)), Part::Reasoning(text)) => last.push_str(&text),
-            (_, Part::Text(text)) => said.push(Said::Text(text)),
-            (_, Part::Reasoning(text)) => said.push(Said::Reasoning(text)),
+            | (Some(Said::Reasoning(last)), Part::Reasoning(text)) => {
+                last.push_str(&super::joined(text));
+            }
+            (_, Part::Text(text)) => said.push(Said::Text(super::joined(text))),
+            (_, Part::Reasoning(text)) => said.push(Said::Reasoning(super::joined(text))),
             (_, Part::Call { index, name: Some(name), arguments }) => {
                 assert_eq!(index, calls, "calls are numbered");
                 calls += 1;
-                said.push(Said::Call(name, arguments));
+                said.push(Said::Call(name, super::joined(arguments)));
             }
             (Some(Said::Call(_, last)), Part::Call { index, name: None, arguments }) => {
                 assert_eq!(index + 1, calls, "a piece of the last call");
-                last.push_str(&arguments);
+                last.push_str(&super::joined(arguments));
             }
             (_, part @ Part::Call { .. }) => panic!("a piece without its beginning: {part:?}"),
         }
