@@ -124,8 +124,12 @@ impl Projector {
         self.read = None;
         let chunks = match file.kind() {
             MediaKind::Image => {
-                let picture::Pixels { width, height, bytes } = picture::read(file.bytes())?;
-                let bitmap = Bitmap::of_pixels(width, height, &bytes).ok_or_else(no_memory)?;
+                let picture = picture::read(file.bytes())?;
+                let (width, height) = (picture.width, picture.height);
+                let bitmap = Bitmap::of_pixels(width, height, &picture.bytes);
+                // mtmd has a copy, and makes one more.
+                drop(picture);
+                let bitmap = bitmap.ok_or_else(no_memory)?;
                 self.eyes.lay_out(&bitmap).ok_or_else(|| not_laid_out(width, height))?
             }
             MediaKind::Audio => {
