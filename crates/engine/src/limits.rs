@@ -11,7 +11,7 @@ const _: () = {
 
 /// What the hub books for a projector is what the engine and the worker take.
 const _: () = {
-    assert!(planner::footprint::KEPT_VECTORS_BYTES == worker_protocol::limits::MEDIA_VECTORS_BYTES);
+    assert!(planner::footprint::MEDIA_VECTORS_BYTES == worker_protocol::limits::MEDIA_VECTORS_BYTES);
     assert!(planner::footprint::PICTURE_PIXELS_MAX == worker_protocol::limits::PICTURE_PIXELS_MAX);
 };
 

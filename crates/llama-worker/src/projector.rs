@@ -133,10 +133,12 @@ impl Projector {
                 self.eyes.lay_out(&bitmap).ok_or_else(|| not_laid_out(width, height))?
             }
             MediaKind::Audio => {
-                sound::check(file.bytes())?;
-                let bitmap = Bitmap::of_sound(&self.eyes, file.bytes()).ok_or_else(|| {
-                    "it is broken or cut; send the whole file, or save it anew".to_owned()
-                })?;
+                let rate = self.eyes.sound_rate().ok_or_else(not_encoded)?;
+                let samples = sound::read(file.bytes(), rate)?;
+                let bitmap = Bitmap::of_sound(&samples);
+                // mtmd has a copy, and makes one more.
+                drop(samples);
+                let bitmap = bitmap.ok_or_else(no_memory)?;
                 self.eyes.lay_out(&bitmap).ok_or_else(not_encoded)?
             }
         };

@@ -40,9 +40,9 @@ pub const INTERNAL_SEQUENCES: u32 = 1;
 /// models scale down to one or two; three bytes each while it is decoded, and as many again.
 pub const PICTURE_PIXELS_MAX: u64 = 25_000_000;
 
-/// Seconds of a sound: half an hour of speech. Decoded it is 64 kB each, and a model that hears makes
-/// some tokens of each.
-pub const SOUND_SECONDS_MAX: u64 = 1800;
+/// Seconds of a sound: ten minutes of speech, some ten thousand tokens of most models. While it is laid out, a
+/// second takes about 450 kB, which is booked for the longest.
+pub const SOUND_SECONDS_MAX: u64 = 600;
 
 /// Bytes of vectors of pictures and sounds that a worker with a projector keeps, so that a conversation which
 /// shows them again need not have them computed again: some ten pictures of most models.

@@ -25,7 +25,7 @@ use super::{life, models};
 use crate::llama::{Bitmap, CacheTypes, Context, ContextShape, Eyes, Threads, Weights};
 use crate::log;
 use crate::model::LlamaModel;
-use crate::picture;
+use crate::{picture, sound};
 
 /// Tokens of each answer.
 const ANSWER_TOKENS: u32 = 12;
@@ -172,7 +172,8 @@ fn own_answer(pair: &Pair, pieces: &[Piece<'_>]) -> Vec<Chosen> {
             }
             Sound(file) => {
                 text.push_str("<__media__>");
-                bitmaps.push(Bitmap::of_sound(&eyes, file).unwrap());
+                let samples = sound::read(file, eyes.sound_rate().unwrap()).unwrap();
+                bitmaps.push(Bitmap::of_sound(&samples).unwrap());
             }
         }
     }
