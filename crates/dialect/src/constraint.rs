@@ -37,12 +37,8 @@ pub(crate) fn openai(
     }
 }
 
-/// Takes the field of OpenAI's responses, `format`, out of a request's `text`. `has_tools` says whether tools
-/// are offered beside.
-pub(crate) fn responses(
-    text: &mut Object<'_>,
-    has_tools: bool,
-) -> Result<Option<Constraint>, Error> {
+/// Takes the field of OpenAI's responses, `format`, out of a request's `text`.
+pub(crate) fn responses(text: &mut Object<'_>) -> Result<Option<Constraint>, Error> {
     let path = text.path("format");
     let Some(format) = text.take("format") else { return Ok(None) };
     let mut format = Object::new(&path, format)?;
@@ -62,9 +58,6 @@ pub(crate) fn responses(
             )));
         }
     };
-    if has_tools {
-        return Err(apart(&path, "tools"));
-    }
     Ok(Some(constraint))
 }
 

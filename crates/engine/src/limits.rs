@@ -9,12 +9,6 @@ const _: () = {
     assert!(kv_store::limits::READ_AHEAD_BYTES == worker_protocol::limits::KEPT_READ_AHEAD_BYTES);
 };
 
-/// What the hub books for a projector is what the engine and the worker take.
-const _: () = {
-    assert!(planner::footprint::MEDIA_VECTORS_BYTES == worker_protocol::limits::MEDIA_VECTORS_BYTES);
-    assert!(planner::footprint::PICTURE_PIXELS_MAX == worker_protocol::limits::PICTURE_PIXELS_MAX);
-};
-
 /// Requests of one worker at a time, waiting and running. The hub grants fewer; this is the second
 /// lock on the same door.
 pub const REQUESTS_MAX: usize = 1024;

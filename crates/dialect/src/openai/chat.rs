@@ -4,9 +4,9 @@
 //!
 //! Pictures and sounds are read where they are sent whole; files and addresses are refused.
 
-mod message;
+pub(super) mod message;
 mod stream;
-mod tools;
+pub(super) mod tools;
 mod whole;
 
 use serde_json::Value;

@@ -4,8 +4,7 @@
 //! `settings`; answers are written in `stream` and `whole`, from what `output` makes of events. An answer
 //! is kept as text (`kept`); where, and how many, is for whoever keeps it.
 //!
-//! Refused for now: `tool_choice` that demands a call, because the engine cannot hold a model to it yet,
-//! pictures, sounds and files. What lives at OpenAI only (`background`, `conversation`, `prompt`) is refused
+//! Files are refused for now. What lives at OpenAI only (`background`, `conversation`, `prompt`) is refused
 //! as well; tools that OpenAI runs itself (`web_search` and the like) are not offered to the model.
 
 mod answer;
@@ -31,6 +30,7 @@ pub use whole::WholeEncoder;
 
 use crate::{
     Error, Wish,
+    openai::chat,
     read::{self, Object, Path},
     request, sampling,
 };
@@ -80,13 +80,15 @@ pub fn decode(body: &[u8], earlier: &dyn Earlier) -> Result<Request, Error> {
     let settings = settings::decode(&mut fields)?;
     let input::Input { messages, mut tools, background } =
         input::decode(&mut fields, earlier, settings.keeps)?;
-    tools.choose(&mut fields)?;
-    let constraint = settings::constraint(&mut fields, !tools.offered.is_empty())?;
     echo.insert("tools".to_owned(), std::mem::take(&mut tools.told).into());
+    let offered = chat::tools::choose(&mut fields, std::mem::take(&mut tools.offered))?;
+    let constraint = settings::constraint(&mut fields)?;
     let chat = Chat {
         messages,
-        tools: std::mem::take(&mut tools.offered),
-        variables: settings.variables,
+        tools: offered.tools,
+        tool_choice: offered.choice,
+        one_call: offered.one_call,
+        variables: settings.reasoning.variables,
         ..Chat::default()
     };
     let generate = Generate {
@@ -95,6 +97,7 @@ pub fn decode(body: &[u8], earlier: &dyn Earlier) -> Result<Request, Error> {
         stop,
         logprobs: settings.logprobs,
         constraint,
+        reasoning_tokens_max: settings.reasoning.tokens_max,
         ..Generate::new(Prompt::Chat(chat))
     };
     let told = Told { echo, tools, thoughts: settings.thoughts, background };

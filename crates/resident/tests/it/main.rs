@@ -51,6 +51,8 @@ mod reload;
 mod rerank;
 mod responses_client;
 #[cfg(unix)]
+mod seeing;
+#[cfg(unix)]
 mod sharing;
 #[cfg(unix)]
 mod soak;

@@ -123,7 +123,7 @@ fn part(
 }
 
 /// Models are shown pictures by their users and tools, and chat templates have no place for others.
-fn refuse_unseen(at: &Path<'_>, kind: &str, role: Role) -> Result<(), Error> {
+pub(in crate::openai) fn refuse_unseen(at: &Path<'_>, kind: &str, role: Role) -> Result<(), Error> {
     match role {
         Role::User | Role::Tool => Ok(()),
         Role::System | Role::Developer | Role::Assistant => Err(at.refuse(format_args!(
@@ -135,7 +135,10 @@ fn refuse_unseen(at: &Path<'_>, kind: &str, role: Role) -> Result<(), Error> {
 }
 
 /// `{"image_url":{"url":"data:…"}}`, or the URL without an object around it, as newer APIs have it.
-fn picture(fields: &mut Object<'_>, intake: &mut Intake) -> Result<File, Error> {
+pub(in crate::openai) fn picture(
+    fields: &mut Object<'_>,
+    intake: &mut Intake,
+) -> Result<File, Error> {
     let at = fields.path("image_url");
     let value = fields.take("image_url").ok_or_else(|| at.missing())?;
     if let Value::String(url) = value {
@@ -148,7 +151,10 @@ fn picture(fields: &mut Object<'_>, intake: &mut Intake) -> Result<File, Error> 
 }
 
 /// `{"input_audio":{"data":"…","format":"wav"}}`
-fn sound(fields: &mut Object<'_>, intake: &mut Intake) -> Result<File, Error> {
+pub(in crate::openai) fn sound(
+    fields: &mut Object<'_>,
+    intake: &mut Intake,
+) -> Result<File, Error> {
     let at = fields.path("input_audio");
     let value = fields.take("input_audio").ok_or_else(|| at.missing())?;
     let mut inner = Object::new(&at, value)?;

@@ -12,8 +12,17 @@ use crate::{
 
 /// Takes the tools out of a request, and how they are to be called.
 pub(super) fn decode(fields: &mut Object<'_>) -> Result<Offered, Error> {
-    let one_call = !fields.bool("parallel_tool_calls")?.unwrap_or(true);
     let tools = tools::decode(fields)?;
+    choose(fields, tools)
+}
+
+/// Takes out of a request how these tools are to be called. Responses say it in the same words, with names
+/// in fewer objects.
+pub(in crate::openai) fn choose(
+    fields: &mut Object<'_>,
+    tools: Vec<Value>,
+) -> Result<Offered, Error> {
+    let one_call = !fields.bool("parallel_tool_calls")?.unwrap_or(true);
     let mut offered = Offered { tools, choice: ToolChoice::Auto, one_call };
     let path = fields.path("tool_choice");
     match fields.take("tool_choice") {
@@ -44,7 +53,7 @@ fn named(path: &Path<'_>, form: Value, offered: &mut Offered) -> Result<(), Erro
     let mut form = Object::new(path, form)?;
     let at = form.path("type");
     match form.string("type")?.ok_or_else(|| at.missing())?.as_str() {
-        "function" => {
+        "function" | "custom" => {
             let name = function_name(&mut form, &offered.tools)?;
             offered.choice = ToolChoice::Required(vec![name]);
             // One function is named for one call.

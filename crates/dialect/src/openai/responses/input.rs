@@ -1,4 +1,4 @@
-//! The input: items of many kinds become messages of one text each.
+//! The input: items of many kinds become messages.
 //!
 //! Neighbours of one role are one turn, since chat templates insist that roles take turns: what the model
 //! thought, said and called is one message of its, and instructions before the conversation are one. Later
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Error, billing,
     limits::{CALLED_BYTES_MAX, MESSAGES_MAX},
+    media::{Content, Intake},
     read::{self, Object, Path},
     request,
 };
@@ -131,6 +132,7 @@ struct Conversation {
     turns: Vec<Spoken>,
     tools: Offered,
     items: usize,
+    intake: Intake,
     /// Names by which the model knows the tools that were called so far, by the ids of their calls.
     called: BTreeMap<String, String>,
 }
@@ -138,7 +140,7 @@ struct Conversation {
 /// What one side says before the other one speaks.
 struct Spoken {
     role: Role,
-    texts: Vec<String>,
+    content: Content,
     thoughts: Vec<String>,
     calls: Vec<ToolCall>,
     /// The call that a tool's result answers, and the tool's name, if that is one.
@@ -192,14 +194,13 @@ impl Conversation {
             None => return Err(at.missing()),
         };
         let at = fields.path("content");
-        let texts = match fields.take("content") {
-            Some(content) => content::texts(&at, content)?,
-            None => return Err(at.missing()),
-        };
+        let said = fields.take("content").ok_or_else(|| at.missing())?;
         match role {
-            Role::System => self.instructions(texts),
+            Role::System => self.instructions(content::texts(&at, said)?),
             Role::Developer | Role::User | Role::Assistant | Role::Tool => {
-                self.turn(role).texts.extend(texts);
+                let last = self.turn(role);
+                let (turn, intake) = (&mut self.turns[last], &mut self.intake);
+                content::add(&at, said, role, intake, &mut turn.content)?;
             }
         }
         Ok(())
@@ -208,16 +209,16 @@ impl Conversation {
     fn instructions(&mut self, texts: Vec<String>) {
         let has_begun = self.turns.iter().any(|turn| turn.role != Role::System);
         let role = if has_begun { Role::User } else { Role::System };
-        self.turn(role).texts.extend(texts);
+        let turn = self.turn(role);
+        texts.iter().for_each(|text| self.turns[turn].content.text(text));
     }
 
-    /// The turn of this role: the one that goes on, or a new one.
-    fn turn(&mut self, role: Role) -> &mut Spoken {
+    /// Where the turn of this role is: the one that goes on, or a new one.
+    fn turn(&mut self, role: Role) -> usize {
         if self.turns.last().is_none_or(|turn| turn.role != role) {
             self.turns.push(Spoken::new(role));
         }
-        let last = self.turns.len() - 1;
-        &mut self.turns[last]
+        self.turns.len() - 1
     }
 
     /// What the model thought: as it was told here, or else as its client shows it. What another machine
@@ -235,7 +236,8 @@ impl Conversation {
         }
         thoughts.retain(|thought| !thought.is_empty());
         if !thoughts.is_empty() {
-            self.turn(Role::Assistant).thoughts.extend(thoughts);
+            let turn = self.turn(Role::Assistant);
+            self.turns[turn].thoughts.extend(thoughts);
         }
         Ok(())
     }
@@ -262,7 +264,8 @@ impl Conversation {
         };
         self.called.insert(id.clone(), name.clone());
         let call = ToolCall { id, name, arguments: arguments.into() };
-        self.turn(Role::Assistant).calls.push(call);
+        let turn = self.turn(Role::Assistant);
+        self.turns[turn].calls.push(call);
         Ok(())
     }
 
@@ -277,30 +280,33 @@ impl Conversation {
             )));
         };
         let at = fields.path("output");
-        let output = fields.take("output");
-        let texts = output.map_or(Ok(Vec::new()), |output| content::texts(&at, output))?;
+        let mut content = Content::default();
+        if let Some(output) = fields.take("output") {
+            content::add(&at, output, Role::Tool, &mut self.intake, &mut content)?;
+        }
         // Each result repeats it.
         let name = Some(name).filter(|name| name.len() <= CALLED_BYTES_MAX);
         let answers = Some((id, name));
-        self.turns.push(Spoken { texts, answers, ..Spoken::new(Role::Tool) });
+        self.turns.push(Spoken { content, answers, ..Spoken::new(Role::Tool) });
         Ok(())
     }
 }
 
 impl Spoken {
     fn new(role: Role) -> Self {
-        let (texts, thoughts) = (Vec::new(), Vec::new());
-        Self { role, texts, thoughts, calls: Vec::new(), answers: None }
+        let (content, thoughts) = (Content::default(), Vec::new());
+        Self { role, content, thoughts, calls: Vec::new(), answers: None }
     }
 
     fn message(self) -> Message {
-        let Self { role, texts, thoughts, calls, answers } = self;
-        // Parts are paragraphs to their sender, so a line break goes between them. Only who calls tools
-        // may have said nothing.
-        let content = (!texts.is_empty() || calls.is_empty()).then(|| texts.join("\n"));
+        let Self { role, content, thoughts, calls, answers } = self;
+        // Only who calls tools may have said nothing.
+        let is_said = !content.is_empty() || calls.is_empty();
+        let (text, media) = content.into_parts();
         let (tool_call_id, name) = answers.unzip();
         Message {
-            content,
+            content: is_said.then_some(text),
+            media,
             reasoning: (!thoughts.is_empty()).then(|| thoughts.join("\n")),
             tool_calls: calls,
             tool_call_id,

@@ -7,6 +7,7 @@ use crate::{
     Error, constraint,
     limits::{INCLUDES_MAX, LOGPROBS_MAX},
     read::{Object, Path},
+    reasoning::Reasoning,
     request,
 };
 
@@ -28,7 +29,7 @@ pub(super) struct Settings {
     pub(super) keeps: bool,
     pub(super) logprobs: Option<u8>,
     pub(super) thoughts: Thoughts,
-    pub(super) variables: Map<String, Value>,
+    pub(super) reasoning: Reasoning,
 }
 
 /// Refuses what only OpenAI's own machines can do.
@@ -95,7 +96,6 @@ pub(super) fn echo(fields: &mut Object<'_>) -> Result<Map<String, Value>, Error>
         fields.string(key)?;
     }
     fields.integer("max_tool_calls", 0..=u32::MAX.into())?;
-    fields.bool("parallel_tool_calls")?;
     Ok(echo)
 }
 
@@ -120,7 +120,7 @@ pub(super) fn decode(fields: &mut Object<'_>) -> Result<Settings, Error> {
     Ok(Settings {
         keeps,
         logprobs: u8::try_from(top).ok().filter(|_| includes(INCLUDE_LOGPROBS)),
-        variables: reasoning(fields, &mut thoughts)?,
+        reasoning: reasoning(fields, &mut thoughts)?,
         thoughts,
     })
 }
@@ -133,40 +133,21 @@ fn includes(fields: &mut Object<'_>) -> Result<Vec<String>, Error> {
     entries.into_iter().enumerate().map(one).collect()
 }
 
-/// How much is thought, as variables of chat templates: GPT-OSS knows `reasoning_effort`, Qwen and its kin
-/// `enable_thinking`.
-fn reasoning(
-    fields: &mut Object<'_>,
-    thoughts: &mut Thoughts,
-) -> Result<Map<String, Value>, Error> {
-    let mut variables = fields.object("chat_template_kwargs")?.unwrap_or_default();
-    let path = fields.path("reasoning");
-    let Some(reasoning) = fields.take("reasoning") else { return Ok(variables) };
-    let mut reasoning = Object::new(&path, reasoning)?;
-    let summary = request::word(&mut reasoning, "summary")?;
-    // What it was called first.
-    let summary = summary.or(request::word(&mut reasoning, "generate_summary")?);
+/// How much is thought, and whether it is told as a summary.
+fn reasoning(fields: &mut Object<'_>, thoughts: &mut Thoughts) -> Result<Reasoning, Error> {
+    let said = |key: &str| fields.peek("reasoning")?.get(key)?.as_str();
+    // The second is what it was called first.
+    let summary = said("summary").or(said("generate_summary"));
     thoughts.summarizes = summary.is_some_and(|summary| summary != "none");
-    match request::word(&mut reasoning, "effort")? {
-        Some(effort) if effort == "none" => {
-            variables.entry("enable_thinking").or_insert(false.into());
-        }
-        Some(effort) => {
-            variables.entry("reasoning_effort").or_insert(effort.into());
-        }
-        None => {}
-    }
-    Ok(variables)
+    let variables = fields.object("chat_template_kwargs")?.unwrap_or_default();
+    Reasoning::openai(fields, variables)
 }
 
 /// What the answer must look like. How much is said is left to the model.
-pub(super) fn constraint(
-    fields: &mut Object<'_>,
-    has_tools: bool,
-) -> Result<Option<Constraint>, Error> {
+pub(super) fn constraint(fields: &mut Object<'_>) -> Result<Option<Constraint>, Error> {
     let path = fields.path("text");
     let Some(text) = fields.take("text") else { return Ok(None) };
     let mut text = Object::new(&path, text)?;
     request::word(&mut text, "verbosity")?;
-    constraint::responses(&mut text, has_tools)
+    constraint::responses(&mut text)
 }

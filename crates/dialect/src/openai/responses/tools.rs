@@ -1,4 +1,5 @@
-//! The tools that a model may call, whether it may, and what its calls are called for the client.
+//! The tools that a model may call, and what its calls are called for the client. Whether it must call one is
+//! said as in chat (`chat::tools`).
 //!
 //! A model knows functions with JSON for arguments. A tool of free text is offered as a function with one
 //! text, and tools of a namespace by the namespace's name before their own; calls are told in the client's
@@ -137,28 +138,6 @@ impl Offered {
         self.offered.push(json!({ "type": "function", "function": function }));
         let known = known_name(tool.namespace.as_deref(), &tool.name);
         self.tools.entry(known).or_insert(tool);
-    }
-
-    /// Takes out of a request whether the model is offered the tools at all.
-    pub(super) fn choose(&mut self, fields: &mut Object<'_>) -> Result<(), Error> {
-        let path = fields.path("tool_choice");
-        match fields.take("tool_choice") {
-            None => {}
-            Some(Value::String(choice)) if choice == "auto" => {}
-            Some(Value::String(choice)) if choice == "none" => self.offered.clear(),
-            Some(Value::String(choice)) if choice != "required" => {
-                return Err(
-                    path.refuse(format_args!("must be \"auto\" or \"none\", but it is {choice:?}"))
-                );
-            }
-            Some(Value::String(_) | Value::Object(_)) => {
-                return Err(path.unsupported(
-                    "demands a call, and a model cannot be held to one yet; use \"auto\" or \"none\"",
-                ));
-            }
-            Some(ref other) => return Err(path.wrong("a string or an object", other)),
-        }
-        Ok(())
     }
 }
 
