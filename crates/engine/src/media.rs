@@ -232,7 +232,8 @@ fn mark_files(chat: &mut Chat) -> Result<(String, Vec<MediaFile>), Failure> {
         chat.messages.iter_mut().map(|message| std::mem::take(&mut message.media)).collect();
     let texts = serde_json::to_string(chat)
         .map_err(|error| invalid(format!("the conversation cannot be written: {error}")))?;
-    let mark = unused_mark(&texts);
+    // No text holds its own hash, so that there is nothing to look for.
+    let mark = format!("residentmedia{}x", blake3::hash(texts.as_bytes()).to_hex());
     let mut files = Vec::new();
     for (message, taken) in chat.messages.iter_mut().zip(taken) {
         if taken.is_empty() {
@@ -259,12 +260,6 @@ fn mark_files(chat: &mut Chat) -> Result<(String, Vec<MediaFile>), Failure> {
         message.content = Some(marked);
     }
     Ok((mark, files))
-}
-
-fn unused_mark(texts: &str) -> String {
-    let mut marks = (0_u32..).map(|salt| format!("residentmedia{salt}x"));
-    // A text has fewer places than there are numbers.
-    marks.find(|mark| !texts.contains(mark.as_str())).unwrap_or_default()
 }
 
 /// The tokens that stand for the rows of each part.
