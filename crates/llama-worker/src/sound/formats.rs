@@ -129,7 +129,8 @@ pub(super) fn flac(file: &[u8], rate: u32) -> Result<Vec<f32>, String> {
 /// See [`super::read`]. What the file says of its own length is not believed: it ends where its frames do, of
 /// which the last may be cut.
 pub(super) fn mp3(file: &[u8], rate: u32) -> Result<Vec<f32>, String> {
-    let form = |frame: nanomp3::Frame<'_>| (frame.channels as usize, frame.sample_rate, frame.layer);
+    let form =
+        |frame: nanomp3::Frame<'_>| (frame.channels as usize, frame.sample_rate, frame.layer);
     let mut forms = nanomp3::frames(file).map(form);
     let first = forms.next().ok_or_else(|| broken(&"there is no sound in it"))?;
     if forms.any(|other| other != first) {
