@@ -306,6 +306,7 @@ mod tests {
             speculation: worker_protocol::Speculation::default(),
             taken_back_max: 0,
             projector: None,
+            projector_is_named: false,
             keep: Some(keep),
         }
     }

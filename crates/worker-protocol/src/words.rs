@@ -95,6 +95,10 @@ pub struct Load {
     /// to text.
     #[serde(default)]
     pub projector: Option<PathBuf>,
+    /// Whether the user named the projector, so that one that cannot be used fails the load. One that merely
+    /// lies beside the model leaves it to text.
+    #[serde(default)]
+    pub projector_is_named: bool,
 }
 
 /// How a model guesses what it says next, so that one step can check several tokens.
