@@ -52,6 +52,10 @@ pub const PICTURE_RATIO_MAX: u64 = 200;
 /// second takes about 450 kB, which is booked for the longest.
 pub const SOUND_SECONDS_MAX: u64 = 600;
 
+/// Bytes of files with pictures and sounds that a worker holds for open requests, each file once however many
+/// show it. The largest request brings a tenth of it.
+pub const MEDIA_FILES_BYTES: u64 = 256 << 20;
+
 /// Bytes of vectors of pictures and sounds that a worker with a projector keeps, so that a conversation which
 /// shows them again need not have them computed again: some ten pictures of most models.
 pub const MEDIA_VECTORS_BYTES: u64 = 64 << 20;
