@@ -111,9 +111,9 @@ impl Projector {
     pub(crate) fn encode(&mut self, file: &MediaFile, part: usize) -> Result<Vec<f32>, String> {
         self.read(file)?;
         let Some((_, chunks)) = &self.read else { return Err(not_encoded()) };
+        let (places, positions) = self.eyes.places(chunks, part).ok_or_else(not_encoded)?;
         let vectors = self.eyes.encode(chunks, part).ok_or_else(not_encoded)?;
-        let (places, positions) = self.eyes.places(chunks, part);
-        Ok(places::pack(&vectors, &places, positions))
+        Ok(places::pack(vectors, &places, positions))
     }
 
     /// Reads all of a file, unless it is the one that was read last.

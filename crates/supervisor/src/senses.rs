@@ -171,6 +171,8 @@ mod tests {
     #[test]
     fn what_is_booked_is_what_is_let_in_and_kept() {
         assert_eq!(footprint::PICTURE_PIXELS_MAX, limits::PICTURE_PIXELS_MAX);
+        assert_eq!(footprint::SOUND_SECONDS_MAX, limits::SOUND_SECONDS_MAX);
+        assert_eq!(footprint::MEDIA_FILES_BYTES, limits::MEDIA_FILES_BYTES);
         assert_eq!(footprint::MEDIA_VECTORS_BYTES, limits::MEDIA_VECTORS_BYTES);
     }
 }

@@ -123,7 +123,7 @@ impl Eyes {
     }
 
     /// Vectors of the rows of one part, one behind the other. `None` when mtmd failed: its log says why.
-    pub(crate) fn encode(&mut self, chunks: &Chunks, part: usize) -> Option<Vec<f32>> {
+    pub(crate) fn encode(&mut self, chunks: &Chunks, part: usize) -> Option<&[f32]> {
         let chunk = (part < chunks.len()).then(|| chunks.get(part))?;
         let context = self.context.as_ptr();
         // SAFETY: both are valid; a failure is told by its code.
@@ -139,17 +139,18 @@ impl Eyes {
             )
         };
         let count = rows.checked_mul(usize::try_from(width).ok()?)?;
-        // SAFETY: `mtmd_get_output_embd` promises so many numbers, which stay until the next call.
-        (!first.is_null()).then(|| unsafe { std::slice::from_raw_parts(first, count) }.to_vec())
+        // SAFETY: `mtmd_get_output_embd` promises so many numbers, which stay until the next call; until
+        // then this projector is borrowed.
+        (!first.is_null()).then(|| unsafe { std::slice::from_raw_parts(first, count) })
     }
 }
 
 impl Eyes {
     /// The places of a part's rows, counted from its first position, and how many positions all of them
-    /// take.
-    pub(crate) fn places(&self, chunks: &Chunks, part: usize) -> (Vec<Place>, u32) {
+    /// take. `None` where there is no such part.
+    pub(crate) fn places(&self, chunks: &Chunks, part: usize) -> Option<(Vec<Place>, u32)> {
         let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
-        let chunk = chunks.get(part);
+        let chunk = (part < chunks.len()).then(|| chunks.get(part))?;
         // SAFETY: the part is one of these chunks, so are its rows; a sound has no picture's rows.
         unsafe {
             let rows = sys::mtmd_input_chunk_get_n_tokens(chunk);
@@ -162,7 +163,7 @@ impl Eyes {
                 let place = sys::mtmd_image_tokens_get_decoder_pos(picture, 0, row);
                 [place.t, place.y, place.x]
             };
-            ((0..rows).map(place).collect(), positions)
+            Some(((0..rows).map(place).collect(), positions))
         }
     }
 }
