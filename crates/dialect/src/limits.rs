@@ -27,6 +27,12 @@ pub const MEDIA_BYTES_MAX: usize = 20 << 20;
 /// Pixels of a picture, whoever reads it: a file of some kilobytes may have billions.
 pub const PICTURE_PIXELS_MAX: u64 = worker_protocol::limits::PICTURE_PIXELS_MAX;
 
+/// Pixels along a side of a picture, whoever reads it.
+pub const PICTURE_SIDE_PIXELS_MAX: u64 = worker_protocol::limits::PICTURE_SIDE_PIXELS_MAX;
+
+/// How many times as long as the other a side of a picture may be, whoever reads it.
+pub const PICTURE_RATIO_MAX: u64 = worker_protocol::limits::PICTURE_RATIO_MAX;
+
 /// Seconds of a sound, whoever reads it: a file of some kilobytes may last for years.
 pub const SOUND_SECONDS_MAX: u64 = worker_protocol::limits::SOUND_SECONDS_MAX;
 

@@ -20,7 +20,10 @@ pub(crate) use format::media_type;
 
 use crate::{
     Error,
-    limits::{MEDIA_BYTES_MAX, MEDIA_MAX, PICTURE_PIXELS_MAX, SOUND_SECONDS_MAX},
+    limits::{
+        MEDIA_BYTES_MAX, MEDIA_MAX, PICTURE_PIXELS_MAX, PICTURE_RATIO_MAX, PICTURE_SIDE_PIXELS_MAX,
+        SOUND_SECONDS_MAX,
+    },
     read::Path,
 };
 use format::Format;
@@ -169,12 +172,7 @@ fn measure(path: &Path<'_>, format: Format, bytes: &[u8]) -> Result<(), Error> {
     match format.kind() {
         MediaKind::Image => {
             let (width, height) = format::sides(format, bytes).ok_or_else(broken)?;
-            if width.saturating_mul(height) > PICTURE_PIXELS_MAX {
-                return Err(path.refuse(format_args!(
-                    "is a picture of {width} × {height} pixels, and at most {PICTURE_PIXELS_MAX} in all \
-                     are allowed; make it smaller, since models scale pictures down anyway"
-                )));
-            }
+            check_sides(path, width, height)?;
         }
         MediaKind::Audio => {
             let seconds = sound::seconds(format, bytes).ok_or_else(broken)?;
@@ -185,6 +183,24 @@ fn measure(path: &Path<'_>, format: Format, bytes: &[u8]) -> Result<(), Error> {
                 )));
             }
         }
+    }
+    Ok(())
+}
+
+fn check_sides(path: &Path<'_>, width: u64, height: u64) -> Result<(), Error> {
+    let (short, long) = (width.min(height), width.max(height));
+    let what = format!("is a picture of {width} × {height} pixels");
+    if width.saturating_mul(height) > PICTURE_PIXELS_MAX {
+        return Err(path.refuse(format_args!(
+            "{what}, and at most {PICTURE_PIXELS_MAX} in all are allowed; make it smaller, since models \
+             scale pictures down anyway"
+        )));
+    }
+    if long > PICTURE_SIDE_PIXELS_MAX || long > short.saturating_mul(PICTURE_RATIO_MAX) {
+        return Err(path.refuse(format_args!(
+            "{what}, and a side may have at most {PICTURE_SIDE_PIXELS_MAX} and be at most \
+             {PICTURE_RATIO_MAX} times as long as the other; cut it into parts"
+        )));
     }
     Ok(())
 }

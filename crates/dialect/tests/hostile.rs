@@ -234,6 +234,16 @@ fn a_picture_may_have_so_many_pixels_however_they_are_spread() {
         let said = format!("is a picture of {width} × {height} pixels");
         assert!(message.contains(&said), "{message}");
     }
+    // Some models make a square of the longer side, and some a row of tokens of each pixel along it.
+    for (long, short) in [(60_000, 1), (16_385, 400), (16_384, 81), (201, 1), (25_000_000, 1)] {
+        for (width, height) in [(long, short), (short, long)] {
+            let message = refused(width, height).unwrap();
+            assert!(message.contains("cut it into parts"), "{message}");
+        }
+    }
+    for (long, short) in [(16_384, 82), (200, 1), (1, 1)] {
+        assert_eq!([refused(long, short), refused(short, long)], [None, None]);
+    }
     assert!(refused(0, side).unwrap().contains("broken or cut"));
 }
 

@@ -70,9 +70,26 @@ struct Vectors {
     run: Run,
 }
 
-/// Whether a command takes so long to obey that the streams get a step before the next one.
-fn compiles(command: &Command) -> bool {
-    matches!(command, Command::Generate { generate, .. } if generate.constraint.is_some())
+/// Whether a command takes so long to obey that the streams get a step before the next one: a grammar is
+/// compiled, or sounds are read to know how many tokens they become.
+fn takes_long(command: &Command) -> bool {
+    match command {
+        Command::Generate { generate, .. } => {
+            generate.constraint.is_some() || brings_files(&generate.prompt)
+        }
+        Command::Count { prompt, .. } => brings_files(prompt),
+        Command::Load(_)
+        | Command::Embed { .. }
+        | Command::Rank { .. }
+        | Command::Cancel { .. }
+        | Command::Credit { .. }
+        | Command::Trim => false,
+    }
+}
+
+fn brings_files(prompt: &Prompt) -> bool {
+    let chat = generation::chat_of(prompt);
+    chat.is_some_and(|chat| chat.messages.iter().any(|message| !message.media.is_empty()))
 }
 
 struct Request<S> {
@@ -139,7 +156,7 @@ impl<M: Model, W: Write> Driver<M, W> {
             loop {
                 match inbox.poll() {
                     Ok(Some(command)) => {
-                        let is_slow = compiles(&command);
+                        let is_slow = takes_long(&command);
                         self.obey(command);
                         if is_slow {
                             break;
@@ -715,4 +732,38 @@ impl<M: Model, W: Write> Driver<M, W> {
 fn engine_row(row: &planner::batch::Row) -> Row {
     let planner::batch::Row { sequence, position, token, output, .. } = *row;
     Row { token, position, sequence, output }
+}
+
+#[cfg(test)]
+mod tests {
+    use worker_protocol::{Chat, Constraint, Media as File, MediaKind, Message, Role};
+
+    use super::*;
+
+    #[test]
+    fn streams_get_a_step_behind_whatever_takes_long_to_obey() {
+        let request = RequestId(1);
+        let generate = |generate| Command::Generate { request, generate };
+        let heard = || {
+            let media = vec![File { at: 0, kind: MediaKind::Audio, bytes: vec![1] }];
+            let messages = vec![Message { media, ..Message::text(Role::User, "hi") }];
+            Prompt::Chat(Chat { messages, ..Chat::default() })
+        };
+        let said = || Prompt::Text("hi".to_owned());
+        let constraint = Some(Constraint::Json);
+        for command in [
+            generate(Generate::new(heard())),
+            generate(Generate { constraint, ..Generate::new(said()) }),
+            Command::Count { request, prompt: heard() },
+        ] {
+            assert!(takes_long(&command), "{command:?}");
+        }
+        for command in [
+            generate(Generate::new(said())),
+            Command::Count { request, prompt: said() },
+            Command::Cancel { request },
+        ] {
+            assert!(!takes_long(&command), "{command:?}");
+        }
+    }
 }

@@ -8,23 +8,26 @@
 //!
 //! Not here: reading files and computing vectors (`llama-worker`), when that is done (`planner::batch`).
 
+mod held;
 mod recent;
 
 use std::rc::Rc;
 
 use planner::batch::{MEDIA_TOKEN_MIN, Run};
-use worker_protocol::limits::MEDIA_VECTORS_BYTES;
+use worker_protocol::limits::{MEDIA_FILES_BYTES, MEDIA_VECTORS_BYTES};
 use worker_protocol::{Chat, Failure, FailureKind, Media as File, MediaKind, Prompt};
 
 use crate::generation::invalid;
 use crate::limits::{MEDIA_FILES_MAX, MEDIA_LAYOUTS_BYTES_MAX};
 use crate::model::{MediaFile, MediaPart, Model};
+use held::Held;
 use recent::Recent;
 
 /// What is known of files that were seen lately.
 pub(crate) struct Media {
     layouts: Recent<Rc<[MediaPart]>>,
     vectors: Recent<Rc<Vec<f32>>>,
+    files: Held,
 }
 
 /// The files of one request.
@@ -70,13 +73,18 @@ impl Placed {
 impl Media {
     pub(crate) fn new() -> Self {
         let vectors_bytes = usize::try_from(MEDIA_VECTORS_BYTES).unwrap_or(usize::MAX);
-        Self { layouts: Recent::new(MEDIA_LAYOUTS_BYTES_MAX), vectors: Recent::new(vectors_bytes) }
+        Self {
+            layouts: Recent::new(MEDIA_LAYOUTS_BYTES_MAX),
+            vectors: Recent::new(vectors_bytes),
+            files: Held::default(),
+        }
     }
 
     /// Takes the files out of a prompt and leaves marks in their places.
     ///
     /// # Errors
-    /// What the model cannot take, and what is wrong with a file as far as its head says.
+    /// What the model cannot take, what is wrong with a file as far as its head says, and that the files of
+    /// open requests are too many.
     pub(crate) fn take<M: Model>(
         &mut self,
         model: &mut M,
@@ -93,11 +101,13 @@ impl Media {
             )));
         }
         let (mark, files) = mark_files(chat)?;
+        let bytes_max = usize::try_from(MEDIA_FILES_BYTES).unwrap_or(usize::MAX);
+        let files = self.files.hold(files, bytes_max).ok_or_else(crowded)?;
         let mut seen = Seen { mark, files: Vec::new() };
         for (number, file) in (1..).zip(files) {
             let parts = self.lay_out(model, number, &file)?;
             let rows = rows_of(&model.projector_digest(), &file, &parts);
-            seen.files.push(SeenFile { file: Rc::new(file), parts, rows });
+            seen.files.push(SeenFile { file, parts, rows });
         }
         Ok(seen)
     }
@@ -232,7 +242,8 @@ fn mark_files(chat: &mut Chat) -> Result<(String, Vec<MediaFile>), Failure> {
         chat.messages.iter_mut().map(|message| std::mem::take(&mut message.media)).collect();
     let texts = serde_json::to_string(chat)
         .map_err(|error| invalid(format!("the conversation cannot be written: {error}")))?;
-    let mark = unused_mark(&texts);
+    // No text holds its own hash, so that there is nothing to look for.
+    let mark = format!("residentmedia{}x", blake3::hash(texts.as_bytes()).to_hex());
     let mut files = Vec::new();
     for (message, taken) in chat.messages.iter_mut().zip(taken) {
         if taken.is_empty() {
@@ -259,12 +270,6 @@ fn mark_files(chat: &mut Chat) -> Result<(String, Vec<MediaFile>), Failure> {
         message.content = Some(marked);
     }
     Ok((mark, files))
-}
-
-fn unused_mark(texts: &str) -> String {
-    let mut marks = (0_u32..).map(|salt| format!("residentmedia{salt}x"));
-    // A text has fewer places than there are numbers.
-    marks.find(|mark| !texts.contains(mark.as_str())).unwrap_or_default()
 }
 
 /// The tokens that stand for the rows of each part.
@@ -295,6 +300,14 @@ fn layout_bytes(parts: &[MediaPart]) -> usize {
     };
     let tokens: usize = parts.iter().map(tokens).sum();
     size_of_val(parts) + tokens * size_of::<u32>()
+}
+
+fn crowded() -> Failure {
+    let message = format!(
+        "pictures and sounds of open requests would take more than {} MiB; try again when some have ended",
+        MEDIA_FILES_BYTES >> 20
+    );
+    Failure { kind: FailureKind::Overloaded, message }
 }
 
 fn wrong(file: &MediaFile, number: usize, why: &str) -> Failure {

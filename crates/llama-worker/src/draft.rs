@@ -286,6 +286,7 @@ mod tests {
             speculation: Speculation { source, tokens: None },
             taken_back_max: 0,
             projector: None,
+            projector_is_named: false,
         };
         LlamaModel::load(&load, |_| {}).unwrap()
     }

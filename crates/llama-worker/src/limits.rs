@@ -16,3 +16,20 @@ pub(crate) const HEADER_BYTES_FIRST: u64 = 1 << 20;
 
 /// Bytes that reading a picture may take at a time, its pixels in 16 bits with transparency included.
 pub(crate) const PICTURE_DECODER_BYTES_MAX: u64 = 256 << 20;
+
+/// Channels of a sound. FLAC knows no more, and films have six or eight.
+pub(crate) const SOUND_CHANNELS_MAX: usize = 8;
+
+/// Samples a second of a sound. Telephones have 8,000; below that nobody speaks, and a small file would last
+/// long.
+pub(crate) const SOUND_RATE_MIN: u32 = 4_000;
+
+/// The most that studios use; a file of more would take long for nothing that a model hears.
+pub(crate) const SOUND_RATE_MAX: u32 = 192_000;
+
+/// Seconds of a sound that encoders take at a time.
+pub(crate) const SOUND_PART_SECONDS: usize = 30;
+
+/// No part of a sound is shorter than one second by this: a tenth of a second is more than any encoder's
+/// window, and llama.cpp ends the process for less than one of them (20 ms).
+pub(crate) const SOUND_PARTS_OF_SECOND_MIN: usize = 10;

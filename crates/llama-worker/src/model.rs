@@ -602,7 +602,8 @@ fn facts(weights: &Weights, cells: u32, sequences: u32, generates: bool) -> Load
     }
 }
 
-/// What turns pictures and sounds into vectors, where there is to be something.
+/// What turns pictures and sounds into vectors, where there is to be something. What nobody named may have been
+/// left beside the model by another one.
 fn projector(
     weights: &Rc<Weights>,
     load: &Load,
@@ -610,7 +611,15 @@ fn projector(
 ) -> Result<Option<Projector>, LoadFailure> {
     // An encoder embeds, and nobody asks it about pictures.
     let path = load.projector.as_deref().filter(|_| !is_encoder(weights));
-    path.map(|path| Projector::load(path, load, weights, spare.threads_max())).transpose()
+    let Some(path) = path else { return Ok(None) };
+    match Projector::load(path, load, weights, spare.threads_max()) {
+        Ok(projector) => Ok(Some(projector)),
+        Err(failure) if load.projector_is_named => Err(failure),
+        Err(failure) => {
+            tracing::warn!("{}; the model takes text only", failure.message);
+            Ok(None)
+        }
+    }
 }
 
 /// Nobody asks for it: `Loaded` says that it takes no files.

@@ -7,7 +7,7 @@ use std::io::Cursor;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
-use worker_protocol::limits::PICTURE_PIXELS_MAX;
+use worker_protocol::limits::{PICTURE_PIXELS_MAX, PICTURE_RATIO_MAX, PICTURE_SIDE_PIXELS_MAX};
 
 use crate::limits::PICTURE_DECODER_BYTES_MAX;
 
@@ -53,15 +53,27 @@ fn open(file: &[u8]) -> Result<(impl ImageDecoder, Orientation), String> {
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(|error| broken(&error))?;
     let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > PICTURE_PIXELS_MAX {
+    check_sides(width.into(), height.into())?;
+    // One that says nonsense about how it is to be seen is seen as it is.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    Ok((decoder, orientation))
+}
+
+fn check_sides(width: u64, height: u64) -> Result<(), String> {
+    let (short, long) = (width.min(height), width.max(height));
+    if width * height > PICTURE_PIXELS_MAX {
         return Err(format!(
             "it has {width} x {height} pixels, and at most {PICTURE_PIXELS_MAX} in all are read; make it \
              smaller"
         ));
     }
-    // One that says nonsense about how it is to be seen is seen as it is.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    Ok((decoder, orientation))
+    if long > PICTURE_SIDE_PIXELS_MAX || long > short * PICTURE_RATIO_MAX {
+        return Err(format!(
+            "it has {width} x {height} pixels, and a side may have at most {PICTURE_SIDE_PIXELS_MAX} and \
+             be at most {PICTURE_RATIO_MAX} times as long as the other; cut it into parts"
+        ));
+    }
+    Ok(())
 }
 
 fn is_on_its_side(orientation: Orientation) -> bool {

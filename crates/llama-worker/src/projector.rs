@@ -111,9 +111,9 @@ impl Projector {
     pub(crate) fn encode(&mut self, file: &MediaFile, part: usize) -> Result<Vec<f32>, String> {
         self.read(file)?;
         let Some((_, chunks)) = &self.read else { return Err(not_encoded()) };
+        let (places, positions) = self.eyes.places(chunks, part).ok_or_else(not_encoded)?;
         let vectors = self.eyes.encode(chunks, part).ok_or_else(not_encoded)?;
-        let (places, positions) = self.eyes.places(chunks, part);
-        Ok(places::pack(&vectors, &places, positions))
+        Ok(places::pack(vectors, &places, positions))
     }
 
     /// Reads all of a file, unless it is the one that was read last.
@@ -133,10 +133,12 @@ impl Projector {
                 self.eyes.lay_out(&bitmap).ok_or_else(|| not_laid_out(width, height))?
             }
             MediaKind::Audio => {
-                sound::check(file.bytes())?;
-                let bitmap = Bitmap::of_sound(&self.eyes, file.bytes()).ok_or_else(|| {
-                    "it is broken or cut; send the whole file, or save it anew".to_owned()
-                })?;
+                let rate = self.eyes.sound_rate().ok_or_else(not_encoded)?;
+                let samples = sound::read(file.bytes(), rate)?;
+                let bitmap = Bitmap::of_sound(&samples);
+                // mtmd has a copy, and makes one more.
+                drop(samples);
+                let bitmap = bitmap.ok_or_else(no_memory)?;
                 self.eyes.lay_out(&bitmap).ok_or_else(not_encoded)?
             }
         };

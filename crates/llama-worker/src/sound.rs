@@ -1,129 +1,104 @@
-//! Sounds of strangers: whether a file is one, and how much it becomes when it is read, as far as its head
-//! says. A file of some kilobytes may say that it lasts for years, and room would be made for that.
+//! Sounds of strangers: one channel at a model's rate, within bounds.
 //!
-//! Not here: reading it (mtmd's miniaudio does), what a model makes of it (`projector`).
+//! They are read in Rust, bit by bit and no further than a sound may last: mtmd's own reader (miniaudio) makes
+//! room for what a file says of itself, and some hundred bytes may say that they last for years. Not here:
+//! what a model makes of a sound (`projector`).
+
+mod formats;
+mod rate;
 
 use worker_protocol::limits::SOUND_SECONDS_MAX;
 
-/// Looks at the head of a sound.
+use crate::limits::{
+    SOUND_CHANNELS_MAX, SOUND_PART_SECONDS, SOUND_PARTS_OF_SECOND_MIN, SOUND_RATE_MAX,
+    SOUND_RATE_MIN,
+};
+use rate::Rate;
+
+/// Reads a sound: samples from -1 to 1, `rate` of them a second. What is shorter than models hear ends in
+/// silence.
 ///
 /// # Errors
 /// A fragment that says what is wrong with the file.
-pub(crate) fn check(file: &[u8]) -> Result<(), String> {
-    let seconds = if file.starts_with(b"RIFF") && file.get(8..12) == Some(b"WAVE") {
-        wav_seconds(file)
-            .ok_or("its head is broken or cut; send the whole file, or save it anew")?
+pub(crate) fn read(file: &[u8], rate: u32) -> Result<Vec<f32>, String> {
+    let samples = if file.starts_with(b"RIFF") && file.get(8..12) == Some(b"WAVE") {
+        formats::wav(file, rate)?
     } else if file.starts_with(b"fLaC") {
-        flac_seconds(file)
-            .ok_or("its head is broken or cut; send the whole file, or save it anew")?
+        formats::flac(file, rate)?
     } else if is_mp3(file) {
-        // Its frames say their length one by one, so that it cannot promise more than it has.
-        0
+        formats::mp3(file, rate)?
     } else {
         return Err("it is neither WAV, FLAC nor MP3".to_owned());
     };
-    if seconds > SOUND_SECONDS_MAX {
-        return Err(format!(
-            "it lasts {seconds} s, and at most {SOUND_SECONDS_MAX} s are read; cut it into parts"
-        ));
-    }
-    Ok(())
+    Ok(filled(samples, rate))
 }
 
 fn is_mp3(file: &[u8]) -> bool {
     file.starts_with(b"ID3") || matches!(file, [0xff, second, ..] if second & 0xe0 == 0xe0)
 }
 
-/// What the head promises: samples by samples a second. `None` too where it promises more than there is.
-fn wav_seconds(file: &[u8]) -> Option<u64> {
-    let mut rest = file.get(12..)?;
-    let mut form = None;
-    loop {
-        let (name, after) = rest.split_first_chunk::<4>()?;
-        let (length, after) = after.split_first_chunk::<4>()?;
-        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-        let (part, behind) = after.split_at_checked(length)?;
-        match name {
-            b"fmt " => form = Some(wav_form(part)?),
-            b"data" => {
-                let (rate, sample_bytes) = form?;
-                return Some(length as u64 / sample_bytes / rate);
-            }
-            _ => {}
-        }
-        // Parts begin at even places.
-        rest = behind.get(length % 2..)?;
+/// Encoders take sounds in parts, and some end the process for one of a few samples.
+fn filled(mut samples: Vec<f32>, rate: u32) -> Vec<f32> {
+    let rate = rate as usize;
+    let last = samples.len() % (SOUND_PART_SECONDS * rate);
+    let least = rate / SOUND_PARTS_OF_SECOND_MIN;
+    if last > 0 && last < least {
+        samples.resize(samples.len() + least - last, 0.0);
     }
+    samples
 }
 
-/// Samples a second, and bytes of one sample of all channels: the fewest that the head allows.
-fn wav_form(part: &[u8]) -> Option<(u64, u64)> {
-    let number =
-        |at: usize| part.get(at..at + 2)?.first_chunk().map(|two| u16::from_le_bytes(*two));
-    let rate = u64::from(u32::from_le_bytes(*part.get(4..8)?.first_chunk()?));
-    let (channels, block_bytes, bits) = (number(2)?, number(12)?, number(14)?);
-    let by_bits = u64::from(channels) * u64::from(bits) / 8;
-    (rate > 0).then_some((rate, by_bits.min(u64::from(block_bytes)).max(1)))
+fn broken(error: &dyn std::fmt::Display) -> String {
+    format!("it is broken or cut: {error}; send the whole file, or save it anew")
 }
 
-/// What the head promises, in its first part: samples by samples a second.
-fn flac_seconds(file: &[u8]) -> Option<u64> {
-    let numbers = file.get(18..26)?.first_chunk::<8>()?;
-    let numbers = u64::from_be_bytes(*numbers);
-    let (rate, samples) = (numbers >> 44, numbers & 0xf_ffff_ffff);
-    samples.checked_div(rate)
+/// Makes one channel of all that a file has, at another rate.
+struct Ear {
+    rate: Rate,
+    channels: usize,
+    /// Samples of each channel that may still come.
+    left: u64,
+}
+
+impl Ear {
+    /// For a sound of `channels` with `from` samples of each in a second, which is heard with `to`.
+    fn new(channels: usize, from: u32, to: u32) -> Result<Self, String> {
+        if !(1..=SOUND_CHANNELS_MAX).contains(&channels) {
+            return Err(format!(
+                "it has {channels} channels, and 1 to {SOUND_CHANNELS_MAX} are read; mix them into one"
+            ));
+        }
+        if !(SOUND_RATE_MIN..=SOUND_RATE_MAX).contains(&from) {
+            return Err(format!(
+                "it has {from} samples a second, and {SOUND_RATE_MIN} to {SOUND_RATE_MAX} are read; save \
+                 it with {to}"
+            ));
+        }
+        let left = SOUND_SECONDS_MAX * u64::from(from);
+        Ok(Self { rate: Rate::new(from, to)?, channels, left })
+    }
+
+    /// A sample of each channel.
+    fn hear(&mut self, samples: impl Iterator<Item = f32>) -> Result<(), String> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| {
+            format!("it lasts longer than {SOUND_SECONDS_MAX} s; cut it into parts")
+        })?;
+        let sum: f32 = samples.sum();
+        let mean = sum / self.channels as f32;
+        // Files of floating point may hold anything.
+        let mean = if mean.is_finite() { mean.clamp(-1.0, 1.0) } else { 0.0 };
+        self.rate.push(mean)
+    }
+
+    /// All that was heard.
+    fn finish(self) -> Result<Vec<f32>, String> {
+        let samples = self.rate.finish()?;
+        if samples.is_empty() {
+            return Err(broken(&"there is no sound in it"));
+        }
+        Ok(samples)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// One channel of 16 bits.
-    fn wav(rate: u32, data_bytes: u32, held_bytes: usize) -> Vec<u8> {
-        let mut file = b"RIFF\0\0\0\0WAVELIST\x03\0\0\0abc\0fmt \x10\0\0\0".to_vec();
-        file.extend([1, 0, 1, 0]);
-        file.extend(rate.to_le_bytes());
-        // Bytes a second, which nobody reads.
-        file.extend([9; 4]);
-        file.extend([2, 0, 16, 0]);
-        file.extend(b"data");
-        file.extend(data_bytes.to_le_bytes());
-        file.extend(vec![0; held_bytes]);
-        file
-    }
-
-    fn flac(rate: u64, samples: u64) -> Vec<u8> {
-        let mut file = b"fLaC\0\0\0\x22".to_vec();
-        file.extend([0; 10]);
-        file.extend((rate << 44 | samples).to_be_bytes());
-        file.extend([0; 16]);
-        file
-    }
-
-    #[test]
-    fn a_sound_is_as_long_as_its_head_says_and_its_bytes_allow() {
-        assert_eq!(wav_seconds(&wav(16_000, 64_000, 64_000)), Some(2));
-        assert_eq!(flac_seconds(&flac(44_100, 441_000)), Some(10));
-        assert_eq!(check(&wav(16_000, 64_000, 64_000)), Ok(()));
-        assert_eq!(check(b"ID3\x04"), Ok(()));
-        assert_eq!(check(&[0xff, 0xfb, 0x90, 0]), Ok(()));
-    }
-
-    #[test]
-    fn what_is_no_sound_or_never_ends_is_refused() {
-        for (file, why) in [
-            (flac(16_000, 1 << 35), "lasts 2147483 s"),
-            (flac(0, 100), "broken or cut"),
-            (wav(1, 4000, 4000), "lasts 2000 s"),
-            (wav(0, 4000, 4000), "broken or cut"),
-            (wav(16_000, u32::MAX, 4000), "broken or cut"),
-            (wav(16_000, 64_000, 64_000)[..40].to_vec(), "broken or cut"),
-            (b"RIFF\0\0\0\0WEBPVP8 ".to_vec(), "neither WAV"),
-            (b"OggS".to_vec(), "neither WAV"),
-            (Vec::new(), "neither WAV"),
-        ] {
-            let refused = check(&file).unwrap_err();
-            assert!(refused.contains(why), "{refused}");
-        }
-    }
-}
+mod tests;

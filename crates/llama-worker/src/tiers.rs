@@ -321,6 +321,7 @@ mod tests {
             speculation: worker_protocol::Speculation::default(),
             taken_back_max: 0,
             projector: None,
+            projector_is_named: false,
             adapters: Vec::new(),
             keep: Some(keep),
         }

@@ -31,7 +31,9 @@ pub use by_layer::{LayerBytes, by_layer};
 pub use cache_type::CacheType;
 pub use companions::Companions;
 pub use left::{Left, left};
-pub use projector::{MEDIA_VECTORS_BYTES, PICTURE_PIXELS_MAX};
+pub use projector::{
+    MEDIA_FILES_BYTES, MEDIA_VECTORS_BYTES, PICTURE_PIXELS_MAX, SOUND_SECONDS_MAX,
+};
 pub use refusal::{Refusal, check};
 pub use weights::{Weights, weights};
 

@@ -96,7 +96,7 @@ pub(crate) struct WorkerStart {
     /// Tokens of each sequence that it can take back where its layers carry a state.
     pub(crate) taken_back_max: u32,
     /// What turns pictures and sounds into its vectors.
-    pub(crate) projector: Option<PathBuf>,
+    pub(crate) projector: Option<ProjectorFile>,
     /// What changes its weights.
     pub(crate) adapters: Vec<Adapter>,
 }
@@ -181,7 +181,7 @@ struct Looked {
     taken_back_max: u32,
     senses: Senses,
     /// Its projector, if there is one that can be used.
-    projector: Option<PathBuf>,
+    projector: Option<ProjectorFile>,
 }
 
 /// While this stays the same, so does what a look would find.
@@ -209,7 +209,7 @@ type FileStamp = (u64, Option<SystemTime>);
 #[derive(Debug, Default)]
 struct Beside {
     draft: Option<gguf::Header>,
-    projector: Option<(PathBuf, gguf::Header)>,
+    projector: Option<(ProjectorFile, gguf::Header)>,
     /// Why there is no projector though there is a file.
     broken: Option<String>,
     adapters: Vec<gguf::Header>,
@@ -321,7 +321,7 @@ impl Preflight {
         // Who makes embeddings of texts is shown nothing.
         if let Some(projector) = stamp.projector.as_ref().filter(|_| header.generates()) {
             match read_projector(&projector.path) {
-                Ok(read) => beside.projector = Some((projector.path.clone(), read)),
+                Ok(read) => beside.projector = Some((projector.clone(), read)),
                 Err(why) if projector.is_named => return Err(why),
                 Err(why) => beside.broken = Some(why),
             }
@@ -377,7 +377,7 @@ impl Preflight {
             needs,
         };
         let taken_back_max = layout.taken_back_max;
-        let projector = beside.projector.map(|(path, _)| path);
+        let projector = beside.projector.map(|(file, _)| file);
         Ok(Looked { facts, context_tokens, keep, taken_back_max, senses, projector })
     }
 
@@ -450,7 +450,7 @@ fn context_tokens(header: &gguf::Header, asked_tokens: Option<u32>) -> u32 {
 /// What a model takes beside text with what lies beside it.
 fn senses(path: &Path, beside: &Beside) -> Senses {
     match (&beside.projector, &beside.broken) {
-        (Some((path, header)), _) => Senses::of_projector(path, header),
+        (Some((file, header)), _) => Senses::of_projector(&file.path, header),
         (None, Some(why)) => Senses::of_broken(why),
         (None, None) => Senses::of_text(path),
     }

@@ -75,8 +75,8 @@ impl Senses {
     }
 }
 
-/// Why a loaded model cannot take a prompt: its worker says what it sees and hears, and one of another build may
-/// not know the projector that it was told of. A foreign engine says nothing of the kind.
+/// Why a loaded model cannot take a prompt: its worker says what it sees and hears, and a projector that merely
+/// lies beside a model may be made for another one. A foreign engine says nothing of the kind.
 pub(crate) fn lacking(loaded: Option<&Loaded>, prompt: &Prompt) -> Option<Failure> {
     let loaded = loaded?;
     let lacks = |kind, takes: bool| !takes && count(prompt, kind) > 0;
@@ -86,8 +86,9 @@ pub(crate) fn lacking(loaded: Option<&Loaded>, prompt: &Prompt) -> Option<Failur
     ];
     let (what, _) = lacking.into_iter().find(|(_, lacks)| *lacks)?;
     let message = format!(
-        "the model's worker takes no {what} though the model has a projector; install the worker of the \
-         same release as the hub"
+        "the model's worker takes no {what}, since it cannot use the projector that lies beside the model: \
+         it was made for another model, or the worker does not know its kind; the log says which. Name the \
+         model's own with `projector` in its table"
     );
     Some(Failure { kind: FailureKind::Invalid, message })
 }
@@ -170,6 +171,8 @@ mod tests {
     #[test]
     fn what_is_booked_is_what_is_let_in_and_kept() {
         assert_eq!(footprint::PICTURE_PIXELS_MAX, limits::PICTURE_PIXELS_MAX);
+        assert_eq!(footprint::SOUND_SECONDS_MAX, limits::SOUND_SECONDS_MAX);
+        assert_eq!(footprint::MEDIA_FILES_BYTES, limits::MEDIA_FILES_BYTES);
         assert_eq!(footprint::MEDIA_VECTORS_BYTES, limits::MEDIA_VECTORS_BYTES);
     }
 }

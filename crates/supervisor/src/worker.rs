@@ -208,6 +208,7 @@ impl<'a> Life<'a> {
 
     fn load(&self) -> Load {
         let config = &self.assignment.config;
+        let projector = self.start.projector.as_ref();
         Load {
             path: self.start.path.clone(),
             context_tokens: Some(self.start.context_tokens),
@@ -217,7 +218,8 @@ impl<'a> Life<'a> {
             keep: self.start.keep.as_ref().map(|keep| self.keep(keep)),
             speculation: self.start.speculation.clone(),
             taken_back_max: self.start.taken_back_max,
-            projector: self.start.projector.clone(),
+            projector: projector.map(|file| file.path.clone()),
+            projector_is_named: projector.is_some_and(|file| file.is_named),
             adapters: self.start.adapters.clone(),
         }
     }

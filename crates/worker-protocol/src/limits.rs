@@ -40,9 +40,21 @@ pub const INTERNAL_SEQUENCES: u32 = 1;
 /// models scale down to one or two; three bytes each while it is decoded, and as many again.
 pub const PICTURE_PIXELS_MAX: u64 = 25_000_000;
 
-/// Seconds of a sound: half an hour of speech. Decoded it is 64 kB each, and a model that hears makes
-/// some tokens of each.
-pub const SOUND_SECONDS_MAX: u64 = 1800;
+/// Pixels along a side of a picture: more than any screen or camera has, and as much as the longest web pages
+/// are photographed in. Some models make a square of the longer side.
+pub const PICTURE_SIDE_PIXELS_MAX: u64 = 16_384;
+
+/// How many times as long as the other a side of a picture may be. Some models lay rows by the length of a side
+/// alone; Qwen's own reader of pictures has the same bound.
+pub const PICTURE_RATIO_MAX: u64 = 200;
+
+/// Seconds of a sound: ten minutes of speech, some ten thousand tokens of most models. While it is laid out, a
+/// second takes about 450 kB, which is booked for the longest.
+pub const SOUND_SECONDS_MAX: u64 = 600;
+
+/// Bytes of files with pictures and sounds that a worker holds for open requests, each file once however many
+/// show it. The largest request brings a tenth of it.
+pub const MEDIA_FILES_BYTES: u64 = 256 << 20;
 
 /// Bytes of vectors of pictures and sounds that a worker with a projector keeps, so that a conversation which
 /// shows them again need not have them computed again: some ten pictures of most models.

@@ -100,6 +100,10 @@ pub struct Load {
     /// to text.
     #[serde(default)]
     pub projector: Option<PathBuf>,
+    /// Whether the user named the projector, so that one that cannot be used fails the load. One that merely
+    /// lies beside the model leaves it to text.
+    #[serde(default)]
+    pub projector_is_named: bool,
     /// What changes its weights, all of them together and for all requests.
     #[serde(default)]
     pub adapters: Vec<Adapter>,

@@ -17,11 +17,28 @@ fn a_mark_is_in_no_text_of_the_request_and_each_file_has_its_own() {
     chat.messages = vec![Message::text(Role::System, "residentmedia0x1."), message];
     chat.tools = vec![serde_json::json!({"name": "residentmedia1x"})];
     let (mark, files) = mark_files(&mut chat).unwrap();
-    assert_eq!(mark, "residentmedia2x");
     assert_eq!(files.iter().map(MediaFile::bytes).collect::<Vec<_>>(), [b"x", b"y", b"z", b"x"]);
     let marked = chat.messages[1].content.as_deref().unwrap();
-    assert_eq!(marked.replace("residentmedia2x", "#"), "#0.a#1.#2.b#3.");
+    assert_eq!(marked.replace(&mark, "#"), "#0.a#1.#2.b#3.");
     assert!(chat.messages.iter().all(|message| message.media.is_empty()));
+    // Another one for another text, so that none can be learnt and sent.
+    let mut other = Chat::default();
+    let message = Message::text(Role::User, &mark);
+    other.messages = vec![Message { media: vec![file(0, "x")], ..message }];
+    let (other_mark, _) = mark_files(&mut other).unwrap();
+    assert_ne!(other_mark, mark);
+    assert_eq!(other.messages[0].content, Some(format!("{other_mark}0.{mark}")));
+}
+
+/// Whoever writes what marks may begin with must not make the worker look for one that is free.
+#[test]
+fn a_text_full_of_marks_takes_no_longer_than_another() {
+    let marks: String = (0..400_000).map(|number| format!("residentmedia{number}x")).collect();
+    let mut chat = Chat::default();
+    let message = Message::text(Role::User, &marks);
+    chat.messages = vec![Message { media: vec![file(0, "x")], ..message }];
+    let (mark, _) = mark_files(&mut chat).unwrap();
+    assert!(!marks.contains(&mark));
 }
 
 #[test]
@@ -31,8 +48,8 @@ fn a_message_of_nothing_but_a_picture_has_a_text() {
     message.content = None;
     message.media = vec![file(0, "x")];
     chat.messages = vec![message];
-    mark_files(&mut chat).unwrap();
-    assert_eq!(chat.messages[0].content.as_deref(), Some("residentmedia0x0."));
+    let (mark, _) = mark_files(&mut chat).unwrap();
+    assert_eq!(chat.messages[0].content, Some(format!("{mark}0.")));
 }
 
 #[test]

@@ -88,15 +88,16 @@ pub(crate) fn load_guessing(
     })
 }
 
-/// A model with a projector.
+/// A model with a projector, and whether the user named that.
 pub(crate) fn load_seeing(
     path: &Path,
-    projector: &Path,
+    (projector, projector_is_named): (&Path, bool),
     sequences_max: u32,
 ) -> Result<LlamaModel, LoadFailure> {
     log::silence();
     let projector = Some(projector.to_owned());
-    LlamaModel::load(&Load { sequences_max, projector, ..on(1, path) }, |_| {})
+    let load = Load { sequences_max, projector, projector_is_named, ..on(1, path) };
+    LlamaModel::load(&load, |_| {})
 }
 
 /// A model on so many threads.
@@ -115,6 +116,7 @@ fn on(threads: u32, path: &Path) -> Load {
         speculation: Speculation::default(),
         taken_back_max: 0,
         projector: None,
+        projector_is_named: false,
     }
 }
 

@@ -25,7 +25,7 @@ use super::{life, models};
 use crate::llama::{Bitmap, CacheTypes, Context, ContextShape, Eyes, Threads, Weights};
 use crate::log;
 use crate::model::LlamaModel;
-use crate::picture;
+use crate::{picture, sound};
 
 /// Tokens of each answer.
 const ANSWER_TOKENS: u32 = 12;
@@ -64,7 +64,7 @@ fn made(architecture: &str, projector: &str, folder: &Path) -> Pair {
 
 impl Pair {
     fn load(&self) -> LlamaModel {
-        models::load_seeing(&self.model, &self.projector, 3).unwrap()
+        models::load_seeing(&self.model, (&self.projector, true), 3).unwrap()
     }
 }
 
@@ -172,7 +172,8 @@ fn own_answer(pair: &Pair, pieces: &[Piece<'_>]) -> Vec<Chosen> {
             }
             Sound(file) => {
                 text.push_str("<__media__>");
-                bitmaps.push(Bitmap::of_sound(&eyes, file).unwrap());
+                let samples = sound::read(file, eyes.sound_rate().unwrap()).unwrap();
+                bitmaps.push(Bitmap::of_sound(&samples).unwrap());
             }
         }
     }
@@ -479,10 +480,14 @@ fn a_projector_that_does_not_fit_is_named_with_the_way_out() {
         (&cut, LoadFailureKind::Unusable),
         (&away, LoadFailureKind::Unreadable),
     ] {
-        let failure = models::load_seeing(&pair.model, projector, 1).map(|_| ()).unwrap_err();
+        let load = |is_named| models::load_seeing(&pair.model, (projector, is_named), 1);
+        let failure = load(true).map(|_| ()).unwrap_err();
         assert_eq!(failure.kind, expected, "{}", failure.message);
         let name = projector.display().to_string();
         assert!(failure.message.contains(&name), "{}", failure.message);
+        // One that merely lies there must not take the text away.
+        let facts = engine::Model::facts(&load(false).unwrap()).clone();
+        assert!(facts.generates && !facts.sees && !facts.hears);
     }
 }
 
@@ -498,7 +503,7 @@ fn sounds_are_heard_as_mtmd_hears_them() {
         &[Text("listen: "), Sound(&low), Text("well?")],
     ];
     let mut requests: Vec<Generate> = conversations.iter().map(|pieces| asked(pieces)).collect();
-    let cut = [Sound(&low[..low.len() / 2]), Text("?")];
+    let cut = [Sound(&low[..30]), Text("?")];
     let seen = drawn(1);
     requests.extend([asked(&cut), asked(&[Picture(&seen), Text("?")])]);
     let answered = answers(pair.load(), None, &requests, false);

@@ -1,7 +1,8 @@
 //! mtmd, llama.cpp's library for pictures and sounds: a projector, files laid out for it, and vectors.
 //!
-//! Its own reading of pictures is not used: it would hand what it cannot read to a program (ffmpeg). Not
-//! here: which files are read and how (`picture`, `sound`), when vectors are computed (`engine`).
+//! Its own reading of files is not used: it would hand what it cannot read to a program (ffmpeg, as a film), and
+//! make room for what a sound says of itself. Not here: which files are read and how (`picture`, `sound`),
+//! when vectors are computed (`engine`).
 
 use std::ffi::CString;
 use std::path::Path;
@@ -57,6 +58,13 @@ impl Eyes {
     pub(crate) fn hears(&self) -> bool {
         // SAFETY: a getter.
         unsafe { sys::mtmd_support_audio(self.context.as_ptr()) }
+    }
+
+    /// Samples a second of the sounds that it hears.
+    pub(crate) fn sound_rate(&self) -> Option<u32> {
+        // SAFETY: a getter; -1 where it hears none.
+        let rate = unsafe { sys::mtmd_get_audio_sample_rate(self.context.as_ptr()) };
+        u32::try_from(rate).ok().filter(|rate| *rate > 0)
     }
 
     /// Whether the model gives the rows of a picture positions in several dimensions.
@@ -115,7 +123,7 @@ impl Eyes {
     }
 
     /// Vectors of the rows of one part, one behind the other. `None` when mtmd failed: its log says why.
-    pub(crate) fn encode(&mut self, chunks: &Chunks, part: usize) -> Option<Vec<f32>> {
+    pub(crate) fn encode(&mut self, chunks: &Chunks, part: usize) -> Option<&[f32]> {
         let chunk = (part < chunks.len()).then(|| chunks.get(part))?;
         let context = self.context.as_ptr();
         // SAFETY: both are valid; a failure is told by its code.
@@ -131,17 +139,18 @@ impl Eyes {
             )
         };
         let count = rows.checked_mul(usize::try_from(width).ok()?)?;
-        // SAFETY: `mtmd_get_output_embd` promises so many numbers, which stay until the next call.
-        (!first.is_null()).then(|| unsafe { std::slice::from_raw_parts(first, count) }.to_vec())
+        // SAFETY: `mtmd_get_output_embd` promises so many numbers, which stay until the next call; until
+        // then this projector is borrowed.
+        (!first.is_null()).then(|| unsafe { std::slice::from_raw_parts(first, count) })
     }
 }
 
 impl Eyes {
     /// The places of a part's rows, counted from its first position, and how many positions all of them
-    /// take.
-    pub(crate) fn places(&self, chunks: &Chunks, part: usize) -> (Vec<Place>, u32) {
+    /// take. `None` where there is no such part.
+    pub(crate) fn places(&self, chunks: &Chunks, part: usize) -> Option<(Vec<Place>, u32)> {
         let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
-        let chunk = chunks.get(part);
+        let chunk = (part < chunks.len()).then(|| chunks.get(part))?;
         // SAFETY: the part is one of these chunks, so are its rows; a sound has no picture's rows.
         unsafe {
             let rows = sys::mtmd_input_chunk_get_n_tokens(chunk);
@@ -154,7 +163,7 @@ impl Eyes {
                 let place = sys::mtmd_image_tokens_get_decoder_pos(picture, 0, row);
                 [place.t, place.y, place.x]
             };
-            ((0..rows).map(place).collect(), positions)
+            Some(((0..rows).map(place).collect(), positions))
         }
     }
 }
@@ -190,22 +199,15 @@ impl Bitmap {
         NonNull::new(unsafe { sys::mtmd_bitmap_init(width, height, pixels.as_ptr()) }).map(Self)
     }
 
-    /// A sound in a file that begins as one: mtmd looks at the same bytes. `None` when it cannot be read.
-    pub(crate) fn of_sound(eyes: &Eyes, file: &[u8]) -> Option<Self> {
-        // SAFETY: the file's size is given; it is only read. Sounds have no video, which would be freed
-        // apart.
-        let read = unsafe {
-            let options = sys::mtmd_helper_init_opt_default();
-            let (first, bytes) = (file.as_ptr(), file.len());
-            sys::mtmd_helper_bitmap_init_from_buf(
-                eyes.context.as_ptr(),
-                first,
-                bytes,
-                false,
-                options,
-            )
-        };
-        NonNull::new(read.bitmap).map(Self)
+    /// A sound; samples of one channel at the projector's rate.
+    pub(crate) fn of_sound(samples: &[f32]) -> Option<Self> {
+        // mtmd ends the process for fewer, and counts in 32 bits.
+        if samples.len() < 2 || u32::try_from(samples.len()).is_err() {
+            return None;
+        }
+        // SAFETY: there are as many samples as said, which are copied.
+        let bitmap = unsafe { sys::mtmd_bitmap_init_from_audio(samples.len(), samples.as_ptr()) };
+        NonNull::new(bitmap).map(Self)
     }
 }
 

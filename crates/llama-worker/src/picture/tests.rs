@@ -95,6 +95,18 @@ fn a_small_file_of_a_huge_picture_is_refused_by_its_head() {
     );
 }
 
+/// Some models make a square of the longer side, and some a row of each pixel along it.
+#[test]
+fn a_picture_like_a_thread_is_refused_by_its_head() {
+    for (width, height, refused) in
+        [(200, 1, false), (201, 1, true), (1, 201, true), (16_384, 82, false), (16_385, 400, true)]
+    {
+        let file = file(&RgbImage::new(width, height), ImageFormat::Png);
+        assert_eq!(size(&file).is_err(), refused, "{width} x {height}");
+        assert_eq!(read(&file).is_err(), refused, "{width} x {height}");
+    }
+}
+
 /// PNG's checksum of a part.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |sum, byte| {

@@ -1,14 +1,20 @@
-//! What a projector for pictures or sounds takes: its weights, what its encoder computes in, a picture while
-//! it is decoded, and vectors that are kept.
+//! What a projector for pictures or sounds takes: its weights, what its encoder computes in, a file while it
+//! is decoded, files that wait, and vectors.
 //!
 //! The encoder's buffers are an upper bound: the graphs of forty kinds of projectors are not rebuilt here.
 //! Source: llama.cpp's `tools/mtmd/clip.cpp`, `clip-model.h` and `clip-impl.h`.
 
 use super::{Device, FLOAT_BYTES, Item, PROJECTOR, grouped, product};
-use crate::gguf::Header;
+use crate::gguf::{Header, Value};
 
 /// Pixels of the largest picture that is let in, which whoever lets pictures in must keep to.
 pub const PICTURE_PIXELS_MAX: u64 = 25_000_000;
+
+/// Seconds of the longest sound that is let in, which whoever lets sounds in must keep to.
+pub const SOUND_SECONDS_MAX: u64 = 600;
+
+/// Bytes of files that a worker holds for open requests, which it must keep to.
+pub const MEDIA_FILES_BYTES: u64 = 256 << 20;
 
 /// Bytes of vectors that a worker keeps of pictures and sounds, which it must keep to.
 pub const MEDIA_VECTORS_BYTES: u64 = 64 << 20;
@@ -16,6 +22,10 @@ pub const MEDIA_VECTORS_BYTES: u64 = 64 << 20;
 /// Bytes of a pixel while its picture is decoded: three colours and how clear it is, of 16 bits each, once as
 /// they come out of the file and once as the picture is turned. Most pictures take six.
 const DECODED_PIXEL_BYTES: u64 = 16;
+
+/// Bytes of a second of sound while it is laid out: 24,000 samples three times, as they are read, as mtmd has
+/// them and with silence around them; and a hundred lines of 128 numbers three times.
+const DECODED_SECOND_BYTES: u64 = FLOAT_BYTES * (3 * 24_000 + 3 * 100 * 128);
 
 /// Most tokens that one picture may become, by kinds whose pictures keep their size, with the patches along a
 /// side of each token. Others say it themselves (`image_max_pixels`), or take all pictures at one size.
@@ -46,15 +56,15 @@ pub(super) fn items(header: &Header, device: Device) -> Vec<Item> {
         // `clip.cpp` reads them into a buffer of the backend.
         why: format!("{} tensors, {} bytes, copied", header.tensors.len(), grouped(tensors)),
     };
-    let picture = header.projects_pictures().then(|| Item {
+    let waiting = Item {
         what: PROJECTOR,
         device: Device::Ram,
-        bytes: product(&[PICTURE_PIXELS_MAX, DECODED_PIXEL_BYTES]),
+        bytes: MEDIA_FILES_BYTES,
         why: format!(
-            "a picture while it is decoded, at most: {} pixels × {DECODED_PIXEL_BYTES} bytes",
-            grouped(PICTURE_PIXELS_MAX)
+            "files with pictures and sounds of open requests, at most {} bytes",
+            grouped(MEDIA_FILES_BYTES)
         ),
-    });
+    };
     let vectors = Item {
         what: PROJECTOR,
         device: Device::Ram,
@@ -65,7 +75,62 @@ pub(super) fn items(header: &Header, device: Device) -> Vec<Item> {
         ),
     };
     let encoders = ["vision", "audio"].iter().filter_map(|side| encoder(header, side, device));
-    std::iter::once(weights).chain(encoders).chain(picture).chain([vectors]).collect()
+    let rest = decoded(header).into_iter().chain([waiting]).chain(made(header)).chain([vectors]);
+    std::iter::once(weights).chain(encoders).chain(rest).collect()
+}
+
+/// A file while it is decoded, one at a time: the larger kind of those that it takes.
+fn decoded(header: &Header) -> Option<Item> {
+    let picture = header.projects_pictures().then(|| {
+        let bytes = product(&[PICTURE_PIXELS_MAX, DECODED_PIXEL_BYTES]);
+        let pixels = grouped(PICTURE_PIXELS_MAX);
+        (bytes, format!("a picture while it is decoded, at most: {pixels} pixels × {DECODED_PIXEL_BYTES} bytes"))
+    });
+    let sound = header.projects_sounds().then(|| {
+        let bytes = product(&[SOUND_SECONDS_MAX, DECODED_SECOND_BYTES]);
+        let second = grouped(DECODED_SECOND_BYTES);
+        (
+            bytes,
+            format!("a sound while it is decoded, at most: {SOUND_SECONDS_MAX} s × {second} bytes"),
+        )
+    });
+    let (bytes, why) = picture.into_iter().chain(sound).max()?;
+    Some(Item { what: PROJECTOR, device: Device::Ram, bytes, why })
+}
+
+/// Vectors of one picture while they are computed, as the encoder has them and as they are kept. A part of a
+/// sound has fewer.
+fn made(header: &Header) -> Option<Item> {
+    let width = header.u64("clip.vision.projection_dim").filter(|&width| width > 0)?;
+    // Kinds that look deeper into the encoder add a vector as wide for each layer that they look at.
+    let width = product(&[width, deeper_layers(header).saturating_add(1)]);
+    let rows = rows(header);
+    let bytes = product(&[2, FLOAT_BYTES, rows, width]);
+    let why = format!(
+        "vectors of a picture while they are computed, at most: 2 × {} rows × {} numbers × {FLOAT_BYTES} \
+         bytes",
+        grouped(rows),
+        grouped(width)
+    );
+    Some(Item { what: PROJECTOR, device: Device::Ram, bytes, why })
+}
+
+fn deeper_layers(header: &Header) -> u64 {
+    let Some(Value::Array(layers)) = header.metadata.get("clip.vision.is_deepstack_layers") else {
+        return 0;
+    };
+    let layers = layers.kept.iter().flatten();
+    layers.filter(|layer| **layer == Value::Bool(true)).count() as u64
+}
+
+/// Rows of the largest picture: positions, of which a square becomes one.
+fn rows(header: &Header) -> u64 {
+    let number = |suffix: &str| header.u64(&format!("clip.vision.{suffix}")).filter(|&n| n > 0);
+    let own = number("spatial_merge_size").or(number("projector.scale_factor"));
+    let kind = header.projector_kind("vision");
+    let known = TOKENS_MAX.iter().find(|(name, ..)| *name == kind).map(|(.., merge)| *merge);
+    let merge = own.or(known).unwrap_or(1);
+    positions(header, "vision").div_ceil(product(&[merge, merge]))
 }
 
 /// What the encoder of one side computes in, by its widest layer with fused attention, which llama.cpp takes
@@ -137,7 +202,7 @@ fn free_positions(header: &Header, side: &str, patch: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gguf::Value;
+    use crate::gguf::{Array, ElementType};
 
     fn projector(kind: &str, numbers: &[(&str, u64)]) -> Header {
         let mut metadata = std::collections::BTreeMap::new();
@@ -166,6 +231,38 @@ mod tests {
     }
 
     #[test]
+    fn a_sound_is_booked_where_it_is_larger_than_a_picture_or_alone() {
+        let mut header = projector("ultravox", &[]);
+        let decoded = |header: &Header| decoded(header).map(|item| item.bytes);
+        assert_eq!(decoded(&header), Some(400_000_000));
+        header.metadata.insert("clip.has_audio_encoder".to_owned(), Value::Bool(true));
+        assert_eq!(decoded(&header), Some(400_000_000), "one at a time");
+        header.metadata.insert("clip.has_vision_encoder".to_owned(), Value::Bool(false));
+        assert_eq!(decoded(&header), Some(600 * 441_600));
+        header.metadata.remove("clip.has_audio_encoder");
+        assert_eq!(decoded(&header), None);
+    }
+
+    #[test]
+    fn vectors_are_as_many_as_rows_and_wider_where_layers_are_added() {
+        let size = [("image_size", 768), ("patch_size", 16), ("projection_dim", 2048)];
+        let mut header = projector("qwen3vl_merger", &size);
+        let made = |header: &Header| made(header).map(|item| item.bytes);
+        assert_eq!(made(&header), Some(2 * 4 * 4096 * 2048));
+        let kept = Some([false, true, true, true].map(Value::Bool).to_vec());
+        let layers = Array { element: ElementType::Bool, len: 4, place: 0..4, kept };
+        let key = "clip.vision.is_deepstack_layers".to_owned();
+        header.metadata.insert(key, Value::Array(layers));
+        assert_eq!(made(&header), Some(2 * 4 * 4096 * 2048 * 4));
+        let fixed = [("image_size", 896), ("patch_size", 14), ("projection_dim", 2560)];
+        let four = [("projector.scale_factor", 4)];
+        assert_eq!(
+            made(&projector("gemma3", &[&fixed[..], &four].concat())),
+            Some(2 * 4 * 257 * 2560)
+        );
+    }
+
+    #[test]
     fn a_hostile_header_gives_a_large_number_and_no_overflow() {
         let sizes = [("image_size", u64::MAX), ("patch_size", 1), ("embedding_length", u64::MAX)];
         let numbers =
@@ -183,8 +280,13 @@ mod tests {
             items.iter().map(|item| item.bytes).collect::<Vec<u64>>()
         };
         let encoder = 4 * 4096 * 4 * (2 * 1280 + 2 * 4 * 1280);
-        assert_eq!(bytes(&[]), [0, encoder, 400_000_000, 64 << 20]);
+        let (waiting, kept) = (256 << 20, 64 << 20);
+        assert_eq!(bytes(&[]), [0, encoder, 400_000_000, waiting, kept]);
         let masks = 4 * (4096 * 4) * (4096 * 4);
-        assert_eq!(bytes(&[("n_wa_pattern", 8)]), [0, encoder + masks, 400_000_000, 64 << 20]);
+        let windows = bytes(&[("n_wa_pattern", 8)]);
+        assert_eq!(windows, [0, encoder + masks, 400_000_000, waiting, kept]);
+        let vectors = 2 * 4 * 4096 * 3584;
+        let wide = bytes(&[("projection_dim", 3584)]);
+        assert_eq!(wide, [0, encoder, 400_000_000, waiting, vectors, kept]);
     }
 }

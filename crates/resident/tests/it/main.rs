@@ -24,6 +24,7 @@ mod foreign;
 mod gguf;
 #[cfg(unix)]
 mod guard;
+mod hearing;
 mod http;
 mod hub;
 mod infill;

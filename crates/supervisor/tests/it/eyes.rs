@@ -121,3 +121,19 @@ async fn a_projector_that_comes_later_is_taken_and_a_broken_one_leaves_the_text(
     assert!(matches!(error, AcquireError::Unusable { .. }), "{error:?}");
     hub.goes_down().await;
 }
+
+/// That it was made for another model only the worker finds out.
+#[tokio::test]
+async fn a_projector_that_merely_lies_there_and_does_not_fit_leaves_the_text() {
+    let hub = Hub::new(&["misfits"], Setup::default());
+    write_projector(&hub, "misfits", true, false);
+    let served = serve(&hub, "misfits", &seen(&[])).await.unwrap();
+    assert!(!served.lease.loaded().unwrap().sees, "it is told that nobody named it");
+    drop(served);
+    let [beside, named] = ["mmproj", "named"].map(|ending| hub.file(&format!("misfits.{ending}")));
+    fs::rename(beside, named).unwrap();
+    let served = serve(&hub, "misfits", &seen(&[])).await.unwrap();
+    assert!(served.lease.loaded().unwrap().sees, "it is told that the user named it");
+    drop(served);
+    hub.goes_down().await;
+}

@@ -30,7 +30,7 @@ fn companions_are_items_of_their_own() {
     assert_eq!(together.bytes_of(PROMPT_CACHE), 2048 * MIB);
     // 64 × 64 patches.
     let projector = together.bytes_of(PROJECTOR);
-    assert!((800 * MIB..1500 * MIB).contains(&projector), "{projector}");
+    assert!((1100 * MIB..1800 * MIB).contains(&projector), "{projector}");
     // The draft is a model like any other, in the same process.
     let own = predict(&draft, &layout(8192));
     let expected = own.total_bytes() - own.bytes_of(PROCESS);
