@@ -68,6 +68,10 @@ pub(crate) struct Launch {
 }
 
 /// What is started for a model.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved a few times in its life and never kept in lists"
+)]
 #[derive(Debug, Clone)]
 pub(crate) enum Start {
     /// Our worker.

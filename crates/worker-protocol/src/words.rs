@@ -15,10 +15,6 @@ use crate::{
 pub struct RequestId(pub u64);
 
 /// What the hub tells a worker. End of file means: leave at once.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is moved a few times in its life and never kept in lists"
-)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Command {
     /// Load a model. Exactly once, before anything else.

@@ -175,7 +175,7 @@ mod tests {
         let tagged = [b"ID3\x04\0\0\0\0\0\x04abcd".to_vec(), frame.repeat(100)].concat();
         assert_eq!(mp3(&tagged), Some(3));
         // MPEG 2.5, layer III, 8 kbit/s, 8,000 Hz: 72 bytes and 72 ms each.
-        let mut slow = vec![0; 72];
+        let mut slow = [0; 72];
         slow[..4].copy_from_slice(&[0xff, 0xe3, 0x18, 0x00]);
         assert_eq!(mp3(&slow.repeat(1000)), Some(72));
         assert_eq!(mp3(b"ID3\x04\0\0\0\0\0\0"), None);

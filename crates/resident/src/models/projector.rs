@@ -62,8 +62,7 @@ fn words(stem: &str) -> (Vec<String>, Option<String>) {
         if is_quantization(word) {
             quantization = Some(word.to_owned());
             is_behind = true;
-        } else if !EMPTY_WORDS.contains(&word) && !(is_behind && QUANTIZATION_ENDS.contains(&word))
-        {
+        } else if !(EMPTY_WORDS.contains(&word) || is_behind && QUANTIZATION_ENDS.contains(&word)) {
             words.push(word.to_owned());
             is_behind = false;
         }

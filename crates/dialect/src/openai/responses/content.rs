@@ -67,7 +67,9 @@ fn each(
             let mut parts = parts.into_iter().enumerate();
             parts.try_for_each(|(index, part)| take(&Path::Index(path, index), part))
         }
-        other => Err(path.wrong("a string or a list of parts", &other)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            Err(path.wrong("a string or a list of parts", &value))
+        }
     }
 }
 
