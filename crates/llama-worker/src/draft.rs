@@ -285,6 +285,7 @@ mod tests {
             keep: None,
             speculation: Speculation { source, tokens: None },
             taken_back_max: 0,
+            adapters: Vec::new(),
         };
         LlamaModel::load(&load, |_| {}).unwrap()
     }

@@ -90,6 +90,7 @@ fn on(threads: u32, path: &Path) -> Load {
         keep: None,
         speculation: Speculation::default(),
         taken_back_max: 0,
+        adapters: Vec::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use engine::limits::SPEED_TOKENS_MIN;
-use engine::{DecodeError, Guessing, InfillMarks, Keeps, Model, Row, Wanted};
+use engine::{DecodeError, Guessing, InfillMarks, Keeps, Model, RankForm, Row, Wanted};
 use worker_protocol::{Loaded, Sampling};
 
 use super::lineage::Lineage;
@@ -183,6 +183,14 @@ impl Model for Watched {
 
     fn embed(&mut self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, DecodeError> {
         self.model.embed(texts)
+    }
+
+    fn rank_form(&self) -> Option<RankForm> {
+        self.model.rank_form()
+    }
+
+    fn rank(&mut self, texts: &[&[u32]]) -> Result<Vec<f32>, DecodeError> {
+        self.model.rank(texts)
     }
 
     fn adapt_threads(&mut self) -> u32 {

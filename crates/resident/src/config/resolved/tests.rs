@@ -204,12 +204,13 @@ fn what_the_readmes_show_is_accepted() {
             .skip(1)
             .map(|rest| rest.split("```").next().unwrap())
             .collect();
-        let [first, kept, drafted, engines, residence] = blocks[..] else {
+        let [first, kept, drafted, adapted, engines, residence] = blocks[..] else {
             panic!("{} blocks", blocks.len())
         };
         from_text(first);
         from_text(kept);
         from_text(drafted);
+        assert_eq!(from_text(adapted).served.treatments["lawyer"].adapters.len(), 2);
         let settings = from_text(&format!("{residence}{engines}"));
         assert_eq!(settings.served.roles.models("deep"), ["lab/big", "chat", "apple"]);
         assert_eq!(settings.served.notes, [] as [&str; 0]);
