@@ -287,6 +287,7 @@ mod tests {
             taken_back_max: 0,
             projector: None,
             projector_is_named: false,
+            adapters: Vec::new(),
         };
         LlamaModel::load(&load, |_| {}).unwrap()
     }

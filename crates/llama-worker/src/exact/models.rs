@@ -117,6 +117,7 @@ fn on(threads: u32, path: &Path) -> Load {
         taken_back_max: 0,
         projector: None,
         projector_is_named: false,
+        adapters: Vec::new(),
     }
 }
 

@@ -204,13 +204,13 @@ fn what_the_readmes_show_is_accepted() {
             .skip(1)
             .map(|rest| rest.split("```").next().unwrap())
             .collect();
-        let [alone @ .., engines, residence] = &blocks[..] else {
+        let [first, kept, drafted, seeing, adapted, engines, residence] = blocks[..] else {
             panic!("{} blocks", blocks.len())
         };
-        assert_eq!(alone.len(), 5, "what is there besides");
-        for block in alone {
+        for block in [first, kept, drafted, seeing] {
             from_text(block);
         }
+        assert_eq!(from_text(adapted).served.treatments["lawyer"].adapters.len(), 2);
         let settings = from_text(&format!("{residence}{engines}"));
         assert_eq!(settings.served.roles.models("deep"), ["lab/big", "chat", "apple"]);
         assert_eq!(settings.served.notes, [] as [&str; 0]);
