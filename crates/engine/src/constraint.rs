@@ -60,35 +60,28 @@ impl Grammars {
     /// enforced in part.
     ///
     /// # Errors
-    /// As [`Self::compile`].
+    /// [`FailureKind::Invalid`] with what of the tools cannot be enforced, [`FailureKind::Overloaded`] when
+    /// too many are held.
     pub(crate) fn compile_calls<M: Model>(
         &mut self,
         model: &M,
         wanted: &Wanted<'_>,
     ) -> Result<Guard, Failure> {
-        let exact = wanted.grammar(false).and_then(|grammar| {
-            let key = grammar.lark.clone();
-            self.guard(model, key, |vocabulary| Guard::of_calls(vocabulary, grammar))
-                .map_err(|failure| failure.message)
-        });
-        self.loosened(model, wanted, exact)
+        let failure = match self.calls(model, wanted, false) {
+            Err(failure) if failure.kind == FailureKind::Invalid && wanted.has_loose() => failure,
+            compiled => return compiled,
+        };
+        tracing::debug!(reason = failure.message, "schemas of tools are enforced in part");
+        self.calls(model, wanted, true)
     }
 
-    fn loosened<M: Model>(
+    fn calls<M: Model>(
         &mut self,
         model: &M,
         wanted: &Wanted<'_>,
-        exact: Result<Guard, String>,
+        loosely: bool,
     ) -> Result<Guard, Failure> {
-        let reason = match exact {
-            Ok(guard) => return Ok(guard),
-            Err(reason) => reason,
-        };
-        if !wanted.has_loose() {
-            return Err(refused(&reason));
-        }
-        let grammar = wanted.grammar(true).map_err(|reason| refused(&reason))?;
-        tracing::debug!(reason, "schemas of tools are enforced in part");
+        let grammar = wanted.grammar(loosely).map_err(|reason| not_callable(&reason))?;
         let key = grammar.lark.clone();
         self.guard(model, key, |vocabulary| Guard::of_calls(vocabulary, grammar))
     }
@@ -172,7 +165,7 @@ impl Guard {
     fn of_calls(vocabulary: Arc<Vocabulary>, grammar: calls::Grammar) -> Result<Self, Failure> {
         let lark = TopLevelGrammar::from_lark(grammar.lark);
         Self::compiled(vocabulary, lark, true, grammar.marks)
-            .map_err(|reason| refused(&format!("the tools cannot be enforced: {reason}")))
+            .map_err(|reason| not_callable(&reason))
     }
 
     fn compiled(
@@ -418,6 +411,14 @@ fn reason(error: impl std::fmt::Display) -> String {
 
 fn refused(reason: &str) -> Failure {
     Failure { kind: FailureKind::Constraint, message: reason.to_owned() }
+}
+
+/// Calls of these tools cannot be demanded.
+fn not_callable(reason: &str) -> Failure {
+    let message = format!(
+        "tools: {reason}; mend the tool, name others in tool_choice, or leave the choice to the model"
+    );
+    Failure { kind: FailureKind::Invalid, message }
 }
 
 /// It went wrong in the middle of an answer.

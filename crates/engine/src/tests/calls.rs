@@ -336,8 +336,8 @@ fn what_cannot_be_demanded_is_refused_with_its_reason() {
     let asked = |tools| ask(SCRIPT.to_string(), tools, required(&[]));
     let mut hub = say(PLAIN_HERMES, &[], "hm");
     for (request, (generate, kind, word)) in (0..).zip([
-        (asked(vec![strict]), FailureKind::Constraint, "not"),
-        (asked(vec![odd]), FailureKind::Constraint, "two words"),
+        (asked(vec![strict]), FailureKind::Invalid, "not"),
+        (asked(vec![odd]), FailureKind::Invalid, "two words"),
         (asked(Vec::new()), FailureKind::Invalid, "no tools"),
         (begun, FailureKind::Invalid, "go on"),
         (

@@ -143,7 +143,7 @@ def check_errors(client):
         ({"model": "nobody"}, anthropic.NotFoundError, "nobody"),
         ({"messages": [{"role": "user", "content": [image]}]}, anthropic.BadRequestError, "image"),
         ({"messages": []}, anthropic.BadRequestError, "messages"),
-        ({"tool_choice": {"type": "any"}, "tools": [WEATHER]}, anthropic.BadRequestError, "tool_choice"),
+        ({"tool_choice": {"type": "tool", "name": "nobody"}, "tools": [WEATHER]}, anthropic.BadRequestError, "tool_choice"),
         ({"system": "word " * 40000}, anthropic.BadRequestError, "prompt is too long"),
     ]:
         for stream in [False, True]:
