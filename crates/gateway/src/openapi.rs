@@ -110,7 +110,7 @@ fn control() -> Vec<Operation> {
             .answers(requests()),
         get("/resident/v1/events", "events", "Tells what the fleet is told and decides")
             .about("Server-sent events, from now on and without an end.")
-            .answers_as("text/event-stream", happening()),
+            .streams(happening()),
     ];
     operations.into()
 }

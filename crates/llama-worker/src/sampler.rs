@@ -243,9 +243,10 @@ impl Drop for Chain {
     }
 }
 
-/// Tokens to look back on; -1 is the whole context.
+/// Tokens to look back on: -1 is the whole context, and so is more than it holds.
 fn looked_back(tokens: i32, cells: u32) -> i32 {
-    if tokens < 0 { signed(cells) } else { tokens }
+    let all = signed(cells);
+    if (0..all).contains(&tokens) { tokens } else { all }
 }
 
 fn signed(value: u32) -> i32 {
@@ -301,6 +302,14 @@ mod tests {
         }
         let nothing = [f32::NEG_INFINITY; 8];
         assert_eq!(chain(&Sampling::default(), 8).sample(&nothing), 0, "and no crash");
+    }
+
+    /// llama.cpp makes room for as many tokens as it is told to look back at.
+    #[test]
+    fn nobody_looks_back_farther_than_the_context() {
+        for (asked, given) in [(-1, 64), (0, 0), (63, 63), (64, 64), (65, 64), (i32::MAX, 64)] {
+            assert_eq!(looked_back(asked, 64), given, "{asked}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ fn messages() -> Operation {
         .about("A stream is server-sent events with names, which are the types of their data.")
         .takes(request())
         .answers(message("An answer.", "AnthropicMessage"))
-        .answers_as("text/event-stream", event())
+        .streams(event())
         .says_what_was_cached()
         .asks_a_model()
 }

@@ -18,7 +18,7 @@ fn infill() -> Operation {
         .about("Answered by models with tokens for it. As llama-server has it.")
         .takes(request())
         .answers(either([answer(), told]))
-        .answers_as("text/event-stream", streamed)
+        .streams(streamed)
         .says_what_was_cached()
         .asks_a_model()
 }

@@ -11,9 +11,6 @@ use crate::limits::{EMBED_INPUTS_MAX, LOGPROBS_MAX, MESSAGES_MAX, TOOLS_MAX};
 
 const TAG: &str = "Ollama";
 
-/// What is streamed comes as lines.
-const LINES: &str = "application/x-ndjson";
-
 pub(super) fn operations() -> Vec<Operation> {
     vec![
         model::greeting(),
@@ -41,7 +38,7 @@ fn chat() -> Operation {
         )
         .takes_untyped(chat_request())
         .answers(answer.clone())
-        .answers_as(LINES, either([answer, error::ollama()]))
+        .streams_lines(either([answer, error::ollama()]))
         .says_what_was_cached()
         .asks_a_model()
 }
@@ -64,7 +61,7 @@ fn generate() -> Operation {
     .about("A request without a prompt loads the model, or unloads it with a `keep_alive` of 0.")
     .takes_untyped(generate_request())
     .answers(answer.clone())
-    .answers_as(LINES, either([answer, error::ollama()]))
+    .streams_lines(either([answer, error::ollama()]))
     .says_what_was_cached()
     .asks_a_model()
 }

@@ -12,9 +12,6 @@ use super::Operation;
 
 const TAG: &str = "OpenAI";
 
-/// What is streamed comes as server-sent events, whose data is one of these; `[DONE]` ends it.
-const EVENTS: &str = "text/event-stream";
-
 pub(super) fn operations() -> Vec<Operation> {
     let mut operations = vec![
         model::all(),

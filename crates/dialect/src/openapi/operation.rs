@@ -10,7 +10,7 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{HttpMethod, Ref, RefOr, Required, path};
 
 use super::error::Words;
-use super::shape::{Named, Shape};
+use super::shape::{Named, Shape, fields, json_in_text, text};
 
 /// The key of an inference route, as `Authorization: Bearer`.
 pub(super) const BEARER: &str = "key";
@@ -157,7 +157,26 @@ impl Operation {
         self.answers_as(JSON, shape)
     }
 
-    /// An answer of this type; of a stream this is each event's data, or each line.
+    /// A stream of server-sent events, whose data is JSON of this shape. The document describes one of them.
+    #[must_use]
+    pub fn streams(self, data: Shape) -> Self {
+        let event = fields("One event.")
+            .has(
+                "data",
+                "What it says; where `[DONE]` ends a stream, that word.",
+                json_in_text(data),
+            )
+            .at_times("event", "Its name, where events have names.", text());
+        self.answers_as("text/event-stream", event.shape())
+    }
+
+    /// A stream of lines, each JSON of this shape. The document describes one of them.
+    #[must_use]
+    pub fn streams_lines(self, line: Shape) -> Self {
+        self.answers_as("application/x-ndjson", line)
+    }
+
+    /// An answer of this type.
     #[must_use]
     pub fn answers_as(mut self, kind: &str, shape: Shape) -> Self {
         let content = Content::new(Some(self.keep(shape)));

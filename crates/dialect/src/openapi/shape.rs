@@ -53,6 +53,17 @@ pub fn bytes() -> Shape {
     Shape::new(ObjectBuilder::new().schema_type(Type::String).format(binary))
 }
 
+/// A text that is JSON of this shape.
+#[must_use]
+pub fn json_in_text(shape: Shape) -> Shape {
+    let Shape { schema, named } = shape;
+    let text = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .content_media_type("application/json")
+        .content_schema(Some(schema));
+    Shape { schema: text.into(), named }
+}
+
 /// One of these words.
 #[must_use]
 pub fn word(words: &[&str]) -> Shape {

@@ -99,7 +99,10 @@ def streams_are_described(ctx, response, case):
         return
     document = case.operation.schema.raw_schema
     content = document["paths"][case.operation.path][case.method.lower()]["responses"]["200"]["content"]
-    schema = {**content[kind]["schema"], "components": document["components"]}
+    schema = content[kind]["schema"]
+    if kind == "text/event-stream":
+        schema = schema["properties"]["data"]["contentSchema"]
+    schema = {**schema, "components": document["components"]}
     validator = jsonschema.Draft202012Validator(schema)
     parts = [json.loads(part) for part in PARTS[kind](response.content.decode())]
     if not parts:

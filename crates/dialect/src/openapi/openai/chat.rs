@@ -4,7 +4,7 @@ use super::super::shape::{
     Fields, Shape, count, either, fields, integer, list, list_of, object, text, truth, word,
 };
 use super::super::{Operation, Words, error, shared};
-use super::{EVENTS, TAG};
+use super::TAG;
 use crate::limits::{CHOICES_PER_PROMPT_MAX, DOCUMENTS_MAX, LOGPROBS_MAX, MESSAGES_MAX, TOOLS_MAX};
 
 pub(super) fn operation() -> Operation {
@@ -13,7 +13,7 @@ pub(super) fn operation() -> Operation {
         .about("A stream is server-sent events, each with a chunk; `[DONE]` is the last.")
         .takes(request())
         .answers(whole())
-        .answers_as(EVENTS, either([chunk(), error::openai()]))
+        .streams(either([chunk(), error::openai()]))
         .says_what_was_cached()
         .asks_a_model()
 }

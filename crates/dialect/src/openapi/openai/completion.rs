@@ -4,8 +4,8 @@ use super::super::shape::{
     Fields, Shape, count, either, fields, integer, list, map, number, text, truth,
 };
 use super::super::{Operation, Words, error, shared};
+use super::TAG;
 use super::chat::{finish_reason, head, streaming};
-use super::{EVENTS, TAG};
 use crate::limits::{CHOICES_MAX, COMPLETION_TOKENS_DEFAULT, LOGPROBS_MAX};
 
 pub(super) fn operation() -> Operation {
@@ -14,7 +14,7 @@ pub(super) fn operation() -> Operation {
         .about("A stream is server-sent events, each with a chunk; `[DONE]` is the last.")
         .takes(request())
         .answers(whole())
-        .answers_as(EVENTS, either([chunk(), error::openai()]))
+        .streams(either([chunk(), error::openai()]))
         .says_what_was_cached()
         .asks_a_model()
 }
