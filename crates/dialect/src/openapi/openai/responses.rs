@@ -4,7 +4,7 @@ use super::super::shape::{
     Shape, anything, count, either, fields, integer, list, list_of, object, text, truth, word,
 };
 use super::super::{Operation, Words, shared};
-use super::{EVENTS, TAG};
+use super::TAG;
 use crate::limits::{INCLUDES_MAX, LOGPROBS_MAX, MESSAGES_MAX, TOOLS_MAX};
 
 pub(super) fn operations() -> [Operation; 4] {
@@ -18,7 +18,7 @@ pub(super) fn operations() -> [Operation; 4] {
             )
             .takes(request())
             .answers(response())
-            .answers_as(EVENTS, event())
+            .streams(event())
             .says_what_was_cached()
             .fails(&[404])
             .asks_a_model(),
