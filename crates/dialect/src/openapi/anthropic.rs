@@ -52,7 +52,10 @@ fn request() -> Shape {
 
 /// What both requests have in common.
 fn conversation(about: &str) -> Fields {
-    let choice = fields("Whether.").has("type", "Which.", word(&["auto", "none"]));
+    let choice = fields("Whether.")
+        .has("type", "Which.", word(&["auto", "any", "tool", "none"]))
+        .may("name", "Of `tool`: which.", text())
+        .may("disable_parallel_tool_use", "Whether there is one call at most.", truth());
     let thinking =
         fields("Whether.").has("type", "Which.", word(&["enabled", "adaptive", "disabled"]));
     let output = fields("How.")
@@ -71,7 +74,11 @@ fn conversation(about: &str) -> Fields {
         .has("messages", "The conversation.", list_of(turn(), 1..=MESSAGES_MAX))
         .may("system", "Instructions.", texts())
         .may("tools", "Tools that the model may call.", list_of(tool(), 0..=TOOLS_MAX))
-        .may("tool_choice", "Whether the model may call tools.", choice.shape())
+        .may(
+            "tool_choice",
+            "Whether the model may, need not or must call tools, and which.",
+            choice.shape(),
+        )
         .may("thinking", "Whether the model thinks before it answers.", thinking.shape())
         .may("output_config", "How the answer is made.", output.shape())
         .with(shared::wish)
@@ -85,7 +92,8 @@ fn format() -> Shape {
 }
 
 fn turn() -> Shape {
-    let block = either([said(), thought(), redacted(), call(), result()]).named("AnthropicBlock");
+    let block = either([said(), picture(), thought(), redacted(), call(), result()]);
+    let block = block.named("AnthropicBlock");
     fields("What one side said.")
         .has("role", "Who.", word(&["user", "assistant", "system"]))
         .has("content", "What: a text, or blocks.", either([text(), list(block)]))
@@ -94,6 +102,16 @@ fn turn() -> Shape {
 
 fn said() -> Shape {
     kind("Text.", "text").has("text", "What it says.", text()).named("AnthropicText")
+}
+
+fn picture() -> Shape {
+    let source = fields("The picture itself.")
+        .has("type", "How it is sent.", word(&["base64"]))
+        .may("media_type", "Of which type the client takes it to be.", text())
+        .has("data", "The file in base64.", text());
+    kind("A picture, of the user or of a tool.", "image")
+        .has("source", "The picture itself.", source.shape())
+        .named("AnthropicPicture")
 }
 
 /// One text, or blocks that are all text.
@@ -120,7 +138,7 @@ fn call() -> Shape {
 fn result() -> Shape {
     kind("What a tool said.", "tool_result")
         .has("tool_use_id", "Which call this is the result of.", text_of(1..=SHORT_VALUE_BYTES_MAX))
-        .may("content", "What it said.", texts())
+        .may("content", "What it said.", either([text(), list(either([said(), picture()]))]))
         .may("is_error", "Whether it failed.", truth())
         .shape()
 }
