@@ -10,7 +10,7 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{HttpMethod, Ref, RefOr, Required, path};
 
 use super::error::Words;
-use super::shape::{Named, Shape, fields, json_in_text, text};
+use super::shape::{Named, Shape, either, fields, json_in_text, text, word};
 
 /// The key of an inference route, as `Authorization: Bearer`.
 pub(super) const BEARER: &str = "key";
@@ -160,13 +160,21 @@ impl Operation {
     /// A stream of server-sent events, whose data is JSON of this shape. The document describes one of them.
     #[must_use]
     pub fn streams(self, data: Shape) -> Self {
-        let event = fields("One event.")
-            .has(
-                "data",
-                "What it says; where `[DONE]` ends a stream, that word.",
-                json_in_text(data),
-            )
-            .at_times("event", "Its name, where events have names.", text());
+        self.streams_events(json_in_text(data))
+    }
+
+    /// The same with a last event that says `[DONE]`.
+    #[must_use]
+    pub fn streams_until_done(self, data: Shape) -> Self {
+        self.streams_events(either([json_in_text(data), word(&["[DONE]"])]))
+    }
+
+    fn streams_events(self, data: Shape) -> Self {
+        let event = fields("One event.").has("data", "What it says.", data).at_times(
+            "event",
+            "Its name, where events have names.",
+            text(),
+        );
         self.answers_as("text/event-stream", event.shape())
     }
 

@@ -13,7 +13,7 @@ pub(super) fn operation() -> Operation {
         .about("A stream is server-sent events, each with a chunk; `[DONE]` is the last.")
         .takes(request())
         .answers(whole())
-        .streams(either([chunk(), error::openai()]))
+        .streams_until_done(either([chunk(), error::openai()]))
         .says_what_was_cached()
         .asks_a_model()
 }
