@@ -83,9 +83,11 @@ def render(template, variables):
 
 def first_text(template, tries):
     answers = [render(template, variables) for variables in tries]
-    system = [message["content"] for message in tries[0]["messages"] if message["role"] == "system"]
+    # Some templates trim what is said.
+    said = [message for message in tries[0]["messages"] if message["role"] == "system"]
+    system = [message["content"].strip() for message in said]
     texts = [answer for answer in answers if "text" in answer]
-    whole = [answer for answer in texts if all(said in answer["text"] for said in system)]
+    whole = [answer for answer in texts if all(text in answer["text"] for text in system)]
     return (whole or texts or answers)[0]
 
 
