@@ -141,7 +141,7 @@ def check_errors(client):
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA=="}}
     for change, error_type, word in [
         ({"model": "nobody"}, anthropic.NotFoundError, "nobody"),
-        ({"messages": [{"role": "user", "content": [image]}]}, anthropic.BadRequestError, "image"),
+        ({"messages": [{"role": "user", "content": [image]}]}, anthropic.BadRequestError, "picture"),
         ({"messages": []}, anthropic.BadRequestError, "messages"),
         ({"tool_choice": {"type": "tool", "name": "nobody"}, "tools": [WEATHER]}, anthropic.BadRequestError, "tool_choice"),
         ({"system": "word " * 40000}, anthropic.BadRequestError, "prompt is too long"),

@@ -19,6 +19,8 @@ ANSWERS = {
     "/api/embed": "minilm",
     "/api/embeddings": "minilm",
     "/v1/chat/completions": "demo",
+    "/v1/responses": "demo",
+    "/v1/responses/input_tokens": "demo",
     "/v1/messages": "demo",
     "/v1/messages/count_tokens": "demo",
     "/api/chat": "demo",
@@ -29,18 +31,30 @@ LENGTHS = {
     "/v1/chat/completions": "max_tokens",
     "/v1/completions": "max_tokens",
     "/v1/messages": "max_tokens",
+    "/v1/responses": "max_output_tokens",
     "/infill": "n_predict",
 }
 TOKENS_MAX = 4
 
 # What streams only when it is asked to; one of three requests asks.
-STREAMS = {"/v1/chat/completions", "/v1/completions", "/v1/messages", "/infill"}
+STREAMS = {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/infill"}
 
 # What is streamed line by line.
 LINES = "application/x-ndjson"
 
-# What is refused always, or by these models, which have no tokens for it.
-NEVER_ANSWERED = {"POST /v1/moderations", "POST /infill"}
+# What is refused always, or by these models, which have no tokens for it and rank nothing, or because no answer has
+# the name that was drawn.
+NEVER_ANSWERED = {
+    "POST /v1/moderations",
+    "POST /infill",
+    "POST /v1/rerank",
+    "POST /rerank",
+    "POST /v1/reranking",
+    "POST /reranking",
+    "POST /v2/rerank",
+    "GET /v1/responses/{id}",
+    "DELETE /v1/responses/{id}",
+}
 
 
 @schemathesis.hook
