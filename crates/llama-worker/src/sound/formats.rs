@@ -13,9 +13,9 @@ pub(super) fn wav(file: &[u8], rate: u32) -> Result<Vec<f32>, String> {
     let parts = WavParts::of(file).ok_or_else(|| broken(&"its head is not whole"))?;
     let head = parts.head();
     let reader = WavReader::new(Cursor::new(&head).chain(parts.data));
-    let mut reader = reader.map_err(|error| match error {
-        hound::Error::Unsupported => unsupported(&parts),
-        error => broken(&error),
+    let mut reader = reader.map_err(|error| {
+        let is_unread = matches!(error, hound::Error::Unsupported);
+        if is_unread { unsupported(&parts) } else { broken(&error) }
     })?;
     let WavSpec { channels, sample_rate, bits_per_sample, sample_format } = reader.spec();
     let mut ear = Ear::new(channels.into(), sample_rate, rate)?;
