@@ -36,3 +36,7 @@ pub const LIST_PAGES_MAX: usize = 4;
 
 /// Bytes of one page of such a list; a thousand files make about 400 kB.
 pub const LIST_BYTES_MAX: u64 = 4 << 20;
+
+/// Characters of a model's name. Ollama allows 350 for a server and 80 for each further part; a file's name has
+/// room for 255, in which a slash takes three.
+pub const NAME_CHARACTERS_MAX: usize = 200;

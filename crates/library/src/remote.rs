@@ -13,17 +13,18 @@ use std::time::Duration;
 
 use planner::gguf::{Header, split};
 use reqwest::{
-    Client, Response, Url,
-    header::{AUTHORIZATION, HeaderName, HeaderValue, LINK, RETRY_AFTER},
-    redirect::{Attempt, Policy},
+    Response, Url,
+    header::{HeaderName, LINK},
 };
 
 pub use error::Error;
 pub use repository::{File, Kind, Model};
 pub use source::{Address, Repository, Source};
 
-use crate::limits;
-use error::{Turn, of_request, of_status, shown};
+use crate::{
+    limits,
+    outside::{self, Credential, Outside, shown},
+};
 
 /// Where Hugging Face is, unless somebody says otherwise.
 const ENDPOINT_DEFAULT: &str = "https://huggingface.co";
@@ -32,8 +33,6 @@ const ENDPOINT_VARIABLE: &str = "RESIDENT_HF_ENDPOINT";
 /// The variable that Hugging Face's own tools read.
 const ENDPOINT_VARIABLE_OF_OTHERS: &str = "HF_ENDPOINT";
 const TOKEN_VARIABLE: &str = "HF_TOKEN";
-/// Hugging Face's word for why it refuses.
-const REASON: HeaderName = HeaderName::from_static("x-error-code");
 
 /// How to reach servers, and what they may cost.
 #[derive(Clone)]
@@ -42,6 +41,8 @@ pub struct Options {
     pub endpoint: String,
     /// The token for that server.
     pub token: Option<String>,
+    /// Nothing is asked of anybody.
+    pub offline: bool,
     /// Whether the proxies of the system and of the environment are used.
     pub proxies: bool,
     /// The most one reader downloads, in bytes.
@@ -59,6 +60,7 @@ impl Default for Options {
         Self {
             endpoint: ENDPOINT_DEFAULT.to_owned(),
             token: None,
+            offline: false,
             proxies: true,
             download_bytes_max: limits::DOWNLOAD_BYTES_MAX,
             connect_wait_max: limits::CONNECT_WAIT_MAX,
@@ -97,7 +99,7 @@ pub struct Remote {
 
 /// Reads headers, and counts what that costs.
 pub struct Reader {
-    http: Client,
+    outside: Outside,
     options: Options,
     endpoint: Url,
     left_bytes: u64,
@@ -108,26 +110,23 @@ impl Reader {
     /// A reader that has downloaded nothing yet.
     ///
     /// # Errors
-    /// [`Error::Setting`] when the endpoint is no web address, [`Error::Client`] when the system
-    /// gives no TLS.
+    /// When the endpoint is no web address, a token cannot be sent, or the system gives no TLS.
     pub fn new(options: Options) -> Result<Self, Error> {
         let endpoint = endpoint(&options.endpoint)?;
-        // Another part of the program may have chosen one before; theirs serves as well.
-        let _chosen_before = rustls::crypto::ring::default_provider().install_default();
-        let mut client = Client::builder()
-            .user_agent(concat!("resident/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(options.connect_wait_max)
-            .read_timeout(options.silence_max)
-            // An address may hold a secret, which is nobody's business after a redirect.
-            .referer(false)
-            .redirect(Policy::custom(follow));
-        // No proxy knows this machine by its own name for itself.
-        if !options.proxies || is_loopback(&endpoint) {
-            client = client.no_proxy();
-        }
-        let http = client.build().map_err(|error| Error::Client { why: error.to_string() })?;
+        let credential = options.token.iter().map(|token| Credential {
+            server: endpoint.clone(),
+            token: token.clone(),
+            name: TOKEN_VARIABLE,
+        });
+        let outside = Outside::new(outside::Options {
+            offline: options.offline,
+            proxies: options.proxies,
+            connect_wait_max: options.connect_wait_max,
+            silence_max: options.silence_max,
+            credentials: credential.collect(),
+        })?;
         let left_bytes = options.download_bytes_max;
-        Ok(Self { http, options, endpoint, left_bytes, downloaded_bytes: 0 })
+        Ok(Self { outside, options, endpoint, left_bytes, downloaded_bytes: 0 })
     }
 
     /// What was downloaded so far, in bytes of content.
@@ -289,75 +288,18 @@ impl Reader {
     }
 
     /// Asks for `url`, follows redirects, and refuses every answer but success.
-    async fn get(&mut self, url: &Url, headers: &[(HeaderName, &str)]) -> Result<Response, Error> {
-        let mut request = self.http.get(url.clone());
-        for (name, value) in headers {
-            request = request.header(name, *value);
-        }
-        if let Some(token) = self.token_for(url)? {
-            request = request.header(AUTHORIZATION, token);
-        }
-        let response = request.send().await;
-        let response =
-            response.map_err(|error| of_request(url, &error, self.options.silence_max))?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        Err(of_status(url, response.status(), header(&REASON), header(&RETRY_AFTER)))
-    }
-
-    /// The token, when it is for the server of `url` and nobody can read it on the way.
-    fn token_for(&self, url: &Url) -> Result<Option<HeaderValue>, Error> {
-        let Some(token) = &self.options.token else { return Ok(None) };
-        let is_private = url.scheme() == "https" || is_loopback(url);
-        if url.origin() != self.endpoint.origin() || !is_private {
-            return Ok(None);
-        }
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
-            let why = "has characters that no token has; copy it again";
-            Error::Setting { name: TOKEN_VARIABLE, value: "…".to_owned(), why }
-        })?;
-        value.set_sensitive(true);
-        Ok(Some(value))
+    async fn get(&self, url: &Url, headers: &[(HeaderName, &str)]) -> Result<Response, Error> {
+        Ok(self.outside.get(url, headers).await?)
     }
 }
 
 fn endpoint(text: &str) -> Result<Url, Error> {
     let url = Url::parse(text).ok();
     let is_web = |url: &Url| ["http", "https"].contains(&url.scheme()) && url.has_host();
-    url.filter(is_web).ok_or_else(|| Error::Setting {
-        name: ENDPOINT_VARIABLE,
-        value: text.to_owned(),
-        why: "is no web address; write for example https://huggingface.co",
+    url.filter(is_web).ok_or_else(|| {
+        let why = "is no web address; write for example https://huggingface.co";
+        outside::Error::Setting { name: ENDPOINT_VARIABLE, value: text.to_owned(), why }.into()
     })
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
-/// Which redirects are followed: few, to the web, and never from encrypted to plain.
-fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    // What was asked for first is among the previous ones.
-    if attempt.previous().len() > limits::REDIRECTS_MAX {
-        return attempt.error(Turn::TooOften { max: limits::REDIRECTS_MAX });
-    }
-    let was_encrypted = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
-    match attempt.url().scheme() {
-        "https" => attempt.follow(),
-        "http" if !was_encrypted => attempt.follow(),
-        "http" => {
-            let to = shown(attempt.url());
-            attempt.error(Turn::Unencrypted { to })
-        }
-        _ => {
-            let to = shown(attempt.url());
-            attempt.error(Turn::Foreign { to })
-        }
-    }
 }
 
 /// The address behind `rel="next"` of a `Link` header. Source: RFC 8288.
@@ -373,23 +315,6 @@ mod tests {
     fn reader(endpoint: &str) -> Result<Reader, Error> {
         let token = Some("hf_secret".to_owned());
         Reader::new(Options { endpoint: endpoint.to_owned(), token, ..Options::default() })
-    }
-
-    #[test]
-    fn the_token_goes_to_its_server_and_nowhere_else() {
-        for (endpoint, address, is_sent) in [
-            ("https://huggingface.co", "https://huggingface.co/a/b/resolve/main/c.gguf", true),
-            ("https://huggingface.co", "https://cdn.huggingface.co/a", false),
-            ("https://huggingface.co", "http://huggingface.co/a", false),
-            ("https://huggingface.co", "https://huggingface.co:444/a", false),
-            ("https://huggingface.co", "https://huggingface.co.evil.example/a", false),
-            ("http://mirror.example", "http://mirror.example/a", false),
-            ("http://127.0.0.1:9", "http://127.0.0.1:9/a", true),
-            ("http://[::1]:9", "http://[::1]:9/a", true),
-        ] {
-            let sent = reader(endpoint).unwrap().token_for(&Url::parse(address).unwrap()).unwrap();
-            assert_eq!(sent.is_some(), is_sent, "{endpoint}: {address}");
-        }
     }
 
     #[test]

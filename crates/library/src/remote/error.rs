@@ -1,13 +1,16 @@
-//! What can go wrong between here and a server, each with the way out.
+//! What can go wrong with a model that lies elsewhere, each with the way out.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use planner::gguf::{self, split};
-use reqwest::{StatusCode, Url};
 
+use crate::outside;
 /// Why a model's header could not be read from elsewhere.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The server could not be asked, or refused.
+    #[error(transparent)]
+    Outside(#[from] outside::Error),
     /// Text that names nothing that could be read.
     #[error("'{text}' {why}")]
     Source {
@@ -16,69 +19,11 @@ pub enum Error {
         /// What is wrong with it, and what to write.
         why: String,
     },
-    /// A setting that cannot be used.
-    #[error("{name} is '{value}', which {why}")]
-    Setting {
-        /// The environment variable.
-        name: &'static str,
-        /// What it holds.
-        value: String,
-        /// What is wrong with it, and what to write.
-        why: &'static str,
-    },
-    /// The system gives no TLS, or no sockets.
-    #[error("cannot prepare to connect: {why}")]
-    Client {
-        /// What it said.
-        why: String,
-    },
-    /// No connection.
-    #[error("cannot reach {url}: {why}; check the address and the network")]
-    Unreachable {
-        /// What was asked for.
-        url: String,
-        /// What went wrong.
-        why: String,
-    },
-    /// A connection on which nothing more comes.
-    #[error("{url}: the server sent nothing for {} s; try again later", wait.as_secs_f64())]
-    Silent {
-        /// What was asked for.
-        url: String,
-        /// How long it was waited for.
-        wait: Duration,
-    },
     /// Bytes that come too slowly to be waited for.
     #[error("the header did not arrive within {} s; try again over a faster line", wait.as_secs_f64())]
     Slow {
         /// How long it was waited for.
         wait: Duration,
-    },
-    /// Redirects that are not followed.
-    #[error("{url}: {why}")]
-    Redirect {
-        /// What was asked for.
-        url: String,
-        /// Why not.
-        why: String,
-    },
-    /// The connection broke.
-    #[error("{url}: the answer broke off: {why}; try again")]
-    Broken {
-        /// What was asked for.
-        url: String,
-        /// What went wrong.
-        why: String,
-    },
-    /// The server said no.
-    #[error("{url}: the server answered {status}: {way_out}")]
-    Refused {
-        /// What was asked for.
-        url: String,
-        /// The status, for example 404.
-        status: u16,
-        /// What it means, and what to do.
-        way_out: String,
     },
     /// Lengths that contradict each other.
     #[error("{url}: {what}; the server, or a proxy before it, cannot be relied on")]
@@ -150,83 +95,4 @@ pub enum Error {
         /// What is wrong with them.
         error: split::Error,
     },
-}
-
-/// An address for people: without password and query, which may hold secrets.
-pub(super) fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // Both fail only for addresses without a host, which are never asked for.
-    let _no_host = url.set_password(None);
-    let _no_host = url.set_username("");
-    url.set_query(None);
-    url.set_fragment(None);
-    url.into()
-}
-
-/// Why a redirect is not followed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Turn {
-    #[error("it is redirected more than {max} times; check the address")]
-    TooOften { max: usize },
-    #[error("it is redirected to {to}, which is not encrypted, from an address that is")]
-    Unencrypted { to: String },
-    #[error("it is redirected to {to}, which is no web address")]
-    Foreign { to: String },
-}
-
-/// What a failed request, or a body that failed to come, means for a person.
-pub(super) fn of_request(url: &Url, error: &reqwest::Error, silence_max: Duration) -> Error {
-    let url = shown(url);
-    let why = root_cause(error);
-    if error.is_redirect() {
-        Error::Redirect { url, why }
-    } else if error.is_connect() {
-        let why = if error.is_timeout() { "it does not answer in time".to_owned() } else { why };
-        Error::Unreachable { url, why }
-    } else if error.is_timeout() {
-        Error::Silent { url, wait: silence_max }
-    } else {
-        Error::Broken { url, why }
-    }
-}
-
-/// The innermost message: the outer ones repeat the address.
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    let mut inner = error.source();
-    while let Some(next) = inner {
-        cause = next;
-        inner = next.source();
-    }
-    cause.to_string()
-}
-
-/// What an answer other than success means. `reason` is Hugging Face's own word for it, and
-/// `retry_after` what the server says of waiting.
-pub(super) fn of_status(
-    url: &Url,
-    status: StatusCode,
-    reason: Option<&str>,
-    retry_after: Option<&str>,
-) -> Error {
-    let way_out = match (status.as_u16(), reason) {
-        (300..=399, _) => "it is redirected to nowhere, or to what is no web address".to_owned(),
-        (401 | 403, Some("GatedRepo")) => "its owner wants to be asked first; do that on its web \
-            page, then set HF_TOKEN to a token of yours"
-            .to_owned(),
-        (401, _) => "it does not exist, or is private; check the name, or set HF_TOKEN to a token \
-            that may read it"
-            .to_owned(),
-        (403, _) => "it is not for everybody; set HF_TOKEN to a token that may read it".to_owned(),
-        (404 | 410, _) => "it does not exist; check the name".to_owned(),
-        (416, _) => "the file is shorter than a header; get it from another source".to_owned(),
-        (429, _) => {
-            let seconds = retry_after.and_then(|text| text.trim().parse::<u64>().ok());
-            let wait = seconds.map_or("later".to_owned(), |seconds| format!("in {seconds} s"));
-            format!("it has too many requests; try again {wait}, or with a token in HF_TOKEN")
-        }
-        (500.., _) => "it has a problem of its own; try again later".to_owned(),
-        _ => "this program does not know what to do with that".to_owned(),
-    };
-    Error::Refused { url: shown(url), status: status.as_u16(), way_out }
 }

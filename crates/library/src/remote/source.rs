@@ -4,7 +4,8 @@ use std::fmt;
 
 use reqwest::Url;
 
-use super::{Error, error::shown};
+use super::Error;
+use crate::outside::shown;
 
 /// A model that lies elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
