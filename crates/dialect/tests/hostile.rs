@@ -7,8 +7,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use dialect::{
     Error, anthropic,
     limits::{
-        JSON_DEPTH_MAX, MEDIA_BYTES_MAX, MEDIA_MAX, MESSAGES_MAX, PICTURE_PIXELS_MAX,
-        RANK_DOCUMENTS_MAX, RANK_QUERY_BYTES_MAX, STOP_BYTES_MAX,
+        JSON_DEPTH_MAX, JSON_VALUES_MAX, MEDIA_BYTES_MAX, MEDIA_MAX, MESSAGES_MAX,
+        PICTURE_PIXELS_MAX, RANK_DOCUMENTS_MAX, RANK_QUERY_BYTES_MAX, STOP_BYTES_MAX,
     },
     llama_server::infill,
     ollama,
@@ -63,6 +63,18 @@ fn nesting_ends_at_the_limit_in_the_body_and_in_arguments() {
         "role": "assistant", "tool_calls": [call],
     }] }));
     assert!(error.message.contains("arguments is nested too deeply"), "{error}");
+}
+
+#[test]
+fn json_in_strings_is_counted_over_the_whole_request() {
+    let list = format!("{{\"x\":[{}1]}}", "1,".repeat(JSON_VALUES_MAX / 2));
+    let call = json!({ "id": "a", "function": { "name": "f", "arguments": list } });
+    let message =
+        |calls: usize| json!({ "role": "assistant", "tool_calls": vec![call.clone(); calls] });
+    let body = |calls| json!({ "model": "m", "messages": [message(calls)] }).to_string();
+    assert!(chat::decode(body(1).as_bytes()).is_ok());
+    let error = chat::decode(body(3).as_bytes()).unwrap_err();
+    assert!(error.message.contains("with those before it, more than"), "{error}");
 }
 
 #[test]

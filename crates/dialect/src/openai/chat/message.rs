@@ -7,7 +7,7 @@ use crate::{
     Error, billing,
     limits::{MESSAGES_MAX, TOOLS_MAX},
     media::{Content, File, Intake},
-    read::{self, Object, Path},
+    read::{Object, Path},
     request,
 };
 
@@ -38,7 +38,7 @@ fn message(path: &Path<'_>, value: Value, intake: &mut Intake) -> Result<Message
         role,
         content,
         reasoning,
-        tool_calls: tool_calls(&mut fields)?,
+        tool_calls: tool_calls(&mut fields, intake)?,
         tool_call_id: fields.string("tool_call_id")?,
         name: fields.string("name")?,
         media,
@@ -192,17 +192,22 @@ fn unread(at: &Path<'_>, kind: &str) -> Error {
     }
 }
 
-fn tool_calls(fields: &mut Object<'_>) -> Result<Vec<ToolCall>, Error> {
+fn tool_calls(fields: &mut Object<'_>, intake: &mut Intake) -> Result<Vec<ToolCall>, Error> {
     let path = fields.path("tool_calls");
     let entries = fields.list("tool_calls", TOOLS_MAX)?.unwrap_or_default();
     let mut calls = Vec::with_capacity(entries.len());
     for (index, entry) in entries.into_iter().enumerate() {
-        calls.push(tool_call(&Path::Index(&path, index), entry, index)?);
+        calls.push(tool_call(&Path::Index(&path, index), entry, index, intake)?);
     }
     Ok(calls)
 }
 
-fn tool_call(path: &Path<'_>, value: Value, index: usize) -> Result<ToolCall, Error> {
+fn tool_call(
+    path: &Path<'_>,
+    value: Value,
+    index: usize,
+    intake: &mut Intake,
+) -> Result<ToolCall, Error> {
     let mut fields = Object::new(path, value)?;
     // Ids tie results to calls; a client with one call at a time may do without.
     let id = fields.string("id")?.unwrap_or_else(|| format!("call_{index}"));
@@ -211,18 +216,17 @@ fn tool_call(path: &Path<'_>, value: Value, index: usize) -> Result<ToolCall, Er
     let mut function = Object::new(&at, function)?;
     let name_at = function.path("name");
     let name = function.string("name")?.ok_or_else(|| name_at.missing())?;
-    Ok(ToolCall { id, name, arguments: arguments(&mut function)? })
+    Ok(ToolCall { id, name, arguments: arguments(&mut function, intake)? })
 }
 
 /// Arguments are JSON inside a string; templates want the object.
-fn arguments(function: &mut Object<'_>) -> Result<Value, Error> {
+fn arguments(function: &mut Object<'_>, intake: &mut Intake) -> Result<Value, Error> {
     let path = function.path("arguments");
     let parsed = match function.take("arguments") {
         None => Value::Object(Map::new()),
         Some(Value::String(text)) if text.trim().is_empty() => Value::Object(Map::new()),
         Some(Value::String(text)) => {
-            read::check_shape(text.as_bytes())
-                .map_err(|_| path.refuse("is nested too deeply or holds too many values"))?;
+            intake.check_json(&path, &text)?;
             serde_json::from_str(&text)
                 .map_err(|error| path.refuse(format_args!("must be JSON in a string: {error}")))?
         }

@@ -10,7 +10,7 @@ use super::{
     Told,
     change::{Change, Teller},
     item::Item,
-    kept::{Entry, Kept, Turn, shown},
+    kept::{ANSWER_PREFIX, Entry, Kept, Turn, shown},
     output::Output,
 };
 use crate::{CachedBy, Error, timings::Timings, write::to_json};
@@ -44,7 +44,7 @@ impl Beginning {
     }
 
     fn id(&self) -> String {
-        format!("resp_{}", self.answer)
+        format!("{ANSWER_PREFIX}{}", self.answer)
     }
 }
 
