@@ -60,7 +60,6 @@ impl<'a> Job<'a> {
 /// # Errors
 /// What cannot be done, with the file and the way out. Nothing is left of a target that is not whole.
 pub(crate) fn run(job: &Job<'_>) -> Result<(), String> {
-    log::install();
     let recipe = Recipe::from_name(job.kind).ok_or_else(|| {
         let known: Vec<String> = Recipe::all().map(|one| one.name().to_lowercase()).collect();
         format!("unknown type {}; known are {}", job.kind, known.join(", "))
@@ -160,7 +159,8 @@ fn partial(target: &Path) -> Result<NamedTempFile, String> {
 
 /// Holds what was written against what was to be, since nobody looks at it before it is loaded.
 fn check_made(path: &Path, made: &[Tensor]) -> Result<(), String> {
-    let whole = header::read_whole(path).map_err(|error| format!("what was written is broken: {error}"))?;
+    let whole =
+        header::read_whole(path).map_err(|error| format!("what was written is broken: {error}"))?;
     let found = &whole.header.tensors;
     let same = |(one, other): (&Tensor, &Tensor)| {
         (&one.name, one.dimensions) == (&other.name, other.dimensions)
@@ -173,7 +173,8 @@ fn check_made(path: &Path, made: &[Tensor]) -> Result<(), String> {
 
 /// Gives the file its name, once all of it is on the disk.
 fn keep(partial: NamedTempFile, target: &Path) -> Result<(), String> {
-    let cannot = |error: &dyn std::fmt::Display| format!("cannot write {}: {error}", target.display());
+    let cannot =
+        |error: &dyn std::fmt::Display| format!("cannot write {}: {error}", target.display());
     partial.as_file().sync_all().map_err(|error| cannot(&error))?;
     partial.persist(target).map_err(|error| cannot(&error))?;
     // The name is on the disk when its folder is. Only Unix has folders that can be opened.
