@@ -88,8 +88,14 @@ fn a_converter_that_fails_is_told_of_and_leaves_nothing() {
     let (desk, folder) = desk();
     let outfile = "import sys\nout = open(sys.argv[sys.argv.index('--outfile') + 1], 'wb')\n";
     for (python, parts) in [
-        ("import no_such_module_here", &["No module named 'no_such_module_here'", "pip install"][..]),
-        (&format!("{outfile}out.write(b'half')\nsys.exit('Model X is not supported')"), &["Model X"]),
+        (
+            "import no_such_module_here",
+            &["No module named 'no_such_module_here'", "pip install"][..],
+        ),
+        (
+            &format!("{outfile}out.write(b'half')\nsys.exit('Model X is not supported')"),
+            &["Model X"],
+        ),
         (&format!("{outfile}out.write(b'rubbish' * 1000)"), &["is no model", "not a GGUF file"]),
         (&format!("{outfile}out.write(b'GGUF' + bytes(1000))"), &["is no model"]),
         ("print('done')", &["wrote no file"]),
@@ -136,7 +142,11 @@ fn what_cannot_be_converted_is_refused_by_name() {
     let refused = |arguments: &[&str], code, parts: &[&str]| {
         desk.refused(&[&["convert", folder.to_str().unwrap()], arguments].concat(), code, parts);
     };
-    refused(&["--converter", "/no/convert.py"], 2, &["not installed", "/no/convert.py", "git clone"]);
+    refused(
+        &["--converter", "/no/convert.py"],
+        2,
+        &["not installed", "/no/convert.py", "git clone"],
+    );
     refused(&["--to", "q4_k_m"], 2, &["resident quantize FILE --to q4_k_m"]);
     fs::write(folder.join("tokenization.py"), "").unwrap();
     refused(&[], 2, &["tokenization.py", "--allow-code"]);

@@ -80,8 +80,7 @@ impl Desk {
     /// Runs the command until its program has said in the file `begun` that it runs.
     #[track_caller]
     pub(crate) fn begun(&self, mut command: Command) -> Child {
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let begun = self.folder.path().join("begun");
         let ended = within(PATIENCE, || {
             let ended = child.try_wait().unwrap();
@@ -126,25 +125,17 @@ fn tiny(kind: &str) -> PathBuf {
     made::model(&name, &["--arch", "llama", "--like", "tiny", "--quant", kind])
 }
 
-/// An importance matrix of a model in the older form.
-fn matrix_of(header: &Header) -> Vec<u8> {
-    let tensors = header.tensors.iter().filter(|tensor| tensor.name.contains("ffn_"));
-    let tensors = tensors.filter(|tensor| tensor.dimensions[1] > 1 || tensor.name.contains("attn"));
-    let others = header.tensors.iter().filter(|tensor| {
-        tensor.name.contains("attn_") && tensor.dimensions[1] > 1
-    });
-    let mut count: u32 = 0;
-    let mut entries = Vec::new();
-    for tensor in tensors.chain(others) {
-        count += 1;
-        entries.extend((tensor.name.len() as u32).to_le_bytes());
-        entries.extend(tensor.name.as_bytes());
-        entries.extend(1_u32.to_le_bytes());
-        let columns = u32::try_from(tensor.dimensions[0]).unwrap();
-        entries.extend(columns.to_le_bytes());
-        entries.extend((0..columns).flat_map(|column| (1.0 + (column % 7) as f32).to_le_bytes()));
+/// An importance matrix in the older form, of tensors with so many columns.
+fn matrix(tensors: &[(&str, u64)]) -> Vec<u8> {
+    let mut bytes = (tensors.len() as u32).to_le_bytes().to_vec();
+    for (name, columns) in tensors {
+        let columns = u32::try_from(*columns).unwrap();
+        bytes.extend((name.len() as u32).to_le_bytes());
+        bytes.extend(name.as_bytes());
+        bytes.extend([1, columns].into_iter().flat_map(u32::to_le_bytes));
+        bytes.extend((0..columns).flat_map(|column| (1.0 + (column % 7) as f32).to_le_bytes()));
     }
-    [count.to_le_bytes().to_vec(), entries].concat()
+    bytes
 }
 
 #[test]
@@ -184,26 +175,23 @@ fn a_matrix_is_taken_where_it_belongs_and_demanded_where_nothing_goes_without() 
     let desk = Desk::new();
     let source = desk.path("tiny-f16.gguf");
     fs::copy(tiny("f16"), &source).unwrap();
-    let matrix = desk.path("matrix.dat");
-    let whole = matrix_of(&header(&source));
-    fs::write(&matrix, &whole).unwrap();
-    let foreign = [&1_u32.to_le_bytes()[..], &21_u32.to_le_bytes(), b"blk.77.ffn_up.weights"];
-    let foreign = [foreign.concat(), 1_u32.to_le_bytes().to_vec(), 1_u32.to_le_bytes().to_vec()];
-    fs::write(desk.path("foreign.dat"), [foreign.concat(), 1_f32.to_le_bytes().to_vec()].concat()).unwrap();
-    let (source, matrix) = (source.to_str().unwrap(), matrix.to_str().unwrap());
-    let foreign = desk.path("foreign.dat");
-    let foreign = foreign.to_str().unwrap();
-    let quantize = |rest: &[&'static str]| {
-        let arguments: Vec<&str> = ["quantize", source, "--to"].iter().chain(rest).copied().collect();
-        arguments
+    let read = header(&source);
+    let matrices =
+        read.tensors.iter().filter(|one| one.name.starts_with("blk.") && one.dimensions[1] > 1);
+    let own: Vec<(&str, u64)> =
+        matrices.map(|one| (one.name.as_str(), one.dimensions[0])).collect();
+    fs::write(desk.path("matrix.dat"), matrix(&own)).unwrap();
+    fs::write(desk.path("foreign.dat"), matrix(&[("blk.77.ffn_up.weight", 256)])).unwrap();
+    let [source, matrix, foreign] = ["tiny-f16.gguf", "matrix.dat", "foreign.dat"]
+        .map(|name| desk.path(name).to_str().unwrap().to_owned());
+    let (source, matrix, foreign) = (source.as_str(), matrix.as_str(), foreign.as_str());
+    let refused = |rest: &[&str], code, parts: &[&str]| {
+        desk.refused(&[&["quantize", source, "--to"], rest].concat(), code, parts);
     };
-    desk.refused(&quantize(&["iq2_xs"]), 2, &["IQ2_XS without an importance matrix", "`blk."]);
-    let mut with_foreign = quantize(&["iq2_xs"]);
-    with_foreign.extend(["--imatrix", foreign]);
-    desk.refused(&with_foreign, 1, &["foreign.dat is the matrix of another model", "`blk.77."]);
-    let mut with_source = quantize(&["q4_0"]);
-    with_source.extend(["--imatrix", source]);
-    desk.refused(&with_source, 1, &["tiny-f16.gguf is no importance matrix"]);
+    refused(&["iq2_xs"], 2, &["IQ2_XS without an importance matrix", "`blk."]);
+    let another = ["foreign.dat is the matrix of another model", "`blk.77.ffn_up.weight`"];
+    refused(&["iq2_xs", "--imatrix", foreign], 1, &another);
+    refused(&["q4_0", "--imatrix", source], 1, &["tiny-f16.gguf is no importance matrix"]);
     for kind in ["iq2_xs", "q4_k_m"] {
         let mut with = vec!["quantize", source, "--to", kind, "--imatrix", matrix];
         let output = desk.run(&with);
@@ -236,9 +224,11 @@ fn what_cannot_be_quantized_is_refused_by_name() {
     let Some(stories) = stories() else { return };
     let stories = stories.to_str().unwrap();
     refused(&[stories, "--out", "x.bin"], 2, &["--out x.bin does not end in .gguf"]);
-    refused(&[stories, "--imatrix", "/no/matrix", "--out", desk.path("").to_str().unwrap()], 1, &[
-        "/no/matrix cannot be read",
-    ]);
+    refused(
+        &[stories, "--imatrix", "/no/matrix", "--out", desk.path("").to_str().unwrap()],
+        1,
+        &["/no/matrix cannot be read"],
+    );
 }
 
 /// A desk with a model, and a worker that has written half of a file when it says that it has begun.
