@@ -151,7 +151,7 @@ fn a_model_of_the_folder_gets_a_smaller_one_beside_it() {
     for part in [
         "Quantizing stories.gguf",
         "from     F32, 1.0 MiB, 32.00 bits a weight",
-        "to       Q8_0, 336.2 KiB",
+        "to       Q8_0, 336.1 KiB",
         "quality  as good as the original",
         "Try: resident run stories-q8_0",
     ] {
