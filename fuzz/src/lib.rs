@@ -3,6 +3,7 @@
 
 mod answer;
 mod anthropic;
+mod importance;
 mod kv;
 mod llama_server;
 mod ollama;
@@ -13,6 +14,7 @@ mod upstream;
 
 pub use answer::answer;
 pub use anthropic::{anthropic_count, anthropic_messages};
+pub use importance::importance;
 pub use kv::kv_entry;
 pub use llama_server::infill;
 pub use ollama::{ollama_chat, ollama_embed, ollama_generate};

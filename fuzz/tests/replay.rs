@@ -45,6 +45,11 @@ fn frame() {
 }
 
 #[test]
+fn importance() {
+    replay("importance", fuzz::importance);
+}
+
+#[test]
 fn kv_entry() {
     replay("kv_entry", fuzz::kv_entry);
 }

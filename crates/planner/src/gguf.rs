@@ -178,7 +178,7 @@ const COMPANIONS: [&str; 4] = ["adapter", "imatrix", "mmproj", "vocab"];
 const THOUGHT_MARKS: [&str; 3] = ["</think>", "<|channel|>analysis", "<|channel>thought"];
 
 impl Header {
-    /// The architecture, for example `qwen3`. Never empty.
+    /// The architecture, for example `qwen3`. Never empty for a model.
     #[must_use]
     pub fn architecture(&self) -> &str {
         self.str("general.architecture").unwrap_or_default()
@@ -327,6 +327,13 @@ impl Header {
     pub fn encodes(&self) -> bool {
         let causal = self.arch("attention.causal").and_then(Value::as_bool).unwrap_or(true);
         !causal || ENCODERS.contains(&self.architecture())
+    }
+
+    /// Whether it says how much each column of a model's matrices matters, as llama.cpp's
+    /// `llama-imatrix` writes it.
+    #[must_use]
+    pub fn is_importance_matrix(&self) -> bool {
+        self.str("general.type") == Some("imatrix")
     }
 
     /// Whether this is a model of its own, and not a projector, adapter, vocabulary or further part

@@ -10,6 +10,7 @@ pub mod fit;
 pub mod fleet;
 pub mod footprint;
 pub mod gguf;
+pub mod importance;
 pub mod ledger;
 pub mod machine;
 mod pairs;
