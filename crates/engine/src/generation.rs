@@ -343,7 +343,8 @@ impl<S: Sampler> Generation<S> {
     }
 
     pub(crate) fn finished(&self, reason: FinishReason) -> Event {
-        Event::Finished(Finished { reason, usage: self.usage })
+        let usage = Usage { reasoning_tokens: self.reasoned, ..self.usage };
+        Event::Finished(Finished { reason, usage })
     }
 
     fn count(&mut self, now: Instant) {

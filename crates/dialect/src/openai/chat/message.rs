@@ -214,22 +214,26 @@ fn tool_call(path: &Path<'_>, value: Value, index: usize) -> Result<ToolCall, Er
     Ok(ToolCall { id, name, arguments: arguments(&mut function)? })
 }
 
-/// Arguments are JSON inside a string; templates want the object.
+/// Arguments are JSON inside a string; some clients send the object.
 fn arguments(function: &mut Object<'_>) -> Result<Value, Error> {
     let path = function.path("arguments");
-    let parsed = match function.take("arguments") {
-        None => Value::Object(Map::new()),
-        Some(Value::String(text)) if text.trim().is_empty() => Value::Object(Map::new()),
-        Some(Value::String(text)) => {
-            read::check_shape(text.as_bytes())
-                .map_err(|_| path.refuse("is nested too deeply or holds too many values"))?;
-            serde_json::from_str(&text)
-                .map_err(|error| path.refuse(format_args!("must be JSON in a string: {error}")))?
-        }
-        Some(other) => other,
-    };
-    if !parsed.is_object() {
-        return Err(path.wrong("a JSON object, as a string", &parsed));
+    match function.take("arguments") {
+        None => Ok(Value::Object(Map::new())),
+        Some(Value::String(text)) => Ok(said_arguments(text).into()),
+        Some(object @ Value::Object(_)) => Ok(object),
+        Some(ref other) => Err(path.wrong("a JSON object, as a string", other)),
     }
-    Ok(parsed)
+}
+
+/// The object that templates want, out of the string that a model wrote. What is none comes back with the
+/// tool's complaint about it, and is shown as it was.
+pub(in crate::openai) fn said_arguments(text: String) -> Map<String, Value> {
+    if text.trim().is_empty() {
+        return Map::new();
+    }
+    let is_sound = read::check_shape(text.as_bytes()).is_ok();
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(fields)) if is_sound => fields,
+        Ok(_) | Err(_) => Map::from_iter([("raw".to_owned(), Value::String(text))]),
+    }
 }

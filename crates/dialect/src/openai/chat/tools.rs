@@ -74,17 +74,19 @@ fn named(path: &Path<'_>, form: Value, offered: &mut Offered) -> Result<(), Erro
     }
 }
 
-/// A name, in an object of its own or without it.
+/// A name, in an object of its own, called like its kind, or without one.
 fn function_name(form: &mut Object<'_>, tools: &[Value]) -> Result<String, Error> {
-    let at = form.path("function");
-    let Some(function) = form.take("function") else {
+    let is_custom = form.peek("custom").is_some_and(|inner| !inner.is_null());
+    let key = if is_custom { "custom" } else { "function" };
+    let at = form.path(key);
+    let Some(inner) = form.take(key) else {
         let at = form.path("name");
-        let name = form.string("name")?.ok_or_else(|| form.path("function").missing())?;
+        let name = form.string("name")?.ok_or_else(|| form.path(key).missing())?;
         return tools::known(&at, name, tools);
     };
-    let mut function = Object::new(&at, function)?;
-    let at = function.path("name");
-    tools::known(&at, function.string("name")?.ok_or_else(|| at.missing())?, tools)
+    let mut inner = Object::new(&at, inner)?;
+    let at = inner.path("name");
+    tools::known(&at, inner.string("name")?.ok_or_else(|| at.missing())?, tools)
 }
 
 /// Some of the tools. Where the model need not call any, the others are not shown to it.

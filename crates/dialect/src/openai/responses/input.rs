@@ -19,7 +19,8 @@ use crate::{
     Error, billing,
     limits::{CALLED_BYTES_MAX, MESSAGES_MAX},
     media::{Content, Intake},
-    read::{self, Object, Path},
+    openai::chat::message::said_arguments,
+    read::{Object, Path},
     request,
 };
 
@@ -258,7 +259,7 @@ impl Conversation {
                     let input = fields.string("input")?.unwrap_or_default();
                     Map::from_iter([(INPUT.to_owned(), Value::String(input))])
                 }
-                _ => arguments(fields.string("arguments")?.unwrap_or_default()),
+                _ => said_arguments(fields.string("arguments")?.unwrap_or_default()),
             };
             (known_name(namespace.as_deref(), &name), arguments)
         };
@@ -313,19 +314,6 @@ impl Spoken {
             name: name.flatten(),
             ..Message::text(role, "")
         }
-    }
-}
-
-/// Arguments are JSON inside a string; templates want the object. What a model wrote that is none comes back
-/// with the tool's complaint about it, and is shown as it was.
-fn arguments(text: String) -> Map<String, Value> {
-    if text.trim().is_empty() {
-        return Map::new();
-    }
-    let is_sound = read::check_shape(text.as_bytes()).is_ok();
-    match serde_json::from_str(&text) {
-        Ok(Value::Object(fields)) if is_sound => fields,
-        Ok(_) | Err(_) => Map::from_iter([("raw".to_owned(), Value::String(text))]),
     }
 }
 
