@@ -21,6 +21,7 @@ pub mod logprobs;
 mod media;
 mod model;
 mod rank;
+mod strict;
 mod text;
 
 pub use driver::run;

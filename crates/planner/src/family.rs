@@ -24,6 +24,15 @@ impl Thinks {
             Self::Channel => ("<|channel>thought", "<channel|>"),
         }
     }
+
+    /// What stands in front of the closing mark and behind it: some templates set it on a line of its own.
+    #[must_use]
+    pub const fn breaks(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Tag => ("\n", "\n\n"),
+            Self::Bracket | Self::Channel => ("", ""),
+        }
+    }
 }
 
 /// How tool calls are written.
