@@ -13,10 +13,11 @@ use crate::constraint::{Grammars, Guard, broken};
 use crate::holding::{self, Held};
 use crate::infill;
 use crate::keeping::Came;
-use crate::limits::{LOGPROBS_MAX, STOP_BYTES_MAX, STOPS_MAX};
+use crate::limits::{LOGPROBS_MAX, SHORTENED_ROOM_SHARE, STOP_BYTES_MAX, STOPS_MAX};
 use crate::logprobs;
 use crate::media::{Placed, Seen, Source};
 use crate::model::{Model, Sampler};
+use crate::shorten;
 use crate::strict::Strict;
 use crate::text::{Markup, Text, Then, template::Template};
 
@@ -104,8 +105,7 @@ impl<S: Sampler> Generation<S> {
         now: Instant,
     ) -> Result<Prepared<S>, Failure> {
         check(model, &generate)?;
-        let prompt = &generate.prompt;
-        let (placed, markup) = tokenize(model, template, prompt, seen, generate.tokens_max)?;
+        let (placed, markup) = fitting(model, template, &generate, seen)?;
         let Placed { tokens, runs, sources } = placed;
         let mut sampler = model.sampler(&generate.sampling).map_err(invalid)?;
         // Penalties look back on the prompt too, as far as it is text.
@@ -474,6 +474,29 @@ fn check_held(generate: &Generate) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// The prompt of an answer. A conversation that is longer than the context is shortened where its sender wants
+/// that; one with files never is.
+fn fitting<M: Model>(
+    model: &M,
+    template: Option<&Template>,
+    generate: &Generate,
+    seen: &Seen,
+) -> Result<(Placed, Markup), Failure> {
+    let read = |prompt: &Prompt| tokenize(model, template, prompt, seen, generate.tokens_max);
+    let all = read(&generate.prompt)?;
+    let cells = model.facts().context_tokens;
+    let room = generate.tokens_max.unwrap_or(u32::MAX).min(cells / SHORTENED_ROOM_SHARE).max(1);
+    let fits =
+        |(placed, _): &(Placed, Markup)| placed.tokens.len() + room as usize <= cells as usize;
+    match chat_of(&generate.prompt).filter(|chat| chat.shortens) {
+        Some(chat) if all.0.tokens.len() >= cells as usize && seen.is_empty() => {
+            let shorter = |chat: &Chat| Ok(Some(read(&Prompt::Chat(chat.clone()))?).filter(fits));
+            Ok(shorten::fitting(chat, shorter)?.unwrap_or(all))
+        }
+        Some(_) | None => Ok(all),
+    }
 }
 
 fn tokenize<M: Model>(

@@ -12,6 +12,16 @@ use crate::model::Model;
 use crate::strict::Strict;
 use crate::text::{Markup, Reads};
 
+/// Whether a grammar is compiled for the request.
+pub(crate) fn compiles(generate: &Generate) -> bool {
+    let holds_calls = |chat: &Chat| match chat.tool_choice {
+        ToolChoice::Required(_) => true,
+        ToolChoice::Auto => any_strict(&chat.tools),
+        ToolChoice::None => false,
+    };
+    generate.constraint.is_some() || chat_of(&generate.prompt).is_some_and(holds_calls)
+}
+
 /// How an answer is read, and what holds it to anything.
 pub(crate) struct Held {
     pub(crate) markup: Markup,

@@ -21,6 +21,7 @@ pub mod logprobs;
 mod media;
 mod model;
 mod rank;
+mod shorten;
 mod strict;
 mod text;
 

@@ -12,8 +12,22 @@ use crate::{
 
 /// Takes the tools out of a request, and how they are to be called.
 pub(super) fn decode(fields: &mut Object<'_>) -> Result<Offered, Error> {
+    refuse_functions(fields)?;
     let tools = tools::decode(fields)?;
     choose(fields, tools)
+}
+
+/// What tools were called before they were called tools would be answered in another form too.
+fn refuse_functions(fields: &mut Object<'_>) -> Result<(), Error> {
+    let path = fields.path("functions");
+    match fields.take("functions") {
+        Some(Value::Array(functions)) if functions.is_empty() => Ok(()),
+        None => Ok(()),
+        Some(_) => Err(path.unsupported(
+            "is what OpenAI had before tools; send them as tools, each as {\"type\":\"function\",\
+             \"function\":{…}}",
+        )),
+    }
 }
 
 /// Takes out of a request how these tools are to be called. Responses say it in the same words, with names

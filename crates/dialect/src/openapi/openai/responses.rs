@@ -92,6 +92,11 @@ fn request() -> Shape {
             integer(0..=LOGPROBS_MAX.into()),
         )
         .may("include", "What the answer should hold besides.", list_of(text(), 0..=INCLUDES_MAX))
+        .may(
+            "truncation",
+            "Whether a conversation longer than the context loses its oldest turns; else it is refused.",
+            word(&["auto", "disabled"]),
+        )
         .may("metadata", "Is repeated in the answer.", object())
         .may("stop", "Where the text ends.", shared::stop())
         .with(shared::sampling)
