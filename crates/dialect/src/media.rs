@@ -54,16 +54,10 @@ pub(crate) struct Intake {
 
 impl Intake {
     /// Whether the JSON in `text` is as deep and large as it may be, with all that came before it.
-    pub(crate) fn check_json(&mut self, path: &Path<'_>, text: &str) -> Result<(), Error> {
-        let values = read::check_shape(text.as_bytes())
-            .map_err(|_| path.refuse("is nested too deeply or holds too many values"))?;
+    pub(crate) fn takes_json(&mut self, text: &str) -> bool {
+        let Ok(values) = read::check_shape(text.as_bytes()) else { return false };
         self.values = self.values.saturating_add(values);
-        if self.values > JSON_VALUES_MAX {
-            return Err(path.refuse(format_args!(
-                "holds, with those before it, more than {JSON_VALUES_MAX} values; send less at once"
-            )));
-        }
-        Ok(())
+        self.values <= JSON_VALUES_MAX
     }
 
     /// What a URI holds.

@@ -6,6 +6,7 @@ pub mod adapter;
 pub mod batch;
 pub mod catalogue;
 pub mod draft;
+pub mod family;
 pub mod fit;
 pub mod fleet;
 pub mod footprint;

@@ -219,21 +219,24 @@ fn tool_call(
     Ok(ToolCall { id, name, arguments: arguments(&mut function, intake)? })
 }
 
-/// Arguments are JSON inside a string; templates want the object.
+/// Arguments are JSON inside a string; some clients send the object.
 fn arguments(function: &mut Object<'_>, intake: &mut Intake) -> Result<Value, Error> {
     let path = function.path("arguments");
-    let parsed = match function.take("arguments") {
-        None => Value::Object(Map::new()),
-        Some(Value::String(text)) if text.trim().is_empty() => Value::Object(Map::new()),
-        Some(Value::String(text)) => {
-            intake.check_json(&path, &text)?;
-            serde_json::from_str(&text)
-                .map_err(|error| path.refuse(format_args!("must be JSON in a string: {error}")))?
-        }
-        Some(other) => other,
-    };
-    if !parsed.is_object() {
-        return Err(path.wrong("a JSON object, as a string", &parsed));
+    match function.take("arguments") {
+        None => Ok(Value::Object(Map::new())),
+        Some(Value::String(text)) => Ok(said_arguments(text, intake).into()),
+        Some(object @ Value::Object(_)) => Ok(object),
+        Some(ref other) => Err(path.wrong("a JSON object, as a string", other)),
     }
-    Ok(parsed)
+}
+
+/// The object that templates want, out of the string that a model wrote. What is none comes back with the
+/// tool's complaint about it, and is shown as it was; so is what would be too much.
+pub(in crate::openai) fn said_arguments(text: String, intake: &mut Intake) -> Map<String, Value> {
+    if text.trim().is_empty() {
+        return Map::new();
+    }
+    let parsed = if intake.takes_json(&text) { serde_json::from_str(&text).ok() } else { None };
+    parsed.unwrap_or_else(|| Map::from_iter([("raw".to_owned(), Value::String(text))]))
+    }
 }

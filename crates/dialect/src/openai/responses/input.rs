@@ -19,6 +19,7 @@ use crate::{
     Error, billing,
     limits::{CALLED_BYTES_MAX, MESSAGES_MAX, REFERRED_BYTES_MAX},
     media::{Content, Intake},
+    openai::chat::message::said_arguments,
     read::{Object, Path},
     request,
 };
@@ -284,11 +285,10 @@ impl Conversation {
                     let input = fields.string("input")?.unwrap_or_default();
                     Map::from_iter([(INPUT.to_owned(), Value::String(input))])
                 }
-                _ => {
-                    let at = fields.path("arguments");
-                    let text = fields.string("arguments")?.unwrap_or_default();
-                    arguments(&at, text, &mut self.intake)
-                }
+                _ => said_arguments(
+                    fields.string("arguments")?.unwrap_or_default(),
+                    &mut self.intake,
+                ),
             };
             (known_name(namespace.as_deref(), &name), arguments)
         };
@@ -344,17 +344,6 @@ impl Spoken {
             ..Message::text(role, "")
         }
     }
-}
-
-/// Arguments are JSON inside a string; templates want the object. What a model wrote that is none comes back
-/// with the tool's complaint about it, and is shown as it was; so is what would be too much.
-fn arguments(at: &Path<'_>, text: String, intake: &mut Intake) -> Map<String, Value> {
-    if text.trim().is_empty() {
-        return Map::new();
-    }
-    let is_sound = intake.check_json(at, &text).is_ok();
-    let parsed = if is_sound { serde_json::from_str(&text).ok() } else { None };
-    parsed.unwrap_or_else(|| Map::from_iter([("raw".to_owned(), Value::String(text))]))
 }
 
 /// What OpenAI's own machines did and noted means nothing to a model here, and a conversation goes on
