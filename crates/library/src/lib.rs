@@ -11,5 +11,6 @@ pub mod manifest;
 pub mod modelfile;
 pub mod name;
 pub mod outside;
+pub mod projector;
 pub mod remote;
 pub mod store;
