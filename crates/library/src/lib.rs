@@ -14,3 +14,4 @@ pub mod outside;
 pub mod projector;
 pub mod remote;
 pub mod store;
+pub mod template;

@@ -67,3 +67,11 @@ pub const FOLDER_DEPTH_MAX: usize = 4;
 
 /// Files and folders that are looked at in one import of a folder; a home folder that was named by mistake has more.
 pub const FOLDER_ENTRIES_MAX: usize = 100_000;
+
+/// How deep parts of a chat template stand in each other, and how many fields or functions follow each other. Those of
+/// Ollama's models go to eight.
+pub const TEMPLATE_DEPTH_MAX: usize = 64;
+
+/// Bytes of a chat template, in Go and in Jinja. The longest have some tens of kilobytes; a translation can be
+/// longer than what it is of, and a hostile one much longer.
+pub const TEMPLATE_BYTES_MAX: usize = 1 << 20;
