@@ -6,6 +6,7 @@ mod anthropic;
 mod importance;
 mod kv;
 mod llama_server;
+mod modelfile;
 mod ollama;
 mod openai;
 mod rerank;
@@ -17,6 +18,7 @@ pub use anthropic::{anthropic_count, anthropic_messages};
 pub use importance::importance;
 pub use kv::kv_entry;
 pub use llama_server::infill;
+pub use modelfile::modelfile;
 pub use ollama::{ollama_chat, ollama_embed, ollama_generate};
 pub use openai::{
     openai_chat, openai_completion, openai_embedding, openai_image, openai_speech,
