@@ -41,6 +41,26 @@ pub const LIST_BYTES_MAX: u64 = 4 << 20;
 /// room for 255, in which a slash takes three.
 pub const NAME_CHARACTERS_MAX: usize = 200;
 
+/// Bytes of a manifest. Licences are its greatest part, some tens of kilobytes each; what was said before the
+/// first request may be a document.
+pub const MANIFEST_BYTES_MAX: u64 = 16 << 20;
+
+/// Models of one library. The folder is listed whenever somebody asks for them.
+pub const MANIFESTS_MAX: usize = 10_000;
+
+/// Files of one model. The greatest open models come in some two hundred parts.
+pub const FILES_MAX: usize = 4096;
+
+/// Bytes of a file's name on every system that matters.
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+
+/// What is read or written of a file at once: enough that the system is not asked for every page.
+pub const PIECE_BYTES: usize = 1 << 20;
+
+/// How long a blob that no model names is kept: a client that uploads one makes the model of it within hours,
+/// and a pull has its manifest within a second of its last file.
+pub const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Characters of each part of a model's name in a registry, as Ollama bounds them. Container registries allow 128
 /// for a tag, which nobody uses up.
 pub const IMAGE_NAME_CHARACTERS_MAX: usize = 80;
@@ -55,7 +75,7 @@ pub const TOKENS_MAX: usize = 64;
 pub const TOKEN_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes of a registry's list of what a model is made of. Ollama's have about 1 kB.
-pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;
+pub const IMAGE_MANIFEST_BYTES_MAX: u64 = 4 << 20;
 
 /// Parts that such a list may name. A model has about five; those whose weights come tensor by tensor have hundreds
 /// to thousands, and are of no use here.
@@ -86,7 +106,7 @@ pub const MESSAGES_MAX: usize = 1_000;
 pub const LISTED_FILES_MAX: usize = 10_000;
 
 /// Bytes of a file's name. File systems take 255, and a store may put something in front or behind.
-pub const FILE_NAME_BYTES_MAX: usize = 200;
+pub const PLAIN_NAME_BYTES_MAX: usize = 200;
 
 /// Models that a search answers with at most; ModelScope gives 50 at once.
 pub const HITS_MAX: usize = 50;
