@@ -11,3 +11,4 @@ pub mod manifest;
 pub mod name;
 pub mod outside;
 pub mod remote;
+pub mod wanted;
