@@ -11,4 +11,5 @@ pub mod manifest;
 pub mod name;
 pub mod outside;
 pub mod remote;
+pub mod transfer;
 pub mod wanted;

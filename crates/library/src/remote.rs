@@ -5,7 +5,7 @@
 //! Hugging Face goes to its server and nowhere else.
 
 mod error;
-mod range;
+pub(crate) mod range;
 mod repository;
 mod source;
 

@@ -227,15 +227,15 @@ impl Reader {
 
 /// `Content-Range: bytes FIRST-LAST/WHOLE`. Source: RFC 9110, section 14.4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct ContentRange {
-    first: u64,
-    last: u64,
+pub(crate) struct ContentRange {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
     /// Length of the file; the server may not know it.
-    file_bytes: Option<u64>,
+    pub(crate) file_bytes: Option<u64>,
 }
 
 impl ContentRange {
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (unit, range) = text.trim().split_once(' ')?;
         let (places, whole) = range.trim().split_once('/')?;
         let (first, last) = places.split_once('-')?;
@@ -253,11 +253,11 @@ impl ContentRange {
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
+pub(crate) fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
     text(headers, name)?.trim().parse().ok()
 }
 
