@@ -16,4 +16,5 @@ pub mod remote;
 pub mod source;
 pub mod sources;
 pub mod store;
+pub mod transfer;
 pub mod wanted;

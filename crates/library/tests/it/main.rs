@@ -7,4 +7,5 @@ mod headers;
 mod listing;
 mod misbehaviour;
 mod model;
+mod pulls;
 mod server;
