@@ -203,3 +203,7 @@ pub const DISK_SPARE_BYTES: u64 = 32 << 20;
 
 /// How far a hash goes between two times that it says so.
 pub const HASH_TOLD_BYTES: u64 = 32 << 20;
+
+/// How often a pull begins anew because files of the store vanished while it went on. Who removes a model that
+/// shares files with the one that comes makes it happen once.
+pub const PULL_ROUNDS_MAX: u32 = 3;
