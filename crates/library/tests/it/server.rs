@@ -212,8 +212,8 @@ fn parse(head: &str) -> Request {
 
 /// Bytes `from..to` of a file with this header.
 fn slice(header: &[u8], from: u64, to: u64) -> Vec<u8> {
-    let at = |at: u64| header.len().min(at as usize);
-    let mut bytes = header[at(from)..at(to)].to_vec();
+    let within = |at: u64| header.len().min(at as usize);
+    let mut bytes = header[within(from)..within(to)].to_vec();
     bytes.resize((to - from) as usize, 0);
     bytes
 }
