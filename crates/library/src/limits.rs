@@ -61,6 +61,13 @@ pub const PIECE_BYTES: usize = 1 << 20;
 /// and a pull has its manifest within a second of its last file.
 pub const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How deep folders of models are looked through below the one that is named: a publisher, a repository, a
+/// quantization, and one more.
+pub const FOLDER_DEPTH_MAX: usize = 4;
+
+/// Files and folders that are looked at in one import of a folder; a home folder that was named by mistake has more.
+pub const FOLDER_ENTRIES_MAX: usize = 100_000;
+
 /// Characters of each part of a model's name in a registry, as Ollama bounds them. Container registries allow 128
 /// for a tag, which nobody uses up.
 pub const IMAGE_NAME_CHARACTERS_MAX: usize = 80;
