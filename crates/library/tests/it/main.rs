@@ -9,6 +9,8 @@ mod hub;
 mod listing;
 mod misbehaviour;
 mod model;
+mod peer;
+mod peers;
 mod pulls;
 mod registries;
 mod server;
