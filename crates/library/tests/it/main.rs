@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![expect(clippy::print_stdout, reason = "shown when a test fails")]
 
+mod faults;
 mod headers;
+mod kills;
 mod listing;
 mod misbehaviour;
 mod model;
