@@ -152,7 +152,7 @@ pub const WRITE_BYTES: usize = 1 << 20;
 pub const HASH_BYTES: usize = 1 << 20;
 
 /// How long received bytes wait for more before they are written. With [`WRITE_BYTES`] it bounds what a kill costs.
-pub const FLUSH_WAIT: Duration = Duration::from_millis(100);
+pub const FLUSH_WAIT: Duration = Duration::from_millis(50);
 
 /// Over how long a connection's rate is measured. Lines falter for some tenths of a second.
 pub const RATE_WINDOW: Duration = Duration::from_secs(2);
