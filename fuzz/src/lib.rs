@@ -11,6 +11,7 @@ mod ollama;
 mod openai;
 mod rerank;
 mod responses;
+mod source;
 mod upstream;
 
 pub use answer::answer;
@@ -27,6 +28,7 @@ pub use openai::{
 use planner::{footprint, gguf::Value, quality};
 pub use rerank::rerank;
 pub use responses::{responses_request, responses_stream};
+pub use source::source;
 pub use upstream::upstream;
 use worker_protocol::{Command, Report, frame};
 
