@@ -222,3 +222,12 @@ pub const HASH_TOLD_BYTES: u64 = 32 << 20;
 /// How often a pull begins anew because files of the store vanished while it went on. Who removes a model that
 /// shares files with the one that comes makes it happen once.
 pub const PULL_ROUNDS_MAX: u32 = 3;
+
+/// Addresses that are asked at once for the first bytes.
+pub const RACERS_MAX: usize = 3;
+
+/// After how long without complaint a server that was asked too much gets one connection more.
+pub const NARROW_WAIT: Duration = Duration::from_secs(60);
+
+/// A transfer with so great a part of the bandwidth limit is one that the limit holds down: others may have the rest.
+pub const LIMITED_SHARE: u64 = 4;

@@ -14,7 +14,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use library::transfer::{Error, Fetched, Seen, Terms, Wanted, fetch, kept_bytes};
@@ -55,6 +55,7 @@ struct Row {
     outcome: String,
     kept_bytes: u64,
     sent: f64,
+    took: Duration,
 }
 
 impl Case {
@@ -77,7 +78,9 @@ impl Case {
 
     /// Plays it to its end.
     async fn play(&self) -> Row {
+        let began = Instant::now();
         let fetched = pull(&self.wanted, self.folder.path(), &self.terms).await;
+        let took = began.elapsed();
         let outcome = match (&fetched, &self.expected) {
             (Ok(fetched), Expected::Whole) => {
                 is_whole(fetched, &self.content);
@@ -96,7 +99,7 @@ impl Case {
         let outcome = if kept_bytes < least { format!("WRONG, kept: {outcome}") } else { outcome };
         self.server.is_done().await;
         let sent = self.server.sent_bytes() as f64 / self.content.len() as f64;
-        Row { fault: self.fault, outcome, kept_bytes, sent }
+        Row { fault: self.fault, outcome, kept_bytes, sent, took }
     }
 }
 
@@ -115,9 +118,9 @@ async fn each_ends_in_the_right_file_or_a_clear_error() {
     servers::play(&mut rows).await;
     places::play(&mut rows).await;
     disk::play(&mut rows).await;
-    println!("| fault | outcome | kept | sent, in files |\n|---|---|---|---|");
-    for Row { fault, outcome, kept_bytes, sent } in &rows {
-        println!("| {fault} | {outcome} | {kept_bytes} | {sent:.2} |");
+    println!("| fault | outcome | kept | sent, in files | s |\n|---|---|---|---|---|");
+    for Row { fault, outcome, kept_bytes, sent, took } in &rows {
+        println!("| {fault} | {outcome} | {kept_bytes} | {sent:.2} | {:.2} |", took.as_secs_f64());
     }
     assert!(!rows.iter().any(|row| row.outcome.starts_with("WRONG")), "see the table");
 }
