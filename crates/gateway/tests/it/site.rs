@@ -180,8 +180,10 @@ fn model(name: &str, path: &Path, context_tokens: Option<u32>) -> Model {
             speculation: Default::default(),
             projector: None,
             adapters: Vec::new(),
+            chat_template: None,
         }),
         residence: Residence::default(),
+        kept: None,
     }
 }
 
