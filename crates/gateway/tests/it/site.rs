@@ -129,8 +129,10 @@ pub(crate) fn config() -> Config {
         origins: vec!["https://chat.example".to_owned()],
         raw_grammars: false,
         control_token: TOKEN.to_owned(),
+        require_token: false,
         tools: Vec::new(),
         changes: None,
+        library: None,
     }
 }
 
