@@ -224,3 +224,10 @@ pub const HASH_TOLD_BYTES: u64 = 32 << 20;
 /// How often a pull begins anew because files of the store vanished while it went on. Who removes a model that
 /// shares files with the one that comes makes it happen once.
 pub const PULL_ROUNDS_MAX: u32 = 3;
+
+/// How deep folders of models are looked through below the one that is named: a publisher, a repository, a
+/// quantization, and one more.
+pub const FOLDER_DEPTH_MAX: usize = 4;
+
+/// Files and folders that are looked at in one import of a folder; a home folder that was named by mistake has more.
+pub const FOLDER_ENTRIES_MAX: usize = 100_000;

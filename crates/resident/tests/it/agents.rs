@@ -76,12 +76,17 @@ fn codex_does_its_task() {
     });
 }
 
-fn does_its_task(agent: &Agent) {
-    let packages = node::packages(
+/// The folder with the agents.
+pub(crate) fn node_packages() -> PathBuf {
+    node::packages(
         "test-npm-agents",
         include_str!("clients/agents/package.json"),
         include_str!("clients/agents/package-lock.json"),
-    );
+    )
+}
+
+fn does_its_task(agent: &Agent) {
+    let packages = node_packages();
     let (program, is_script) = (agent.program)(&packages);
     if !program.exists() {
         return println!("skipped: {} is not among the packages for this system", agent.client);

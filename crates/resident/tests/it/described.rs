@@ -37,7 +37,8 @@ command = ["cat"]
 memory = "10MB"
 "#;
 
-fn python() -> PathBuf {
+/// The interpreter with schemathesis.
+pub(crate) fn python_packages() -> PathBuf {
     python::interpreter("described-venv", include_str!("requirements-described.txt"))
 }
 
@@ -54,7 +55,7 @@ fn run(command: &mut Command, hub: Option<&Hub>) {
 #[test]
 fn the_document_is_valid_openapi() {
     let document = workspace().join("docs/openapi.json");
-    run(Command::new(python()).args(["-m", "openapi_spec_validator"]).arg(document), None);
+    run(Command::new(python_packages()).args(["-m", "openapi_spec_validator"]).arg(document), None);
 }
 
 #[test]
@@ -68,7 +69,7 @@ fn the_hub_does_what_its_document_says() {
         }
     });
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
-    let mut schemathesis = Command::new(python().with_file_name("schemathesis"));
+    let mut schemathesis = Command::new(python_packages().with_file_name("schemathesis"));
     schemathesis
         .arg("--config-file")
         .arg(here.join("described.toml"))

@@ -33,11 +33,17 @@ fn tiny_mlx_model(python: &Path, folder: &Path) -> PathBuf {
     model
 }
 
+/// The interpreter with MLX.
+#[cfg(target_os = "linux")]
+pub(crate) fn mlx() -> PathBuf {
+    python::interpreter("test-venv-mlx", MLX)
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn mlx_lm_serves_behind_the_hub() {
     let folder = tempfile::tempdir().unwrap();
-    let python = python::interpreter("test-venv-mlx", MLX);
+    let python = mlx();
     let model = tiny_mlx_model(&python, folder.path());
     // Without such a folder it answers with nothing when asked for its models.
     fs::create_dir(folder.path().join("cache")).unwrap();

@@ -25,9 +25,22 @@ fn llamaindex_is_content() {
     is_content_in_python("llamaindex_client.py");
 }
 
+/// The interpreter with the libraries for Python.
+pub(crate) fn python_packages() -> PathBuf {
+    python::interpreter("test-venv-libraries", include_str!("requirements-libraries.txt"))
+}
+
+/// The folder with the libraries for JavaScript.
+pub(crate) fn node_packages() -> PathBuf {
+    node::packages(
+        "test-npm-libraries",
+        include_str!("clients/libraries/package.json"),
+        include_str!("clients/libraries/package-lock.json"),
+    )
+}
+
 fn is_content_in_python(script: &str) {
-    let packages = include_str!("requirements-libraries.txt");
-    let mut command = Command::new(python::interpreter("test-venv-libraries", packages));
+    let mut command = Command::new(python_packages());
     is_content(command.arg(clients().join(script)));
 }
 
@@ -52,11 +65,7 @@ fn the_ai_sdk_is_content() {
 }
 
 fn is_content_in_javascript(script: &str) {
-    let folder = node::packages(
-        "test-npm-libraries",
-        include_str!("clients/libraries/package.json"),
-        include_str!("clients/libraries/package-lock.json"),
-    );
+    let folder = node_packages();
     // Packages are looked for where the script is.
     for name in ["stage.mjs", script] {
         let text = fs::read(clients().join(name)).unwrap();

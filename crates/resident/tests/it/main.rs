@@ -29,6 +29,8 @@ mod http;
 mod hub;
 mod infill;
 mod input;
+#[cfg(unix)]
+mod installed;
 mod kept;
 mod kept_trouble;
 mod kills;
