@@ -102,7 +102,10 @@ impl Site {
             }
         };
         if timeout(DEADLINE, seen).await.is_err() {
-            panic!("{:?} and not {expected:?}", self.queue.rows().iter().map(shown).collect::<Vec<_>>());
+            panic!(
+                "{:?} and not {expected:?}",
+                self.queue.rows().iter().map(shown).collect::<Vec<_>>()
+            );
         }
     }
 

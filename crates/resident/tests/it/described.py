@@ -42,8 +42,8 @@ STREAMS = {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/mess
 # What is streamed line by line.
 LINES = "application/x-ndjson"
 
-# What is refused always, or by these models, which have no tokens for it and rank nothing, or because no answer has
-# the name that was drawn.
+# What is refused always, or by these models, which have no tokens for it and rank nothing, or because no answer, file or
+# pull has the name that was drawn, or because this hub is offline.
 NEVER_ANSWERED = {
     "POST /v1/moderations",
     "POST /infill",
@@ -54,6 +54,13 @@ NEVER_ANSWERED = {
     "POST /v2/rerank",
     "GET /v1/responses/{id}",
     "DELETE /v1/responses/{id}",
+    "POST /api/pull",
+    "POST /api/push",
+    "DELETE /api/delete",
+    "POST /api/blobs/{digest}",
+    "POST /resident/v1/pulls",
+    "GET /resident/v1/pulls/{id}",
+    "POST /resident/v1/pulls/{id}/{change}",
 }
 
 
@@ -62,7 +69,7 @@ def before_call(ctx, case, kwargs):
     path = case.operation.path
     if isinstance(case.body, dict):
         shorten(path, case.body)
-    if path == "/resident/v1/reload":
+    if path == "/resident/v1/reload" or path.startswith("/resident/v1/pulls/"):
         case.headers["Content-Type"] = "application/json"
     drawn = lot(case)
     if drawn % 4 != 0:
@@ -102,6 +109,11 @@ def name(path, case):
         case.query = {}
     elif path == "/resident/v1/explain" and case.query and "model" in case.query:
         case.query["model"] = "stories"
+    elif path == "/api/copy" and isinstance(case.body, dict):
+        case.body.update(source="stories", destination="copied")
+    elif path == "/api/create" and isinstance(case.body, dict):
+        # Files that were never sent are none.
+        case.body = {**case.body, "model": "made", "from": "stories", "files": None, "adapters": None, "draft_files": None}
     elif isinstance(case.body, dict):
         for key in {"model", "name"} & case.body.keys():
             if isinstance(case.body[key], str):

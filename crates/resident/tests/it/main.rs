@@ -40,6 +40,8 @@ mod kv_types;
 mod layouts;
 #[cfg(unix)]
 mod libraries;
+#[cfg(unix)]
+mod library;
 mod made;
 mod models;
 #[cfg(unix)]
@@ -52,6 +54,8 @@ mod play;
 mod process;
 mod promises;
 mod python;
+#[cfg(unix)]
+mod registry;
 #[cfg(unix)]
 mod reload;
 mod rerank;
