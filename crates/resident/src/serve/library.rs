@@ -210,7 +210,7 @@ impl gateway::Library for Library {
             let made = async {
                 let mut recipe = recipe;
                 if let Some(job) = missing {
-                    recipe.from = vec![Base::Model(Self::follow(&queue, job, &sender).await?)];
+                    recipe.from.insert(0, Base::Model(Self::follow(&queue, job, &sender).await?));
                 }
                 made::make(store, name, recipe, sender.clone()).await
             };
