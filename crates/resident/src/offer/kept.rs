@@ -44,14 +44,10 @@ fn message(message: &Message) -> Option<worker_protocol::Message> {
     Some(worker_protocol::Message::text(role, &*message.content))
 }
 
-/// The chat template that the worker is given. Every Jinja that turns a conversation into a text has a loop, and Go's
-/// templates, as Ollama writes them, know no `{%`; those are translated, and where that cannot be done the template in
+/// The chat template that the worker is given. Where Go's, as Ollama writes them, cannot be translated, the template in
 /// the model's own file serves.
 pub(super) fn chat_template(settings: &Settings) -> Option<Arc<str>> {
     let template = settings.template.as_deref().filter(|template| !template.is_empty())?;
-    if template.contains("{%") {
-        return Some(template.into());
-    }
     template::jinja(template).ok().map(Arc::from)
 }
 
