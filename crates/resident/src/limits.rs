@@ -56,6 +56,12 @@ pub(crate) const HEADERS_READ_MAX: usize = 8;
 /// to start up first takes ten more.
 pub(crate) const MEASURE_WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// Connections of one pull that may be asked for. More than a few gain nothing, and servers take many for an attack.
+pub(crate) const PULL_CONNECTIONS_MAX: usize = 32;
+
+/// Servers that may be named beside a hub of models; each is asked once when a pull begins.
+pub(crate) const MIRRORS_MAX: usize = 8;
+
 /// Between two looks at how far a model is loaded.
 pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 

@@ -11,10 +11,14 @@ mod cli;
 mod client;
 mod config;
 mod connect;
+mod copy;
+mod create;
+mod du;
 mod duration;
 mod exit;
 mod explain;
 mod hardware;
+mod import;
 mod limits;
 mod ls;
 mod models;
@@ -22,9 +26,12 @@ mod offer;
 mod pin;
 mod plan;
 mod ps;
+mod pull;
 mod reload;
+mod remove;
 mod replay;
 mod run;
+mod search;
 mod serve;
 mod show;
 mod size;
@@ -33,6 +40,7 @@ mod stop_signal;
 mod table;
 mod terminal;
 mod token;
+mod verify;
 mod warm;
 
 use std::process::ExitCode;
@@ -53,6 +61,14 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Ls(arguments) => ls::ls(arguments),
+        Command::Pull(arguments) => pull::run(arguments),
+        Command::Import(arguments) => import::import(arguments),
+        Command::Search(arguments) => search::search(arguments),
+        Command::Create(arguments) => create::create(arguments),
+        Command::Cp(arguments) => copy::copy(arguments),
+        Command::Rm(arguments) => remove::remove(arguments),
+        Command::Du(arguments) => du::du(arguments),
+        Command::Verify(arguments) => verify::verify(arguments),
         Command::Show(arguments) => show::show(arguments),
         Command::Ps(arguments) => ps::ps(arguments),
         Command::Stop(arguments) => stop::stop(arguments),
