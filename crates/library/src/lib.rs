@@ -3,7 +3,7 @@
 //! [`remote`] reads the header of a model that lies on a web server or on Hugging Face, at the cost
 //! of a few megabytes, so that it can be planned before it is downloaded. [`outside`] is the one way out, with
 //! the switch that closes it. A model of this machine is a [`manifest`] under a [`name`], its files called by
-//! their [`digest`]s. Not here: what a header means (`planner`).
+//! their [`digest`]s; both lie in the [`store`]. Not here: what a header means (`planner`).
 
 pub mod digest;
 pub mod limits;
@@ -11,3 +11,4 @@ pub mod manifest;
 pub mod name;
 pub mod outside;
 pub mod remote;
+pub mod store;

@@ -40,3 +40,23 @@ pub const LIST_BYTES_MAX: u64 = 4 << 20;
 /// Characters of a model's name. Ollama allows 350 for a server and 80 for each further part; a file's name has
 /// room for 255, in which a slash takes three.
 pub const NAME_CHARACTERS_MAX: usize = 200;
+
+/// Bytes of a manifest. Licences are its greatest part, some tens of kilobytes each; what was said before the
+/// first request may be a document.
+pub const MANIFEST_BYTES_MAX: u64 = 16 << 20;
+
+/// Models of one library. The folder is listed whenever somebody asks for them.
+pub const MANIFESTS_MAX: usize = 10_000;
+
+/// Files of one model. The greatest open models come in some two hundred parts.
+pub const FILES_MAX: usize = 4096;
+
+/// Bytes of a file's name on every system that matters.
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+
+/// What is read or written of a file at once: enough that the system is not asked for every page.
+pub const PIECE_BYTES: usize = 1 << 20;
+
+/// How long a blob that no model names is kept: a client that uploads one makes the model of it within hours,
+/// and a pull has its manifest within a second of its last file.
+pub const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
