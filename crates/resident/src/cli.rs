@@ -222,8 +222,20 @@ pub(crate) struct Ls {
 pub(crate) struct Show {
     /// Name of a model, or a .gguf file
     pub(crate) model: String,
+    /// Print the Modelfile that would make it again
+    #[arg(long, group = "part")]
+    pub(crate) modelfile: bool,
+    /// Print its licences
+    #[arg(long, group = "part")]
+    pub(crate) license: bool,
+    /// Print its chat template
+    #[arg(long, group = "part")]
+    pub(crate) template: bool,
+    /// Print what its conversations begin with
+    #[arg(long, group = "part")]
+    pub(crate) system: bool,
     /// Print one JSON document
-    #[arg(long)]
+    #[arg(long, conflicts_with = "part")]
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) place: Place,

@@ -35,6 +35,7 @@ mod search;
 mod serve;
 mod show;
 mod size;
+mod steps;
 mod stop;
 mod stop_signal;
 mod table;

@@ -15,6 +15,7 @@ mod one;
 mod row;
 mod subject;
 mod table;
+pub(crate) mod taken;
 #[cfg(test)]
 mod tests;
 mod together;
