@@ -5,6 +5,7 @@ mod answer;
 mod anthropic;
 mod kv;
 mod llama_server;
+mod modelfile;
 mod ollama;
 mod openai;
 mod rerank;
@@ -15,6 +16,7 @@ pub use answer::answer;
 pub use anthropic::{anthropic_count, anthropic_messages};
 pub use kv::kv_entry;
 pub use llama_server::infill;
+pub use modelfile::modelfile;
 pub use ollama::{ollama_chat, ollama_embed, ollama_generate};
 pub use openai::{
     openai_chat, openai_completion, openai_embedding, openai_image, openai_speech,

@@ -55,6 +55,11 @@ fn infill() {
 }
 
 #[test]
+fn modelfile() {
+    replay("modelfile", fuzz::modelfile);
+}
+
+#[test]
 fn ollama_embed() {
     replay("ollama_embed", fuzz::ollama_embed);
 }
@@ -138,6 +143,7 @@ fn every_corpus_has_a_test() {
             "gguf",
             "infill",
             "kv_entry",
+            "modelfile",
             "ollama_chat",
             "ollama_embed",
             "ollama_generate",
@@ -168,6 +174,8 @@ fn the_valid_inputs_are_accepted() {
     for entry in entries {
         kv_store::format::decode(entry, entry.len() as u64, None).expect("an entry");
     }
+    let modelfile = include_bytes!("../corpus/modelfile/valid");
+    library::modelfile::Modelfile::parse(modelfile).expect("a Modelfile");
     let messages = include_bytes!("../corpus/anthropic_messages/valid");
     dialect::anthropic::messages::decode(messages).expect("messages");
     let count = include_bytes!("../corpus/anthropic_count/valid");

@@ -43,7 +43,7 @@ const PURE: &[&str] = &["planner", "worker-protocol", "dialect"];
 const ARROWS: &[(&str, &[&str])] = &[
     ("dialect", &["worker-protocol"]),
     ("engine", &["kv-store", "planner", "worker-protocol"]),
-    ("fuzz", &["dialect", "engine", "kv-store", "planner", "worker-protocol"]),
+    ("fuzz", &["dialect", "engine", "kv-store", "library", "planner", "worker-protocol"]),
     ("gateway", &["dialect", "supervisor", "worker-protocol"]),
     ("library", &["planner"]),
     ("llama-worker", &["engine", "kv-store", "planner", "worker-protocol"]),

@@ -8,6 +8,7 @@
 pub mod digest;
 pub mod limits;
 pub mod manifest;
+pub mod modelfile;
 pub mod name;
 pub mod outside;
 pub mod remote;
