@@ -80,6 +80,10 @@ const ROUTES: &[Route] = &[
     // Its cases are asked of two routes each, with an outcome for either: a running hub is asked instead.
     route("rerank", "", "", "", ""),
     route("ollama_show", "OllamaShowRequest", "", "", "OllamaError"),
+    route("ollama_pull", "OllamaPullRequest", "", "", "OllamaError"),
+    route("ollama_create", "OllamaCreateRequest", "", "", "OllamaError"),
+    route("ollama_copy", "OllamaCopyRequest", "", "", "OllamaError"),
+    route("ollama_delete", "OllamaDeleteRequest", "", "", "OllamaError"),
 ];
 
 /// What was asked. The events are not looked at: their bytes may be no text.

@@ -1,5 +1,6 @@
-//! Ollama's routes that answer a prompt; `models` has its lists.
+//! Ollama's routes that answer a prompt; `models` has its lists, `library` what changes them.
 
+pub(crate) mod library;
 pub(crate) mod models;
 
 use std::sync::Arc;

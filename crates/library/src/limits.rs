@@ -41,6 +41,21 @@ pub const LIST_BYTES_MAX: u64 = 4 << 20;
 /// room for 255, in which a slash takes three.
 pub const NAME_CHARACTERS_MAX: usize = 200;
 
+/// Pulls that go on at once and that nobody attends. One has all of the line, and is here soonest.
+pub const PULLS_AT_ONCE_MAX: usize = 1;
+
+/// Pulls that go on at once because somebody attends them; more wait.
+pub const PULLS_ATTENDED_MAX: usize = 4;
+
+/// Pulls that are not done. A person asks for some tens.
+pub const PULLS_MAX: usize = 256;
+
+/// Pulls that have ended and are told for whoever looks now and then.
+pub const PULLS_ENDED_MAX: usize = 32;
+
+/// Bytes of the file in which pulls are written down: [`PULLS_MAX`] of them with long addresses.
+pub const PULLS_FILE_BYTES_MAX: u64 = 4 << 20;
+
 /// Bytes of a manifest. Licences are its greatest part, some tens of kilobytes each; what was said before the
 /// first request may be a document.
 pub const MANIFEST_BYTES_MAX: u64 = 16 << 20;
@@ -60,3 +75,63 @@ pub const PIECE_BYTES: usize = 1 << 20;
 /// How long a blob that no model names is kept: a client that uploads one makes the model of it within hours,
 /// and a pull has its manifest within a second of its last file.
 pub const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Characters of each part of a model's name in a registry, as Ollama bounds them. Container registries allow 128
+/// for a tag, which nobody uses up.
+pub const IMAGE_NAME_CHARACTERS_MAX: usize = 80;
+
+/// Parts of such a name. Ollama's have two, those of companies' registries some more.
+pub const IMAGE_STEPS_MAX: usize = 8;
+
+/// Tokens of registries that are kept, one for each repository; each is good for some minutes.
+pub const TOKENS_MAX: usize = 64;
+
+/// Bytes of an answer that holds such a token; real ones have 1 to 5 kB.
+pub const TOKEN_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of a registry's list of what a model is made of. Ollama's have about 1 kB.
+pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;
+
+/// Parts that such a list may name. A model has about five; those whose weights come tensor by tensor have hundreds
+/// to thousands, and are of no use here.
+pub const LAYERS_MAX: usize = 1_000;
+
+/// Files of one model, all parts counted. The largest models are published in some sixty.
+pub const MODEL_FILES_MAX: usize = 256;
+
+/// Texts of one model at a registry, such as template and licences; each is a request. Usual are up to five.
+pub const SETTINGS_MAX: usize = 32;
+
+/// Bytes of one such text. Licences have 10 to 60 kB, templates up to 20 kB.
+pub const SETTING_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes of all of them together: they are read with each look at the model.
+pub const SETTINGS_BYTES_MAX: u64 = 4 << 20;
+
+/// Parameters that a model may bring; there are about thirty that mean anything.
+pub const PARAMETERS_MAX: usize = 100;
+
+/// Values of one parameter that is a list; the only one is what ends an answer.
+pub const PARAMETER_VALUES_MAX: usize = 100;
+
+/// What a model may say was said before the first request, counted in messages.
+pub const MESSAGES_MAX: usize = 1_000;
+
+/// Files in one page of a hub's list. Hugging Face sends a thousand, ModelScope all at once.
+pub const LISTED_FILES_MAX: usize = 10_000;
+
+/// Bytes of a file's name. File systems take 255, and a store may put something in front or behind.
+pub const FILE_NAME_BYTES_MAX: usize = 200;
+
+/// Models that a search answers with at most; ModelScope gives 50 at once.
+pub const HITS_MAX: usize = 50;
+
+/// Bytes of such an answer; 50 models with all their tags take about 100 kB.
+pub const SEARCH_BYTES_MAX: u64 = 4 << 20;
+
+/// Mirrors of one hub; each that does not answer costs a wait.
+pub const MIRRORS_MAX: usize = 8;
+
+/// Bytes of a file at an address that are looked at to tell whether it is a model: enough for the first words of a
+/// web page that came instead.
+pub const LOOK_BYTES: u64 = 256;

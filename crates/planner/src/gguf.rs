@@ -254,6 +254,12 @@ impl Header {
         self.str("tokenizer.chat_template")
     }
 
+    /// Reads as if this were its chat template.
+    pub fn replace_chat_template(&mut self, template: &str) {
+        let template = Value::String(template.to_owned());
+        self.metadata.insert("tokenizer.chat_template".to_owned(), template);
+    }
+
     /// Whether its chat template tells the model about tools.
     #[must_use]
     pub fn takes_tools(&self) -> bool {

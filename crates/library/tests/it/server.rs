@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use library::remote::Options;
+use library::sources::{Access, Options};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -123,11 +123,18 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
-    /// Options of a reader for which this is Hugging Face, with waits fit for a test.
+    /// Access for which this is every source, with waits fit for a test.
+    pub(crate) fn access(&self) -> Access {
+        Access::new(&self.options()).unwrap()
+    }
+
+    /// How it is reached.
     pub(crate) fn options(&self) -> Options {
         Options {
-            endpoint: self.url(""),
-            token: Some("hf_secret".to_owned()),
+            hugging_face: self.url(""),
+            hugging_face_token: Some("hf_secret".to_owned()),
+            model_scope: self.url("/ms"),
+            ollama: self.url("/ollama"),
             proxies: false,
             connect_wait_max: PATIENCE,
             silence_max: PATIENCE,
