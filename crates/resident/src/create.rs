@@ -59,16 +59,17 @@ pub(crate) fn create(arguments: &Create) -> anyhow::Result<()> {
     pull::refuse_taken_name(&arguments.name, &settings)?;
     let modelfile = read(&arguments.file)?;
     let folder = arguments.file.parent().unwrap_or(Path::new("."));
-    let mut recipe = Recipe::of_modelfile(&arguments.name, &modelfile, folder)
+    let mut recipe = Recipe::of_modelfile(&modelfile, folder)
         .map_err(|error| wrong(&arguments.file, &error))?;
     let store = pull::store(&settings)?;
     for base in recipe.from.iter_mut().chain(&mut recipe.adapters).chain(&mut recipe.drafts) {
         of_folder(base, &settings);
     }
     let mut steps = steps::Steps::start(arguments.json);
-    let made = store.create(&recipe, &mut |progress| steps.show(progress));
+    let made = store.create(&arguments.name, &recipe, &mut |progress| steps.show(progress));
     steps.end();
-    let made = made.map_err(pull::of_store)?;
+    // Nobody stops it but with a signal that ends the program.
+    let Some(made) = made.map_err(pull::of_store)? else { return Ok(()) };
     if arguments.json {
         return terminal::json(&Document {
             model: made.name.as_str(),

@@ -22,6 +22,9 @@ use crate::{
     terminal::{self, Paint},
 };
 
+/// Programs whose models are found by their names.
+const PROGRAMS: [&str; 3] = ["ollama", "lmstudio", "huggingface"];
+
 /// `resident import`
 #[derive(Debug, Args)]
 pub(crate) struct Import {
@@ -49,8 +52,6 @@ struct Document {
     already: Vec<String>,
     /// What was left out, and why.
     skipped: Vec<String>,
-    /// What the library takes more than before.
-    more_bytes: u64,
 }
 
 /// One model that came.
@@ -95,6 +96,12 @@ fn place(text: &str) -> anyhow::Result<Place> {
     if path.exists() {
         return Ok(of_path(&path));
     }
+    if PROGRAMS.contains(&text) {
+        let message = format!(
+            "{text} has no models on this machine where it usually has them; name its folder: --from FOLDER"
+        );
+        return Err(exit::error(Code::Model, message));
+    }
     let message = format!(
         "'{}' is no folder and no file; write ollama, lmstudio, huggingface, a folder or a .gguf file",
         terminal::inert(text)
@@ -126,7 +133,7 @@ fn from(
     }
     let store = pull::store(settings)?;
     let mut steps = Steps::start(json);
-    let imported = store.import(place, name.cloned(), &mut |progress| steps.show(progress));
+    let imported = store.import(place, name, &mut |progress| steps.show(progress));
     steps.end();
     let imported = imported.map_err(pull::of_store)?;
     let document = Document::of(imported, &store);
@@ -152,13 +159,10 @@ impl Document {
                 model: name.to_string(),
             }
         };
-        let models: Vec<Row> = imported.models.into_iter().map(row).collect();
-        let copied = models.iter().filter(|row| row.how == way(How::Copied));
         Self {
-            more_bytes: copied.fold(0, |sum, row| sum.saturating_add(row.bytes)),
+            models: imported.models.into_iter().map(row).collect(),
             already: imported.already.iter().map(Name::to_string).collect(),
             skipped: imported.skipped.iter().map(|why| terminal::inert(why)).collect(),
-            models,
         }
     }
 
@@ -179,16 +183,25 @@ impl Document {
         let bytes = self.models.iter().fold(0_u64, |sum, row| sum.saturating_add(row.bytes));
         if !self.models.is_empty() {
             notes.push(format!(
-                "{} models of {} came; {} more on disk",
-                self.models.len(),
-                size::format(bytes),
-                match self.more_bytes {
-                    0 => "0 bytes".to_owned(),
-                    bytes => size::format(bytes),
-                }
+                "{} came, {} in all; 0 bytes more on disk",
+                match self.models.len() {
+                    1 => "1 model".to_owned(),
+                    several => format!("{several} models"),
+                },
+                size::format(bytes)
             ));
         }
         notes
+    }
+}
+
+/// How the library has a model's files, in a word or two.
+fn way(how: How) -> &'static str {
+    match how {
+        How::Present => "was here",
+        How::Shared => "shared",
+        How::Linked => "linked",
+        How::Referenced => "where it lies",
     }
 }
 
@@ -204,4 +217,67 @@ fn table(rows: &[Row]) -> Table {
         table.row(vec![row.model.clone(), size::format(row.bytes), row.how.to_owned(), source]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document() -> Document {
+        let row = |model: &str, how| Row {
+            model: model.to_owned(),
+            how: way(how),
+            bytes: 2 << 30,
+            source: format!("ollama:{model}"),
+        };
+        Document {
+            models: vec![row("llama3.2", How::Linked), row("qwen3:8b", How::Referenced)],
+            already: vec!["phi4".to_owned()],
+            skipped: vec!["gpt-x is left out: it is no GGUF".to_owned()],
+        }
+    }
+
+    #[test]
+    fn what_came_and_what_did_not_is_said() {
+        let document = document();
+        assert_eq!(
+            table(&document.models).lines(Paint::plain()),
+            [
+                "MODEL         SIZE   HOW             FROM",
+                "llama3.2   2.0 GiB   linked          ollama:llama3.2",
+                "qwen3:8b   2.0 GiB   where it lies   ollama:qwen3:8b",
+            ]
+        );
+        assert_eq!(
+            document.notes(),
+            [
+                "note: gpt-x is left out: it is no GGUF",
+                "1 here before: phi4",
+                "2 models came, 4.0 GiB in all; 0 bytes more on disk",
+            ]
+        );
+    }
+
+    #[test]
+    fn folders_are_known_by_what_is_in_them() {
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(of_path(home.path()), Place::Folder(home.path().to_owned()));
+        for folder in ["manifests", "blobs"] {
+            std::fs::create_dir(home.path().join(folder)).unwrap();
+        }
+        assert_eq!(of_path(home.path()), Place::Ollama(home.path().to_owned()));
+        let file = home.path().join("x.gguf");
+        std::fs::write(&file, "x").unwrap();
+        assert_eq!(of_path(&file), Place::File(file));
+    }
+
+    #[test]
+    fn what_is_no_place_is_named_with_what_would_be_one() {
+        let message = place("no/such/place").unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "'no/such/place' is no folder and no file; write ollama, lmstudio, huggingface, a folder or a \
+             .gguf file"
+        );
+    }
 }

@@ -1,5 +1,6 @@
 //! `resident ls`: the models that can be served, with or without a running hub.
 
+use library::store::Store;
 use planner::footprint::CacheType;
 use serde::Serialize;
 use supervisor::{Facts, ModelSummary};
@@ -8,7 +9,7 @@ use crate::{
     cli, config,
     models::Catalog,
     offer::Offer,
-    serve, size,
+    pull, serve, size,
     table::{Align, Table},
     terminal::{self, Paint},
 };
@@ -32,6 +33,9 @@ pub(crate) struct Row {
     pub(crate) file: Option<FileRow>,
     /// What is known about it, if it can be used.
     pub(crate) facts: Option<FactsRow>,
+    /// Where it is from, of a model of the library.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
     /// Why it cannot be used.
     pub(crate) unusable: Option<String>,
 }
@@ -101,7 +105,8 @@ pub(crate) fn ls(arguments: &cli::Ls) -> anyhow::Result<()> {
     let settings = config::load(&arguments.place, &arguments.serving)?;
     let problems = Offer::of(&settings).scan().1;
     let models = serve::inspect(&settings, supervisor::Handle::models)?;
-    let document = Document { models: models.into_iter().map(Row::of).collect(), problems };
+    let mut document = Document { models: models.into_iter().map(Row::of).collect(), problems };
+    tell_sources(&mut document.models, &pull::store(&settings)?);
     if arguments.json {
         return terminal::json(&document);
     }
@@ -126,7 +131,8 @@ pub(crate) fn ls(arguments: &cli::Ls) -> anyhow::Result<()> {
 /// What to do when there is no model at all.
 pub(crate) fn no_models(catalog: &Catalog) -> String {
     format!(
-        "no models yet; put a .gguf file into {} or give one with --model NAME=PATH",
+        "no models yet; `resident plan` says what fits this machine and `resident pull` gets it, or put a .gguf \
+         file into {}",
         catalog.folder.display()
     )
 }
@@ -161,6 +167,7 @@ impl Row {
                 modified_unix_s: file.modified_unix_s,
             }),
             facts,
+            source: None,
             unusable,
         }
     }
@@ -205,8 +212,23 @@ impl FactsRow {
     }
 }
 
+/// Says of the library's models where they are from. A file that hides one of them is from nowhere.
+fn tell_sources(rows: &mut [Row], store: &Store) {
+    for manifest in store.models().models {
+        let path = store.model_path(&manifest).display().to_string();
+        let is_it = |row: &&mut Row| {
+            row.name == manifest.name.as_str()
+                && row.file.as_ref().is_some_and(|file| file.path == path)
+        };
+        if let Some(row) = rows.iter_mut().find(is_it) {
+            row.source = Some(terminal::inert(&manifest.source));
+        }
+    }
+}
+
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(&[
+    let has_sources = rows.iter().any(|row| row.source.is_some());
+    let mut columns = vec![
         ("NAME", Align::Left),
         ("FOR", Align::Left),
         ("FILE", Align::Right),
@@ -215,7 +237,12 @@ fn table(rows: &[Row]) -> Table {
         ("ARCHITECTURE", Align::Left),
         ("PARAMETERS", Align::Right),
         ("QUANTIZATION", Align::Left),
-    ]);
+    ];
+    if has_sources {
+        columns.push(("SOURCE", Align::Left));
+    }
+    let width = columns.len();
+    let mut table = Table::new(&columns);
     for row in rows {
         let file = row
             .file
@@ -234,6 +261,10 @@ fn table(rows: &[Row]) -> Table {
                 }
             }
             None => cells.extend(["unusable".to_owned(), file]),
+        }
+        if let Some(source) = &row.source {
+            cells.resize(width - 1, String::new());
+            cells.push(source.clone());
         }
         table.row(cells);
     }
@@ -294,7 +325,7 @@ mod tests {
             needed_bytes: 5 << 30,
             needs: vec![],
         };
-        let rows = [
+        let mut rows = [
             Row::of(summary("chat", Ok(facts))),
             Row::of(summary("page", Err("not a GGUF file".to_owned()))),
         ];
@@ -306,5 +337,10 @@ mod tests {
                 "page   unusable       3.0 GiB",
             ]
         );
+        rows[1].source = Some("hf:o/r".to_owned());
+        let lines = table(&rows).lines(Paint::plain());
+        assert!(lines[0].ends_with("QUANTIZATION   SOURCE"), "{lines:?}");
+        let column = lines[0].find("SOURCE").unwrap();
+        assert_eq!(lines[2].find("hf:o/r"), Some(column), "{lines:?}");
     }
 }
