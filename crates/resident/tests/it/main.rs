@@ -51,6 +51,7 @@ mod plan;
 mod play;
 mod process;
 mod promises;
+mod pulls;
 mod python;
 #[cfg(unix)]
 mod reload;
