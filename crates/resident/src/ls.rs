@@ -304,8 +304,10 @@ mod tests {
                 speculation: Default::default(),
                 projector: None,
                 adapters: Vec::new(),
+                chat_template: None,
             }),
             residence: Residence::default(),
+            kept: None,
             facts,
         };
         let facts = Facts {
