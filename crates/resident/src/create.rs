@@ -89,7 +89,7 @@ pub(crate) fn create(arguments: &Create) -> anyhow::Result<()> {
 fn of_folder(base: &mut Base, settings: &Settings) {
     if let Base::Model(name) = base
         && let Some(found) = settings.catalog.find(name.as_str())
-        && !found.path.starts_with(settings.library_dir())
+        && found.shelved.is_none()
     {
         *base = Base::File(found.path);
     }

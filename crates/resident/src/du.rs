@@ -79,7 +79,8 @@ pub(crate) fn du(arguments: &Du) -> anyhow::Result<()> {
     if arguments.drop_pulls {
         removed_bytes += transfer::forget_all(&store.pulls())?;
     }
-    let folder = settings.library_dir().display().to_string();
+    let pulls = store.pulls();
+    let folder = pulls.parent().unwrap_or(&pulls).display().to_string();
     let mut document = Document::of(folder, store.usage(), removed_bytes);
     document.problems.splice(0..0, problems);
     if arguments.json {

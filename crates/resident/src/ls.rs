@@ -1,6 +1,5 @@
 //! `resident ls`: the models that can be served, with or without a running hub.
 
-use library::store::Store;
 use planner::footprint::CacheType;
 use serde::Serialize;
 use supervisor::{Facts, ModelSummary};
@@ -9,7 +8,7 @@ use crate::{
     cli, config,
     models::Catalog,
     offer::Offer,
-    pull, serve, size,
+    serve, size,
     table::{Align, Table},
     terminal::{self, Paint},
 };
@@ -106,7 +105,7 @@ pub(crate) fn ls(arguments: &cli::Ls) -> anyhow::Result<()> {
     let problems = Offer::of(&settings).scan().1;
     let models = serve::inspect(&settings, supervisor::Handle::models)?;
     let mut document = Document { models: models.into_iter().map(Row::of).collect(), problems };
-    tell_sources(&mut document.models, &pull::store(&settings)?);
+    tell_sources(&mut document.models, &settings.catalog);
     if arguments.json {
         return terminal::json(&document);
     }
@@ -212,17 +211,11 @@ impl FactsRow {
     }
 }
 
-/// Says of the library's models where they are from. A file that hides one of them is from nowhere.
-fn tell_sources(rows: &mut [Row], store: &Store) {
-    for manifest in store.models().models {
-        let path = store.model_path(&manifest).display().to_string();
-        let is_it = |row: &&mut Row| {
-            row.name == manifest.name.as_str()
-                && row.file.as_ref().is_some_and(|file| file.path == path)
-        };
-        if let Some(row) = rows.iter_mut().find(is_it) {
-            row.source = Some(terminal::inert(&manifest.source));
-        }
+/// Says of the library's models where they are from.
+fn tell_sources(rows: &mut [Row], catalog: &Catalog) {
+    for row in rows {
+        let shelved = catalog.find(&row.name).and_then(|found| found.shelved);
+        row.source = shelved.map(|shelved| terminal::inert(&shelved.manifest.source));
     }
 }
 

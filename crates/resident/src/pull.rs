@@ -162,7 +162,7 @@ fn announce(order: &Order, arguments: &Pull) -> anyhow::Result<()> {
 /// With [`Code::Usage`], naming the file that has the name.
 pub(crate) fn refuse_taken_name(name: &Name, settings: &Settings) -> anyhow::Result<()> {
     let Some(found) = settings.catalog.find(name.as_str()) else { return Ok(()) };
-    if found.path.starts_with(settings.library_dir()) {
+    if found.shelved.is_some() {
         return Ok(());
     }
     let message = format!(
@@ -277,7 +277,5 @@ pub(crate) fn of_source(error: sources::Error) -> anyhow::Error {
 /// # Errors
 /// When its folder is none.
 pub(crate) fn store(settings: &Settings) -> anyhow::Result<Store> {
-    let folder = settings.library_dir();
-    Store::open(&folder)
-        .with_context(|| format!("cannot use the library in {}", folder.display()))
+    settings.catalog.library().context("cannot use the library")
 }

@@ -139,7 +139,7 @@ pub(crate) fn refuse_plain(name: &Name, settings: &Settings) -> anyhow::Result<(
 /// The model of that name that is no model of the library.
 fn plain(name: &Name, settings: &Settings) -> Option<Found> {
     let found = settings.catalog.find(name.as_str())?;
-    (!found.path.starts_with(settings.library_dir())).then_some(found)
+    found.shelved.is_none().then_some(found)
 }
 
 fn plain_sentence(name: &Name, found: &Found) -> String {

@@ -106,11 +106,6 @@ impl Settings {
         self.data_dir.join("history")
     }
 
-    /// The library's folder.
-    pub(crate) fn library_dir(&self) -> PathBuf {
-        self.catalog.folder.join("library")
-    }
-
     /// The folder of the runs' journals.
     pub(crate) fn journals_dir(&self) -> PathBuf {
         self.data_dir.join("journal")

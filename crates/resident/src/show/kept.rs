@@ -3,7 +3,6 @@
 use library::{
     manifest::{Manifest, Role},
     modelfile::Modelfile,
-    name::Name,
     store::Store,
 };
 use planner::gguf::Header;
@@ -57,15 +56,9 @@ struct KeptFile {
 /// # Errors
 /// When the library's folder is none.
 pub(super) fn find(name: &str, settings: &Settings) -> anyhow::Result<Option<(Store, Manifest)>> {
-    let Ok(name) = Name::new(name) else { return Ok(None) };
-    // A file that is named or lies in the models folder wins, as where models are served.
-    let plain = settings.catalog.find(name.as_str());
-    if plain.is_some_and(|found| !found.path.starts_with(settings.library_dir())) {
-        return Ok(None);
-    }
-    let store = pull::store(settings)?;
-    let found = store.find(&name);
-    Ok(found.map(|manifest| (store, manifest)))
+    let shelved = settings.catalog.find(name).and_then(|found| found.shelved);
+    let Some(shelved) = shelved else { return Ok(None) };
+    Ok(Some((pull::store(settings)?, shelved.manifest.clone())))
 }
 
 impl Kept {
