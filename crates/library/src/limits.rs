@@ -41,21 +41,6 @@ pub const LIST_BYTES_MAX: u64 = 4 << 20;
 /// room for 255, in which a slash takes three.
 pub const NAME_CHARACTERS_MAX: usize = 200;
 
-/// Pulls that go on at once and that nobody attends. One has all of the line, and is here soonest.
-pub const PULLS_AT_ONCE_MAX: usize = 1;
-
-/// Pulls that go on at once because somebody attends them; more wait.
-pub const PULLS_ATTENDED_MAX: usize = 4;
-
-/// Pulls that are not done. A person asks for some tens.
-pub const PULLS_MAX: usize = 256;
-
-/// Pulls that have ended and are told for whoever looks now and then.
-pub const PULLS_ENDED_MAX: usize = 32;
-
-/// Bytes of the file in which pulls are written down: [`PULLS_MAX`] of them with long addresses.
-pub const PULLS_FILE_BYTES_MAX: u64 = 4 << 20;
-
 /// Bytes of a manifest. Licences are its greatest part, some tens of kilobytes each; what was said before the
 /// first request may be a document.
 pub const MANIFEST_BYTES_MAX: u64 = 16 << 20;
@@ -90,7 +75,7 @@ pub const TOKENS_MAX: usize = 64;
 pub const TOKEN_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes of a registry's list of what a model is made of. Ollama's have about 1 kB.
-pub const MANIFEST_BYTES_MAX: u64 = 4 << 20;
+pub const IMAGE_MANIFEST_BYTES_MAX: u64 = 4 << 20;
 
 /// Parts that such a list may name. A model has about five; those whose weights come tensor by tensor have hundreds
 /// to thousands, and are of no use here.
@@ -121,7 +106,7 @@ pub const MESSAGES_MAX: usize = 1_000;
 pub const LISTED_FILES_MAX: usize = 10_000;
 
 /// Bytes of a file's name. File systems take 255, and a store may put something in front or behind.
-pub const FILE_NAME_BYTES_MAX: usize = 200;
+pub const PLAIN_NAME_BYTES_MAX: usize = 200;
 
 /// Models that a search answers with at most; ModelScope gives 50 at once.
 pub const HITS_MAX: usize = 50;
@@ -135,3 +120,10 @@ pub const MIRRORS_MAX: usize = 8;
 /// Bytes of a file at an address that are looked at to tell whether it is a model: enough for the first words of a
 /// web page that came instead.
 pub const LOOK_BYTES: u64 = 256;
+
+/// How deep folders of models are looked through below the one that is named: a publisher, a repository, a
+/// quantization, and one more.
+pub const FOLDER_DEPTH_MAX: usize = 4;
+
+/// Files and folders that are looked at in one import of a folder; a home folder that was named by mistake has more.
+pub const FOLDER_ENTRIES_MAX: usize = 100_000;

@@ -46,8 +46,8 @@ pub struct File {
     /// Where it lies, when that is not in the store: an import that could not be linked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<PathBuf>,
-    /// When the file at `at` was last written as it was imported, in nanoseconds since 1970: one that was
-    /// written since is another.
+    /// When the file that it was imported from was last written, in nanoseconds since 1970. If it lies there still
+    /// (`at`) and was written since, it is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified_unix_ns: Option<u64>,
 }

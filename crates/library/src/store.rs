@@ -2,28 +2,41 @@
 //!
 //! In the library's folder `blobs/` holds contents, each written elsewhere and renamed when it is whole;
 //! `manifests/` says what belongs to which model; `names/` has readable links to the contents, for people and
-//! other programs; `pulls/` what is half pulled. Manifests and blobs change under one lock and in an order that
+//! other programs; `pulls/` what is half pulled; `damaged/` what [`Store::verify`] has found. Manifests and blobs change under one lock and in an order that
 //! leaves, wherever the process ends, each model as it was or as it shall be; what is left over then is found by
 //! [`Store::collect_garbage`]. Reading needs no lock. All of it blocks: async code calls it on a thread for that.
 //! Not here: how files come (`transfer`), what runs a model.
 
 mod blobs;
+mod create;
 mod disk;
 mod error;
 mod garbage;
+mod header;
+mod import;
 mod links;
 mod manifests;
+mod progress;
+mod take;
 #[cfg(test)]
 mod tests;
+mod usage;
+mod verify;
 
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
 };
 
+pub use create::{Base, Recipe};
 pub use error::Error;
 pub use garbage::Collected;
+pub use import::{Imported, Place};
 pub use manifests::Scan;
+pub use progress::{Progress, Watcher};
+pub use take::How;
+pub use usage::{ModelUsage, Usage};
+pub use verify::{Damage, Verified};
 
 use crate::{
     digest::Sha256,
@@ -37,6 +50,8 @@ const BLOBS: &str = "blobs";
 const MANIFESTS: &str = "manifests";
 const NAMES: &str = "names";
 const PULLS: &str = "pulls";
+/// Contents that were found to be others than their digests say.
+const DAMAGED: &str = "damaged";
 const LOCK: &str = "lock";
 /// What a blob's name begins with, before its digits.
 const BLOB: &str = "sha256-";

@@ -25,8 +25,8 @@ const OLLAMA: &str = "application/vnd.ollama.image.";
 const DOCKER: &str = "application/vnd.docker.ai.";
 /// Annotations that hold a file's name.
 const TITLES: [&str; 2] = ["org.opencontainers.image.title", "org.cncf.model.filepath"];
-/// Characters of an encoding's name; the longest known has 13.
-const ENCODING_CHARACTERS_MAX: usize = 32;
+/// Characters of the name of an encoding or a parser; the longest known has 20.
+const WORD_CHARACTERS_MAX: usize = 64;
 
 const TENSORS: &str = "its weights come tensor by tensor (safetensors or MLX), which only Ollama itself reads; \
      pull a GGUF of the same model, for example from Hugging Face";
@@ -112,6 +112,10 @@ struct Config {
     model_format: Option<String>,
     /// Where it runs, if it runs elsewhere.
     remote_host: Option<String>,
+    /// What Ollama makes the prompt with instead of the template, takes answers apart with, and its version.
+    renderer: Option<String>,
+    parser: Option<String>,
+    requires: Option<String>,
     /// Docker's own says the same one step down.
     config: Option<DockerConfig>,
 }
@@ -174,11 +178,15 @@ impl Contents {
     }
 }
 
-/// What the configuration of an image says of how the weights are encoded.
+/// Takes the configuration of an image into `settings`; what it says of how the weights are encoded is given back.
 ///
 /// # Errors
 /// Why the model cannot be used, for people.
-pub fn quantization(config: &[u8], has_model: bool) -> Result<Option<String>, String> {
+pub fn configure(
+    config: &[u8],
+    has_model: bool,
+    settings: &mut Settings,
+) -> Result<Option<String>, String> {
     // Only what is an object says anything.
     let config: Config = serde_json::from_slice(config).unwrap_or_default();
     if config.remote_host.is_some_and(|host| !host.is_empty()) {
@@ -190,13 +198,18 @@ pub fn quantization(config: &[u8], has_model: bool) -> Result<Option<String>, St
     if !has_model {
         return Err(NOTHING.to_owned());
     }
+    settings.renderer = config.renderer.filter(is_word);
+    settings.parser = config.parser.filter(is_word);
+    settings.requires = config.requires.filter(is_word);
     let encoding = config.file_type.or(config.config.and_then(|own| own.quantization));
-    let is_plain = |text: &String| {
-        let is_sign = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
-        !text.is_empty() && text.len() <= ENCODING_CHARACTERS_MAX && text.chars().all(is_sign)
-    };
-    let is_known = |text: &String| !text.eq_ignore_ascii_case("unknown");
-    Ok(encoding.filter(is_plain).filter(is_known))
+    let is_known = |text: &String| is_word(text) && !text.eq_ignore_ascii_case("unknown");
+    Ok(encoding.filter(is_known))
+}
+
+/// Whether it is one plain word.
+fn is_word(text: &String) -> bool {
+    let is_sign = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    !text.is_empty() && text.len() <= WORD_CHARACTERS_MAX && text.chars().all(is_sign)
 }
 
 /// Takes a text of a model into `settings`.

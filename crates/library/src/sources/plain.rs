@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Error, FoundFile};
 use crate::{
-    limits::{FILE_NAME_BYTES_MAX, NAME_CHARACTERS_MAX},
+    limits::{NAME_CHARACTERS_MAX, PLAIN_NAME_BYTES_MAX},
     name::Name,
 };
 
@@ -24,7 +24,7 @@ pub(super) fn file_name(path: &str) -> String {
     let is_kept = |c: char| !c.is_control() && !is_invisible(c) && !FORBIDDEN.contains(&c);
     let plain: String = last.chars().map(|c| if is_kept(c) { c } else { '-' }).collect();
     // Parts of one model are told apart by the end of their names.
-    let over = plain.len().saturating_sub(FILE_NAME_BYTES_MAX);
+    let over = plain.len().saturating_sub(PLAIN_NAME_BYTES_MAX);
     let from = (over..=plain.len()).find(|at| plain.is_char_boundary(*at)).unwrap_or_default();
     let plain = plain[from..].trim_start_matches(['.', ' ', '-']).trim_end_matches(['.', ' ']);
     if plain.is_empty() {
@@ -119,7 +119,7 @@ mod tests {
         }
         let long = format!("{}-00001-of-00002.gguf", "é".repeat(200));
         let plain = file_name(&long);
-        assert!(plain.len() <= FILE_NAME_BYTES_MAX && plain.ends_with("-00001-of-00002.gguf"));
+        assert!(plain.len() <= PLAIN_NAME_BYTES_MAX && plain.ends_with("-00001-of-00002.gguf"));
     }
 
     #[test]

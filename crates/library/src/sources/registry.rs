@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     digest::{Hasher, Sha256},
-    limits::{MANIFEST_BYTES_MAX, SETTING_BYTES_MAX},
+    limits::{IMAGE_MANIFEST_BYTES_MAX, SETTING_BYTES_MAX},
     manifest::{Role, Settings},
     outside::shown,
     source::Image,
@@ -49,8 +49,9 @@ pub(super) async fn found(
         Some(blob) => text(access, place, blob, budget).await?,
         None => Vec::new(),
     };
-    let quantization = oci::quantization(&config, contents.has_model()).map_err(wrong)?;
     let mut settings = Settings::default();
+    let has_model = contents.has_model();
+    let quantization = oci::configure(&config, has_model, &mut settings).map_err(wrong)?;
     for (kind, blob) in &contents.texts {
         let body = text(access, place, blob, budget).await?;
         oci::take(*kind, body, &mut settings).map_err(wrong)?;
@@ -86,7 +87,7 @@ async fn manifest(access: &Access, image: &Image, budget: &mut Budget) -> Result
     let place = below(server, ["v2"].into_iter().chain(image.steps()));
     let url = below(&place, ["manifests", image.tag()]);
     let headers = [(ACCEPT, MANIFESTS)];
-    let (body, response) = access.whole(&url, &headers, MANIFEST_BYTES_MAX, budget).await?;
+    let (body, response) = access.whole(&url, &headers, IMAGE_MANIFEST_BYTES_MAX, budget).await?;
     let digest = hash(&body);
     let said = response.headers().get(DIGEST).and_then(|text| text.to_str().ok());
     if let Some(expected) = said.and_then(|text| text.parse::<Sha256>().ok())

@@ -55,6 +55,22 @@ pub enum Error {
         /// Its content.
         digest: Sha256,
     },
+    /// Nothing that a model could be made from.
+    #[error(
+        "FROM '{text}' is no file, and no model of this machine; get it first, as with `resident pull ollama:{text}`, or give the path of a GGUF file"
+    )]
+    From {
+        /// What was written.
+        text: String,
+    },
+    /// A file that a model cannot be made from.
+    #[error("{}: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and the way out.
+        why: String,
+    },
     /// Content that is not what it was said to be.
     #[error(
         "the content has the digest {found} and should have {expected}; it was damaged on its way, send it again"

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{BLOB, BLOBS, Error, MANIFESTS, NAMES, Store, blobs};
+use super::{BLOB, BLOBS, DAMAGED, Error, MANIFESTS, NAMES, Store, blobs};
 use crate::{digest::Sha256, manifest::Manifest, name::Name};
 
 /// What was removed.
@@ -22,8 +22,8 @@ pub struct Collected {
 }
 
 impl Store {
-    /// Removes blobs that no manifest names and unfinished files, both once they are older than `grace`, and
-    /// readable names of models that are no more. Half pulled files are none of its business.
+    /// Removes blobs that no manifest names, unfinished files and damaged ones, all once they are older than
+    /// `grace`, and readable names of models that are no more. Half pulled files are none of its business.
     ///
     /// While a manifest cannot be read, nobody knows what it names, so all blobs stay.
     ///
@@ -60,21 +60,21 @@ impl Store {
         Ok(collected)
     }
 
-    /// Blobs that no manifest names, and unfinished files, young ones too.
+    /// Blobs that no manifest names, unfinished and damaged files, young ones too.
     pub(super) fn garbage(&self, problems: &mut Vec<String>) -> Vec<Garbage> {
         let scan = self.manifests();
         let named = named(&scan.models);
         let all_are_read = scan.problems.is_empty();
         problems.extend(scan.problems);
-        let is_garbage = |name: &str| match name.strip_prefix(BLOB) {
-            Some(digits) => {
-                all_are_read && digits.parse().is_ok_and(|digest: Sha256| !named.contains(&digest))
-            }
-            None => name.starts_with(blobs::NEW),
+        let is_unnamed = |name: &str| {
+            let digest = name.strip_prefix(BLOB).and_then(|digits| digits.parse::<Sha256>().ok());
+            all_are_read && digest.is_some_and(|digest| !named.contains(&digest))
         };
-        let folders = [self.folder.join(BLOBS), self.folder.join(MANIFESTS)];
-        let listed = folders.iter().flat_map(|folder| entries(folder));
-        let garbage = listed.filter(|(name, _)| is_garbage(name)).filter_map(|(_, path)| {
+        let is_new = |name: &str| name.starts_with(blobs::NEW);
+        let in_folder = |folder: &str| entries(&self.folder.join(folder)).into_iter();
+        let blobs = in_folder(BLOBS).filter(|(name, _)| is_new(name) || is_unnamed(name));
+        let manifests = in_folder(MANIFESTS).filter(|(name, _)| is_new(name));
+        let garbage = blobs.chain(manifests).chain(in_folder(DAMAGED)).filter_map(|(_, path)| {
             let metadata = fs::symlink_metadata(&path).ok()?;
             metadata.is_file().then_some(Garbage { path, metadata })
         });
@@ -88,9 +88,10 @@ pub(super) struct Garbage {
     pub(super) metadata: fs::Metadata,
 }
 
-/// Digests that manifests name.
+/// Contents of the store that manifests name.
 pub(super) fn named(models: &[Manifest]) -> BTreeSet<Sha256> {
-    models.iter().flat_map(|model| &model.files).map(|file| file.digest).collect()
+    let files = models.iter().flat_map(|model| &model.files);
+    files.filter(|file| file.at.is_none()).map(|file| file.digest).collect()
 }
 
 /// What is in a folder; nothing when it cannot be read.

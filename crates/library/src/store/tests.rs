@@ -2,8 +2,11 @@
 
 mod behaviour;
 mod ends;
+mod upkeep;
 
-use std::{io, path::Path, sync::Mutex};
+use std::{io, ops::ControlFlow, path::Path, sync::Mutex};
+
+use planner::gguf::{self, Tensor, TensorType, Value};
 
 use super::{Store, disk::Reach};
 use crate::{
@@ -55,24 +58,24 @@ pub(super) fn ended() -> io::Error {
     io::Error::other("the process has ended")
 }
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn digest_of(content: &[u8]) -> Sha256 {
+pub(super) fn digest_of(content: &[u8]) -> Sha256 {
     let mut hasher = Hasher::new();
     hasher.update(content);
     hasher.finish()
 }
 
 /// A file of a model with this content, which the store gets.
-fn stored(store: &Store, role: Role, name: &str, content: &[u8]) -> File {
+pub(super) fn stored(store: &Store, role: Role, name: &str, content: &[u8]) -> File {
     let digest = digest_of(content);
     store.add(&mut &content[..], &digest).unwrap();
     File::new(role, name, digest, content.len() as u64)
 }
 
-fn manifest(called: &str, files: Vec<File>) -> Manifest {
+pub(super) fn manifest(called: &str, files: Vec<File>) -> Manifest {
     Manifest {
         name: name(called),
         source: "test".to_owned(),
@@ -85,7 +88,7 @@ fn manifest(called: &str, files: Vec<File>) -> Manifest {
 }
 
 /// Names of files and folders below a folder, with slashes.
-fn all_below(folder: &Path) -> Vec<String> {
+pub(super) fn all_below(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
     while let Some(next) = open.pop() {
@@ -100,4 +103,70 @@ fn all_below(folder: &Path) -> Vec<String> {
     }
     found.sort();
     found
+}
+
+/// A GGUF file with one small tensor, whose data is `seed`; `keys` say what it is.
+pub(super) fn gguf(keys: &[(&str, Value)], seed: u8) -> Vec<u8> {
+    let tensor = Tensor {
+        name: "output_norm.weight".to_owned(),
+        dimensions: [1024, 1, 1, 1],
+        kind: TensorType::F32,
+        offset: 0,
+        bytes: 4096,
+    };
+    let keys = keys.iter().map(|(key, value)| (*key, value));
+    let mut bytes = gguf::write::ordered(3, keys, &[tensor], 32).unwrap();
+    bytes.extend([seed; 4096]);
+    bytes
+}
+
+/// A small model of its own kind.
+pub(super) fn model(seed: u8) -> Vec<u8> {
+    gguf(&model_keys(), seed)
+}
+
+/// Part `index` of two.
+pub(super) fn part(index: u64, seed: u8) -> Vec<u8> {
+    let mut keys = if index == 0 { model_keys() } else { Vec::new() };
+    keys.push(("split.no", Value::Unsigned(index)));
+    keys.push(("split.count", Value::Unsigned(2)));
+    gguf(&keys, seed)
+}
+
+pub(super) fn projector(seed: u8) -> Vec<u8> {
+    gguf(&[("general.architecture", Value::String("clip".to_owned()))], seed)
+}
+
+pub(super) fn adapter(seed: u8) -> Vec<u8> {
+    let text = |text: &str| Value::String(text.to_owned());
+    gguf(&[("general.architecture", text("llama")), ("general.type", text("adapter"))], seed)
+}
+
+fn model_keys() -> Vec<(&'static str, Value)> {
+    vec![
+        ("general.architecture", Value::String("llama".to_owned())),
+        ("general.file_type", Value::Unsigned(15)),
+        ("llama.block_count", Value::Unsigned(1)),
+        ("llama.context_length", Value::Unsigned(512)),
+        ("llama.embedding_length", Value::Unsigned(32)),
+        ("llama.attention.head_count", Value::Unsigned(4)),
+    ]
+}
+
+/// Goes on, whatever is told.
+pub(super) fn goes_on(_: &super::Progress<'_>) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// Bytes that a folder has on the disk: each file once, however many names it has.
+#[cfg(unix)]
+pub(super) fn allocated_bytes(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let paths = all_below(folder).into_iter().map(|name| folder.join(name));
+    let files: std::collections::BTreeMap<_, _> = paths
+        .map(|path| std::fs::symlink_metadata(path).unwrap())
+        .filter(std::fs::Metadata::is_file)
+        .map(|metadata| ((metadata.dev(), metadata.ino()), metadata.blocks() * 512))
+        .collect();
+    files.values().sum()
 }

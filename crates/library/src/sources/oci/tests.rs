@@ -111,14 +111,19 @@ fn encodings_in_configurations() {
         (r#"{"remote_host":"https://ollama.com"}"#, Err(CLOUD)),
         (r#"{"model_format":"safetensors"}"#, Err(TENSORS)),
     ] {
-        let found = quantization(config.as_bytes(), true);
+        let found = configure(config.as_bytes(), true, &mut Settings::default());
         assert_eq!(
             found,
             expected.map(|one| one.map(str::to_owned)).map_err(str::to_owned),
             "{config}"
         );
     }
-    assert_eq!(quantization(b"{}", false), Err(NOTHING.to_owned()));
+    let mut settings = Settings::default();
+    assert_eq!(configure(b"{}", false, &mut settings), Err(NOTHING.to_owned()));
+    let config = br#"{"renderer":"qwen3-coder","parser":"a b","requires":"0.14.0"}"#;
+    assert_eq!(configure(config, true, &mut settings), Ok(None));
+    assert_eq!(settings.renderer.as_deref(), Some("qwen3-coder"));
+    assert_eq!((settings.parser, settings.requires.as_deref()), (None, Some("0.14.0")));
 }
 
 #[test]

@@ -7,7 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::has_ending;
+/// The ending of a model's file.
+const ENDING: &str = "gguf";
 
 /// What a projector's name has somewhere.
 const MARK: &str = "mmproj";
@@ -23,13 +24,15 @@ const QUANTIZATION_ENDS: [&str; 10] = ["k", "m", "s", "l", "xl", "xs", "xxs", "n
 const PREFERRED: [&str; 4] = ["f16", "bf16", "q8", "f32"];
 
 /// Whether a file is a projector by its name.
-pub(super) fn is_projector(path: &Path) -> bool {
+#[must_use]
+pub fn is_projector(path: &Path) -> bool {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     has_ending(path) && stem.to_lowercase().contains(MARK)
 }
 
 /// The projector that lies beside a model's file and is clearly its own.
-pub(crate) fn beside(model: &Path) -> Option<PathBuf> {
+#[must_use]
+pub fn beside(model: &Path) -> Option<PathBuf> {
     let folder = model.parent()?;
     let entries = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
     let mut files: Vec<PathBuf> = entries.filter(|path| has_ending(path)).collect();
@@ -48,6 +51,10 @@ pub(crate) fn beside(model: &Path) -> Option<PathBuf> {
     };
     let fitting = projectors.into_iter().filter_map(|path| Some((fit(&path)?, path)));
     fitting.min().map(|(_, path)| path)
+}
+
+fn has_ending(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case(ENDING))
 }
 
 fn stem(path: &Path) -> String {
