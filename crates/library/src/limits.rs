@@ -41,6 +41,21 @@ pub const LIST_BYTES_MAX: u64 = 4 << 20;
 /// room for 255, in which a slash takes three.
 pub const NAME_CHARACTERS_MAX: usize = 200;
 
+/// Pulls that go on at once and that nobody attends. One has all of the line, and is here soonest.
+pub const PULLS_AT_ONCE_MAX: usize = 1;
+
+/// Pulls that go on at once because somebody attends them; more wait.
+pub const PULLS_ATTENDED_MAX: usize = 4;
+
+/// Pulls that are not done. A person asks for some tens.
+pub const PULLS_MAX: usize = 256;
+
+/// Pulls that have ended and are told for whoever looks now and then.
+pub const PULLS_ENDED_MAX: usize = 32;
+
+/// Bytes of the file in which pulls are written down: [`PULLS_MAX`] of them with long addresses.
+pub const PULLS_FILE_BYTES_MAX: u64 = 4 << 20;
+
 /// Bytes of a manifest. Licences are its greatest part, some tens of kilobytes each; what was said before the
 /// first request may be a document.
 pub const MANIFEST_BYTES_MAX: u64 = 16 << 20;
@@ -127,3 +142,90 @@ pub const FOLDER_DEPTH_MAX: usize = 4;
 
 /// Files and folders that are looked at in one import of a folder; a home folder that was named by mistake has more.
 pub const FOLDER_ENTRIES_MAX: usize = 100_000;
+
+/// Connections of one transfer. Eight fill lines of which a server gives each connection a share, and are few
+/// enough that no server takes them for an attack.
+pub const CONNECTIONS: usize = 8;
+
+/// The most connections of one transfer, whatever is configured.
+pub const CONNECTIONS_MAX: usize = 32;
+
+/// The least that one connection is asked for: below it, asking costs more than waiting.
+pub const RANGE_BYTES_MIN: u64 = 8 << 20;
+
+/// The most that one connection is asked for. It takes seconds on a fast line, beside which asking is nothing, and
+/// what comes stays so near to the file's beginning that it is hashed while the page cache has it.
+pub const RANGE_BYTES_MAX: u64 = 64 << 20;
+
+/// What a checksum of the journal covers at most, before one write more. What is damaged is fetched again by so much.
+pub const PIECE_BYTES_MAX: u64 = 8 << 20;
+
+/// What is written at once: large enough for few calls, small enough that eight connections hold few megabytes.
+pub const WRITE_BYTES: usize = 1 << 20;
+
+/// What is read at once for hashing.
+pub const HASH_BYTES: usize = 1 << 20;
+
+/// How long received bytes wait for more before they are written. With [`WRITE_BYTES`] it bounds what a kill costs.
+pub const FLUSH_WAIT: Duration = Duration::from_millis(100);
+
+/// Over how long a connection's rate is measured. Lines falter for some tenths of a second.
+pub const RATE_WINDOW: Duration = Duration::from_secs(2);
+
+/// Over how long the rate is measured that people see.
+pub const RATE_SHOWN_WINDOW: Duration = Duration::from_secs(5);
+
+/// How often people see progress.
+pub const SHOWN_EVERY: Duration = Duration::from_millis(100);
+
+/// Silence of one connection before it is replaced. Servers that fetch a file for themselves first take some seconds.
+pub const STALL_MAX: Duration = Duration::from_secs(15);
+
+/// The wait behind a first failure.
+pub const BACK_OFF: Duration = Duration::from_millis(500);
+
+/// The longest wait of ours: a network that is back should be noticed within a minute.
+pub const BACK_OFF_MAX: Duration = Duration::from_secs(60);
+
+/// The longest wait that a server may ask for. Hugging Face counts requests per five minutes.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// How often an address is tried that never answered: a mistyped name is told after half a minute, while a file of
+/// which something came waits for its network as long as it takes.
+pub const FIRST_TRIES_MAX: u32 = 6;
+
+/// How often in a row a server may say what cannot be before its address counts as wrong.
+pub const LIES_MAX: u32 = 3;
+
+/// How often in a row a signed address may be refused although it is new.
+pub const REFUSALS_MAX: u32 = 3;
+
+/// How often a file without a digest may change while it comes.
+pub const CHANGES_MAX: u32 = 5;
+
+/// The wait between a first and a second probe of whether new connections are faster; it doubles up to
+/// [`PROBE_WAIT_MAX`] as long as they are not.
+pub const PROBE_WAIT: Duration = Duration::from_secs(10);
+
+/// The longest wait between two such probes.
+pub const PROBE_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// Bytes of a journal that are read. A file of 1 TB has 131,072 pieces at some 50 bytes, and less than as much again
+/// is appended before it is written anew.
+pub const JOURNAL_BYTES_MAX: u64 = 32 << 20;
+
+/// Lines that are appended to a journal before it is written anew, beyond one for each piece.
+pub const JOURNAL_LINES_SPARE: usize = 10_000;
+
+/// How long to wait for another process that pulls the same file, between two looks.
+pub const LOCK_WAIT: Duration = Duration::from_millis(250);
+
+/// What stays free on the disk beside a pulled file, for manifests and the journal.
+pub const DISK_SPARE_BYTES: u64 = 32 << 20;
+
+/// How far a hash goes between two times that it says so.
+pub const HASH_TOLD_BYTES: u64 = 32 << 20;
+
+/// How often a pull begins anew because files of the store vanished while it went on. Who removes a model that
+/// shares files with the one that comes makes it happen once.
+pub const PULL_ROUNDS_MAX: u32 = 3;

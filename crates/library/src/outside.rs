@@ -66,6 +66,14 @@ pub struct Credential {
     pub name: &'static str,
 }
 
+/// Where an answer came from, redirects followed: the next question may begin there.
+#[derive(Debug, Clone)]
+pub struct Place {
+    url: Url,
+    /// Whether somebody else's redirect led there.
+    is_guarded: bool,
+}
+
 /// A client for servers elsewhere. Cheap to clone.
 #[derive(Clone)]
 pub struct Outside {
@@ -122,17 +130,35 @@ impl Outside {
     /// # Errors
     /// [`Error::Offline`], [`Error::Unreachable`], [`Error::Silent`], [`Error::Broken`], [`Error::Redirect`].
     pub async fn ask(&self, url: &Url, headers: &[(HeaderName, &str)]) -> Result<Response, Error> {
+        Ok(self.ask_from(url, None, headers).await?.0)
+    }
+
+    /// As [`Self::ask`], beginning at `place`, where an answer for `url` came from before. Also says where this one
+    /// came from.
+    ///
+    /// # Errors
+    /// Those of [`Self::ask`].
+    pub async fn ask_from(
+        &self,
+        url: &Url,
+        place: Option<&Place>,
+        headers: &[(HeaderName, &str)],
+    ) -> Result<(Response, Place), Error> {
         if self.options.offline {
             return Err(Error::Offline { url: shown(url) });
         }
-        let (mut at, mut client) = (url.clone(), self.client_for(url));
+        let mut at = place.map_or(url, |place| &place.url).clone();
+        let mut is_guarded = place.is_some_and(|place| place.is_guarded);
         for _hop in 0..=limits::REDIRECTS_MAX {
+            let client = if is_guarded { &self.guarded } else { self.client_for(&at) };
             let response = self.ask_registry(client, url, &at, headers).await?;
-            let Some(next) = location(&response) else { return Ok(response) };
+            let Some(next) = location(&response) else {
+                return Ok((response, Place { url: at, is_guarded }));
+            };
             let from_inside = response.remote_addr().map(|peer: SocketAddr| peer.ip());
-            client = match turn(&at, from_inside, &next) {
-                Ok(Turn::Inside) => self.client_for(&next),
-                Ok(Turn::Outward) => &self.guarded,
+            is_guarded = match turn(&at, from_inside, &next) {
+                Ok(Turn::Inside) => false,
+                Ok(Turn::Outward) => true,
                 Err(why) => return Err(Error::Redirect { url: shown(url), why }),
             };
             at = with_password_of(&at, &next);

@@ -3,11 +3,9 @@
 //! Everything a server says is doubted: lengths must agree, redirects and waits are bounded, and one
 //! question downloads no more than [`limits::DOWNLOAD_BYTES_MAX`]. Not here: what there is where (`sources`).
 
-mod range;
+pub(crate) mod range;
 
 use planner::gguf::{Header, split};
-
-pub(crate) use range::ContentRange;
 
 use crate::{
     limits, outside,

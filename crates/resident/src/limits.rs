@@ -160,3 +160,6 @@ pub(crate) const SETTINGS_BYTES_MAX: u64 = 16 << 20;
 
 /// Copies of a client's settings that are kept; who has so many does not look at them any more.
 pub(crate) const BACKUPS_MAX: usize = 100;
+
+/// Steps of a pull that wait for a client to read them. It reads as fast as a person looks; whoever pulls goes on.
+pub(crate) const STEPS_WAITING_MAX: usize = 64;

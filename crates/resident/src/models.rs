@@ -16,7 +16,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-pub(crate) use library::Shelved;
+pub(crate) use self::library::Shelved;
 use planner::gguf::split;
 
 use crate::{

@@ -169,7 +169,7 @@ fn supervision(folder: &Path) -> supervisor::Config {
     }
 }
 
-fn model(name: &str, path: &Path, context_tokens: Option<u32>) -> Model {
+pub(crate) fn model(name: &str, path: &Path, context_tokens: Option<u32>) -> Model {
     Model {
         name: name.to_owned(),
         engine: Engine::Worker(GgufFile {

@@ -208,8 +208,8 @@ impl File {
 /// `Content-Range: bytes FIRST-LAST/WHOLE`. Source: RFC 9110, section 14.4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ContentRange {
-    first: u64,
-    last: u64,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
     /// Length of the file; the server may not know it.
     pub(crate) file_bytes: Option<u64>,
 }
@@ -220,7 +220,7 @@ impl ContentRange {
         Self::parse(text(response.headers(), &CONTENT_RANGE)?)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (unit, range) = text.trim().split_once(' ')?;
         let (places, whole) = range.trim().split_once('/')?;
         let (first, last) = places.split_once('-')?;
@@ -238,11 +238,11 @@ impl ContentRange {
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
+pub(crate) fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
     text(headers, name)?.trim().parse().ok()
 }
 

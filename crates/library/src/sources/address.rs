@@ -15,7 +15,7 @@ use crate::{
     limits::LOOK_BYTES,
     manifest::{Role, Settings},
     outside::shown,
-    remote::ContentRange,
+    remote::range::ContentRange,
     source::Address,
     wanted::Wanted,
 };

@@ -3,8 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![expect(clippy::print_stdout, reason = "shown when a test fails")]
 
+mod found;
 mod headers;
+mod hub;
 mod listing;
 mod misbehaviour;
 mod model;
+mod pulls;
+mod registries;
 mod server;
+mod whole;

@@ -212,7 +212,10 @@ fn parse(head: &str) -> Request {
 
 /// Bytes `from..to` of a file with this header.
 fn slice(header: &[u8], from: u64, to: u64) -> Vec<u8> {
-    (from..to).map(|at| header.get(at as usize).copied().unwrap_or(0)).collect()
+    let within = |at: u64| header.len().min(at as usize);
+    let mut bytes = header[within(from)..within(to)].to_vec();
+    bytes.resize((to - from) as usize, 0);
+    bytes
 }
 
 impl Answer {

@@ -34,6 +34,9 @@ pub(crate) struct Config {
     pub(crate) origins: Option<Vec<String>>,
     /// Whether clients may send grammars of their own.
     pub(crate) raw_grammars: Option<bool>,
+    /// Who may do what.
+    #[serde(default)]
+    pub(crate) security: Security,
     /// Where the program keeps its files.
     pub(crate) data_dir: Option<PathBuf>,
     /// The models folder.
@@ -82,6 +85,14 @@ pub(crate) struct Config {
     /// Names to use instead of models.
     #[serde(default)]
     pub(crate) roles: BTreeMap<String, Role>,
+}
+
+/// `[security]`.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Security {
+    /// Whether programs of this machine too need the token to pull, make, copy and delete models.
+    pub(crate) require_token: Option<bool>,
 }
 
 /// `[machine]`.
@@ -155,6 +166,8 @@ mod tests {
             [models."qwen3:8b"]
             path = "y.gguf"
             pin = true
+            [security]
+            require_token = true
             [machine]
             reserve = "25%"
             [groups.main]
@@ -181,6 +194,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.context, Some(4096));
+        assert_eq!(config.security.require_token, Some(true));
         assert_eq!(config.models["chat"].context, Some(8192));
         assert_eq!(config.models["qwen3:8b"].path, Some(PathBuf::from("y.gguf")));
         assert_eq!(config.models["mlx"].api.tools, Some(false));

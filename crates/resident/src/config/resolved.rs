@@ -65,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) origins: Vec<String>,
     /// Whether clients may send grammars.
     pub(crate) raw_grammars: bool,
+    /// Whether programs of this machine too need the token to change which models there are.
+    pub(crate) require_token: bool,
     /// Where the program keeps its files.
     pub(crate) data_dir: PathBuf,
     /// The worker's executable, if it is not beside ours.
@@ -246,6 +248,7 @@ pub(crate) fn resolve(
         hosts: raw.hosts.unwrap_or_default(),
         origins: raw.origins.unwrap_or_default(),
         raw_grammars: raw.raw_grammars.unwrap_or(false),
+        require_token: raw.security.require_token.unwrap_or(false),
         worker: worker.map(PathBuf::from).or(raw.worker.map(from_file)),
         catalog,
         served,
