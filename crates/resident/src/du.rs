@@ -77,7 +77,9 @@ pub(crate) fn du(arguments: &Du) -> anyhow::Result<()> {
         problems.extend(collected.problems);
     }
     if arguments.drop_pulls {
-        removed_bytes += transfer::forget_all(&store.pulls())?;
+        let before_bytes = store.usage().half_pulled_bytes;
+        transfer::forget_all(&store.pulls())?;
+        removed_bytes += before_bytes.saturating_sub(store.usage().half_pulled_bytes);
     }
     let pulls = store.pulls();
     let folder = pulls.parent().unwrap_or(&pulls).display().to_string();

@@ -27,7 +27,7 @@ use library::{
 use crate::{
     cli::{Place, Serving},
     client::{self, Client},
-    config::{self, Settings},
+    config::{self, Settings, resolved::Library},
     exit::{self, Code},
     import,
     limits::PULL_CONNECTIONS_MAX,
@@ -207,17 +207,16 @@ async fn client_if_any(settings: &Settings, is_needed: bool) -> anyhow::Result<O
 /// With [`Code::Usage`] when one of them names no server, or a token cannot be sent.
 pub(crate) fn access(settings: &Settings) -> anyhow::Result<Access> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-    let options = options(settings, variable);
-    Access::new(&options).map_err(|error| exit::error(Code::Usage, error.to_string()))
+    let access = Access::new(&options(&settings.library, variable));
+    access.map_err(|error| exit::error(Code::Usage, error.to_string()))
 }
 
 /// Variables win over the file, as everywhere.
 fn options(
-    settings: &Settings,
+    own: &Library,
     variable: impl Fn(&str) -> Option<String>,
 ) -> sources::Options {
     let is_set = |names: &[&str]| names.iter().any(|name| variable(name).is_some());
-    let own = &settings.library;
     let mut options = sources::Options::from_environment(&variable);
     options.offline |= own.offline;
     if let Some(endpoint) = &own.hf_endpoint
@@ -245,7 +244,10 @@ pub(crate) fn of_store(error: store::Error) -> anyhow::Error {
     let code = match &error {
         store::Error::NoModel { .. } => Code::Model,
         store::Error::Capitals { .. } | store::Error::Manifest { .. } => Code::Usage,
-        store::Error::Io { .. } | store::Error::NoBlob { .. } => Code::Failure,
+        store::Error::From { .. } | store::Error::File { .. } => Code::Model,
+        store::Error::Io { .. } | store::Error::NoBlob { .. } | store::Error::Digest { .. } => {
+            Code::Failure
+        }
     };
     exit::error(code, terminal::inert(&error.to_string()))
 }
@@ -278,4 +280,35 @@ pub(crate) fn of_source(error: sources::Error) -> anyhow::Error {
 /// When its folder is none.
 pub(crate) fn store(settings: &Settings) -> anyhow::Result<Store> {
     settings.catalog.library().context("cannot use the library")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_win_over_the_file_and_either_closes_the_way_out() {
+        let own = Library {
+            hf_endpoint: Some("https://file".to_owned()),
+            mirrors: vec!["https://mirror".to_owned()],
+            ..Library::default()
+        };
+        let with = |pairs: &[(&str, &str)], own: &Library| {
+            options(own, |name| {
+                pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        let plain = with(&[], &own);
+        assert_eq!(plain.hugging_face, "https://file");
+        assert_eq!(plain.hugging_face_mirrors, ["https://mirror"]);
+        assert!(!plain.offline);
+        for name in ["HF_ENDPOINT", "RESIDENT_HF_ENDPOINT"] {
+            assert_eq!(with(&[(name, "https://said")], &own).hugging_face, "https://said");
+        }
+        let mirrors = with(&[("RESIDENT_HF_MIRRORS", "https://a")], &own).hugging_face_mirrors;
+        assert_eq!(mirrors, ["https://a"]);
+        assert!(with(&[("RESIDENT_OFFLINE", "1")], &own).offline);
+        let closed = Library { offline: true, ..own };
+        assert!(with(&[("RESIDENT_OFFLINE", "0")], &closed).offline);
+    }
 }

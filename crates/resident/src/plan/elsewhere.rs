@@ -2,10 +2,7 @@
 //! quantizations are planned from it and the lengths of their files.
 
 use anyhow::Context as _;
-use library::{
-    remote::{Error, Kind, Model, Reader, Remote, Repository, Source},
-    sources::Access,
-};
+use library::remote::{Error, Kind, Model, Reader, Remote, Repository, Source};
 use planner::{
     gguf::{Header, Tensor, split},
     recipe::{self, Conditions, Recipe},
@@ -14,22 +11,27 @@ use planner::{
 
 use super::subject::{self, File, Subject, What};
 use crate::{
+    config::Settings,
     exit::{self, Code},
     limits::HEADERS_READ_MAX,
-    terminal,
+    pull, terminal,
 };
 
 /// The model that `source` means, which the person wrote as `text`.
 ///
 /// # Errors
 /// With [`Code::Model`] when it cannot be read, or is several.
-pub(crate) fn subject(text: &str, source: Result<Source, Error>) -> anyhow::Result<Subject> {
+pub(crate) fn subject(
+    text: &str,
+    source: Result<Source, Error>,
+    settings: &Settings,
+) -> anyhow::Result<Subject> {
     let source = source.map_err(failed)?;
     let shown = match &source {
         Source::Address(address) => address.to_string(),
         Source::Repository { .. } | Source::Registry(_) => text.to_owned(),
     };
-    let access = Access::from_environment(|name| std::env::var(name).ok()).map_err(failed)?;
+    let access = pull::access(settings)?;
     let mut reader = Reader::new(&access);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start")?;

@@ -80,7 +80,7 @@ impl Subject {
     /// With [`Code::Model`] when it means nothing, naming what is near.
     pub(crate) fn find(text: &str, settings: &Settings) -> anyhow::Result<Self> {
         if let Some(source) = library::remote::Source::parse(text) {
-            return elsewhere::subject(text, source);
+            return elsewhere::subject(text, source, settings);
         }
         let subject = Self::here(text, settings)?;
         subject.refuse_companion()?;

@@ -1,6 +1,6 @@
 //! What is said when a pull has ended: what the model is called and how to use it, or how to go on.
 
-use library::{manifest::Manifest, name::Name};
+use library::{manifest::Manifest, name::Name, pull, transfer};
 
 use super::{Order, screen::Event, state::State, words};
 use crate::{
@@ -71,6 +71,27 @@ pub(super) fn paused(
         order.source
     );
     Ok(exit::error(Code::Interrupted, terminal::inert(&message)))
+}
+
+/// Why a pull of this process failed, with its code.
+pub(super) fn of_pull(error: pull::Error) -> anyhow::Error {
+    let code = match error {
+        pull::Error::Source(error) => return super::of_source(error),
+        pull::Error::Store(error) => return super::of_store(error),
+        pull::Error::Vanishing { .. } => Code::Failure,
+        pull::Error::Transfer(ref error) => match error {
+            transfer::Error::Outside(_)
+            | transfer::Error::Nowhere { .. }
+            | transfer::Error::Lies { .. }
+            | transfer::Error::Digest { .. }
+            | transfer::Error::Changing { .. } => Code::Elsewhere,
+            transfer::Error::Space { .. }
+            | transfer::Error::Full { .. }
+            | transfer::Error::Disk { .. }
+            | transfer::Error::Taken { .. } => Code::Failure,
+        },
+    };
+    exit::error(code, terminal::inert(&error.to_string()))
 }
 
 /// The error that a failed pull ends with.

@@ -1,5 +1,6 @@
 //! How far a pull is, in one form whoever pulls: the hub, which says it in JSON, or this process.
 
+use library::pull;
 use serde::{Deserialize, Serialize};
 
 /// How far a pull is.
@@ -54,6 +55,31 @@ pub(crate) enum Stage {
 }
 
 impl State {
+    /// How far a pull of this process is.
+    pub(crate) fn of(progress: &pull::Progress) -> Self {
+        let file = |file: &pull::FileProgress| FileState {
+            name: file.name.clone(),
+            done_bytes: file.done_bytes,
+            whole_bytes: file.whole_bytes,
+        };
+        Self {
+            stage: match progress.stage {
+                pull::Stage::Manifest => Some(Stage::Manifest),
+                pull::Stage::Files => Some(Stage::Files),
+                pull::Stage::Verifying => Some(Stage::Verifying),
+                pull::Stage::Writing => Some(Stage::Writing),
+                pull::Stage::Done => None,
+            },
+            done_bytes: progress.done_bytes(),
+            whole_bytes: progress.whole_bytes(),
+            bytes_per_s: progress.bytes_per_s,
+            left_s: progress.left.map(|left| left.as_secs()),
+            connections: progress.connections,
+            note: progress.note.clone(),
+            files: progress.files.iter().map(file).collect(),
+        }
+    }
+
     /// Parts of a hundred that are here, rounded down, so that only all of it is 100.
     pub(crate) fn percent(&self) -> Option<u64> {
         percent(self.done_bytes, self.whole_bytes)
