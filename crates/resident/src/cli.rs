@@ -16,7 +16,8 @@ use crate::{
         self, Settings,
         raw::{KvCache, Speculation},
     },
-    connect, copy, create, du, duration, exit, import, models, plan, pull, remove, search, size, verify,
+    connect, copy, create, du, duration, exit, import, models, plan, pull, remove, search, size,
+    verify,
 };
 
 /// Resident (常驻): a private AI hub on your own computer.

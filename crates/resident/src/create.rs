@@ -59,8 +59,8 @@ pub(crate) fn create(arguments: &Create) -> anyhow::Result<()> {
     pull::refuse_taken_name(&arguments.name, &settings)?;
     let modelfile = read(&arguments.file)?;
     let folder = arguments.file.parent().unwrap_or(Path::new("."));
-    let mut recipe = Recipe::of_modelfile(&modelfile, folder)
-        .map_err(|error| wrong(&arguments.file, &error))?;
+    let mut recipe =
+        Recipe::of_modelfile(&modelfile, folder).map_err(|error| wrong(&arguments.file, &error))?;
     let store = pull::store(&settings)?;
     for base in recipe.from.iter_mut().chain(&mut recipe.adapters).chain(&mut recipe.drafts) {
         of_folder(base, &settings);

@@ -122,12 +122,7 @@ fn of_path(path: &Path) -> Place {
     }
 }
 
-fn from(
-    place: &Place,
-    name: Option<&Name>,
-    json: bool,
-    settings: &Settings,
-) -> anyhow::Result<()> {
+fn from(place: &Place, name: Option<&Name>, json: bool, settings: &Settings) -> anyhow::Result<()> {
     if let Some(name) = name {
         pull::refuse_taken_name(name, settings)?;
     }

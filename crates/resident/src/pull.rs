@@ -112,7 +112,8 @@ pub(crate) fn name(text: &str) -> Result<Name, NoName> {
 }
 
 fn connections(text: &str) -> Result<usize, String> {
-    let count = text.parse::<usize>().ok().filter(|count| (1..=PULL_CONNECTIONS_MAX).contains(count));
+    let count =
+        text.parse::<usize>().ok().filter(|count| (1..=PULL_CONNECTIONS_MAX).contains(count));
     count.ok_or_else(|| format!("'{text}' is not 1 to {PULL_CONNECTIONS_MAX}"))
 }
 
@@ -133,7 +134,9 @@ pub(crate) fn run(arguments: &Pull) -> anyhow::Result<()> {
     let settings = config::load(&arguments.place, &arguments.serving)?;
     let Some(source) = &arguments.source else { return hub::obey(arguments, &settings) };
     match subject::meant(source, arguments.name.as_ref(), arguments.force, &settings)? {
-        Meant::Here(path) => import::path(&path, arguments.name.as_ref(), arguments.json, &settings),
+        Meant::Here(path) => {
+            import::path(&path, arguments.name.as_ref(), arguments.json, &settings)
+        }
         Meant::Elsewhere(order) => {
             order.name.as_ref().map_or(Ok(()), |name| refuse_taken_name(name, &settings))?;
             announce(&order, arguments)?;
@@ -184,7 +187,9 @@ async fn pull(order: &Order, arguments: &Pull, settings: &Settings) -> anyhow::R
     screen.end();
     match ended {
         Ok(Ended::Done(name)) => end::done(&name, arguments.json, settings),
-        Ok(Ended::Paused(state)) => Err(end::paused(&state, order, client.is_some(), arguments.json)?),
+        Ok(Ended::Paused(state)) => {
+            Err(end::paused(&state, order, client.is_some(), arguments.json)?)
+        }
         Err(error) => Err(end::failed(error, arguments.json)?),
     }
 }
@@ -212,10 +217,7 @@ pub(crate) fn access(settings: &Settings) -> anyhow::Result<Access> {
 }
 
 /// Variables win over the file, as everywhere.
-fn options(
-    own: &Library,
-    variable: impl Fn(&str) -> Option<String>,
-) -> sources::Options {
+fn options(own: &Library, variable: impl Fn(&str) -> Option<String>) -> sources::Options {
     let is_set = |names: &[&str]| names.iter().any(|name| variable(name).is_some());
     let mut options = sources::Options::from_environment(&variable);
     options.offline |= own.offline;
@@ -245,9 +247,10 @@ pub(crate) fn of_store(error: store::Error) -> anyhow::Error {
         store::Error::NoModel { .. } => Code::Model,
         store::Error::Capitals { .. } | store::Error::Manifest { .. } => Code::Usage,
         store::Error::From { .. } | store::Error::File { .. } => Code::Model,
-        store::Error::Io { .. } | store::Error::NoBlob { .. } | store::Error::Digest { .. } => {
-            Code::Failure
-        }
+        store::Error::Io { .. }
+        | store::Error::NoBlob { .. }
+        | store::Error::NoLinks { .. }
+        | store::Error::Digest { .. } => Code::Failure,
     };
     exit::error(code, terminal::inert(&error.to_string()))
 }

@@ -68,10 +68,8 @@ pub(crate) fn remove(arguments: &Remove) -> anyhow::Result<()> {
     let names = arguments.models.iter();
     let names: Vec<&Name> =
         names.filter(|name| seen.insert(name.as_str().to_ascii_lowercase())).collect();
-    let meant: Result<Vec<Meant>, _> = names
-        .iter()
-        .map(|name| meant(name, arguments.file, &store, &settings))
-        .collect();
+    let meant: Result<Vec<Meant>, _> =
+        names.iter().map(|name| meant(name, arguments.file, &store, &settings)).collect();
     let mut document = Document { removed: Vec::new(), freed_bytes: 0 };
     for (name, meant) in names.into_iter().zip(meant?) {
         let removed = match meant {
@@ -198,14 +196,10 @@ mod tests {
 
     #[test]
     fn what_is_freed_and_what_stays_is_said() {
-        let mut removed =
-            Removed { model: "a".to_owned(), freed_bytes: 5 << 30, kept_bytes: 0 };
+        let mut removed = Removed { model: "a".to_owned(), freed_bytes: 5 << 30, kept_bytes: 0 };
         assert_eq!(line(&removed), "a is removed: 5.0 GiB freed");
         removed.kept_bytes = 1 << 30;
         removed.freed_bytes = 0;
-        assert_eq!(
-            line(&removed),
-            "a is removed: 0 B freed; 1.0 GiB stay, which others have too"
-        );
+        assert_eq!(line(&removed), "a is removed: 0 B freed; 1.0 GiB stay, which others have too");
     }
 }

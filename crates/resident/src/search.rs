@@ -240,8 +240,11 @@ async fn files(access: &Access, hit: Hit, budget_bytes: u64) -> Listed {
 }
 
 fn choices(models: &[Model]) -> Vec<Choice> {
-    let whole = models.iter().filter(|model| model.kind == Kind::Model && model.missing_part.is_none());
-    whole.map(|model| Choice { quantization: model.label().to_owned(), bytes: model.bytes() }).collect()
+    let whole =
+        models.iter().filter(|model| model.kind == Kind::Model && model.missing_part.is_none());
+    whole
+        .map(|model| Choice { quantization: model.label().to_owned(), bytes: model.bytes() })
+        .collect()
 }
 
 /// The largest that leaves some room for a context.
@@ -303,7 +306,11 @@ mod tests {
         let choice = |name: &str, bytes| Choice { quantization: name.to_owned(), bytes };
         let choices = [choice("Q8_0", 90), choice("Q6_K", 70), choice("Q4_K_M", 50)];
         assert_eq!(largest(&choices, 80).unwrap().quantization, "Q6_K");
-        assert_eq!(largest(&choices, 79).unwrap().quantization, "Q4_K_M", "70 is more than 7/8 of 79");
+        assert_eq!(
+            largest(&choices, 79).unwrap().quantization,
+            "Q4_K_M",
+            "70 is more than 7/8 of 79"
+        );
         assert_eq!(largest(&choices, 57), None);
     }
 

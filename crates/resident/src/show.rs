@@ -55,7 +55,11 @@ pub(crate) fn show(arguments: &cli::Show) -> anyhow::Result<()> {
     let kept = kept::find(&name, &settings)?;
     if let Some(part) = arguments.part() {
         let path = file.map(|file| file.path.display().to_string());
-        return print_part(&name, part, kept::part(part, kept.as_ref(), path.as_deref(), header.as_ref()));
+        return print_part(
+            &name,
+            part,
+            kept::part(part, kept.as_ref(), path.as_deref(), header.as_ref()),
+        );
     }
     let mut document = Document::of(Row::of(model), header.as_ref(), settings.budget_bytes);
     document.kept = kept.as_ref().map(|(store, manifest)| Kept::of(store, manifest));

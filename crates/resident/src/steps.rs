@@ -18,7 +18,9 @@ impl Steps {
             let bar = ProgressBar::new(1);
             // Were the template wrong, a plain bar would do.
             let style = ProgressStyle::with_template("{prefix:24} {wide_bar} {msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ "));
+            bar.set_style(
+                style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ "),
+            );
             bar
         }))
     }

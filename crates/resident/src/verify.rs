@@ -115,7 +115,9 @@ impl Document {
 fn way_out(name: &Name, source: &str) -> String {
     match library::source::Source::parse(source) {
         Some(Ok(_)) => format!("resident pull {source} --name {name}"),
-        Some(Err(_)) | None => format!("import it again (it is from {source}), or resident rm {name}"),
+        Some(Err(_)) | None => {
+            format!("import it again (it is from {source}), or resident rm {name}")
+        }
     }
 }
 

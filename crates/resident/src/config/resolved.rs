@@ -23,8 +23,8 @@ use std::{
     time::Duration,
 };
 
-use planner::footprint::CacheType;
 pub(crate) use library::Library;
+use planner::footprint::CacheType;
 pub(crate) use served::Served;
 use served::{Known, Tables};
 

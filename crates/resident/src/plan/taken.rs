@@ -161,8 +161,7 @@ impl Taken {
                 self.model, self.quantization
             )
         };
-        let ways_out: String =
-            self.ways_out.iter().map(|way| format!("\n  {way}")).collect();
+        let ways_out: String = self.ways_out.iter().map(|way| format!("\n  {way}")).collect();
         format!(
             "{which}: {}\n  --force pulls it all the same; `resident plan` lists what fits this \
              machine{ways_out}",

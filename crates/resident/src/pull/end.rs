@@ -36,13 +36,8 @@ pub(super) fn done(name: &Name, json: bool, settings: &Settings) -> anyhow::Resu
 
 fn lines(name: &Name, manifest: Option<&Manifest>, taken: Option<&Taken>) -> Vec<String> {
     let file = manifest.map(|manifest| format!(": {}", size::format(manifest.bytes())));
-    let memory =
-        taken.map(|taken| format!(", {} in memory", size::format(taken.memory_bytes)));
-    let here = format!(
-        "{name} is here{}{}",
-        file.unwrap_or_default(),
-        memory.unwrap_or_default()
-    );
+    let memory = taken.map(|taken| format!(", {} in memory", size::format(taken.memory_bytes)));
+    let here = format!("{name} is here{}{}", file.unwrap_or_default(), memory.unwrap_or_default());
     let next = match taken {
         Some(taken) if !taken.writes() => format!("  clients ask for it as {name}"),
         Some(_) | None => format!("  resident run {name}    chats with it"),

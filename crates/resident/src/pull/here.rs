@@ -9,13 +9,11 @@ use library::{
 };
 use tokio::sync::watch;
 
-use super::{
-    Ended, Order, Pull,
-    hub::interrupt,
-    screen::Screen,
-    state::State,
+use super::{Ended, Order, Pull, hub::interrupt, screen::Screen, state::State};
+use crate::{
+    config::Settings,
+    exit::{self, Code},
 };
-use crate::{config::Settings, exit::{self, Code}};
 
 /// Pulls and shows it until it ends. Ctrl-C pauses it.
 ///
@@ -38,7 +36,8 @@ pub(super) async fn pull(
     let source = source.ok_or_else(|| exit::error(Code::Model, order.source.clone()))?;
     let source = source.map_err(|error| exit::error(Code::Usage, error.to_string()))?;
     let (events, mut seen) = watch::channel(Progress::default());
-    let mut pulling = pin!(pull::pull(&access, &store, &terms, &source, order.name.clone(), &events));
+    let mut pulling =
+        pin!(pull::pull(&access, &store, &terms, &source, order.name.clone(), &events));
     let mut interrupt = pin!(interrupt());
     loop {
         let state = State::of(&seen.borrow_and_update());

@@ -5,12 +5,7 @@ use std::{pin::pin, time::Duration};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
-use super::{
-    Ended, Order, Pull,
-    screen::Screen,
-    state::State,
-    words,
-};
+use super::{Ended, Order, Pull, screen::Screen, state::State, words};
 use crate::{
     client::Client,
     config::Settings,

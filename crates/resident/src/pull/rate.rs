@@ -40,10 +40,7 @@ mod tests {
             ("0/s", "'0/s' lets nothing through; write for example 10MB/s, or leave it out"),
             ("/s", "'/s' does not start with a number; write for example 10MB/s"),
             ("10M", "'M' could mean MB (powers of 1000) or MiB (powers of 1024); write one"),
-            (
-                "10Mbit/s",
-                "'Mbit' is not a unit; use B, kB, MB, GB, TB or KiB, MiB, GiB, TiB",
-            ),
+            ("10Mbit/s", "'Mbit' is not a unit; use B, kB, MB, GB, TB or KiB, MiB, GiB, TiB"),
         ] {
             assert_eq!(parse(text).unwrap_err(), message);
         }

@@ -48,7 +48,9 @@ pub(super) fn meant(
     if let Some(source) = Source::parse(text) {
         let source = source.map_err(|error| exit::error(Code::Usage, error.to_string()))?;
         refuse_offline(text, settings)?;
-        return Ok(Meant::Elsewhere(Box::new(elsewhere(text, &source, name, is_forced, settings)?)));
+        return Ok(Meant::Elsewhere(Box::new(elsewhere(
+            text, &source, name, is_forced, settings,
+        )?)));
     }
     if let Some(file) = models::file_of(text)? {
         return Ok(Meant::Here(file));
@@ -101,7 +103,9 @@ fn elsewhere(
         None => {
             // A server may well have a file and no ranges of it.
             let taken = plan().inspect_err(|error| {
-                terminal::note(format_args!("note: what it needs is not known before it is here: {error:#}"));
+                terminal::note(format_args!(
+                    "note: what it needs is not known before it is here: {error:#}"
+                ));
             });
             Ok(order(text.to_owned(), taken.ok()))
         }
@@ -155,7 +159,9 @@ fn unknown(text: &str) -> String {
     };
     let hub = match text.split_once('/') {
         Some(_) => format!("hf:{text} is a repository of Hugging Face"),
-        None => format!("ollama:{text} asks Ollama's registry, `resident search --online {text}` Hugging Face"),
+        None => format!(
+            "ollama:{text} asks Ollama's registry, `resident search --online {text}` Hugging Face"
+        ),
     };
     terminal::inert(&format!("{nearest}; {hub}"))
 }
@@ -181,7 +187,10 @@ mod tests {
     #[test]
     fn what_means_nothing_is_told_where_to_look() {
         let message = unknown("qwen3-8c");
-        assert!(message.starts_with("no model `qwen3-8c` in the catalogue; did you mean "), "{message}");
+        assert!(
+            message.starts_with("no model `qwen3-8c` in the catalogue; did you mean "),
+            "{message}"
+        );
         assert!(message.contains("ollama:qwen3-8c asks Ollama's registry"), "{message}");
         let message = unknown("owner/repo");
         assert!(message.ends_with("; hf:owner/repo is a repository of Hugging Face"), "{message}");

@@ -9,10 +9,7 @@ use planner::gguf::Header;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{
-    config::Settings,
-    pull, size, terminal,
-};
+use crate::{config::Settings, pull, size, terminal};
 
 /// A template or instruction is shown by its beginning, unless it is asked for alone.
 const TEXT_CHARACTERS: usize = 60;

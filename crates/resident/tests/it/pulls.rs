@@ -121,8 +121,7 @@ fn a_repository_is_planned_pulled_listed_and_shown() {
 fn a_program_reads_one_line_of_json_for_each_event() {
     let person = Person::new();
     let said = person.says(&["pull", "hf:o/r-GGUF:F32", "--json"]);
-    let events: Vec<Value> =
-        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let kinds: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!((kinds[0], *kinds.last().unwrap()), ("plan", "done"), "{said}");
     assert!(kinds[1..kinds.len() - 1].iter().all(|kind| *kind == "progress"), "{said}");
@@ -169,7 +168,11 @@ fn what_does_not_fit_is_refused_unless_it_is_forced() {
 fn what_means_nothing_is_named_with_the_way_out() {
     let person = Person::new();
     for (arguments, code, parts) in [
-        (&["pull", "no-such-model"][..], 4, &["no model `no-such-model`", "ollama:no-such-model"][..]),
+        (
+            &["pull", "no-such-model"][..],
+            4,
+            &["no model `no-such-model`", "ollama:no-such-model"][..],
+        ),
         (&["pull", "owner/repo"], 4, &["hf:owner/repo"]),
         (&["pull", "hf:owner"], 2, &["'hf:owner' does not name a repository"]),
         (&["pull", "hf:o/gone"], 4, &["404", "check the name"]),
@@ -217,7 +220,10 @@ fn names_are_copied_and_removed_and_what_that_frees_is_said() {
     let usage = person.json(&["du"]);
     assert_eq!((&usage["blobs_bytes"], &usage["shared_bytes"]), (&bytes.into(), &bytes.into()));
     let removed = person.json(&["rm", "one"]);
-    assert_eq!((&removed["freed_bytes"], &removed["removed"][0]["kept_bytes"]), (&0.into(), &bytes.into()));
+    assert_eq!(
+        (&removed["freed_bytes"], &removed["removed"][0]["kept_bytes"]),
+        (&0.into(), &bytes.into())
+    );
     // All of them, or none.
     person.refused(&["rm", "two", "gone"], 4);
     let removed = person.json(&["rm", "two"]);
@@ -282,7 +288,10 @@ fn what_is_damaged_is_found_and_pulled_again() {
     let output = person.output(&["verify", "one"]);
     let (said, told) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(said.contains("is damaged") && said.contains("resident pull hf:o/r-GGUF:F32"), "{said}");
+    assert!(
+        said.contains("is damaged") && said.contains("resident pull hf:o/r-GGUF:F32"),
+        "{said}"
+    );
     person.says(&["pull", "hf:o/r-GGUF:F32", "--name", "one"]);
     person.says(&["verify", "one"]);
 }

@@ -61,8 +61,5 @@ fn what_cannot_be_is_named_with_the_way_out() {
     }
     let many = format!("[library]\nmirrors = [{}]", "\"https://a\",".repeat(9));
     let error = resolve_text(&Place::default(), &Serving::default(), &many).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "[library] mirrors are 9; the most are 8, so keep the nearest"
-    );
+    assert_eq!(error.to_string(), "[library] mirrors are 9; the most are 8, so keep the nearest");
 }
