@@ -56,6 +56,7 @@ pub const PULLS_ENDED_MAX: usize = 32;
 /// Bytes of the file in which pulls are written down: [`PULLS_MAX`] of them with long addresses.
 pub const PULLS_FILE_BYTES_MAX: u64 = 4 << 20;
 
+
 /// Bytes of a manifest. Licences are its greatest part, some tens of kilobytes each; what was said before the
 /// first request may be a document.
 pub const MANIFEST_BYTES_MAX: u64 = 16 << 20;
@@ -136,12 +137,6 @@ pub const MIRRORS_MAX: usize = 8;
 /// web page that came instead.
 pub const LOOK_BYTES: u64 = 256;
 
-/// How deep folders of models are looked through below the one that is named: a publisher, a repository, a
-/// quantization, and one more.
-pub const FOLDER_DEPTH_MAX: usize = 4;
-
-/// Files and folders that are looked at in one import of a folder; a home folder that was named by mistake has more.
-pub const FOLDER_ENTRIES_MAX: usize = 100_000;
 
 /// Connections of one transfer. Eight fill lines of which a server gives each connection a share, and are few
 /// enough that no server takes them for an attack.
@@ -229,3 +224,10 @@ pub const HASH_TOLD_BYTES: u64 = 32 << 20;
 /// How often a pull begins anew because files of the store vanished while it went on. Who removes a model that
 /// shares files with the one that comes makes it happen once.
 pub const PULL_ROUNDS_MAX: u32 = 3;
+
+/// How deep folders of models are looked through below the one that is named: a publisher, a repository, a
+/// quantization, and one more.
+pub const FOLDER_DEPTH_MAX: usize = 4;
+
+/// Files and folders that are looked at in one import of a folder; a home folder that was named by mistake has more.
+pub const FOLDER_ENTRIES_MAX: usize = 100_000;

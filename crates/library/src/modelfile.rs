@@ -14,7 +14,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-pub use error::Error;
+pub use error::{Error, ParameterError};
 pub use parameter::{DEPRECATED, parameter};
 
 use crate::manifest::Settings;

@@ -6,7 +6,7 @@
 //! A name never becomes a path: it is looked for among the names that were found. A projector (`mmproj`) is no
 //! model; it belongs to one. Not here: what is inside the files.
 
-mod library;
+mod shelf;
 
 use std::{
     collections::BTreeMap,
@@ -16,14 +16,14 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-pub(crate) use self::library::Shelved;
+pub(crate) use library::projector::beside as projector_beside;
 use planner::gguf::split;
+pub(crate) use shelf::Shelved;
 
 use crate::{
     exit::{self, Code},
     limits::{LIKENESS_MIN, NAME_CHARACTERS_MAX},
 };
-pub(crate) use ::library::projector::beside as projector_beside;
 
 /// The ending of a model's file.
 const ENDING: &str = "gguf";
@@ -199,7 +199,7 @@ impl Catalog {
         let below = folders.iter().flat_map(|folder| entries(folder, problems).0);
         let mut files = top;
         files.extend(below.collect::<Vec<_>>());
-        files.retain(|path| !::library::projector::is_projector(path));
+        files.retain(|path| !library::projector::is_projector(path));
         files.into_iter().filter_map(|path| named_file(path, problems)).collect()
     }
 }

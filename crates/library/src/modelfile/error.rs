@@ -52,27 +52,13 @@ pub enum Error {
         /// Where they are opened, from 1.
         line: usize,
     },
-    /// A parameter that does not exist.
-    #[error("{}there is no parameter '{name}'{}", place(*line), nearest.as_ref().map_or_else(String::new, |nearest| format!("; did you mean '{nearest}'?")))]
+    /// A parameter that cannot be used.
+    #[error("line {line}: {error}")]
     Parameter {
-        /// Where, from 1; 0 when it does not come from a file.
+        /// Where, from 1.
         line: usize,
-        /// Its name.
-        name: String,
-        /// One that exists and is written alike.
-        nearest: Option<String>,
-    },
-    /// A parameter's value of the wrong kind.
-    #[error("{}parameter {name} is '{value}', and should be {kind}", place(*line))]
-    Value {
-        /// Where, from 1; 0 when it does not come from a file.
-        line: usize,
-        /// The parameter.
-        name: String,
-        /// What was given.
-        value: String,
-        /// What it should be.
-        kind: &'static str,
+        /// What is wrong with it.
+        error: ParameterError,
     },
     /// A version that cannot be compared.
     #[error("line {line}: REQUIRES names a version, as 0.14.0, not '{value}'")]
@@ -89,6 +75,25 @@ pub enum Error {
     NoFrom,
 }
 
-fn place(line: usize) -> String {
-    if line == 0 { String::new() } else { format!("line {line}: ") }
+/// Why a parameter cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParameterError {
+    /// It does not exist.
+    #[error("there is no parameter '{name}'{}", nearest.as_ref().map_or_else(String::new, |nearest| format!("; did you mean '{nearest}'?")))]
+    Unknown {
+        /// Its name.
+        name: String,
+        /// One that exists and is written alike.
+        nearest: Option<String>,
+    },
+    /// Its value is of the wrong kind.
+    #[error("parameter {name} is '{value}', and should be {kind}")]
+    Kind {
+        /// The parameter.
+        name: String,
+        /// What was given.
+        value: String,
+        /// What it should be.
+        kind: &'static str,
+    },
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Error;
+use super::ParameterError;
 
 /// Parameters that meant something once. They are accepted and passed over.
 pub const DEPRECATED: [&str; 9] = [
@@ -58,12 +58,12 @@ const LIKENESS_MIN: f64 = 0.75;
 ///
 /// # Errors
 /// When there is no such parameter, or its value is of another kind.
-pub fn parameter(name: &str, text: &str) -> Result<Option<Value>, Error> {
+pub fn parameter(name: &str, text: &str) -> Result<Option<Value>, ParameterError> {
     if DEPRECATED.contains(&name) {
         return Ok(None);
     }
     let Some((_, kind)) = PARAMETERS.iter().find(|(known, _)| *known == name) else {
-        return Err(Error::Parameter { line: 0, name: name.to_owned(), nearest: nearest(name) });
+        return Err(ParameterError::Unknown { name: name.to_owned(), nearest: nearest(name) });
     };
     let (value, kind) = match kind {
         Kind::Integer => (text.parse::<i64>().ok().map(Value::from), "a whole number"),
@@ -75,7 +75,7 @@ pub fn parameter(name: &str, text: &str) -> Result<Option<Value>, Error> {
         Kind::Truth => (truth(text).map(Value::Bool), "true or false"),
         Kind::Texts => (Some(Value::from(vec![text])), "a text"),
     };
-    let wrong = || Error::Value { line: 0, name: name.to_owned(), value: text.to_owned(), kind };
+    let wrong = || ParameterError::Kind { name: name.to_owned(), value: text.to_owned(), kind };
     value.map(Some).ok_or_else(wrong)
 }
 

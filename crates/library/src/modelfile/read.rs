@@ -50,7 +50,7 @@ fn add(read: &mut Modelfile, reader: &mut Reader, line: usize, command: &str) ->
             let name = reader.word(|c| c.is_ascii_alphanumeric() || c == '_');
             let name = name.ok_or_else(|| missing("a name and a value"))?;
             let value = reader.value(line)?;
-            match parameter(&name, &value).map_err(|error| at_line(error, line))? {
+            match parameter(&name, &value).map_err(|error| Error::Parameter { line, error })? {
                 Some(value) => add_parameter(settings, name, value),
                 None => read.ignored.push(name),
             }
@@ -91,14 +91,6 @@ fn add_parameter(settings: &mut Settings, name: String, value: Value) {
         (_, value) => {
             settings.parameters.insert(name, value);
         }
-    }
-}
-
-fn at_line(error: Error, at: usize) -> Error {
-    match error {
-        Error::Parameter { name, nearest, .. } => Error::Parameter { line: at, name, nearest },
-        Error::Value { name, value, kind, .. } => Error::Value { line: at, name, value, kind },
-        error => error,
     }
 }
 

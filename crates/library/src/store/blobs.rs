@@ -33,37 +33,39 @@ impl Store {
     }
 
     /// Takes a whole file, which has this digest and lies on the disk to its last byte; it is gone from where it
-    /// was. What the store has already is not kept twice.
+    /// was. What the store has already is not kept twice. A file of another file system is copied.
     ///
     /// # Errors
     /// When the disk refuses; the file is where it was then.
     pub fn adopt(&self, path: &Path, digest: &Sha256) -> Result<(), Error> {
+        if self.rename_in(path, digest)? {
+            return Ok(());
+        }
+        // Without the lock, since it may take minutes.
+        let mut content = File::open(path).map_err(error::io("read", path))?;
+        self.add(&mut content, digest)?;
+        self.disk.remove(path).map_err(error::io("remove", path))
+    }
+
+    /// Whether a file could be renamed to a blob, which it cannot from another file system.
+    fn rename_in(&self, path: &Path, digest: &Sha256) -> Result<bool, Error> {
         let _lock = self.lock()?;
         self.made(BLOBS)?;
         let blob = self.blob(digest);
         // Its grace begins now, however old it is.
         self.disk.touch(path).map_err(error::io("use", path))?;
         if blob.is_file() {
-            self.disk.touch(&blob).map_err(error::io("use", &blob))?;
-            return self.disk.remove(path).map_err(error::io("remove", path));
+            // It may be another program's as well, which alone may touch it.
+            let _old = self.disk.touch(&blob);
+            self.disk.remove(path).map_err(error::io("remove", path))?;
+            return Ok(true);
         }
         match self.disk.rename(path, &blob) {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                self.move_across(path, &blob)?;
-            }
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => return Ok(false),
             result => result.map_err(error::io("rename", path))?,
         }
-        self.sync(BLOBS)
-    }
-
-    /// A file of another file system is copied, and renamed when it is whole.
-    fn move_across(&self, path: &Path, blob: &Path) -> Result<(), Error> {
-        let mut from = File::open(path).map_err(error::io("read", path))?;
-        let unfinished = self.unfinished(|file| io::copy(&mut from, file).map(|_| ()))?;
-        self.finish(&unfinished, blob)?;
-        // What cannot be removed there is garbage there.
-        let _garbage = self.disk.remove(path);
-        Ok(())
+        self.sync(BLOBS)?;
+        Ok(true)
     }
 
     /// Takes content as it comes. Nothing stays of it when it is not what `digest` says.
@@ -91,9 +93,10 @@ impl Store {
             let _garbage = self.disk.remove(&unfinished);
             return Err(Error::Digest { expected: *digest, found });
         }
-        self.adopt(&unfinished, digest).inspect_err(|_| {
+        let placed = self.rename_in(&unfinished, digest).inspect_err(|_| {
             let _garbage = self.disk.remove(&unfinished);
-        })
+        });
+        placed.map(|_| ())
     }
 
     /// A file beside the blobs that `write` has filled, on the disk to its last byte.
@@ -103,20 +106,13 @@ impl Store {
     ) -> Result<PathBuf, Error> {
         let path = self.folder.join(BLOBS).join(new_name());
         let mut file = self.disk.create_new(&path).map_err(error::io("write", &path))?;
-        let written = write(&mut file).and_then(|()| file.sync_all());
+        let written = write(&mut file).and_then(|()| self.disk.sync(&file));
         drop(file);
         written.map_err(|error| {
             let _garbage = self.disk.remove(&path);
             error::io("write", &path)(error)
         })?;
         Ok(path)
-    }
-
-    fn finish(&self, unfinished: &Path, blob: &Path) -> Result<(), Error> {
-        self.disk.rename(unfinished, blob).map_err(|error| {
-            let _garbage = self.disk.remove(unfinished);
-            error::io("rename", unfinished)(error)
-        })
     }
 }
 

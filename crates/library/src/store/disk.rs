@@ -61,6 +61,16 @@ impl Disk {
                 return Err(super::tests::ended());
             }
         }
+        self.sync(&file)
+    }
+
+    /// Waits until a file is on the disk. A process that ends leaves all it wrote to the system, so tests of that
+    /// need not wait.
+    pub(super) fn sync(&self, file: &File) -> io::Result<()> {
+        #[cfg(test)]
+        if self.end.is_some() {
+            return Ok(());
+        }
         file.sync_all()
     }
 
@@ -73,6 +83,10 @@ impl Disk {
     /// Gives a file another name, in place of what has it.
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.begin()?;
+        #[cfg(test)]
+        if self.end.as_ref().is_some_and(|end| end.lies_elsewhere(from)) {
+            return Err(io::ErrorKind::CrossesDevices.into());
+        }
         fs::rename(from, to)
     }
 
@@ -115,7 +129,7 @@ impl Disk {
     /// Waits until what a folder holds is on the disk.
     pub(super) fn sync_folder(&self, path: &Path) -> io::Result<()> {
         self.begin()?;
-        system::sync_folder(path)
+        system::open_folder(path)?.map_or(Ok(()), |folder| self.sync(&folder))
     }
 }
 
@@ -134,14 +148,14 @@ mod system {
         std::os::unix::fs::symlink(to, name)
     }
 
-    pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+    pub(super) fn open_folder(path: &Path) -> io::Result<Option<File>> {
+        File::open(path).map(Some)
     }
 }
 
 #[cfg(not(unix))]
 mod system {
-    use std::{io, path::Path};
+    use std::{fs::File, io, path::Path};
 
     #[cfg(windows)]
     pub(super) fn symlink(to: &Path, name: &Path) -> io::Result<()> {
@@ -154,7 +168,7 @@ mod system {
     }
 
     /// A folder cannot be opened here; the system writes its journal by itself.
-    pub(super) fn sync_folder(_: &Path) -> io::Result<()> {
-        Ok(())
+    pub(super) fn open_folder(_: &Path) -> io::Result<Option<File>> {
+        Ok(None)
     }
 }

@@ -4,7 +4,12 @@ mod behaviour;
 mod ends;
 mod upkeep;
 
-use std::{io, ops::ControlFlow, path::Path, sync::Mutex};
+use std::{
+    io,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
 
 use planner::gguf::{self, Tensor, TensorType, Value};
 
@@ -24,11 +29,22 @@ struct Plan {
     left: u64,
     in_the_middle: bool,
     is_dead: bool,
+    /// A folder that is on another file system.
+    elsewhere: Option<PathBuf>,
 }
 
 impl End {
     fn new(at: u64, in_the_middle: bool) -> Self {
-        Self(Mutex::new(Plan { left: at, in_the_middle, is_dead: false }))
+        Self(Mutex::new(Plan { left: at, in_the_middle, is_dead: false, elsewhere: None }))
+    }
+
+    fn set_elsewhere(&self, folder: &Path) {
+        self.0.lock().unwrap().elsewhere = Some(folder.to_owned());
+    }
+
+    pub(super) fn lies_elsewhere(&self, path: &Path) -> bool {
+        let plan = self.0.lock().unwrap();
+        plan.elsewhere.as_ref().is_some_and(|folder| path.starts_with(folder))
     }
 
     fn never() -> Self {

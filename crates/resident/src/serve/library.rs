@@ -124,8 +124,9 @@ impl Library {
 }
 
 impl Means {
-    fn of(settings: &Settings) -> anyhow::Result<Self> {
-        Ok(Self { access: crate::pull::access(settings)?, terms: crate::pull::terms(settings) })
+    fn of(_settings: &Settings) -> anyhow::Result<Self> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Ok(Self { access: Access::from_environment(variable)?, terms: Terms::default() })
     }
 }
 
@@ -161,7 +162,11 @@ fn work(store: &Store, means: &Arc<RwLock<Means>>, changed: &Arc<Notify>) -> Wor
             Ok(manifest.name)
         })
     };
-    let forget = move |progress: &pull::Progress| pull::forget(progress, &forgotten);
+    let forget = move |progress: &pull::Progress| {
+        if let Err(error) = pull::forget(progress, &forgotten) {
+            tracing::warn!(%error, "what was half here of a pull stays");
+        }
+    };
     Work { pull: Box::new(pull), forget: Box::new(forget) }
 }
 

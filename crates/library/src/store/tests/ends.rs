@@ -3,20 +3,23 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use super::{End, all_below, digest_of, manifest, name, stored};
+use super::{End, all_below, digest_of, goes_on, manifest, model, name, stored};
 use crate::{
     manifest::{File, Role},
-    store::{Error, Store},
+    store::{Error, Place, Store},
 };
 
 /// What is there before: a model of two parts, a second one that shares one of them, and a whole file.
 fn before(folder: &Path) -> Store {
-    let store = Store::open(&folder.join("library")).unwrap();
+    let mut store = Store::open(&folder.join("library")).unwrap();
+    store.disk.end = Some(Arc::new(End::never()));
     let first = stored(&store, Role::Model, "m-00001-of-00002.gguf", b"first");
     let second = stored(&store, Role::Model, "m-00002-of-00002.gguf", b"second");
     store.put(&manifest("parts", vec![first.clone(), second])).unwrap();
     store.put(&manifest("one", vec![first])).unwrap();
     fs::write(folder.join("whole"), "new").unwrap();
+    fs::create_dir(folder.join("elsewhere")).unwrap();
+    fs::write(folder.join("elsewhere/whole"), "new").unwrap();
     store
 }
 
@@ -27,9 +30,19 @@ fn file(content: &[u8]) -> File {
 /// Something that changes a store.
 type Change = fn(&Store, &Path) -> Result<(), Error>;
 
-const CHANGES: [(&str, Change); 7] = [
+const CHANGES: [(&str, Change); 9] = [
     ("add", |store, _| store.add(&mut &b"added"[..], &digest_of(b"added"))),
     ("adopt", |store, folder| store.adopt(&folder.join("whole"), &digest_of(b"new"))),
+    ("adopt from elsewhere", |store, folder| {
+        store.adopt(&folder.join("elsewhere/whole"), &digest_of(b"new"))
+    }),
+    ("import and put", |store, folder| {
+        let path = folder.join("m.gguf");
+        fs::write(&path, model(7)).unwrap();
+        let imported = store.import(&Place::File(path), Some(&name("new")), &mut goes_on)?;
+        assert_eq!((imported.models.len(), imported.skipped.len()), (1, 0), "{imported:?}");
+        Ok(())
+    }),
     ("adopt and put", |store, folder| {
         store.adopt(&folder.join("whole"), &digest_of(b"new"))?;
         store.put(&manifest("new", vec![file(b"new")]))
@@ -65,7 +78,7 @@ fn check(folder: &Path, what: &str) {
     }
     let names: Vec<_> = scan.models.iter().map(|model| model.name.as_str()).collect();
     let expected: &[&[&str]] = match what {
-        "adopt and put" => &[&["one", "parts"], &["new", "one", "parts"]],
+        "adopt and put" | "import and put" => &[&["one", "parts"], &["new", "one", "parts"]],
         "copy" => &[&["one", "parts"], &["copied", "one", "parts"]],
         "remove" => &[&["one", "parts"], &["one"]],
         "remove both" => &[&["one", "parts"], &["parts"], &[]],
@@ -76,7 +89,8 @@ fn check(folder: &Path, what: &str) {
     // Nothing is left over that is not found.
     store.collect_garbage(Duration::ZERO).unwrap();
     let blobs = all_below(&store.folder).into_iter().filter(|path| path.starts_with("blobs/"));
-    let mut named: Vec<_> = scan.models.iter().flat_map(|model| &model.files).collect();
+    let files = scan.models.iter().flat_map(|model| &model.files);
+    let mut named: Vec<_> = files.filter(|file| file.at.is_none()).collect();
     named.sort_by_key(|file| file.digest);
     named.dedup_by_key(|file| file.digest);
     let named: Vec<_> = named.iter().map(|f| format!("blobs/sha256-{}", f.digest.hex())).collect();
@@ -93,6 +107,7 @@ fn wherever_the_process_ends_each_model_is_as_it_was_or_shall_be() {
                 let folder = tempfile::tempdir().unwrap();
                 let mut store = before(folder.path());
                 let end = Arc::new(End::new(ends, in_the_middle));
+                end.set_elsewhere(&folder.path().join("elsewhere"));
                 store.disk.end = Some(Arc::clone(&end));
                 let result = change(&store, folder.path());
                 if !end.was_reached() {
@@ -113,6 +128,7 @@ fn a_disk_that_lives_on_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = before(folder.path());
     store.disk.end = Some(Arc::new(End::never()));
-    CHANGES[2].1(&store, folder.path()).unwrap();
+    let (_, change) = CHANGES.into_iter().find(|(what, _)| *what == "adopt and put").unwrap();
+    change(&store, folder.path()).unwrap();
     check(folder.path(), "adopt and put");
 }

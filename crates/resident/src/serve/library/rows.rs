@@ -3,29 +3,29 @@
 use gateway::control::pulls::{Pull, PullFile};
 use library::{
     name::Name,
-    pull::{Progress, Stage},
+    pull::Stage,
     queue::{Row, State},
 };
 
 /// A pull as the control routes tell it.
 pub(super) fn row(row: Row) -> Pull {
     let Row { id, job, state, progress } = row;
-    let Progress { done_bytes, whole_bytes, bytes_per_s, left, connections, note, .. } = progress;
     let is_running = state == State::Running;
+    let left = progress.left.filter(|_| is_running);
     let (word, error, name) = told(state);
     Pull {
         id,
         source: without_secret(&job.source),
-        name: name.or(job.name).map(String::from),
+        name: name.or(progress.name.clone()).or(job.name).map(String::from),
         state: word.to_owned(),
         error,
         stage: is_running.then(|| stage(progress.stage)).flatten().map(str::to_owned),
-        done_bytes,
-        whole_bytes,
-        bytes_per_s: if is_running { bytes_per_s } else { 0 },
-        left_s: left.filter(|_| is_running).map(|left| left.as_secs()),
-        connections: u32::try_from(connections).unwrap_or(u32::MAX),
-        note: note.filter(|_| is_running),
+        done_bytes: progress.done_bytes(),
+        whole_bytes: progress.whole_bytes(),
+        bytes_per_s: if is_running { progress.bytes_per_s } else { 0 },
+        left_s: left.map(|left| left.as_secs()),
+        connections: u32::try_from(progress.connections).unwrap_or(u32::MAX),
+        note: progress.note.clone().filter(|_| is_running),
         files: progress
             .files
             .into_iter()
