@@ -132,6 +132,42 @@ fn a_program_reads_one_line_of_json_for_each_event() {
     assert!(!failed.status.success());
 }
 
+#[cfg(unix)]
+#[test]
+fn ctrl_c_pauses_and_the_same_command_goes_on() {
+    use std::{
+        io::{BufRead as _, BufReader, Read as _},
+        process::Stdio,
+    };
+
+    let person = Person::new();
+    person.server.hold();
+    // Without a plan, so that nothing of the file was asked for before.
+    let pull = ["pull", "hf:o/r-GGUF:F32", "--force", "--json", "--name", "one"];
+    let mut command = person.command(&pull);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let half = File::small().bytes().len() as u64 / 2;
+    // Held until the end: who prints where nobody reads ends at once.
+    let mut events = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let begun = events.find(|event| event["done_bytes"].as_u64() >= Some(half));
+    assert!(begun.is_some(), "half of it came");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(events);
+    let mut told = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert!(told.contains("what came is kept, and `resident pull hf:o/r-GGUF:F32"), "{told}");
+    let sent = person.server.file_bytes();
+    assert!(person.json(&["du"])["half_pulled_bytes"].as_u64() > Some(0));
+    person.server.release();
+    person.says(&pull);
+    let whole = half * 2 + 1;
+    assert!(person.server.file_bytes() - sent <= whole - half, "no half came twice");
+    assert_eq!(person.json(&["du"])["half_pulled_bytes"], 0);
+}
+
 #[test]
 fn offline_asks_nobody_whoever_says_it() {
     let person = Person::new();

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -31,6 +31,9 @@ struct Counts {
     requests: AtomicU64,
     /// Bytes of files that were sent.
     file_bytes: AtomicU64,
+    /// Whether files come but for their ends, and who waits for that to change.
+    is_held: Mutex<bool>,
+    released: Condvar,
 }
 
 impl Elsewhere {
@@ -51,6 +54,18 @@ impl Elsewhere {
 
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// From now on only the first half of each file comes, until [`Self::release`].
+    #[cfg(unix)]
+    pub(super) fn hold(&self) {
+        *self.counts.is_held.lock().unwrap() = true;
+    }
+
+    #[cfg(unix)]
+    pub(super) fn release(&self) {
+        *self.counts.is_held.lock().unwrap() = false;
+        self.counts.released.notify_all();
     }
 
     pub(super) fn requests(&self) -> u64 {
@@ -90,8 +105,8 @@ fn answer(mut stream: TcpStream, counts: &Counts) -> std::io::Result<()> {
         ("/api/models", _) => ok(r#"[{"id":"o/r-GGUF","downloads":7,"likes":1}]"#.to_owned()),
         (_, Some((_, content))) => {
             let (head, body) = part(&content, range.as_deref());
-            counts.file_bytes.fetch_add(body.len() as u64, Ordering::SeqCst);
-            (if range.is_some() { "206 Partial Content" } else { "200 OK" }, head, body)
+            let status = if range.is_some() { "206 Partial Content" } else { "200 OK" };
+            return send_file(stream, status, &head, &body, counts);
         }
         (path, None) => match path.strip_prefix(REPOSITORY) {
             Some("/revision/main") => ok(format!(r#"{{"sha":"{REVISION}"}}"#)),
@@ -99,12 +114,31 @@ fn answer(mut stream: TcpStream, counts: &Counts) -> std::io::Result<()> {
             Some(_) | None => ("404 Not Found", String::new(), Vec::new()),
         },
     };
-    let length = body.len();
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{headers}connection: close\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes())?;
+    stream.write_all(head(status, &headers, body.len()).as_bytes())?;
     stream.write_all(&body)
+}
+
+fn head(status: &str, headers: &str, length: usize) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{headers}connection: close\r\n\r\n")
+}
+
+/// Sends a file: its first half, and the rest once nobody holds it.
+fn send_file(
+    mut stream: TcpStream,
+    status: &str,
+    headers: &str,
+    body: &[u8],
+    counts: &Counts,
+) -> std::io::Result<()> {
+    stream.write_all(head(status, headers, body.len()).as_bytes())?;
+    let (first, rest) = body.split_at(body.len() / 2);
+    for piece in [first, rest] {
+        counts.file_bytes.fetch_add(piece.len() as u64, Ordering::SeqCst);
+        stream.write_all(piece)?;
+        let held = counts.is_held.lock().unwrap();
+        drop(counts.released.wait_while(held, |is_held| *is_held).unwrap());
+    }
+    Ok(())
 }
 
 fn ok(body: String) -> (&'static str, String, Vec<u8>) {
