@@ -19,6 +19,7 @@ use anyhow::Context as _;
 use clap::{ArgGroup, Args};
 use library::{
     name::{Name, NoName},
+    outside,
     sources::{self, Access},
     store::{self, Store},
     transfer::{Rate, Terms},
@@ -152,7 +153,8 @@ fn announce(order: &Order, arguments: &Pull) -> anyhow::Result<()> {
         return Err(exit::error(Code::Model, taken.refusal()));
     }
     if arguments.json {
-        terminal::line(serde_json::to_string(&Event::Plan { source: &order.source, plan: taken })?);
+        let plan = Event::Plan { source: &order.shown(), plan: taken };
+        terminal::line(serde_json::to_string(&plan)?);
     } else {
         taken.lines().iter().for_each(terminal::note);
     }
@@ -255,6 +257,21 @@ pub(crate) fn of_store(error: store::Error) -> anyhow::Error {
     exit::error(code, terminal::inert(&error.to_string()))
 }
 
+/// Whether a server knows of no such model, or cannot be asked.
+fn of_outside(error: &outside::Error) -> Code {
+    match error {
+        outside::Error::Refused { status: 401 | 403 | 404 | 410, .. } => Code::Model,
+        outside::Error::Setting { .. } => Code::Usage,
+        outside::Error::Refused { .. }
+        | outside::Error::Offline { .. }
+        | outside::Error::Client { .. }
+        | outside::Error::Unreachable { .. }
+        | outside::Error::Silent { .. }
+        | outside::Error::Redirect { .. }
+        | outside::Error::Broken { .. } => Code::Elsewhere,
+    }
+}
+
 /// What a source says, with the code of servers, or of a model that is not there.
 pub(crate) fn of_source(error: sources::Error) -> anyhow::Error {
     let code = match &error {
@@ -265,8 +282,8 @@ pub(crate) fn of_source(error: sources::Error) -> anyhow::Error {
         | sources::Error::Several { .. }
         | sources::Error::Header { .. }
         | sources::Error::Split { .. } => Code::Model,
-        sources::Error::Outside(_)
-        | sources::Error::Slow { .. }
+        sources::Error::Outside(error) => of_outside(error),
+        sources::Error::Slow { .. }
         | sources::Error::Lengths { .. }
         | sources::Error::Limit { .. }
         | sources::Error::List { .. }

@@ -20,13 +20,13 @@ use crate::{
 /// The model that `source` means, which the person wrote as `text`.
 ///
 /// # Errors
-/// With [`Code::Model`] when it cannot be read, or is several.
+/// With [`Code::Model`] when there is none, or several; with [`Code::Elsewhere`] when nobody can be asked.
 pub(crate) fn subject(
     text: &str,
     source: Result<Source, Error>,
     settings: &Settings,
 ) -> anyhow::Result<Subject> {
-    let source = source.map_err(failed)?;
+    let source = source.map_err(pull::of_source)?;
     let shown = match &source {
         Source::Address(address) => address.to_string(),
         Source::Repository { .. } | Source::Registry(_) => text.to_owned(),
@@ -41,11 +41,6 @@ pub(crate) fn subject(
     Ok(Subject::of_header(name(&shown), source, files))
 }
 
-/// What the library says, with the code of a model that is not there.
-fn failed(error: Error) -> anyhow::Error {
-    exit::error(Code::Model, terminal::inert(&error.to_string()))
-}
-
 /// The last step of an address or a repository, without ending.
 fn name(shown: &str) -> String {
     let last = shown.rsplit('/').next().unwrap_or(shown);
@@ -56,7 +51,7 @@ fn name(shown: &str) -> String {
 async fn files(reader: &mut Reader, source: &Source, shown: &str) -> anyhow::Result<Vec<File>> {
     let (repository, wanted) = match source {
         Source::Repository { repository, pick: None } => {
-            let models = reader.models(repository).await.map_err(failed)?;
+            let models = reader.models(repository).await.map_err(pull::of_source)?;
             return all(reader, repository, &models).await;
         }
         Source::Repository { repository, pick: Some(wanted) } => (Some(repository), &**wanted),
@@ -67,14 +62,14 @@ async fn files(reader: &mut Reader, source: &Source, shown: &str) -> anyhow::Res
         (Ok(_), _) => Err(subject::companion(shown)),
         // Of several models in a repository, one may be meant in all its quantizations.
         (Err(error @ (Error::Several { .. } | Error::NotThere { .. })), Some(repository)) => {
-            let mut models = reader.models(repository).await.map_err(failed)?;
+            let mut models = reader.models(repository).await.map_err(pull::of_source)?;
             models.retain(|model| model.family().eq_ignore_ascii_case(wanted));
             if models.is_empty() {
-                return Err(failed(error));
+                return Err(pull::of_source(error));
             }
             all(reader, repository, &models).await
         }
-        (Err(error), _) => Err(failed(error)),
+        (Err(error), _) => Err(pull::of_source(error)),
     }
 }
 
@@ -98,7 +93,7 @@ async fn all(
         named.partition(|model| model.missing_part.is_none());
     if complete.is_empty() {
         let torn = torn.first().and_then(|model| Some((model, model.missing_part?)));
-        return Err(failed(match torn {
+        return Err(pull::of_source(match torn {
             Some((model, number)) => Error::Split {
                 name: format!("{repository}: {}", model.name),
                 error: split::Error::Missing { number, count: model.parts },
@@ -149,7 +144,7 @@ async fn only<'a>(
         match (reader.read_model(repository, model).await, &found) {
             (Ok(read), _) if !read.header.is_model() => models.retain(|other| *other != model),
             (Ok(read), None) => found = Some((model, read)),
-            (Err(error), None) => return Err(failed(error)),
+            (Err(error), None) => return Err(pull::of_source(error)),
             // What cannot be read beside a model may be one too.
             (Ok(_) | Err(_), Some(_)) => return Err(several(repository, models)),
         }
@@ -173,7 +168,7 @@ fn several(repository: &Repository, models: &[&Model]) -> anyhow::Error {
     let mut found: Vec<String> = models.iter().filter_map(named).collect();
     found.sort();
     found.dedup_by(|one, other| one.eq_ignore_ascii_case(other));
-    failed(Error::Several { repository: repository.to_string(), found })
+    pull::of_source(Error::Several { repository: repository.to_string(), found })
 }
 
 /// The header of the same model in another quantization, with tensors of `wanted_bytes` in all: by

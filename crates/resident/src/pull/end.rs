@@ -2,7 +2,7 @@
 
 use library::{manifest::Manifest, name::Name, pull, transfer};
 
-use super::{Order, screen::Event, state::State, words};
+use super::{screen::Event, state::State, subject::Order};
 use crate::{
     config::Settings,
     exit::{self, Code},
@@ -60,12 +60,12 @@ pub(super) fn paused(
     }
     let name = order.name.as_ref().map(|name| format!(" --name {name}")).unwrap_or_default();
     let or_list = if is_hubs { ", or `resident pull --list` and --resume" } else { "" };
+    let far = state.percent().map(|percent| format!(" at {percent} %")).unwrap_or_default();
     let message = format!(
-        "paused at {}; what came is kept, and `resident pull {}{name}` goes on{or_list}",
-        words::percent(state.percent()),
-        order.source
+        "paused{far}; what came is kept, and `resident pull {}{name}` goes on{or_list}",
+        order.shown()
     );
-    Ok(exit::error(Code::Interrupted, terminal::inert(&message)))
+    Ok(exit::error(Code::Interrupted, message))
 }
 
 /// Why a pull of this process failed, with its code.
@@ -75,8 +75,8 @@ pub(super) fn of_pull(error: pull::Error) -> anyhow::Error {
         pull::Error::Store(error) => return super::of_store(error),
         pull::Error::Vanishing { .. } => Code::Failure,
         pull::Error::Transfer(ref error) => match error {
-            transfer::Error::Outside(_)
-            | transfer::Error::Nowhere { .. }
+            transfer::Error::Outside(error) => super::of_outside(error),
+            transfer::Error::Nowhere { .. }
             | transfer::Error::Lies { .. }
             | transfer::Error::Digest { .. }
             | transfer::Error::Changing { .. } => Code::Elsewhere,

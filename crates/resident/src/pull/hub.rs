@@ -106,6 +106,10 @@ fn ended(pull: &HubPull) -> Option<anyhow::Result<Ended>> {
             Some(Err(exit::error(Code::Elsewhere, terminal::inert(why))))
         }
         "paused" => Some(Ok(Ended::Paused(pull.progress.clone()))),
+        "cancelled" => {
+            let why = "somebody gave it up, and what came of it is removed";
+            Some(Err(exit::error(Code::Failure, why)))
+        }
         _ => None,
     }
 }
@@ -275,6 +279,7 @@ mod tests {
         assert!(is("waiting").is_none());
         assert!(matches!(is("done"), Some(Ok(Ended::Done(name))) if name.as_str() == "qwen3-8b"));
         assert!(matches!(is("paused"), Some(Ok(Ended::Paused(state))) if state.done_bytes == 7));
+        assert!(matches!(is("cancelled"), Some(Err(_))));
         let mut failed = pull(1, "failed", "hf:a/b", 7);
         failed.error = Some("the disk is full".to_owned());
         let message = ended(&failed).unwrap().err().unwrap().to_string();

@@ -34,6 +34,16 @@ pub(super) struct Order {
     pub(super) taken: Option<Taken>,
 }
 
+impl Order {
+    /// Where from, without what may be secret in an address.
+    pub(super) fn shown(&self) -> String {
+        match Source::parse(&self.source) {
+            Some(Ok(source)) => terminal::inert(&source.to_string()),
+            Some(Err(_)) | None => terminal::inert(&self.source),
+        }
+    }
+}
+
 /// What `text` means, and what of it this machine should take.
 ///
 /// # Errors
@@ -182,6 +192,13 @@ mod tests {
             assert_eq!((entry.name.as_str(), found), (name, quantization));
         }
         assert!(entry("nothing-of-this-name").is_none());
+    }
+
+    #[test]
+    fn what_is_secret_in_an_address_is_not_shown() {
+        let source = "https://me:hidden@h/a.gguf?key=hidden".to_owned();
+        let order = Order { source, name: None, taken: None };
+        assert_eq!(order.shown(), "https://h/a.gguf");
     }
 
     #[test]

@@ -181,7 +181,7 @@ fn offline_asks_nobody_whoever_says_it() {
     assert!(message.contains("offline = true"), "{message}");
     let message = person.refused(&["search", "--online", "qwen"], 6);
     assert!(message.contains("offline is set"), "{message}");
-    let message = person.refused(&["plan", "hf:o/r-GGUF"], 4);
+    let message = person.refused(&["plan", "hf:o/r-GGUF"], 6);
     assert!(message.contains("offline is set"), "{message}");
     assert_eq!(person.server.requests(), 0, "nobody was asked");
     // What is on this machine needs nobody.
