@@ -489,6 +489,8 @@ fn allow_origin(response: &mut Response, origin: Option<String>) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::Value;
 
     use super::*;
@@ -594,7 +596,7 @@ mod tests {
     #[test]
     fn the_document_has_every_route_and_no_other() {
         let document: Value = serde_json::from_str(openapi::document()).unwrap();
-        let mut described = 0;
+        let mut described = BTreeSet::new();
         for (path, item) in document["paths"].as_object().unwrap() {
             let table_path = path.split('{').next().unwrap();
             for (method, operation) in item.as_object().unwrap() {
@@ -617,10 +619,11 @@ mod tests {
                 let is_managed = route.policy == Policy::Manage && route.method == Method::DELETE;
                 let is_typed = has_type && (route.method == Method::POST || is_managed);
                 assert_eq!(refuses_others, is_typed, "{method} {path}");
-                described += 1;
+                // What stands behind a name in the path is told apart by who answers.
+                described.insert((method, table_path));
             }
         }
-        assert_eq!(described, ROUTES.len(), "the document lacks a route of the table");
+        assert_eq!(described.len(), ROUTES.len(), "the document lacks a route of the table");
     }
 
     #[track_caller]

@@ -19,5 +19,6 @@ pub mod remote;
 pub mod source;
 pub mod sources;
 pub mod store;
+pub mod template;
 pub mod transfer;
 pub mod wanted;

@@ -77,6 +77,21 @@ pub const PIECE_BYTES: usize = 1 << 20;
 /// and a pull has its manifest within a second of its last file.
 pub const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How deep folders of models are looked through below the one that is named: a publisher, a repository, a
+/// quantization, and one more.
+pub const FOLDER_DEPTH_MAX: usize = 4;
+
+/// Files and folders that are looked at in one import of a folder; a home folder that was named by mistake has more.
+pub const FOLDER_ENTRIES_MAX: usize = 100_000;
+
+/// How deep parts of a chat template stand in each other, and how many fields or functions follow each other. Those of
+/// Ollama's models go to eight.
+pub const TEMPLATE_DEPTH_MAX: usize = 64;
+
+/// Bytes of a chat template, in Go and in Jinja. The longest have some tens of kilobytes; a translation can be
+/// longer than what it is of, and a hostile one much longer.
+pub const TEMPLATE_BYTES_MAX: usize = 1 << 20;
+
 /// Characters of each part of a model's name in a registry, as Ollama bounds them. Container registries allow 128
 /// for a tag, which nobody uses up.
 pub const IMAGE_NAME_CHARACTERS_MAX: usize = 80;
@@ -162,7 +177,7 @@ pub const WRITE_BYTES: usize = 1 << 20;
 pub const HASH_BYTES: usize = 1 << 20;
 
 /// How long received bytes wait for more before they are written. With [`WRITE_BYTES`] it bounds what a kill costs.
-pub const FLUSH_WAIT: Duration = Duration::from_millis(100);
+pub const FLUSH_WAIT: Duration = Duration::from_millis(50);
 
 /// Over how long a connection's rate is measured. Lines falter for some tenths of a second.
 pub const RATE_WINDOW: Duration = Duration::from_secs(2);
@@ -225,9 +240,11 @@ pub const HASH_TOLD_BYTES: u64 = 32 << 20;
 /// shares files with the one that comes makes it happen once.
 pub const PULL_ROUNDS_MAX: u32 = 3;
 
-/// How deep folders of models are looked through below the one that is named: a publisher, a repository, a
-/// quantization, and one more.
-pub const FOLDER_DEPTH_MAX: usize = 4;
+/// Addresses that are asked at once for the first bytes.
+pub const RACERS_MAX: usize = 3;
 
-/// Files and folders that are looked at in one import of a folder; a home folder that was named by mistake has more.
-pub const FOLDER_ENTRIES_MAX: usize = 100_000;
+/// After how long without complaint a server that was asked too much gets one connection more.
+pub const NARROW_WAIT: Duration = Duration::from_secs(60);
+
+/// A transfer with so great a part of the bandwidth limit is one that the limit holds down: others may have the rest.
+pub const LIMITED_SHARE: u64 = 4;

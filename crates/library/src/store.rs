@@ -134,7 +134,10 @@ impl Store {
             return self.path_of(first);
         }
         let linked = self.names_of(&manifest.name);
-        if !parts.iter().all(|part| linked.join(&part.name).exists()) {
+        let is_linked = |part: &&manifest::File| {
+            blobs::has_length_of(&linked.join(&part.name), &self.path_of(part))
+        };
+        if !parts.iter().all(is_linked) {
             // The process ended before it had linked them. If they cannot be linked now, the engine says
             // which one it misses.
             let _missing = self.lock().and_then(|_lock| self.link_all(manifest));

@@ -11,6 +11,7 @@ mod cli;
 mod client;
 mod config;
 mod connect;
+mod convert;
 mod copy;
 mod create;
 mod du;
@@ -21,12 +22,14 @@ mod hardware;
 mod import;
 mod limits;
 mod ls;
+mod making;
 mod models;
 mod offer;
 mod pin;
 mod plan;
 mod ps;
 mod pull;
+mod quantize;
 mod reload;
 mod remove;
 mod replay;
@@ -81,6 +84,8 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => replay::replay(arguments),
         Command::Cache(arguments) => cache::cache(arguments),
         Command::Connect(arguments) => connect::connect(arguments),
+        Command::Quantize(arguments) => quantize::quantize(arguments),
+        Command::Convert(arguments) => convert::convert(arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Bench(bench) => bench::run(bench),
     };

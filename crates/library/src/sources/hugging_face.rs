@@ -80,10 +80,8 @@ async fn list_at(
     pinned: bool,
     budget: &mut Budget,
 ) -> Result<(Vec<File>, Option<String>), Error> {
-    let revision = match pinned {
-        true => revision(access, endpoint, repository, budget).await?,
-        false => None,
-    };
+    let revision =
+        if pinned { revision(access, endpoint, repository, budget).await? } else { None };
     let branch = revision.as_deref().unwrap_or(Hub::HuggingFace.branch());
     let steps = ["api", "models"].into_iter().chain(repository.steps());
     let mut url = below(endpoint, steps.chain(["tree", branch]));

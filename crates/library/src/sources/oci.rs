@@ -149,7 +149,7 @@ pub fn read(body: &[u8]) -> Result<Contents, String> {
         }
     }
     contents.files.sort_by_key(|(role, _)| *role);
-    contents.is_bounded()?;
+    contents.check_bounds()?;
     Ok(contents)
 }
 
@@ -160,10 +160,10 @@ impl Contents {
         self.files.iter().any(|(role, _)| *role == Role::Model)
     }
 
-    fn is_bounded(&self) -> Result<(), String> {
-        let texts_bytes =
-            self.texts.iter().fold(0_u64, |sum, (_, blob)| sum.saturating_add(blob.bytes));
-        let longest = self.texts.iter().chain(&[]).map(|(_, blob)| blob.bytes).max().unwrap_or(0);
+    fn check_bounds(&self) -> Result<(), String> {
+        let lengths = self.texts.iter().map(|(_, blob)| blob.bytes);
+        let longest = lengths.clone().max().unwrap_or(0);
+        let texts_bytes = lengths.fold(0, u64::saturating_add);
         for (what, found, max) in [
             ("files", self.files.len() as u64, MODEL_FILES_MAX as u64),
             ("texts", self.texts.len() as u64, SETTINGS_MAX as u64),
@@ -198,16 +198,16 @@ pub fn configure(
     if !has_model {
         return Err(NOTHING.to_owned());
     }
-    settings.renderer = config.renderer.filter(is_word);
-    settings.parser = config.parser.filter(is_word);
-    settings.requires = config.requires.filter(is_word);
+    settings.renderer = config.renderer.filter(|word| is_word(word));
+    settings.parser = config.parser.filter(|word| is_word(word));
+    settings.requires = config.requires.filter(|word| is_word(word));
     let encoding = config.file_type.or(config.config.and_then(|own| own.quantization));
     let is_known = |text: &String| is_word(text) && !text.eq_ignore_ascii_case("unknown");
     Ok(encoding.filter(is_known))
 }
 
 /// Whether it is one plain word.
-fn is_word(text: &String) -> bool {
+fn is_word(text: &str) -> bool {
     let is_sign = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     !text.is_empty() && text.len() <= WORD_CHARACTERS_MAX && text.chars().all(is_sign)
 }

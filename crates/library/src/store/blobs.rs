@@ -33,7 +33,8 @@ impl Store {
     }
 
     /// Takes a whole file, which has this digest and lies on the disk to its last byte; it is gone from where it
-    /// was. What the store has already is not kept twice. A file of another file system is copied.
+    /// was. What the store has already is not kept twice, but for a blob of another length, which is damaged and
+    /// gives way. A file of another file system is copied.
     ///
     /// # Errors
     /// When the disk refuses; the file is where it was then.
@@ -54,7 +55,7 @@ impl Store {
         let blob = self.blob(digest);
         // Its grace begins now, however old it is.
         self.disk.touch(path).map_err(error::io("use", path))?;
-        if blob.is_file() {
+        if has_length_of(&blob, path) {
             // It may be another program's as well, which alone may touch it.
             let _old = self.disk.touch(&blob);
             self.disk.remove(path).map_err(error::io("remove", path))?;
@@ -114,6 +115,12 @@ impl Store {
         })?;
         Ok(path)
     }
+}
+
+/// Whether a file is there that is as long as the other one.
+pub(super) fn has_length_of(path: &Path, other: &Path) -> bool {
+    let length = |path| fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|it| it.len());
+    length(path).is_some() && length(path) == length(other)
 }
 
 /// The digest of a file, with the bytes that are done after each piece; `None` when `goes_on` says no.

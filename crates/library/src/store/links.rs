@@ -7,7 +7,11 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use super::{Error, NAMES, Store, blobs::new_name, error};
+use super::{
+    Error, NAMES, Store,
+    blobs::{has_length_of, new_name},
+    error,
+};
 use crate::{
     manifest::{File, Manifest, Role},
     name::Name,
@@ -55,10 +59,10 @@ impl Store {
     }
 
     fn link(&self, content: &Path, is_elsewhere: bool, path: &Path) -> io::Result<()> {
-        if path.exists() {
+        if has_length_of(path, content) {
             return Ok(());
         }
-        // A link that leads nowhere.
+        // A link that leads nowhere, or to content that was damaged and is replaced.
         self.disk.remove(path)?;
         if is_elsewhere {
             // A second name would keep what the other program thinks it has removed.

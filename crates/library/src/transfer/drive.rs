@@ -97,12 +97,17 @@ impl<'a> Drive<'a> {
         let whole = identity.bytes.or(wanted.bytes);
         let (sender, events) = mpsc::unbounded_channel();
         let hash = Hash::new(&keep, keep.pieces(), done.prefix());
+        let mut plan = Plan::new(terms.pace, done.missing(whole.unwrap_or(u64::MAX)));
+        if wanted.digest.is_some() && wanted.bytes.is_some() {
+            // The first of them that answers is the first that is asked for more.
+            plan.widen(wanted.addresses.len().min(limits::RACERS_MAX).min(terms.connections));
+        }
         Self {
             outside,
             wanted: Arc::new(wanted.clone()),
             terms,
             began: Instant::now(),
-            plan: Plan::new(terms.pace, done.missing(whole.unwrap_or(u64::MAX))),
+            plan,
             origins: Origins::new(wanted),
             progress: Progress::new(seen, done.bytes(), whole),
             done,
@@ -122,6 +127,7 @@ impl<'a> Drive<'a> {
 
     /// Works until the whole file is there with the right digest: where it is, its digest and its length.
     pub(super) async fn run(mut self) -> Result<(PathBuf, Sha256, u64, Arc<Keep>), Error> {
+        self.is_room()?;
         loop {
             self.replace()?;
             if let Some((digest, bytes)) = self.settle()? {
@@ -193,10 +199,17 @@ impl<'a> Drive<'a> {
         }
         let now = self.began.elapsed();
         let may_open = self.replacement.is_none() && self.origins.waits_until(now).is_none();
-        for step in self.plan.steps(now, may_open, self.terms.rate.is_some()) {
+        let is_limited = self.is_limited();
+        for step in self.plan.steps(now, may_open, is_limited) {
             self.carry_out(step, now);
         }
         Ok(())
+    }
+
+    /// Whether the bandwidth limit is what holds the rate down, as far as can be seen from one transfer of several.
+    fn is_limited(&mut self) -> bool {
+        let Some(limit) = &self.terms.rate else { return false };
+        self.progress.rate(Instant::now()) >= limit.bytes_per_s() / limits::LIMITED_SHARE
     }
 
     fn carry_out(&mut self, step: Step, now: Duration) {
@@ -260,11 +273,11 @@ impl<'a> Drive<'a> {
 
     fn take(&mut self, event: Event) -> Result<(), Error> {
         match event {
-            Event::Answered { slot, place } => {
+            Event::Answered { slot, place, whole } => {
                 if let Some(busy) = &self.busy[slot] {
                     self.origins.answered(busy.origin, place);
                 }
-                self.answered()
+                self.answered(whole)
             }
             Event::Wrote { slot, range } => {
                 let bytes = range.end - range.start;
@@ -284,15 +297,18 @@ impl<'a> Drive<'a> {
     }
 
     /// Something is known of the file: how long it is, and that asking for more of it makes sense.
-    fn answered(&mut self) -> Result<(), Error> {
+    fn answered(&mut self, said: Option<u64>) -> Result<(), Error> {
         self.progress.waits_for(None);
-        if self.has_answer {
+        if self.has_answer && self.whole.is_some() {
             return Ok(());
         }
         self.has_answer = true;
-        self.whole = self.keep.identity().bytes.or(self.whole);
+        self.whole = self.keep.identity().bytes.or(said).or(self.whole);
         let Some(whole) = self.whole else { return Ok(()) };
         self.plan.bound(whole);
+        if self.done.end() > whole {
+            return self.changed(Identity { bytes: Some(whole), ..self.keep.identity() });
+        }
         if self.plan.has_ranges() {
             let missing = self.done.missing(whole).bytes();
             let useful = missing / self.terms.pace.range_bytes_min.max(1);
@@ -314,6 +330,10 @@ impl<'a> Drive<'a> {
         self.origins.brought(busy.origin, busy.bytes, busy.since.elapsed());
         let end = match outcome {
             Ok(Outcome::Over) => End::Well,
+            Ok(Outcome::EndsAt(whole)) if self.done.end() > whole => {
+                self.changed(Identity { bytes: None, ..self.keep.identity() })?;
+                End::Well
+            }
             Ok(Outcome::EndsAt(whole)) => {
                 self.whole = Some(whole);
                 self.plan.bound(whole);
@@ -335,18 +355,18 @@ impl<'a> Drive<'a> {
                 self.progress.waits_for(Some(why.to_string()));
                 self.origins.failed(origin, &why, until, is_first, &self.terms.pace);
                 if is_crowded {
-                    self.plan.narrow();
+                    self.plan.narrow(now);
                 }
                 Ok(End::Failed)
             }
             Fault::Refused { why, was_known_place } => {
                 self.progress.waits_for(Some(why.to_string()));
-                self.origins.refused(origin, why, was_known_place);
+                self.origins.refused(origin, why, was_known_place, now, &self.terms.pace);
                 Ok(if was_known_place { End::Elsewhere } else { End::Failed })
             }
             Fault::NoRanges => {
-                self.origins.lacks_ranges(origin);
-                Ok(End::Failed)
+                let counts = self.origins.lacks_ranges(origin);
+                Ok(if counts { End::Elsewhere } else { End::Failed })
             }
             Fault::Lie(what) => {
                 self.progress.waits_for(Some(what.clone()));

@@ -85,10 +85,9 @@ pub enum Error {
 /// What a failed operation on `path` means.
 pub(super) fn of_disk(path: &Path, error: &io::Error) -> Error {
     let path = path.display().to_string();
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            Error::Full { path }
-        }
-        _ => Error::Disk { path, why: error.to_string() },
-    }
+    let is_full = matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    );
+    if is_full { Error::Full { path } } else { Error::Disk { path, why: error.to_string() } }
 }

@@ -86,9 +86,10 @@ pub(super) fn read(
         (408 | 425 | 429 | 500.., _) => {
             Err(Refusal::Later { status: status.as_u16(), after: retry_after(headers) })
         }
-        (206 | 416 | 201..=299, _) => {
-            Err(Refusal::Lie(format!("it answers {} to a question without range", status.as_u16())))
-        }
+        (206 | 416 | 201..=299, _) => Err(Refusal::Lie(format!(
+            "it answers {}, with neither the file nor a part of it",
+            status.as_u16()
+        ))),
         (other, _) => Err(Refusal::No { status: other }),
     }
 }

@@ -15,11 +15,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use reqwest::Url;
 use twox_hash::xxhash3_128;
 
 use super::{
     Error, Wanted,
     error::of_disk,
+    head::{self, Facts, Met},
     journal::{self, Identity, Journal, Pieces},
     place,
     ranges::Ranges,
@@ -41,7 +43,7 @@ pub(super) fn key(wanted: &Wanted) -> String {
     wanted.digest.map_or_else(
         || {
             let mut hasher = Hasher::new();
-            let address = wanted.addresses.first().map(reqwest::Url::as_str);
+            let address = wanted.addresses.first().map(Url::as_str);
             hasher.update(address.unwrap_or_default().as_bytes());
             format!("address-{}", hasher.finish().hex())
         },
@@ -184,9 +186,23 @@ impl Keep {
         done
     }
 
+    /// Holds an answer from `address` against what is known; what nobody knows, it says.
+    pub(super) fn meet(&self, wanted: &Wanted, address: &Url, facts: &Facts) -> Result<Met, Error> {
+        let mut journal = self.journal();
+        let met = head::meet(journal.identity(), wanted, address, facts);
+        if let Met::New(identity) = &met {
+            self.begin_in(&mut journal, identity.clone())?;
+        }
+        Ok(met)
+    }
+
     /// Begins anew, with another file than before.
     pub(super) fn begin(&self, identity: Identity) -> Result<(), Error> {
-        self.journal().begin(identity).map_err(|error| self.journal_failed(&error))?;
+        self.begin_in(&mut self.journal(), identity)
+    }
+
+    fn begin_in(&self, journal: &mut Journal, identity: Identity) -> Result<(), Error> {
+        journal.begin(identity).map_err(|error| self.journal_failed(&error))?;
         if self.part.metadata().is_ok_and(|metadata| metadata.len() > 0) {
             self.part.set_len(0).map_err(|error| self.part_failed(&error))?;
         }

@@ -34,7 +34,7 @@ use crate::{
 /// What happens on a connection.
 pub(super) enum Event {
     /// The answer is one for the wanted file.
-    Answered { slot: usize, place: Place },
+    Answered { slot: usize, place: Place, whole: Option<u64> },
     /// So many more bytes are written and recorded.
     Wrote { slot: usize, range: Range<u64> },
     /// It is over.
@@ -166,15 +166,15 @@ impl Lane {
                 Err(Fault::NoRanges)
             };
         }
-        let _gone = self.events.send(Event::Answered { slot: self.slot, place });
+        let _gone =
+            self.events.send(Event::Answered { slot: self.slot, place, whole: facts.whole });
         Ok((response, facts))
     }
 
     fn meet(&self, facts: &Facts) -> Result<(), Fault> {
         let url = &self.wanted.addresses[self.origin];
-        match head::meet(&self.keep.identity(), &self.wanted, url, facts) {
-            Met::New(identity) => self.keep.begin(identity).map_err(Fault::Final),
-            Met::Same => Ok(()),
+        match self.keep.meet(&self.wanted, url, facts).map_err(Fault::Final)? {
+            Met::New(_) | Met::Same => Ok(()),
             Met::Changed(identity) => Err(Fault::Changed(identity)),
             Met::Wrong(what) => Err(Fault::Lie(what)),
         }
@@ -244,7 +244,13 @@ impl Lane {
             chunk.truncate(usize::try_from(claimed).unwrap_or(usize::MAX));
             writer.take(chunk).await.map_err(Fault::Final)?;
             if let Some(rate) = &self.rate {
-                rate.take(claimed).await;
+                // It may be a long wait, which no byte should spend in memory.
+                writer.flush().await.map_err(Fault::Final)?;
+                tokio::select! {
+                    biased;
+                    () = stopped(&mut stop) => return Ok(Outcome::Over),
+                    () = rate.take(claimed) => {}
+                }
             }
         }
         Ok(Outcome::Over)

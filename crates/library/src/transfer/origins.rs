@@ -28,6 +28,7 @@ struct Origin {
     /// In a row.
     failures: u32,
     refusals: u32,
+    refused_at: Option<Duration>,
     lies: u32,
     /// Why it is not asked any more.
     gone: Option<Error>,
@@ -128,13 +129,26 @@ impl Origins {
         }
     }
 
-    /// It does not give the file: what it led to may have expired, which is no fault the first time.
-    pub(super) fn refused(&mut self, at: usize, why: outside::Error, was_known_place: bool) {
+    /// It does not give the file. Where it led to before may have expired, which is no fault. One that gave it
+    /// before is asked some times more.
+    pub(super) fn refused(
+        &mut self,
+        at: usize,
+        why: outside::Error,
+        was_known_place: bool,
+        now: Duration,
+        pace: &Pace,
+    ) {
         let origin = &mut self.all[at];
-        let led_elsewhere = origin.place.take().is_some();
+        origin.place = None;
+        // Several connections are refused at once, for one reason.
+        let is_counted = origin.refused_at.is_some_and(|at| now < at + pace.back_off);
+        if was_known_place || is_counted {
+            return;
+        }
+        origin.refused_at = Some(now);
         origin.refusals += 1;
-        let is_new = !was_known_place && !led_elsewhere;
-        if is_new && !origin.has_answered || origin.refusals >= limits::REFUSALS_MAX {
+        if !origin.has_answered || origin.refusals >= limits::REFUSALS_MAX {
             origin.gone = Some(Error::Outside(why));
         }
     }
@@ -150,11 +164,12 @@ impl Origins {
         }
     }
 
-    /// It sends everything or nothing, which counts once it did so as often as it may lie.
-    pub(super) fn lacks_ranges(&mut self, at: usize) {
+    /// It sends everything or nothing, which counts once it did so as often as it may lie. Whether it counts.
+    pub(super) fn lacks_ranges(&mut self, at: usize) -> bool {
         let origin = &mut self.all[at];
         origin.lies += 1;
         origin.lacks_ranges = !origin.has_answered || origin.lies >= limits::LIES_MAX;
+        origin.lacks_ranges
     }
 
     /// The content that came is wrong: others are asked first.

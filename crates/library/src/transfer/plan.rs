@@ -56,8 +56,12 @@ pub(super) struct Plan {
     /// What is missing and nobody fetches.
     free: Ranges,
     slots: Vec<Slot>,
-    /// How many slots are used.
+    /// How many slots may be used.
+    wide: usize,
+    /// How many are used.
     used: usize,
+    /// When that was changed because a server is asked too much.
+    narrowed: Option<Duration>,
     /// Whether ranges can be asked for; else one connection fetches all from the beginning on.
     has_ranges: bool,
     /// The best rate that a connection had when it was new, in bytes per second.
@@ -109,7 +113,9 @@ impl Plan {
             pace,
             free: missing,
             slots: (0..limits::CONNECTIONS_MAX).map(|_| Slot::default()).collect(),
+            wide: 1,
             used: 1,
+            narrowed: None,
             has_ranges: true,
             best: 0.0,
             in_vain: 0,
@@ -123,18 +129,23 @@ impl Plan {
 
     /// Allows so many connections.
     pub(super) fn widen(&mut self, connections: usize) {
-        self.used = connections.clamp(1, self.slots.len());
+        self.wide = connections.clamp(1, self.slots.len());
+        self.used = self.wide;
     }
 
-    /// The server is asked too much: half as many connections from now on.
-    pub(super) fn narrow(&mut self) {
-        self.used = (self.used / 2).max(1);
+    /// The server is asked too much: half as many connections from now on, and one more again after a while.
+    pub(super) fn narrow(&mut self, now: Duration) {
+        // All connections hear it at about the same time.
+        if self.narrowed.is_none_or(|at| now >= at + self.pace.window) {
+            self.used = (self.used / 2).max(1);
+            self.narrowed = Some(now);
+        }
     }
 
     /// The server knows no ranges.
     pub(super) fn without_ranges(&mut self) {
         self.has_ranges = false;
-        self.used = 1;
+        self.widen(1);
     }
 
     pub(super) fn has_ranges(&self) -> bool {
@@ -182,14 +193,21 @@ impl Plan {
     /// when somebody here holds the rate down.
     pub(super) fn steps(&mut self, now: Duration, may_open: bool, is_limited: bool) -> Vec<Step> {
         let mut steps = Vec::new();
-        self.close_stalled(now, &mut steps);
         self.note_rates(now);
+        if !is_limited {
+            self.close_stalled(now, &mut steps);
+        }
         if self.has_ranges && !is_limited {
             self.close_renewed(now, &mut steps);
             self.close_slow(now, &mut steps);
             self.begin_probe(now, &mut steps);
         }
         if may_open {
+            let has_rested = self.narrowed.is_some_and(|at| now >= at + limits::NARROW_WAIT);
+            if has_rested && self.used < self.wide {
+                self.used += 1;
+                self.narrowed = Some(now);
+            }
             self.open(now, &mut steps);
         }
         steps

@@ -71,7 +71,8 @@ impl<'a> Progress<'a> {
         });
     }
 
-    fn rate(&mut self, now: Instant) -> u64 {
+    /// Bytes per second over some seconds.
+    pub(super) fn rate(&mut self, now: Instant) -> u64 {
         let window = limits::RATE_SHOWN_WINDOW;
         while self.recent.front().is_some_and(|(at, _)| now - *at > window) {
             self.recent.pop_front();

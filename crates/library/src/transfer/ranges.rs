@@ -63,6 +63,11 @@ impl Ranges {
         self.0.get(&0).copied().unwrap_or(0)
     }
 
+    /// Where the last one ends.
+    pub(super) fn end(&self) -> u64 {
+        self.0.last_key_value().map_or(0, |(_, end)| *end)
+    }
+
     /// How many bytes these are.
     pub(super) fn bytes(&self) -> u64 {
         self.0.iter().map(|(start, end)| end - start).sum()

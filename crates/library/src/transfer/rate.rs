@@ -22,6 +22,11 @@ impl Rate {
         Self { bytes_per_s: bytes_per_s.max(1), taken_until: Mutex::new(None) }
     }
 
+    /// Bytes per second.
+    pub(super) fn bytes_per_s(&self) -> u64 {
+        self.bytes_per_s
+    }
+
     /// Takes `bytes`, and comes back when that many may have come.
     pub(super) async fn take(&self, bytes: u64) {
         let now = Instant::now();

@@ -3,6 +3,8 @@
 
 use library::{
     manifest::Role,
+    remote::Reader,
+    source::Source,
     sources::{Access, Error, Found, Options},
 };
 use serde_json::{Value, json};
@@ -15,7 +17,7 @@ use crate::{
 
 /// What `text` means to `access`.
 pub(crate) async fn found_by(access: &Access, text: &str) -> Result<Found, Error> {
-    let source = library::source::Source::parse(text).unwrap()?;
+    let source = Source::parse(text).unwrap()?;
     access.found(&source).await
 }
 
@@ -351,6 +353,36 @@ async fn a_model_at_an_address() {
         let message = found_at(path).await.unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     }
+}
+
+#[tokio::test]
+async fn headers_are_read_wherever_a_model_is() {
+    let own = weights(1);
+    let files: &[(&str, &[u8])] = &[("m.gguf", &own)];
+    let server = Hub::default()
+        .hugging_face("o/r", files)
+        .model_scope("o/r", files)
+        .image("library/m", "latest", &[("model", &own), ("license", b"Free.")])
+        .page("/files/m.gguf", own.clone())
+        .serve()
+        .await;
+    for text in ["hf:o/r", "ms:o/r", "ollama:m", &server.url("/files/m.gguf")] {
+        let source = Source::parse(text).unwrap().unwrap();
+        let remote = Reader::new(&server.access()).read(&source).await.unwrap();
+        assert_eq!(remote.header.vocabulary_tokens(), 3, "{text}");
+        assert_eq!(remote.file_bytes, own.len() as u64, "{text}");
+    }
+    let server = manifest(json!([])).serve().await;
+    let source = Source::parse("ollama:m").unwrap().unwrap();
+    let message = Reader::new(&server.access()).read(&source).await.unwrap_err().to_string();
+    assert!(message.contains("it has no GGUF file"), "{message}");
+    // A first server that does not answer is not the last one.
+    let gone = Server::start(|_| Answer::new("503 Service Unavailable", "", b"")).await;
+    let mirror = Hub::default().hugging_face("o/r", files).serve().await;
+    let options = Options { hugging_face_mirrors: vec![mirror.url("")], ..gone.options() };
+    let source = Source::parse("hf:o/r").unwrap().unwrap();
+    let mut reader = Reader::new(&Access::new(&options).unwrap());
+    assert_eq!(reader.read(&source).await.unwrap().file_bytes, own.len() as u64);
 }
 
 #[tokio::test]

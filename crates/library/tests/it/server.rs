@@ -59,6 +59,10 @@ pub(crate) enum Body {
     Stalled(Vec<u8>),
     /// These bytes, one each 50 ms.
     Dripping(Vec<u8>),
+    /// Bytes `from..to` of a file that repeats `period`, at `rate` bytes per second.
+    Paced { period: Arc<Vec<u8>>, from: u64, to: u64, rate: u64 },
+    /// Not even a head: the connection closes.
+    HangUp,
 }
 
 /// A running server.
@@ -73,9 +77,17 @@ pub(crate) struct Server {
 impl Server {
     /// Serves with `answer` until the runtime ends.
     pub(crate) async fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_at("127.0.0.1:0", answer).await
+    }
+
+    /// The same at an address of this machine.
+    pub(crate) async fn start_at(
+        address: &str,
+        answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(SEND_BUFFER_BYTES).unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.bind(address.parse().unwrap()).unwrap();
         let listener = socket.listen(64).unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
@@ -161,6 +173,9 @@ async fn serve(
     let request = parse(&String::from_utf8(head).unwrap());
     requests.lock().unwrap().push(request.clone());
     let Answer { head, body } = answer(&request);
+    if matches!(body, Body::HangUp) {
+        return Ok(());
+    }
     let head = format!("HTTP/1.1 {head}connection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     let send = async |stream: &mut TcpStream, bytes: &[u8]| {
@@ -177,12 +192,25 @@ async fn serve(
                 from += bytes.len() as u64;
             }
         }
+        Body::Paced { period, mut from, to, rate } => {
+            while from < to {
+                let place = from as usize % period.len();
+                // Fifty times a second, and no farther than the period.
+                let most = (rate / 50).min(to - from) as usize;
+                let bytes = &period[place..period.len().min(place + most)];
+                send(&mut stream, bytes).await?;
+                from += bytes.len() as u64;
+                tokio::time::sleep(Duration::from_secs_f64(bytes.len() as f64 / rate as f64)).await;
+            }
+        }
+        Body::HangUp => {}
         Body::Endless => loop {
             send(&mut stream, &[0; CHUNK_BYTES as usize]).await?;
         },
         Body::Stalled(bytes) => {
             send(&mut stream, &bytes).await?;
-            std::future::pending::<()>().await;
+            // Until the client hangs up: it has nothing more to say.
+            let _hung_up = stream.read_u8().await;
         }
         Body::Dripping(bytes) => {
             for byte in bytes {

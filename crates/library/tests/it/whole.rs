@@ -1,7 +1,10 @@
 //! Whole models pulled into a store: what is there already is left, what is missing comes, and what cannot come
 //! leaves everything as it was.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use library::{
     manifest::{Manifest, Role},
@@ -22,18 +25,18 @@ use crate::{
 };
 
 /// A store in a folder that goes with it.
-struct Here {
+pub(crate) struct Here {
     store: Store,
     folder: tempfile::TempDir,
 }
 
 impl Here {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { store: Store::open(&folder.path().join("library")).unwrap(), folder }
     }
 
-    async fn pull(&self, access: &Access, text: &str) -> Result<Manifest, Error> {
+    pub(crate) async fn pull(&self, access: &Access, text: &str) -> Result<Manifest, Error> {
         self.pull_as(access, text, None, &watch::Sender::default()).await
     }
 
@@ -54,9 +57,14 @@ impl Here {
     }
 
     /// The contents of a model's files, in their order.
-    fn contents(&self, manifest: &Manifest) -> Vec<Vec<u8>> {
+    pub(crate) fn contents(&self, manifest: &Manifest) -> Vec<Vec<u8>> {
         let files = manifest.files.iter();
         files.map(|file| std::fs::read(self.store.path_of(file)).unwrap()).collect()
+    }
+
+    /// Where the library is.
+    pub(crate) fn library(&self) -> PathBuf {
+        self.folder.path().join("library")
     }
 
     fn find(&self, name: &str) -> Option<Manifest> {
@@ -64,7 +72,7 @@ impl Here {
     }
 
     fn blobs(&self) -> usize {
-        let folder = self.folder.path().join("library/blobs");
+        let folder = self.library().join("blobs");
         std::fs::read_dir(folder).map_or(0, Iterator::count)
     }
 }

@@ -15,6 +15,8 @@ mod agents;
 mod answers;
 mod anthropic_client;
 mod bench;
+#[cfg(target_os = "linux")]
+mod convert;
 #[cfg(unix)]
 mod described;
 mod equality;
@@ -53,6 +55,8 @@ mod process;
 mod promises;
 mod pulls;
 mod python;
+#[cfg(target_os = "linux")]
+mod quantize;
 #[cfg(unix)]
 mod reload;
 mod rerank;

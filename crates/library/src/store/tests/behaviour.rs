@@ -156,6 +156,23 @@ fn a_whole_file_is_taken_and_not_kept_twice() {
 }
 
 #[test]
+fn a_blob_that_was_cut_gives_way_to_a_whole_one() {
+    let (folder, store) = store();
+    let file = stored(&store, Role::Model, "a.gguf", b"weights");
+    let kept = manifest("a", vec![file.clone()]);
+    store.put(&kept).unwrap();
+    // As a disk does that was full.
+    fs::File::options().write(true).open(store.path_of(&file)).unwrap().set_len(3).unwrap();
+    assert_eq!(store.models().models, []);
+    let path = folder.path().join("whole");
+    fs::write(&path, "weights").unwrap();
+    store.adopt(&path, &file.digest).unwrap();
+    store.put(&kept).unwrap();
+    assert_eq!(store.models().models, [kept]);
+    assert_eq!(fs::read(store.folder.join("names/a/a.gguf")).unwrap(), b"weights");
+}
+
+#[test]
 fn parts_lie_side_by_side_by_their_names() {
     let (_folder, store) = store();
     let names = ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"];

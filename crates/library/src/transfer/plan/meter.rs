@@ -30,7 +30,11 @@ impl Meter {
         }
         self.latest = now;
         self.bytes += bytes;
-        self.recent.push_back((now, bytes));
+        match self.recent.back_mut() {
+            // Twenty numbers say as much as thousands.
+            Some((at, sum)) if now < *at + self.window / 20 => *sum += bytes,
+            Some(_) | None => self.recent.push_back((now, bytes)),
+        }
     }
 
     /// Bytes per second over the window, once it is as old as that.

@@ -245,7 +245,7 @@ proptest! {
                     world.open[slot] = None;
                     world.plan.ended(slot, End::Elsewhere, world.now);
                 }
-                3 => world.plan.narrow(),
+                3 => world.plan.narrow(world.now),
                 _ => world.now += seconds(1.0),
             }
         }
