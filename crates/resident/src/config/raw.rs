@@ -5,6 +5,7 @@
 
 mod engine;
 mod kv;
+mod library;
 mod role;
 mod tool;
 
@@ -12,6 +13,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 pub(crate) use engine::{Adapter, Api, Model, Projector, ServedNames, Speculation, Upstream};
 pub(crate) use kv::{Kv, KvCache};
+pub(crate) use library::Library;
 pub(crate) use role::{Candidate, Role};
 use serde::Deserialize;
 pub(crate) use tool::Tool;
@@ -57,12 +59,17 @@ pub(crate) struct Config {
     pub(crate) warm: Option<String>,
     /// Whether a resident model may stand in for one of a role that would have to be loaded.
     pub(crate) prefer_resident: Option<bool>,
+    /// Whether servers elsewhere are asked for nothing.
+    pub(crate) offline: Option<bool>,
     /// The machine itself.
     #[serde(default)]
     pub(crate) machine: Machine,
     /// The KV cache beside the live cells.
     #[serde(default)]
     pub(crate) kv: Kv,
+    /// How models are pulled.
+    #[serde(default)]
+    pub(crate) library: Library,
     /// Groups of models.
     #[serde(default)]
     pub(crate) groups: BTreeMap<String, Group>,

@@ -7,6 +7,7 @@ mod engine;
 pub(crate) mod group;
 mod here;
 mod kv;
+mod library;
 mod role;
 mod served;
 mod tool;
@@ -22,6 +23,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use library::Library;
 use planner::footprint::CacheType;
 pub(crate) use served::Served;
 use served::{Known, Tables};
@@ -91,6 +93,8 @@ pub(crate) struct Settings {
     pub(crate) kv_type: CacheType,
     /// How workers keep prefixes outside the context.
     pub(crate) keep: supervisor::KeepSettings,
+    /// How models are pulled.
+    pub(crate) library: Library,
 }
 
 impl Settings {
@@ -232,6 +236,7 @@ pub(crate) fn resolve(
     let kv_type = kv::kv_type(serving.kv_type, &raw.kv).map_err(Error::Table)?;
     let known = kv::Known { flag: serving.kv_cache, data_dir: &data_dir, budget_bytes };
     let keep = kv::read(raw.kv, &known, from_file).map_err(Error::Table)?;
+    let library = library::read(raw.library, raw.offline, serving).map_err(Error::Table)?;
     let given = given(serving, machine.models_variable.as_deref())?;
     let known =
         Known { base, data_dir: &data_dir, models_dir, given, listen, budget_bytes, machine };
@@ -257,6 +262,7 @@ pub(crate) fn resolve(
         guesses: guesses.map_err(Error::Table)?,
         kv_type,
         keep,
+        library,
         data_dir,
     })
 }

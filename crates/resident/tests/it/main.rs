@@ -55,6 +55,7 @@ mod plan;
 mod play;
 mod process;
 mod promises;
+mod pulls;
 mod python;
 #[cfg(target_os = "linux")]
 mod quantize;
