@@ -41,6 +41,101 @@ pub const LIST_BYTES_MAX: u64 = 4 << 20;
 /// room for 255, in which a slash takes three.
 pub const NAME_CHARACTERS_MAX: usize = 200;
 
+/// Bytes of a manifest. Licences are its greatest part, some tens of kilobytes each; what was said before the
+/// first request may be a document.
+pub const MANIFEST_BYTES_MAX: u64 = 16 << 20;
+
+/// Models of one library. The folder is listed whenever somebody asks for them.
+pub const MANIFESTS_MAX: usize = 10_000;
+
+/// Files of one model. The greatest open models come in some two hundred parts.
+pub const FILES_MAX: usize = 4096;
+
+/// Bytes of a file's name on every system that matters.
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+
+/// What is read or written of a file at once: enough that the system is not asked for every page.
+pub const PIECE_BYTES: usize = 1 << 20;
+
+/// How long a blob that no model names is kept: a client that uploads one makes the model of it within hours,
+/// and a pull has its manifest within a second of its last file.
+pub const GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How deep folders of models are looked through below the one that is named: a publisher, a repository, a
+/// quantization, and one more.
+pub const FOLDER_DEPTH_MAX: usize = 4;
+
+/// Files and folders that are looked at in one import of a folder; a home folder that was named by mistake has more.
+pub const FOLDER_ENTRIES_MAX: usize = 100_000;
+
+/// How deep parts of a chat template stand in each other, and how many fields or functions follow each other. Those of
+/// Ollama's models go to eight.
+pub const TEMPLATE_DEPTH_MAX: usize = 64;
+
+/// Bytes of a chat template, in Go and in Jinja. The longest have some tens of kilobytes; a translation can be
+/// longer than what it is of, and a hostile one much longer.
+pub const TEMPLATE_BYTES_MAX: usize = 1 << 20;
+
+/// Characters of each part of a model's name in a registry, as Ollama bounds them. Container registries allow 128
+/// for a tag, which nobody uses up.
+pub const IMAGE_NAME_CHARACTERS_MAX: usize = 80;
+
+/// Parts of such a name. Ollama's have two, those of companies' registries some more.
+pub const IMAGE_STEPS_MAX: usize = 8;
+
+/// Tokens of registries that are kept, one for each repository; each is good for some minutes.
+pub const TOKENS_MAX: usize = 64;
+
+/// Bytes of an answer that holds such a token; real ones have 1 to 5 kB.
+pub const TOKEN_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of a registry's list of what a model is made of. Ollama's have about 1 kB.
+pub const IMAGE_MANIFEST_BYTES_MAX: u64 = 4 << 20;
+
+/// Parts that such a list may name. A model has about five; those whose weights come tensor by tensor have hundreds
+/// to thousands, and are of no use here.
+pub const LAYERS_MAX: usize = 1_000;
+
+/// Files of one model, all parts counted. The largest models are published in some sixty.
+pub const MODEL_FILES_MAX: usize = 256;
+
+/// Texts of one model at a registry, such as template and licences; each is a request. Usual are up to five.
+pub const SETTINGS_MAX: usize = 32;
+
+/// Bytes of one such text. Licences have 10 to 60 kB, templates up to 20 kB.
+pub const SETTING_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes of all of them together: they are read with each look at the model.
+pub const SETTINGS_BYTES_MAX: u64 = 4 << 20;
+
+/// Parameters that a model may bring; there are about thirty that mean anything.
+pub const PARAMETERS_MAX: usize = 100;
+
+/// Values of one parameter that is a list; the only one is what ends an answer.
+pub const PARAMETER_VALUES_MAX: usize = 100;
+
+/// What a model may say was said before the first request, counted in messages.
+pub const MESSAGES_MAX: usize = 1_000;
+
+/// Files in one page of a hub's list. Hugging Face sends a thousand, ModelScope all at once.
+pub const LISTED_FILES_MAX: usize = 10_000;
+
+/// Bytes of a file's name. File systems take 255, and a store may put something in front or behind.
+pub const PLAIN_NAME_BYTES_MAX: usize = 200;
+
+/// Models that a search answers with at most; ModelScope gives 50 at once.
+pub const HITS_MAX: usize = 50;
+
+/// Bytes of such an answer; 50 models with all their tags take about 100 kB.
+pub const SEARCH_BYTES_MAX: u64 = 4 << 20;
+
+/// Mirrors of one hub; each that does not answer costs a wait.
+pub const MIRRORS_MAX: usize = 8;
+
+/// Bytes of a file at an address that are looked at to tell whether it is a model: enough for the first words of a
+/// web page that came instead.
+pub const LOOK_BYTES: u64 = 256;
+
 /// Connections of one transfer. Eight fill lines of which a server gives each connection a share, and are few
 /// enough that no server takes them for an attack.
 pub const CONNECTIONS: usize = 8;
@@ -123,6 +218,10 @@ pub const DISK_SPARE_BYTES: u64 = 32 << 20;
 
 /// How far a hash goes between two times that it says so.
 pub const HASH_TOLD_BYTES: u64 = 32 << 20;
+
+/// How often a pull begins anew because files of the store vanished while it went on. Who removes a model that
+/// shares files with the one that comes makes it happen once.
+pub const PULL_ROUNDS_MAX: u32 = 3;
 
 /// Addresses that are asked at once for the first bytes.
 pub const RACERS_MAX: usize = 3;

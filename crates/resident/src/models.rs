@@ -6,8 +6,6 @@
 //! path: it is looked for among the names that were found. A projector (`mmproj`) is no model; it belongs to
 //! one. Not here: what is inside the files.
 
-mod projector;
-
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -19,7 +17,7 @@ use crate::{
     exit::{self, Code},
     limits::{LIKENESS_MIN, NAME_CHARACTERS_MAX},
 };
-pub(crate) use projector::beside as projector_beside;
+pub(crate) use library::projector::beside as projector_beside;
 
 /// The ending of a model's file.
 const ENDING: &str = "gguf";
@@ -179,7 +177,7 @@ impl Catalog {
         let below = folders.iter().flat_map(|folder| entries(folder, problems).0);
         let mut files = top;
         files.extend(below.collect::<Vec<_>>());
-        files.retain(|path| !projector::is_projector(path));
+        files.retain(|path| !library::projector::is_projector(path));
         files.into_iter().filter_map(|path| named_file(path, problems)).collect()
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use library::remote::Options;
+use library::sources::{Access, Options};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -135,11 +135,18 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
-    /// Options of a reader for which this is Hugging Face, with waits fit for a test.
+    /// Access for which this is every source, with waits fit for a test.
+    pub(crate) fn access(&self) -> Access {
+        Access::new(&self.options()).unwrap()
+    }
+
+    /// How it is reached.
     pub(crate) fn options(&self) -> Options {
         Options {
-            endpoint: self.url(""),
-            token: Some("hf_secret".to_owned()),
+            hugging_face: self.url(""),
+            hugging_face_token: Some("hf_secret".to_owned()),
+            model_scope: self.url("/ms"),
+            ollama: self.url("/ollama"),
             proxies: false,
             connect_wait_max: PATIENCE,
             silence_max: PATIENCE,
@@ -233,8 +240,8 @@ fn parse(head: &str) -> Request {
 
 /// Bytes `from..to` of a file with this header.
 fn slice(header: &[u8], from: u64, to: u64) -> Vec<u8> {
-    let at = |at: u64| header.len().min(at as usize);
-    let mut bytes = header[at(from)..at(to)].to_vec();
+    let within = |at: u64| header.len().min(at as usize);
+    let mut bytes = header[within(from)..within(to)].to_vec();
     bytes.resize((to - from) as usize, 0);
     bytes
 }
