@@ -3,6 +3,7 @@
 
 mod answer;
 mod anthropic;
+mod importance;
 mod kv;
 mod llama_server;
 mod modelfile;
@@ -10,10 +11,12 @@ mod ollama;
 mod openai;
 mod rerank;
 mod responses;
+mod source;
 mod upstream;
 
 pub use answer::answer;
 pub use anthropic::{anthropic_count, anthropic_messages};
+pub use importance::importance;
 pub use kv::kv_entry;
 pub use llama_server::infill;
 pub use modelfile::modelfile;
@@ -25,6 +28,7 @@ pub use openai::{
 use planner::{footprint, gguf::Value, quality};
 pub use rerank::rerank;
 pub use responses::{responses_request, responses_stream};
+pub use source::source;
 pub use upstream::upstream;
 use worker_protocol::{Command, Report, frame};
 

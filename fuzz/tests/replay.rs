@@ -45,6 +45,11 @@ fn frame() {
 }
 
 #[test]
+fn importance() {
+    replay("importance", fuzz::importance);
+}
+
+#[test]
 fn kv_entry() {
     replay("kv_entry", fuzz::kv_entry);
 }
@@ -120,6 +125,11 @@ fn responses_stream() {
 }
 
 #[test]
+fn source() {
+    replay("source", fuzz::source);
+}
+
+#[test]
 fn upstream() {
     replay("upstream", fuzz::upstream);
 }
@@ -156,6 +166,7 @@ fn every_corpus_has_a_test() {
             "rerank",
             "responses_request",
             "responses_stream",
+            "source",
             "upstream",
         ]
     );
@@ -199,6 +210,14 @@ fn the_valid_inputs_are_accepted() {
     dialect::openai::upstream::scores(scores, 2).expect("scores");
     let request = include_bytes!("../corpus/responses_request/valid");
     dialect::openai::responses::decode(request, &()).expect("a request");
+    let list = &include_bytes!("../corpus/source/hugging-face")[1..];
+    let models = library::sources::read_list(library::source::Hub::HuggingFace, list);
+    assert_eq!(models.expect("a list").len(), 2);
+    let list = &include_bytes!("../corpus/source/model-scope")[1..];
+    let models = library::sources::read_list(library::source::Hub::ModelScope, list);
+    assert_eq!(models.expect("a list").len(), 1);
+    let manifest = &include_bytes!("../corpus/source/manifest")[1..];
+    assert!(library::sources::oci::read(manifest).expect("a manifest").has_model());
     let vectors = include_bytes!("../corpus/upstream/embeddings");
     dialect::openai::upstream::vectors(vectors, 2).expect("vectors");
 }

@@ -5,6 +5,9 @@
 /// frame to the worker allows a few levels more for its envelope.
 pub const JSON_DEPTH_MAX: usize = 64;
 
+/// Bytes of all earlier items that one request of responses refers to: as much as a body may say itself.
+pub const REFERRED_BYTES_MAX: usize = 32 << 20;
+
 /// Values (numbers, strings, lists, …) in a request body. A parsed value takes tens of bytes where
 /// its text may take two, so bytes alone do not bound memory. A list of one million token ids,
 /// more than any context holds, fits.

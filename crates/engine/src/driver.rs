@@ -19,6 +19,7 @@ use crate::constraint::Grammars;
 use crate::drafting::Drafting;
 use crate::embed::Embedding;
 use crate::generation::{self, Generation, Outlet, refused};
+use crate::holding;
 use crate::inbox::{Inbox, Outbox};
 use crate::keeping::{Came, Keeping, Saved};
 use crate::limits::{LEAVE_WAIT_MAX, REQUESTS_MAX, SPEED_TOKENS_MIN, SPEED_WEIGHT, STATS_INTERVAL};
@@ -75,7 +76,7 @@ struct Vectors {
 fn takes_long(command: &Command) -> bool {
     match command {
         Command::Generate { generate, .. } => {
-            generate.constraint.is_some() || brings_files(&generate.prompt)
+            holding::compiles(generate) || brings_files(&generate.prompt)
         }
         Command::Count { prompt, .. } => brings_files(prompt),
         Command::Load(_)
@@ -736,7 +737,8 @@ fn engine_row(row: &planner::batch::Row) -> Row {
 
 #[cfg(test)]
 mod tests {
-    use worker_protocol::{Chat, Constraint, Media as File, MediaKind, Message, Role};
+    use serde_json::json;
+    use worker_protocol::{Chat, Constraint, Media as File, MediaKind, Message, Role, ToolChoice};
 
     use super::*;
 
@@ -751,8 +753,14 @@ mod tests {
         };
         let said = || Prompt::Text("hi".to_owned());
         let constraint = Some(Constraint::Json);
+        let offered = |strict, tool_choice| {
+            let tools = vec![json!({ "function": { "name": "f", "strict": strict } })];
+            Generate::new(Prompt::Chat(Chat { tools, tool_choice, ..Chat::default() }))
+        };
         for command in [
             generate(Generate::new(heard())),
+            generate(offered(true, ToolChoice::Auto)),
+            generate(offered(false, ToolChoice::Required(Vec::new()))),
             generate(Generate { constraint, ..Generate::new(said()) }),
             Command::Count { request, prompt: heard() },
         ] {
@@ -760,6 +768,8 @@ mod tests {
         }
         for command in [
             generate(Generate::new(said())),
+            generate(offered(false, ToolChoice::Auto)),
+            generate(offered(true, ToolChoice::None)),
             Command::Count { request, prompt: said() },
             Command::Cancel { request },
         ] {

@@ -395,6 +395,8 @@ fn allow_origin(response: &mut Response, origin: Option<String>) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::Value;
 
     use super::*;
@@ -486,7 +488,7 @@ mod tests {
     #[test]
     fn the_document_has_every_route_and_no_other() {
         let document: Value = serde_json::from_str(openapi::document()).unwrap();
-        let mut described = 0;
+        let mut described = BTreeSet::new();
         for (path, item) in document["paths"].as_object().unwrap() {
             let table_path = path.split('{').next().unwrap();
             for (method, operation) in item.as_object().unwrap() {
@@ -507,10 +509,11 @@ mod tests {
                 let refuses_others = operation["responses"].get("415").is_some();
                 let is_typed = route.method == Method::POST && route.takes != Takes::Untyped;
                 assert_eq!(refuses_others, is_typed, "{method} {path}");
-                described += 1;
+                // What stands behind a name in the path is told apart by who answers.
+                described.insert((method, table_path));
             }
         }
-        assert_eq!(described, ROUTES.len(), "the document lacks a route of the table");
+        assert_eq!(described.len(), ROUTES.len(), "the document lacks a route of the table");
     }
 
     #[track_caller]

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 
-use planner::footprint::CacheType;
+use planner::{footprint::CacheType, recipe::Recipe};
 
 use crate::{
     bench,
     config::raw::{KvCache, Speculation},
-    connect, duration, exit, models, plan, size,
+    connect, convert, duration, exit, models, plan, quantize, size,
 };
 
 /// Resident (常驻): a private AI hub on your own computer.
@@ -61,6 +61,10 @@ pub(crate) enum Command {
     Cache(Cache),
     /// Print or write the settings that make a client use this hub: coding agents, editors, chats, libraries
     Connect(Connect),
+    /// Write a model of this machine in fewer bits
+    Quantize(Quantize),
+    /// Make a model's file of a folder with safetensors, by llama.cpp's converter
+    Convert(Convert),
     /// Say what fits this machine, how well and how fast, before anything is downloaded
     Plan(Box<plan::Plan>),
     /// Measure a model through the hub, beside a plain loop over llama.cpp
@@ -334,6 +338,48 @@ pub(crate) struct Connect {
     pub(crate) place: Place,
 }
 
+/// `resident quantize`
+#[derive(Debug, Args)]
+pub(crate) struct Quantize {
+    /// Name of a model, or a .gguf file; best in F16, BF16 or F32
+    pub(crate) model: String,
+    /// What its weights become: q8_0, q6_k, q5_k_m, q4_k_m, iq4_xs, q3_k_m, iq2_xs and others
+    #[arg(long, value_name = "TYPE", value_parser = quantize::parse_type)]
+    pub(crate) to: Recipe,
+    /// Importance matrix of this model, as llama.cpp's llama-imatrix makes it: the same bits lose less
+    #[arg(long, value_name = "FILE")]
+    pub(crate) imatrix: Option<PathBuf>,
+    /// File or folder for the result [default: beside the model, named after it and the type]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Take a model that is quantized already, and lose twice
+    #[arg(long)]
+    pub(crate) allow_requantize: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
+}
+
+/// `resident convert`
+#[derive(Debug, Args)]
+pub(crate) struct Convert {
+    /// Folder with config.json, the tokenizer and .safetensors files
+    pub(crate) folder: PathBuf,
+    /// What its weights become: f16, bf16, f32, q8_0, tq1_0, tq2_0, or auto for the like of the folder's
+    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = convert::parse_type)]
+    pub(crate) to: &'static str,
+    /// File for the result [default: beside the folder, named after it and the type]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// llama.cpp's convert_hf_to_gguf.py [default: the one on PATH]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) converter: Option<PathBuf>,
+    /// Convert a folder that brings Python programs, which the converter may run
+    #[arg(long)]
+    pub(crate) allow_code: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -384,6 +430,8 @@ mod tests {
             (["serve", "--kv-type", "q9"], ["--kv-type", "f32, f16, bf16, q8_0"]),
             (["cache", "clear", "--json"], ["MODEL", "--gone"]),
             (["serve", "--idle-unload", "soon"], ["--idle-unload", "for example 90s"]),
+            (["quantize", "--to", "q4"], ["--to", "q4_k_m"]),
+            (["convert", "--to", "q4_k_m"], ["--to", "resident quantize"]),
         ] {
             let arguments = std::iter::once("resident").chain(arguments);
             let message = Cli::try_parse_from(arguments).unwrap_err().to_string();

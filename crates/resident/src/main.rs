@@ -11,17 +11,20 @@ mod cli;
 mod client;
 mod config;
 mod connect;
+mod convert;
 mod duration;
 mod exit;
 mod explain;
 mod hardware;
 mod limits;
 mod ls;
+mod making;
 mod models;
 mod offer;
 mod pin;
 mod plan;
 mod ps;
+mod quantize;
 mod reload;
 mod replay;
 mod run;
@@ -64,6 +67,8 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => replay::replay(arguments),
         Command::Cache(arguments) => cache::cache(arguments),
         Command::Connect(arguments) => connect::connect(arguments),
+        Command::Quantize(arguments) => quantize::quantize(arguments),
+        Command::Convert(arguments) => convert::convert(arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Bench(bench) => bench::run(bench),
     };

@@ -249,7 +249,7 @@ impl Loads {
 }
 
 /// This program itself, as the guard of foreign ones. Without it they are refused with the reason.
-fn guard() -> Vec<OsString> {
+pub(crate) fn guard() -> Vec<OsString> {
     let this = std::env::current_exe().map(PathBuf::into_os_string);
     this.map_or_else(|_| Vec::new(), |this| vec![this, GUARD_WORD.into()])
 }

@@ -11,6 +11,7 @@
 mod answer;
 mod assignment;
 mod bytes;
+pub mod chore;
 mod config;
 mod elsewhere;
 mod engine;
@@ -40,6 +41,7 @@ pub mod tool;
 mod worker;
 
 pub use answer::{Answer, Loss};
+pub use chore::Chore;
 pub use config::{Config, KeepMode, KeepSettings, Patience, Settings};
 pub use engine::{
     Engine, GgufFile, ManagedCommand, Manner, ProjectorFile, Ready, Server, StopSignal, Upstream,

@@ -126,6 +126,9 @@ pub struct Chat {
     /// The last message is the assistant's own, and the answer goes on from its text.
     #[serde(default, skip_serializing_if = "is_false")]
     pub continues: bool,
+    /// Where it is longer than the context its oldest turns are left out; else it is refused.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shortens: bool,
 }
 
 /// Whether an answer calls the tools that are offered.

@@ -421,6 +421,9 @@ pub struct Usage {
     pub cached_ssd_tokens: u32,
     /// Generated tokens.
     pub completion_tokens: u32,
+    /// Those of them that were thought before the answer, with the mark that ends it.
+    #[serde(default)]
+    pub reasoning_tokens: u32,
     /// Tokens that were guessed ahead and checked.
     #[serde(default)]
     pub drafted_tokens: u32,

@@ -117,6 +117,11 @@ fn vectors(fields: Fields) -> Fields {
 fn chat_request() -> Shape {
     asked("A conversation that is to be answered. What is not named here is ignored.")
         .may("messages", "The conversation.", list_of(message(), 0..=MESSAGES_MAX))
+        .may(
+            "truncate",
+            "Whether a conversation longer than the context loses its oldest turns; else it is refused.",
+            truth(),
+        )
         .with(shared::tools)
         .named("OllamaChatRequest")
 }

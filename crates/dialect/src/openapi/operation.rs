@@ -107,6 +107,12 @@ impl Operation {
         self.parameter(name, ParameterIn::Query, Required::True, about, shape)
     }
 
+    /// A value of the query that may be there.
+    #[must_use]
+    pub fn may_query(self, name: &str, about: &str, shape: Shape) -> Self {
+        self.parameter(name, ParameterIn::Query, Required::False, about, shape)
+    }
+
     /// A header that may be sent.
     #[must_use]
     pub fn header(self, name: &str, about: &str, shape: Shape) -> Self {

@@ -1,8 +1,11 @@
-//! Models that lie on a web server or on Hugging Face: one header is read, and a repository's other
+//! Models that lie on a web server, a hub or a registry: one header is read, and a repository's other
 //! quantizations are planned from it and the lengths of their files.
 
 use anyhow::Context as _;
-use library::remote::{Error, Kind, Model, Options, Reader, Remote, Repository, Source};
+use library::{
+    remote::{Error, Kind, Model, Reader, Remote, Repository, Source},
+    sources::Access,
+};
 use planner::{
     gguf::{Header, Tensor, split},
     recipe::{self, Conditions, Recipe},
@@ -23,11 +26,11 @@ use crate::{
 pub(crate) fn subject(text: &str, source: Result<Source, Error>) -> anyhow::Result<Subject> {
     let source = source.map_err(failed)?;
     let shown = match &source {
-        Source::File(address) => address.to_string(),
-        Source::Repository { .. } => text.to_owned(),
+        Source::Address(address) => address.to_string(),
+        Source::Repository { .. } | Source::Registry(_) => text.to_owned(),
     };
-    let options = Options::from_environment(|name| std::env::var(name).ok());
-    let mut reader = Reader::new(options).map_err(failed)?;
+    let access = Access::from_environment(|name| std::env::var(name).ok()).map_err(failed)?;
+    let mut reader = Reader::new(&access);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start")?;
     terminal::note(format_args!("reading the header of {shown}"));
@@ -55,7 +58,7 @@ async fn files(reader: &mut Reader, source: &Source, shown: &str) -> anyhow::Res
             return all(reader, repository, &models).await;
         }
         Source::Repository { repository, pick: Some(wanted) } => (Some(repository), &**wanted),
-        Source::File(_) => (None, ""),
+        Source::Registry(_) | Source::Address(_) => (None, ""),
     };
     match (reader.read(source).await, repository) {
         (Ok(found), _) if found.header.is_model() => Ok(vec![whole(found)]),

@@ -15,6 +15,8 @@ mod agents;
 mod answers;
 mod anthropic_client;
 mod bench;
+#[cfg(target_os = "linux")]
+mod convert;
 #[cfg(unix)]
 mod described;
 mod equality;
@@ -52,6 +54,8 @@ mod play;
 mod process;
 mod promises;
 mod python;
+#[cfg(target_os = "linux")]
+mod quantize;
 #[cfg(unix)]
 mod reload;
 mod rerank;

@@ -432,6 +432,7 @@ mod tests {
             tool_choice: ToolChoice::Required(vec!["f".into()]),
             one_call: true,
             continues: false,
+            ..Chat::default()
         };
         let wanted = Generate {
             sampling,

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use planner::gguf::{self, split};
 
-use crate::outside;
-/// Why a model's header could not be read from elsewhere.
+use crate::{digest::Sha256, outside};
+
+/// Why a model that lies elsewhere could not be found, or its header not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The server could not be asked, or refused.
@@ -20,7 +21,7 @@ pub enum Error {
         why: String,
     },
     /// Bytes that come too slowly to be waited for.
-    #[error("the header did not arrive within {} s; try again over a faster line", wait.as_secs_f64())]
+    #[error("what is known of the model did not arrive within {} s; try again over a faster line", wait.as_secs_f64())]
     Slow {
         /// How long it was waited for.
         wait: Duration,
@@ -52,6 +53,44 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// An answer that cannot be what it should be.
+    #[error("{url}: the answer cannot be used: {why}")]
+    Answer {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What a registry says of a model cannot be used.
+    #[error("{image}: its manifest cannot be used: {why}")]
+    Manifest {
+        /// What was asked for, as people write it.
+        image: String,
+        /// What is wrong with it, and the way out if there is one.
+        why: String,
+    },
+    /// Content that is not what it is called.
+    #[error(
+        "{url} has the digest {found} and should have {expected}; the server, or a proxy before it, cannot be relied on"
+    )]
+    Digest {
+        /// What was asked for.
+        url: String,
+        /// What it should be.
+        expected: Sha256,
+        /// What it is.
+        found: Sha256,
+    },
+    /// A file beside a model, named as if it were one.
+    #[error("{repository}: {name} is {what}, and no model; name the model that it belongs to")]
+    Companion {
+        /// Owner and name of the repository.
+        repository: String,
+        /// The file's name.
+        name: String,
+        /// What it is.
+        what: &'static str,
+    },
     /// A repository without models.
     #[error(
         "{repository} has no GGUF files; look for a repository of the same model whose name ends \
@@ -72,7 +111,7 @@ pub enum Error {
         found: Vec<String>,
     },
     /// More than one model could be meant.
-    #[error("{repository} has several models; name one, as in hf:{repository}:{}; there are {}", found.first().map_or("", String::as_str), found.join(", "))]
+    #[error("{repository} has several models; name one, as in {repository}:{}; there are {}", found.first().map_or("", String::as_str), found.join(", "))]
     Several {
         /// Its owner and name.
         repository: String,

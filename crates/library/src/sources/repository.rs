@@ -1,16 +1,19 @@
 //! From the files of a repository to its models: parts that belong together, what each is called,
-//! and which one somebody means.
+//! which one somebody means, and which projector belongs to it.
 //!
 //! Not here: asking a server for the list.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use planner::gguf::split::{self, Part};
-use serde::Deserialize;
 
-use super::{Error, Repository};
+use super::Error;
+use crate::{digest::Sha256, source::Repository};
 
 const ENDING: &str = ".gguf";
+
+/// Encodings of projectors, best first: what is encoded smaller sees worse, and saves little.
+const PROJECTORS: [&str; 4] = ["F16", "BF16", "F32", "Q8_0"];
 
 /// A model in a repository, in one file or several.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub struct File {
     pub path: String,
     /// Its length.
     pub bytes: u64,
+    /// Hash of its content, if the list says that.
+    pub digest: Option<Sha256>,
 }
 
 impl Model {
@@ -75,46 +80,32 @@ impl Model {
     }
 }
 
-/// One line of Hugging Face's list of files. Source: its API's `/api/models/OWNER/REPO/tree/main`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Entry {
-    #[serde(rename = "type")]
-    kind: String,
-    path: String,
-    #[serde(default)]
-    size: u64,
-    lfs: Option<Large>,
-}
-
-/// What the list says of a file that git does not hold itself.
-#[derive(Debug, Deserialize)]
-struct Large {
-    size: u64,
-}
-
-/// The models among `entries`, by name.
-pub(super) fn models(entries: Vec<Entry>) -> Vec<Model> {
+/// The models among `files`, by name.
+pub(super) fn models(files: Vec<File>) -> Vec<Model> {
     let mut groups: BTreeMap<(String, u64), BTreeMap<u64, File>> = BTreeMap::new();
-    for entry in entries {
-        // Paths are printed, so nothing in them may move a cursor.
-        let is_ours = entry.kind == "file"
-            && entry.path.to_ascii_lowercase().ends_with(ENDING)
-            && !entry.path.contains(char::is_control);
-        if !is_ours {
+    for file in files {
+        if !is_model_path(&file.path) {
             continue;
         }
-        let (name, number, count) = match Part::of(&entry.path) {
+        let (name, number, count) = match Part::of(&file.path) {
             // Numbers that cannot be true make a file of its own.
-            Some(part) if split::names(&entry.path).is_ok() => {
+            Some(part) if split::names(&file.path).is_ok() => {
                 (part.stem.to_owned(), part.number, part.count)
             }
-            Some(_) | None => (entry.path[..entry.path.len() - ENDING.len()].to_owned(), 1, 1),
+            Some(_) | None => (file.path[..file.path.len() - ENDING.len()].to_owned(), 1, 1),
         };
-        let bytes = entry.lfs.map_or(entry.size, |large| large.size);
-        let file = File { path: entry.path, bytes };
         groups.entry((name, count)).or_default().insert(number, file);
     }
     groups.into_iter().map(|((name, count), files)| model(name, count, files)).collect()
+}
+
+/// Whether `path` is that of a GGUF file. Paths are printed, so nothing in them may move a cursor, and made into
+/// addresses, so they lead nowhere but down.
+fn is_model_path(path: &str) -> bool {
+    let is_step = |step: &str| !["", ".", ".."].contains(&step);
+    path.to_ascii_lowercase().ends_with(ENDING)
+        && path.split('/').all(is_step)
+        && !path.contains(|c: char| c.is_control() || c == '\\')
 }
 
 fn model(name: String, count: u64, files: BTreeMap<u64, File>) -> Model {
@@ -142,7 +133,7 @@ fn pieces(name: &str) -> Vec<&str> {
 }
 
 /// The encoding in a name like `qwen3-8b-UD-Q4_K_XL`: its last piece that looks like one.
-fn quantization(name: &str) -> Option<String> {
+pub(super) fn quantization(name: &str) -> Option<String> {
     let pieces = pieces(name);
     let at = pieces.iter().rposition(|piece| is_encoding(piece))?;
     let encoding = pieces[at].to_ascii_uppercase();
@@ -213,6 +204,24 @@ pub(super) fn pick<'a>(
     }
 }
 
+/// The projector beside `model` among `models` that fits it best: one whose name has most in common with the
+/// model's, in the same folder rather than another, in the best encoding.
+pub(super) fn projector_for<'a>(model: &Model, models: &'a [Model]) -> Option<&'a Model> {
+    let folder = |model: &Model| model.name.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    let own = model.family().to_ascii_lowercase();
+    let own: Vec<&str> = pieces(&own);
+    let rank = |projector: &&Model| {
+        let family = projector.family().to_ascii_lowercase();
+        let shared = pieces(&family).iter().filter(|piece| own.contains(piece)).count();
+        let is_elsewhere = folder(projector) != folder(model);
+        let encoding = projector.quantization.as_deref();
+        let place = PROJECTORS.iter().position(|known| encoding == Some(known));
+        (Reverse(shared), is_elsewhere, place.unwrap_or(PROJECTORS.len()), projector.name.clone())
+    };
+    let is_whole = |model: &&Model| model.kind == Kind::Projector && model.missing_part.is_none();
+    models.iter().filter(is_whole).min_by_key(rank)
+}
+
 /// What to write for each of `several`: its encoding where that tells it from the others, else the
 /// path of its first file.
 fn choices(several: &[&Model]) -> Vec<String> {
@@ -250,20 +259,16 @@ fn is_named(model: &Model, wanted: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Source;
 
-    fn entries(paths: &[&str]) -> Vec<Entry> {
-        let entry = |path: &&str| Entry {
-            kind: "file".to_owned(),
-            path: (*path).to_owned(),
-            size: 134,
-            lfs: Some(Large { size: 1_000 }),
-        };
-        paths.iter().map(entry).collect()
+    fn entries(paths: &[&str]) -> Vec<File> {
+        let file = |path: &&str| File { path: (*path).to_owned(), bytes: 1_000, digest: None };
+        paths.iter().map(file).collect()
     }
 
     fn repository() -> Repository {
-        match super::super::Source::parse("hf:o/r") {
-            Some(Ok(super::super::Source::Repository { repository, .. })) => repository,
+        match Source::parse("hf:o/r") {
+            Some(Ok(Source::Repository { repository, .. })) => repository,
             other => panic!("{other:?}"),
         }
     }
@@ -331,8 +336,17 @@ mod tests {
     }
 
     #[test]
-    fn names_that_could_move_a_cursor_and_numbers_that_lie() {
-        let models = models(entries(&["a\u{1b}[2J.gguf", "b-00009-of-00002.gguf"]));
+    fn names_that_lead_elsewhere_or_move_a_cursor_and_numbers_that_lie() {
+        let models = models(entries(&[
+            "a\u{1b}[2J.gguf",
+            "b-00009-of-00002.gguf",
+            "../c.gguf",
+            "/etc/d.gguf",
+            "x//e.gguf",
+            "x/./f.gguf",
+            "..\\g.gguf",
+            "h\0.gguf",
+        ]));
         assert_eq!(models.len(), 1);
         assert_eq!((models[0].name.as_str(), models[0].missing_part), ("b-00009-of-00002", None));
     }
@@ -375,5 +389,36 @@ mod tests {
         let twins = super::models(entries(&["a-Q8_0.gguf", "b-Q8_0.gguf"]));
         let message = pick(&repository(), &twins, Some("Q8_0")).unwrap_err().to_string();
         assert!(message.contains("a-Q8_0.gguf, b-Q8_0.gguf"), "{message}");
+    }
+
+    #[test]
+    fn the_projector_that_fits_best() {
+        for (paths, model, expected) in [
+            (
+                &["m-Q8_0.gguf", "mmproj-BF16.gguf", "mmproj-F16.gguf", "mmproj-Q8_0.gguf"][..],
+                0,
+                "mmproj-F16",
+            ),
+            (&["m-Q8_0.gguf", "mmproj-m-Q8_0.gguf", "mmproj-m-f32.gguf"], 0, "mmproj-m-f32"),
+            (
+                &[
+                    "a-4b-Q8_0.gguf",
+                    "b-7b-Q8_0.gguf",
+                    "mmproj-a-4b-f16.gguf",
+                    "mmproj-b-7b-Q8_0.gguf",
+                ],
+                1,
+                "mmproj-b-7b-Q8_0",
+            ),
+            (&["x/m.gguf", "y/mmproj-f16.gguf", "x/mmproj-q8_0.gguf"], 0, "x/mmproj-q8_0"),
+            (&["m.gguf", "mmproj-f16-00001-of-00002.gguf"], 0, ""),
+            (&["m.gguf"], 0, ""),
+        ] {
+            let models = models(entries(paths));
+            let models_only: Vec<&Model> =
+                models.iter().filter(|model| model.kind == Kind::Model).collect();
+            let found = projector_for(models_only[model], &models);
+            assert_eq!(found.map_or("", |found| &found.name), expected, "{paths:?}");
+        }
     }
 }
