@@ -16,6 +16,18 @@ pub const JSON_VALUES_MAX: usize = 2_000_000;
 /// Bytes of a model's name. File systems end at 255.
 pub const MODEL_NAME_BYTES_MAX: usize = 256;
 
+/// Bytes of what names a model to pull, an address with its query among them.
+pub const SOURCE_BYTES_MAX: usize = 2048;
+
+/// Files that a model is made of, of each kind. The largest models come in some tens of parts.
+pub const LAYERS_MAX: usize = 256;
+
+/// Licences of a model. Those of Ollama's library have one or two.
+pub const LICENSES_MAX: usize = 64;
+
+/// Parameters of a model. Ollama knows some thirty.
+pub const PARAMETERS_MAX: usize = 128;
+
 /// Messages in a conversation. The longest agent sessions have some hundreds; a chat template is
 /// run over all of them for each request.
 pub const MESSAGES_MAX: usize = 4096;

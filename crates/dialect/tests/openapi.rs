@@ -80,6 +80,10 @@ const ROUTES: &[Route] = &[
     // Its cases are asked of two routes each, with an outcome for either: `check_rank_case`.
     route("rerank", V1_RANK, "", "", "OpenAiError"),
     route("ollama_show", "OllamaShowRequest", "", "", "OllamaError"),
+    route("ollama_pull", "OllamaPullRequest", "", "", "OllamaError"),
+    route("ollama_create", "OllamaCreateRequest", "", "", "OllamaError"),
+    route("ollama_copy", "OllamaCopyRequest", "", "", "OllamaError"),
+    route("ollama_delete", "OllamaDeleteRequest", "", "", "OllamaError"),
 ];
 
 /// Where the document has what the routes for ranking take and answer, which may be in either of two forms.

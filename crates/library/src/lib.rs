@@ -4,7 +4,7 @@
 //! [`remote`] reads its header at the cost of a few megabytes, so that it can be planned before it is downloaded.
 //! [`outside`] is the one way out, with the switch that closes it. A model of this machine is a [`manifest`] under
 //! a [`name`], its files called by their [`digest`]s; both lie in the [`store`]. A [`pull`] brings one here, file by file
-//! by [`transfer`]. Not here: what a header means (`planner`).
+//! by [`transfer`], and a [`queue`] several. Not here: what a header means (`planner`).
 
 pub mod digest;
 pub mod limits;
@@ -14,6 +14,7 @@ pub mod name;
 pub mod outside;
 pub mod projector;
 pub mod pull;
+pub mod queue;
 pub mod remote;
 pub mod source;
 pub mod sources;

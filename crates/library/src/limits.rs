@@ -41,6 +41,21 @@ pub const LIST_BYTES_MAX: u64 = 4 << 20;
 /// room for 255, in which a slash takes three.
 pub const NAME_CHARACTERS_MAX: usize = 200;
 
+/// Pulls that go on at once and that nobody attends. One has all of the line, and is here soonest.
+pub const PULLS_AT_ONCE_MAX: usize = 1;
+
+/// Pulls that go on at once because somebody attends them; more wait.
+pub const PULLS_ATTENDED_MAX: usize = 4;
+
+/// Pulls that are not done. A person asks for some tens.
+pub const PULLS_MAX: usize = 256;
+
+/// Pulls that have ended and are told for whoever looks now and then.
+pub const PULLS_ENDED_MAX: usize = 32;
+
+/// Bytes of the file in which pulls are written down: [`PULLS_MAX`] of them with long addresses.
+pub const PULLS_FILE_BYTES_MAX: u64 = 4 << 20;
+
 /// Bytes of a manifest. Licences are its greatest part, some tens of kilobytes each; what was said before the
 /// first request may be a document.
 pub const MANIFEST_BYTES_MAX: u64 = 16 << 20;

@@ -138,6 +138,22 @@ pub fn forget(wanted: &Wanted, folder: &Path) -> Result<(), Error> {
     }
 }
 
+/// Forgets all that is half here, but for what somebody works on now.
+///
+/// # Errors
+/// [`Error::Disk`]; what was forgotten until then is gone.
+pub fn forget_all(folder: &Path) -> Result<(), Error> {
+    // Without the folder there is nothing to forget.
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (own, key) = (entry.path(), entry.file_name());
+        let Some(key) = key.to_str().filter(|_| own.is_dir()) else { continue };
+        if let Some(_lock) = keep::lock(folder, key)? {
+            std::fs::remove_dir_all(&own).map_err(|error| of_disk(&own, &error))?;
+        }
+    }
+    Ok(())
+}
+
 /// How much of `wanted` is here.
 #[must_use]
 pub fn kept_bytes(wanted: &Wanted, folder: &Path) -> u64 {

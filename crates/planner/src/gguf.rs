@@ -252,6 +252,12 @@ impl Header {
         self.str("tokenizer.chat_template")
     }
 
+    /// Reads as if this were its chat template.
+    pub fn replace_chat_template(&mut self, template: &str) {
+        let template = Value::String(template.to_owned());
+        self.metadata.insert("tokenizer.chat_template".to_owned(), template);
+    }
+
     /// What its chat template says of its answers.
     #[must_use]
     pub fn family(&self) -> Family {

@@ -12,8 +12,12 @@ use planner::{footprint::CacheType, recipe::Recipe};
 
 use crate::{
     bench,
-    config::raw::{KvCache, Speculation},
-    connect, convert, duration, exit, models, plan, quantize, size,
+    config::{
+        self, Settings,
+        raw::{KvCache, Speculation},
+    },
+    connect, convert, copy, create, du, duration, exit, import, models, plan, pull, quantize,
+    remove, search, size, verify,
 };
 
 /// Resident (常驻): a private AI hub on your own computer.
@@ -38,6 +42,22 @@ pub(crate) enum Command {
     Run(Run),
     /// List the models that can be served
     Ls(Ls),
+    /// Pull a model: the quantization that fits this machine, told before it starts
+    Pull(Box<pull::Pull>),
+    /// Take models over that other programs have on this machine, without copying them
+    Import(import::Import),
+    /// Look for models: in the catalogue, or on the hubs of models
+    Search(search::Search),
+    /// Make a model of another one, or of a file, as a Modelfile says
+    Create(create::Create),
+    /// Give a model a second name, without copying it
+    Cp(copy::Copy),
+    /// Remove models from the library
+    Rm(remove::Remove),
+    /// Say what the library takes on the disk, and how to get rid of it
+    Du(du::Du),
+    /// Read all files of the library again, and say which are damaged
+    Verify(verify::Verify),
     /// Show what a model is and what it would need
     Show(Show),
     /// List the models that are in memory now
@@ -124,9 +144,33 @@ pub(crate) struct Serving {
     /// How keys and values are kept, as f16, q8_0 or q4_0: fewer bits hold more [default: f16]
     #[arg(long, value_name = "TYPE", env = "RESIDENT_KV_TYPE", value_parser = CacheType::from_name)]
     pub(crate) kv_type: Option<CacheType>,
+    /// Ask no server elsewhere for anything: no pulls, no searches, no headers
+    #[arg(long, env = "RESIDENT_OFFLINE", value_parser = FalseyValueParser::new())]
+    pub(crate) offline: bool,
     /// Listen on an address that other machines can reach; needs a key
     #[arg(long, env = "RESIDENT_ALLOW_LAN", value_parser = FalseyValueParser::new())]
     pub(crate) allow_lan: bool,
+}
+
+/// Where the library and the models are, for what needs to know nothing else.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Shelf {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Models folder [default: models in the data folder]
+    #[arg(long, value_name = "DIR", env = "RESIDENT_MODELS_DIR")]
+    pub(crate) models_dir: Option<PathBuf>,
+}
+
+impl Shelf {
+    /// The settings that it leads to.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    pub(crate) fn load(&self) -> anyhow::Result<Settings> {
+        let serving = Serving { models_dir: self.models_dir.clone(), ..Serving::default() };
+        config::load(&self.place, &serving)
+    }
 }
 
 /// How long an idle model stays; `None` inside is "never".
@@ -183,8 +227,20 @@ pub(crate) struct Ls {
 pub(crate) struct Show {
     /// Name of a model, or a .gguf file
     pub(crate) model: String,
+    /// Print the Modelfile that would make it again
+    #[arg(long, group = "part")]
+    pub(crate) modelfile: bool,
+    /// Print its licences
+    #[arg(long, group = "part")]
+    pub(crate) license: bool,
+    /// Print its chat template
+    #[arg(long, group = "part")]
+    pub(crate) template: bool,
+    /// Print what its conversations begin with
+    #[arg(long, group = "part")]
+    pub(crate) system: bool,
     /// Print one JSON document
-    #[arg(long)]
+    #[arg(long, conflicts_with = "part")]
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) place: Place,

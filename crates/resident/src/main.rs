@@ -12,10 +12,14 @@ mod client;
 mod config;
 mod connect;
 mod convert;
+mod copy;
+mod create;
+mod du;
 mod duration;
 mod exit;
 mod explain;
 mod hardware;
+mod import;
 mod limits;
 mod ls;
 mod making;
@@ -24,18 +28,23 @@ mod offer;
 mod pin;
 mod plan;
 mod ps;
+mod pull;
 mod quantize;
 mod reload;
+mod remove;
 mod replay;
 mod run;
+mod search;
 mod serve;
 mod show;
 mod size;
+mod steps;
 mod stop;
 mod stop_signal;
 mod table;
 mod terminal;
 mod token;
+mod verify;
 mod warm;
 
 use std::process::ExitCode;
@@ -56,6 +65,14 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Ls(arguments) => ls::ls(arguments),
+        Command::Pull(arguments) => pull::run(arguments),
+        Command::Import(arguments) => import::import(arguments),
+        Command::Search(arguments) => search::search(arguments),
+        Command::Create(arguments) => create::create(arguments),
+        Command::Cp(arguments) => copy::copy(arguments),
+        Command::Rm(arguments) => remove::remove(arguments),
+        Command::Du(arguments) => du::du(arguments),
+        Command::Verify(arguments) => verify::verify(arguments),
         Command::Show(arguments) => show::show(arguments),
         Command::Ps(arguments) => ps::ps(arguments),
         Command::Stop(arguments) => stop::stop(arguments),

@@ -21,6 +21,7 @@ mod execute;
 mod foreign;
 pub mod guard;
 mod guarded;
+mod habits;
 mod handle;
 mod happening;
 pub mod journal;
@@ -48,11 +49,12 @@ pub use engine::{
 };
 pub use error::{AcquireError, StopError};
 pub use foreign::{Delivered, Errand};
+pub use habits::Habits;
 pub use handle::{Edition, Form, Handle, Outlook, Progress, Purpose, Served, Stage, Watch, start};
 pub use happening::Happening;
 pub use lease::{Lease, Wish};
 pub use model::{
-    Facts, Group, HeaderFacts, Model, ModelSummary, Models, Need, OpenPool, Residence, Skills,
+    Facts, Group, HeaderFacts, Kept, Model, ModelSummary, Models, Need, OpenPool, Residence, Skills,
 };
 /// The words in which the fleet explains itself.
 pub use planner::fleet;

@@ -103,6 +103,9 @@ pub struct Load {
     /// What changes its weights, all of them together and for all requests.
     #[serde(default)]
     pub adapters: Vec<Adapter>,
+    /// Its chat template, as Jinja; `None` takes the one in the file.
+    #[serde(default)]
+    pub chat_template: Option<String>,
 }
 
 /// A LoRA adapter of a model.

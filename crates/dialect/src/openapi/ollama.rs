@@ -1,5 +1,6 @@
 //! Ollama's routes. Requests stream unless they say that they do not.
 
+mod library;
 mod model;
 
 use super::shape::{
@@ -12,7 +13,7 @@ use crate::limits::{EMBED_INPUTS_MAX, LOGPROBS_MAX, MESSAGES_MAX, TOOLS_MAX};
 const TAG: &str = "Ollama";
 
 pub(super) fn operations() -> Vec<Operation> {
-    vec![
+    let operations = vec![
         model::greeting(),
         model::version(),
         model::status(),
@@ -23,7 +24,8 @@ pub(super) fn operations() -> Vec<Operation> {
         model::tags(),
         model::residents(),
         model::show(),
-    ]
+    ];
+    operations.into_iter().chain(library::operations()).collect()
 }
 
 fn chat() -> Operation {

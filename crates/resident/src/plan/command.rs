@@ -80,6 +80,9 @@ pub(crate) struct Plan {
     /// Print a table in Markdown
     #[arg(long)]
     pub(crate) markdown: bool,
+    /// Ask no server elsewhere: a model elsewhere is refused
+    #[arg(long)]
+    pub(crate) offline: bool,
     /// Plan all models of this configuration file together
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
     pub(crate) config: Option<PathBuf>,

@@ -42,6 +42,8 @@ mod kv_types;
 mod layouts;
 #[cfg(unix)]
 mod libraries;
+#[cfg(unix)]
+mod library;
 mod made;
 mod models;
 #[cfg(unix)]
@@ -53,9 +55,12 @@ mod plan;
 mod play;
 mod process;
 mod promises;
+mod pulls;
 mod python;
 #[cfg(target_os = "linux")]
 mod quantize;
+#[cfg(unix)]
+mod registry;
 #[cfg(unix)]
 mod reload;
 mod rerank;

@@ -4,6 +4,7 @@ mod adapters;
 mod engine;
 mod group;
 mod kv;
+mod library;
 mod role;
 mod speculation;
 mod tool;
