@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn nothing_is_said_of_pulls_unless_somebody_says_it() {
-    assert_eq!(from_text("").library, library::Library::default());
+    assert_eq!(from_text("").library, Library::default());
 }
 
 #[test]
@@ -13,7 +13,7 @@ fn the_table_is_read() {
         "offline = true\n[library]\nhf_endpoint = \"http://127.0.0.1:9\"\nmirrors = \
          [\"https://hf-mirror.com\"]\nrate = \"10MB/s\"\nconnections = 4",
     );
-    let expected = library::Library {
+    let expected = Library {
         offline: true,
         hf_endpoint: Some("http://127.0.0.1:9".into()),
         mirrors: vec!["https://hf-mirror.com".into()],
