@@ -56,7 +56,6 @@ pub const PULLS_ENDED_MAX: usize = 32;
 /// Bytes of the file in which pulls are written down: [`PULLS_MAX`] of them with long addresses.
 pub const PULLS_FILE_BYTES_MAX: u64 = 4 << 20;
 
-
 /// Bytes of a manifest. Licences are its greatest part, some tens of kilobytes each; what was said before the
 /// first request may be a document.
 pub const MANIFEST_BYTES_MAX: u64 = 16 << 20;
@@ -151,7 +150,6 @@ pub const MIRRORS_MAX: usize = 8;
 /// Bytes of a file at an address that are looked at to tell whether it is a model: enough for the first words of a
 /// web page that came instead.
 pub const LOOK_BYTES: u64 = 256;
-
 
 /// Connections of one transfer. Eight fill lines of which a server gives each connection a share, and are few
 /// enough that no server takes them for an attack.

@@ -69,7 +69,7 @@ pub enum Role {
 /// What a Modelfile says beside the weights.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// The chat template: Jinja, or Go's as Ollama writes it.
+    /// The chat template as it was written: Jinja, or Go's as Ollama has it, which [`crate::template`] translates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
     /// What a conversation begins with that has no system message of its own.

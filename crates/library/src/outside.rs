@@ -124,6 +124,12 @@ impl Outside {
         self.options.silence_max
     }
 
+    /// Whether nothing is asked of anybody.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.options.offline
+    }
+
     /// Asks for `url` and follows redirects. Whatever is answered is given back, success or not; the address of
     /// [`Response::url`] is the one that answered.
     ///

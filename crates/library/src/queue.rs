@@ -19,8 +19,8 @@ use std::{
 
 use tokio::{runtime, sync::watch};
 
+use entry::{Entries, Entry};
 pub use entry::{Row, State};
-use entry::{Entry, Entries};
 use file::StateFile;
 
 use crate::{

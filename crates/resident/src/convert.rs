@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use planner::gguf::Header;
 
 use crate::{
     cli,
@@ -78,14 +79,14 @@ pub(crate) fn convert(arguments: &cli::Convert) -> anyhow::Result<()> {
     let done = making.run(&argv, &environment(), |line| screen.hear(line));
     screen.end();
     done.map_err(|error| screen.explain(error, &converter))?;
-    check(Path::new(&making.partial()?), &converter)?;
+    let header = check(Path::new(&making.partial()?), &converter)?;
     let bytes = making.keep()?;
     terminal::line(target.display());
     terminal::note(format_args!(
-        "{} on the disk. Try: resident run {2}, or fewer bits: resident quantize {2} --to {1}",
+        "{} on the disk. Try: resident {word} {file}, or fewer bits: resident quantize {file} --to q4_k_m",
         size::format(bytes),
-        "q4_k_m",
-        target.display()
+        word = quantize::word(&header),
+        file = target.display()
     ));
     Ok(())
 }
@@ -233,7 +234,7 @@ fn environment() -> BTreeMap<String, String> {
 }
 
 /// A converter that ends well may still have written anything.
-fn check(partial: &Path, converter: &Path) -> anyhow::Result<()> {
+fn check(partial: &Path, converter: &Path) -> anyhow::Result<Header> {
     let shown = converter.display();
     if !partial.is_file() {
         anyhow::bail!("{shown} ended well but wrote no file; is it llama.cpp's converter?");
@@ -242,7 +243,7 @@ fn check(partial: &Path, converter: &Path) -> anyhow::Result<()> {
         anyhow::anyhow!("what {shown} wrote is no model: {}", terminal::inert(&why))
     })?;
     anyhow::ensure!(header.is_model(), "what {shown} wrote is no model but a part of one");
-    Ok(())
+    Ok(header)
 }
 
 /// The converter's last line, on a terminal beside a spinner.

@@ -311,6 +311,48 @@ mod tests {
     }
 
     #[test]
+    fn what_begins_with_a_pools_name_is_at_its_servers() {
+        let folder = folder();
+        let offer = offer(folder.path(), TEXT);
+        for name in ["lab/org/big", "lab/mine", "hf.co/a/b:Q4"] {
+            keep(&offer, name);
+        }
+        assert_eq!(offer.find("lab/org/big").unwrap().engine.kind(), "upstream");
+        assert_eq!(offer.find("lab/mine"), None);
+        let own = offer.find("hf.co/a/b:Q4").unwrap();
+        assert_eq!(own.kept.as_ref().unwrap().habits.system.as_deref(), Some("Be brief."));
+        assert_eq!(own.engine.file().unwrap().context_tokens, Some(99));
+        let (models, problems) = offer.scan();
+        assert!(models.contains(&own), "find agrees with list");
+        let hidden =
+            problems.iter().filter(|said| said.contains("at the servers of the pool 'lab'"));
+        assert_eq!(hidden.count(), 2, "{problems:?}");
+    }
+
+    /// Keeps a model in the library.
+    fn keep(offer: &Offer, name: &str) {
+        use library::{digest, manifest, name::Name};
+        let store = offer.catalog.library().unwrap();
+        let mut hasher = digest::Hasher::new();
+        hasher.update(b"weights");
+        let digest = hasher.finish();
+        store.add(&mut &b"weights"[..], &digest).unwrap();
+        let settings =
+            serde_json::json!({ "system": "Be brief.", "parameters": { "num_ctx": 99 } });
+        let file = manifest::File::new(manifest::Role::Model, "m.gguf".to_owned(), digest, 7);
+        let kept = manifest::Manifest {
+            name: Name::new(name).unwrap(),
+            source: "hf:a/b".to_owned(),
+            revision: None,
+            added_unix_s: 7,
+            quantization: None,
+            files: vec![file],
+            settings: serde_json::from_value(settings).unwrap(),
+        };
+        store.put(&kept).unwrap();
+    }
+
+    #[test]
     fn a_file_that_is_named_wins_over_a_program() {
         let folder = folder();
         let mut offer = offer(folder.path(), TEXT);

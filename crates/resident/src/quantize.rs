@@ -157,9 +157,13 @@ impl Order {
         let stem = self.target.file_stem().unwrap_or_default().to_string_lossy();
         let is_listed = settings.catalog.find(&stem).is_some_and(|found| found.path == self.target);
         let what = if is_listed { stem.into_owned() } else { self.target.display().to_string() };
-        let word = if self.header.generates() { "run" } else { "show" };
-        format!("Try: resident {word} {what}")
+        format!("Try: resident {} {what}", word(&self.header))
     }
+}
+
+/// The command that a person tries a new file with: `run` needs a model that chats.
+pub(crate) fn word(header: &Header) -> &'static str {
+    if header.generates() && header.chat_template().is_some() { "run" } else { "show" }
 }
 
 /// The file that `text` means: a model of this machine, or a path.

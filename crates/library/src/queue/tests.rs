@@ -48,8 +48,10 @@ impl World {
             let (end, ended) = oneshot::channel();
             pulls.tell(format!("+{}", job.source));
             pulls.0.lock().unwrap().running.insert(job.source.clone(), end);
-            let mut stopped = Stopped(pulls.clone(), job.source, false);
+            let stopped = Stopped(pulls.clone(), job.source, false);
             Box::pin(async move {
+                // All of it moves in here, not the one field that is set.
+                let mut stopped = stopped;
                 let outcome = ended.await.unwrap();
                 stopped.2 = true;
                 outcome
@@ -102,7 +104,10 @@ impl Site {
             }
         };
         if timeout(DEADLINE, seen).await.is_err() {
-            panic!("{:?} and not {expected:?}", self.queue.rows().iter().map(shown).collect::<Vec<_>>());
+            panic!(
+                "{:?} and not {expected:?}",
+                self.queue.rows().iter().map(shown).collect::<Vec<_>>()
+            );
         }
     }
 

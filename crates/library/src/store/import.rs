@@ -128,6 +128,7 @@ impl Store {
         watcher: &mut Watcher<'_>,
     ) -> Result<Imported, Error> {
         let mut offers = place.offers()?;
+        self.leave_out_own(&mut offers, place);
         if let Some(name) = name {
             match &mut offers.models[..] {
                 [one] => one.name = name.clone(),
@@ -150,13 +151,38 @@ impl Store {
                     imported.is_stopped = true;
                     break;
                 }
-                Err(error @ (Error::Manifest { .. } | Error::NoBlob { .. })) => {
+                Err(error) if self.is_of_one(&error) => {
                     imported.skipped.push(format!("{} is left out: {error}", offer.source));
                 }
                 Err(error) => return Err(error),
             }
         }
         Ok(imported)
+    }
+
+    /// Readable names in the library lead to models that it has already.
+    fn leave_out_own(&self, offers: &mut Offers, place: &Place) {
+        let Ok(own) = std::fs::canonicalize(&self.folder) else { return };
+        let is_own = |file: &Coming| file.path.starts_with(&own);
+        let count = offers.models.len();
+        offers.models.retain(|offer| !offer.files.iter().any(is_own));
+        if offers.models.is_empty() && count > 0 {
+            let place = place.path().display();
+            offers.skipped.push(format!("{place} has only what the library has already"));
+        }
+    }
+
+    /// Whether something is wrong with one model that is imported, and not with the store.
+    fn is_of_one(&self, error: &Error) -> bool {
+        match error {
+            Error::Manifest { .. } | Error::NoBlob { .. } | Error::NoLinks { .. } => true,
+            Error::Io { path, .. } => !path.starts_with(&self.folder),
+            Error::NoModel { .. }
+            | Error::Capitals { .. }
+            | Error::From { .. }
+            | Error::File { .. }
+            | Error::Digest { .. } => false,
+        }
     }
 
     fn import_one(

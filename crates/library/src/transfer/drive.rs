@@ -429,10 +429,11 @@ impl<'a> Drive<'a> {
     }
 
     async fn finish(
-        self,
+        mut self,
         digest: Sha256,
         bytes: u64,
     ) -> Result<(PathBuf, Sha256, u64, Arc<Keep>), Error> {
+        self.progress.end(bytes);
         let keep = Arc::clone(&self.keep);
         let path = match tokio::task::spawn_blocking(move || keep.finish(digest, bytes)).await {
             Ok(path) => path?,

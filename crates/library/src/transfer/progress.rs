@@ -71,6 +71,12 @@ impl<'a> Progress<'a> {
         });
     }
 
+    /// All is there and right.
+    pub(super) fn end(&mut self, bytes: u64) {
+        self.shown = None;
+        self.show(bytes, Some(bytes), 0, None, Some("making it durable".to_owned()));
+    }
+
     /// Bytes per second over some seconds.
     pub(super) fn rate(&mut self, now: Instant) -> u64 {
         let window = limits::RATE_SHOWN_WINDOW;

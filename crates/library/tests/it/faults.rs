@@ -11,7 +11,7 @@ mod servers;
 use std::{
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -27,6 +27,9 @@ use crate::{
 
 /// The length of the file of most cases: some ranges at the tests' pace.
 const BYTES: usize = 2_000_000;
+
+/// The same for all cases: it takes a while to make.
+static CONTENT: OnceLock<Arc<Vec<u8>>> = OnceLock::new();
 
 /// What must come of a case.
 enum Expected {
@@ -65,7 +68,7 @@ impl Case {
         expected: Expected,
         answer: impl Fn(usize, &Request, &Arc<Vec<u8>>) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        let content = content(BYTES);
+        let content = Arc::clone(CONTENT.get_or_init(|| content(BYTES)));
         let (served, number) = (Arc::clone(&content), AtomicUsize::new(0));
         let server = Server::start(move |request| {
             answer(number.fetch_add(1, Ordering::SeqCst), request, &served)

@@ -1,11 +1,18 @@
 //! Files fetched from servers that behave: whole, in parts, paused, resumed, twice at once.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use library::{
     digest::{Hasher, Sha256},
     outside::{Options, Outside},
-    transfer::{Error, Fetched, Pace, Seen, Terms, Wanted, fetch, forget, kept_bytes},
+    transfer::{Error, Fetched, Pace, Rate, Seen, Terms, Wanted, fetch, forget, kept_bytes},
 };
 use tokio::sync::watch;
 
@@ -119,8 +126,7 @@ async fn what_came_is_never_fetched_again() {
         for pause_at in [500_000, 1_500_000, 3_000_000] {
             let seen = watch::Sender::new(Seen::default());
             let mut watched = seen.subscribe();
-            let limited =
-                Terms { rate: Some(Arc::new(library::transfer::Rate::new(4_000_000))), ..terms() };
+            let limited = Terms { rate: Some(Arc::new(Rate::new(4_000_000))), ..terms() };
             tokio::select! {
                 done = fetch(&outside, &wanted, folder.path(), &limited, &seen) => {
                     done.unwrap();
@@ -143,4 +149,75 @@ async fn what_came_is_never_fetched_again() {
         forget(&wanted, folder.path()).unwrap();
         assert_eq!(kept_bytes(&wanted, folder.path()), 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_that_is_gone_is_waited_for_and_said_so() {
+    let content = content(3_000_000);
+    let (served, is_back) = (Arc::clone(&content), Arc::new(AtomicBool::new(false)));
+    let switch = Arc::clone(&is_back);
+    let server = Server::start(move |request| {
+        // Gone once some of it has come, until somebody brings it back.
+        let is_behind = request.range.is_some_and(|(first, _)| first > 500_000);
+        if is_behind && !switch.load(Ordering::SeqCst) {
+            return Answer { head: String::new(), body: Body::HangUp };
+        }
+        ranged(&served, request, "")
+    })
+    .await;
+    let (folder, outside) = (tempfile::tempdir().unwrap(), outside());
+    let (wanted, terms) = (wanted(&server, &content), terms());
+    let seen = watch::Sender::new(Seen::default());
+    let mut watched = seen.subscribe();
+    let says_so =
+        |seen: &Seen| seen.note.as_ref().is_some_and(|note| note.contains("; asking again in 1 s"));
+    let bring_back = async {
+        drop(watched.wait_for(says_so).await.unwrap());
+        is_back.store(true, Ordering::SeqCst);
+    };
+    let work = fetch(&outside, &wanted, folder.path(), &terms, &seen);
+    let (fetched, ()) = tokio::join!(work, bring_back);
+    is_whole(&fetched.unwrap(), &content);
+    let last = seen.borrow().clone();
+    assert_eq!((last.done_bytes, last.whole_bytes), (3_000_000, Some(3_000_000)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bandwidth_limit_is_kept_by_two_pulls_together() {
+    let content = content(600_000);
+    let served = Arc::clone(&content);
+    let server = Server::start(move |request| ranged(&served, request, "")).await;
+    let outside = outside();
+    let (mut one, mut other) = (wanted(&server, &content), wanted(&server, &content));
+    one.addresses = vec![server.url("/one").parse().unwrap()];
+    (one.digest, other.digest) = (None, None);
+    let limited = Terms { rate: Some(Arc::new(Rate::new(1_000_000))), ..terms() };
+    let folder = tempfile::tempdir().unwrap();
+    let seen = watch::Sender::new(Seen::default());
+    let began = Instant::now();
+    let (one, other) = tokio::join!(
+        fetch(&outside, &one, folder.path(), &limited, &seen),
+        fetch(&outside, &other, folder.path(), &limited, &seen)
+    );
+    is_whole(&one.unwrap(), &content);
+    is_whole(&other.unwrap(), &content);
+    let took_s = began.elapsed().as_secs_f64();
+    assert!(took_s >= 1.2, "1.2 MB at 1 MB/s in {took_s} s");
+}
+
+/// A question more for each range would be a redirect more, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_an_address_leads_is_asked_once() {
+    let content = content(3_000_000);
+    let served = Arc::clone(&content);
+    let server = Server::start(move |request| match request.path.as_str() {
+        "/file" => Answer::redirect("/signed?key=1"),
+        _ => ranged(&served, request, ""),
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    is_whole(&pull(&wanted(&server, &content), folder.path()).await.unwrap(), &content);
+    let requests = server.requests();
+    let stable = requests.iter().filter(|request| request.path == "/file").count();
+    assert!(stable == 1 && requests.len() > 10, "{stable} of {}", requests.len());
 }

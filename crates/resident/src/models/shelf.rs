@@ -121,3 +121,118 @@ fn modified_unix_s(path: &Path) -> io::Result<u64> {
 fn stem(name: &str) -> String {
     Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs};
+
+    use library::{
+        digest::{Hasher, Sha256},
+        manifest::{File, Settings},
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::models::Named;
+
+    fn catalog(folder: &Path) -> Catalog {
+        let contexts = BTreeMap::from([("small".to_owned(), 256)]);
+        Catalog { folder: folder.join("models"), named: BTreeMap::new(), contexts }
+    }
+
+    fn add(store: &Store, content: &str) -> Sha256 {
+        let mut hasher = Hasher::new();
+        hasher.update(content.as_bytes());
+        let digest = hasher.finish();
+        store.add(&mut content.as_bytes(), &digest).unwrap();
+        digest
+    }
+
+    /// Keeps a model of these files and settings under this name.
+    fn keep(catalog: &Catalog, name: &str, files: &[(Role, &str)], settings: serde_json::Value) {
+        let store = catalog.library().unwrap();
+        let file = |(role, name): &(Role, &str)| {
+            let bytes = name.len() as u64;
+            File::new(*role, (*name).to_owned(), add(&store, name), bytes)
+        };
+        let manifest = Manifest {
+            name: Name::new(name).unwrap(),
+            source: "hf:a/b".to_owned(),
+            revision: None,
+            added_unix_s: 7,
+            quantization: None,
+            files: files.iter().map(file).collect(),
+            settings: serde_json::from_value::<Settings>(settings).unwrap(),
+        };
+        store.put(&manifest).unwrap();
+    }
+
+    #[test]
+    fn a_model_of_the_library_is_found_with_all_that_goes_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = catalog(folder.path());
+        let files = [
+            (Role::Model, "m.gguf"),
+            (Role::Projector, "mmproj.gguf"),
+            (Role::Adapter, "style.gguf"),
+            (Role::Draft, "draft.gguf"),
+        ];
+        keep(&catalog, "hf.co/a/b:Q4", &files, json!({ "parameters": { "num_ctx": 512 } }));
+        let found = catalog.find("hf.co/a/b:Q4").unwrap();
+        assert_eq!((found.file_bytes, found.context_tokens), (6, Some(512)));
+        assert_eq!(fs::read_to_string(&found.path).unwrap(), "m.gguf");
+        let shelved = found.shelved.clone().unwrap();
+        assert_eq!(shelved.adapters[0].name, "style");
+        for (path, content) in [(&shelved.projector, "mmproj.gguf"), (&shelved.draft, "draft.gguf")]
+        {
+            assert_eq!(fs::read_to_string(path.as_ref().unwrap()).unwrap(), content);
+        }
+        let scan = catalog.scan();
+        assert_eq!((scan.models, scan.problems), (vec![found.clone()], vec![]));
+        assert_eq!(catalog.find("HF.co/A/b:q4"), Some(found), "capitals make no difference");
+        for nobody in ["hf.co/a/b", "hf.co/a/b:Q4:latest", "b", "../b", "", "hf.co"] {
+            assert_eq!(catalog.find(nobody), None, "{nobody}");
+        }
+    }
+
+    #[test]
+    fn a_tag_that_means_none_is_no_part_of_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = catalog(folder.path());
+        keep(&catalog, "small:latest", &[(Role::Model, "m.gguf")], json!({}));
+        assert_eq!(catalog.find("small").unwrap().context_tokens, Some(256), "the configuration's");
+        assert_eq!(catalog.find("small:latest"), None, "whoever asks takes it off");
+    }
+
+    #[test]
+    fn the_library_comes_before_the_folder_and_behind_what_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut catalog = catalog(folder.path());
+        for name in ["one", "two"] {
+            keep(&catalog, name, &[(Role::Model, "m.gguf")], json!({}));
+        }
+        fs::write(catalog.folder.join("one.gguf"), "of the folder").unwrap();
+        let other = folder.path().join("other.gguf");
+        fs::write(&other, "named").unwrap();
+        let named = Named { path: other.clone(), context_tokens: None };
+        catalog.named.insert("two".to_owned(), named);
+        assert!(catalog.find("one").unwrap().shelved.is_some());
+        assert_eq!(catalog.find("two").unwrap().path, other);
+        let scan = catalog.scan();
+        let names: Vec<&str> = scan.models.iter().map(|found| &*found.name).collect();
+        assert_eq!(names, ["one", "two"], "no file of the library is a model of the folder");
+        let said: Vec<&str> = scan.problems.iter().map(|it| &*it.sentence).collect();
+        assert!(said.len() == 2 && said.iter().all(|said| said.contains("is hidden")), "{said:?}");
+    }
+
+    #[test]
+    fn parameters_that_make_no_sense_are_said_and_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = catalog(folder.path());
+        let settings = json!({ "parameters": { "num_ctx": "much" } });
+        keep(&catalog, "odd", &[(Role::Model, "m.gguf")], settings);
+        let scan = catalog.scan();
+        assert_eq!(scan.models[0].context_tokens, None);
+        assert!(scan.problems[0].sentence.contains("parameters.num_ctx"), "{:?}", scan.problems);
+    }
+}

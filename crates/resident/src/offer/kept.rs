@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use library::manifest::{Manifest, Message, Role as Part, Settings};
+use library::{
+    manifest::{Manifest, Message, Role as Part, Settings},
+    template,
+};
 use supervisor::{Habits, Kept};
 use worker_protocol::Role;
 
@@ -41,11 +44,11 @@ fn message(message: &Message) -> Option<worker_protocol::Message> {
     Some(worker_protocol::Message::text(role, &*message.content))
 }
 
-/// The chat template that the worker is given, if it is one that the worker reads. Go's, as Ollama writes them,
-/// know no `{%`, and every Jinja that turns a conversation into a text has a loop; of the former the template in
+/// The chat template that the worker is given. Where Go's, as Ollama writes them, cannot be translated, the template in
 /// the model's own file serves.
 pub(super) fn chat_template(settings: &Settings) -> Option<Arc<str>> {
-    settings.template.as_deref().filter(|template| template.contains("{%")).map(Arc::from)
+    let template = settings.template.as_deref().filter(|template| !template.is_empty())?;
+    template::jinja(template).ok().map(Arc::from)
 }
 
 #[cfg(test)]
@@ -76,12 +79,24 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_none() {
         let settings: Settings = serde_json::from_value(json!({
-            "template": "{{ if .System }}{{ .System }}{{ end }}{{ .Prompt }}",
+            "template": "{{ nobody .Knows }}",
             "system": "",
             "parameters": { "temperature": "hot", "stop": ["END"] },
         }))
         .unwrap();
         assert_eq!(habits(&settings), Habits::default());
-        assert_eq!(chat_template(&settings), None, "Go's");
+        assert_eq!(
+            chat_template(&settings),
+            None,
+            "what cannot be translated leaves the file's own"
+        );
+    }
+
+    #[test]
+    fn a_template_of_gos_is_translated() {
+        let text = "{{ if .System }}<s>{{ .System }}</s>{{ end }}<u>{{ .Prompt }}</u>";
+        let settings = Settings { template: Some(text.to_owned()), ..Settings::default() };
+        let jinja = chat_template(&settings).unwrap();
+        assert!(jinja.contains("{%") && jinja.contains("<u>"), "{jinja}");
     }
 }

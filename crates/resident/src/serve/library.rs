@@ -112,6 +112,19 @@ impl Library {
         self.place.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Refuses what would be asked of servers elsewhere, where none is asked.
+    fn check_online(&self) -> Result<(), Error> {
+        let means = self.means.read().unwrap_or_else(PoisonError::into_inner);
+        if !means.access.outside().is_offline() {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "this hub asks no server elsewhere, because offline is set; take it out of its configuration (or \
+             RESIDENT_OFFLINE), or import a file of this machine with resident import",
+        )
+        .code("offline"))
+    }
+
     /// Begins to pull for whoever reads the steps.
     async fn follow(
         queue: &Queue,
@@ -173,6 +186,7 @@ fn work(store: &Store, means: &Arc<RwLock<Means>>, changed: &Arc<Notify>) -> Wor
 impl gateway::Library for Library {
     fn pull(&self, source: &str) -> Result<Steps, Error> {
         let (job, queue) = (job(source, None)?, self.place().queue.clone());
+        self.check_online()?;
         let (sender, steps) = mpsc::channel(STEPS_WAITING_MAX);
         self.runtime.spawn(async move {
             let end = Self::follow(&queue, job, &sender).await;
@@ -186,6 +200,9 @@ impl gateway::Library for Library {
         let name = name(&create.model, "model")?;
         let place = self.place();
         let (recipe, missing) = made::recipe(&place.catalog, &place.store, create)?;
+        if missing.is_some() {
+            self.check_online()?;
+        }
         let (store, queue) = (place.store.clone(), place.queue.clone());
         let changed = Arc::clone(&self.changed);
         let (sender, steps) = mpsc::channel(STEPS_WAITING_MAX);
@@ -193,7 +210,7 @@ impl gateway::Library for Library {
             let made = async {
                 let mut recipe = recipe;
                 if let Some(job) = missing {
-                    recipe.from = vec![Base::Model(Self::follow(&queue, job, &sender).await?)];
+                    recipe.from.insert(0, Base::Model(Self::follow(&queue, job, &sender).await?));
                 }
                 made::make(store, name, recipe, sender.clone()).await
             };
@@ -277,8 +294,9 @@ impl gateway::Library for Library {
 
     fn begin_pull(&self, new: &NewPull) -> Result<Pull, Error> {
         let named = new.name.as_deref().map(|text| name(text, "name")).transpose()?;
-        let queue = self.place().queue.clone();
-        let row = queue.add(job(&new.source, named)?);
+        let (job, queue) = (job(&new.source, named)?, self.place().queue.clone());
+        self.check_online()?;
+        let row = queue.add(job);
         row.map(rows::row).map_err(|error| of_queue(&error))
     }
 

@@ -60,7 +60,7 @@ fn a_folder_becomes_a_file_beside_it() {
     assert_eq!(text(&output.stdout).trim(), made.canonicalize().unwrap().to_str().unwrap());
     assert_eq!(fs::read(&made).unwrap(), fs::read(&stories).unwrap());
     assert_eq!(desk.names(), ["Tiny-1B", "Tiny-1B-f16.gguf"]);
-    for part in ["Converting", "with     ", "resident run ", "resident quantize "] {
+    for part in ["Converting", "with     ", "resident show ", "resident quantize "] {
         assert!(said.contains(part), "'{part}' is missing in: {said}");
     }
     let output = run(&desk, &folder, &well(&stories));

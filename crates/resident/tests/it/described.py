@@ -49,8 +49,17 @@ STREAMS = {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/mess
 # What is streamed line by line.
 LINES = "application/x-ndjson"
 
-# What is refused always.
-NEVER_ANSWERED = {"POST /v1/moderations"}
+# What is refused always, or because no file or pull has the name that was drawn, or because this hub is offline.
+NEVER_ANSWERED = {
+    "POST /v1/moderations",
+    "POST /api/pull",
+    "POST /api/push",
+    "DELETE /api/delete",
+    "POST /api/blobs/{digest}",
+    "POST /resident/v1/pulls",
+    "GET /resident/v1/pulls/{id}",
+    "POST /resident/v1/pulls/{id}/{change}",
+}
 
 # Answers that are kept: one to look at, and one to throw away, which is there once.
 KEPT = os.environ["DESCRIBED_KEPT"]
@@ -62,7 +71,7 @@ def before_call(ctx, case, kwargs):
     path = case.operation.path
     if isinstance(case.body, dict):
         shorten(path, case.body)
-    if path == "/resident/v1/reload":
+    if path == "/resident/v1/reload" or path.startswith("/resident/v1/pulls/"):
         case.headers["Content-Type"] = "application/json"
     drawn = lot(case)
     if drawn % 4 != 0:
@@ -104,6 +113,11 @@ def name(path, case):
         case.query = {}
     elif path == "/resident/v1/explain" and case.query and "model" in case.query:
         case.query["model"] = "stories"
+    elif path == "/api/copy" and isinstance(case.body, dict):
+        case.body.update(source="stories", destination="copied")
+    elif path == "/api/create" and isinstance(case.body, dict):
+        # Files that were never sent are none.
+        case.body = {**case.body, "model": "made", "from": "stories", "files": None, "adapters": None, "draft_files": None}
     elif isinstance(case.body, dict):
         for key in {"model", "name"} & case.body.keys():
             if isinstance(case.body[key], str):

@@ -77,6 +77,8 @@ fn the_hub_does_what_its_document_says() {
         for (name, path) in named {
             command.args(["--model", &format!("{name}={}", path.display())]);
         }
+        // What it draws must not become questions to servers elsewhere.
+        command.env("RESIDENT_OFFLINE", "1");
     });
     let answer = || {
         let asked = json!({ "model": "demo", "input": "Hi", "max_output_tokens": 2 });

@@ -42,6 +42,8 @@ mod kv_types;
 mod layouts;
 #[cfg(unix)]
 mod libraries;
+#[cfg(unix)]
+mod library;
 mod made;
 mod models;
 #[cfg(unix)]
@@ -57,6 +59,8 @@ mod pulls;
 mod python;
 #[cfg(target_os = "linux")]
 mod quantize;
+#[cfg(unix)]
+mod registry;
 #[cfg(unix)]
 mod reload;
 mod rerank;

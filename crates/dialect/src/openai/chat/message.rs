@@ -238,5 +238,4 @@ pub(in crate::openai) fn said_arguments(text: String, intake: &mut Intake) -> Ma
     }
     let parsed = if intake.takes_json(&text) { serde_json::from_str(&text).ok() } else { None };
     parsed.unwrap_or_else(|| Map::from_iter([("raw".to_owned(), Value::String(text))]))
-    }
 }

@@ -359,6 +359,34 @@ fn folders_and_files_are_used_where_they_lie() {
 }
 
 #[test]
+fn the_library_is_not_imported_into_itself_and_a_file_that_changes_is_left_out() {
+    let world = World::new();
+    let one = world.write("models/one.gguf", model(1));
+    world.write("models/two.gguf", model(2));
+    let changed = world.store.import(
+        &Place::Folder(world.path("models")),
+        None,
+        &mut |progress: &Progress<'_>| {
+            if progress.what == "one.gguf" {
+                let file = fs::File::options().append(true).open(&one).unwrap();
+                file.set_modified(std::time::UNIX_EPOCH).unwrap();
+            }
+            ControlFlow::Continue(())
+        },
+    );
+    let changed = changed.unwrap();
+    assert_eq!((called(&changed), changed.skipped.len()), (vec!["two"], 1));
+    assert!(changed.skipped[0].contains("it changes while it is imported"), "{changed:?}");
+
+    let imported = world.import(&Place::Folder(world.folder.path().to_owned()));
+    assert_eq!((called(&imported), imported.already.len()), (vec!["one"], 1), "{imported:?}");
+    assert_eq!(imported.skipped, [""; 0]);
+    let names = world.import(&Place::Folder(world.path("library/names")));
+    let nothing = if cfg!(unix) { "has only what the library has already" } else { "" };
+    assert!(names.models.is_empty() && names.skipped[0].contains(nothing), "{names:?}");
+}
+
+#[test]
 fn an_import_that_is_stopped_keeps_what_is_whole() {
     let world = World::new();
     world.write("models/a.gguf", model(1));

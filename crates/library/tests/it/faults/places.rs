@@ -54,7 +54,7 @@ async fn signatures(rows: &mut Vec<Row>) {
 }
 
 async fn redirects(rows: &mut Vec<Row>) {
-    let elsewhere = content(super::BYTES);
+    let elsewhere = super::CONTENT.get_or_init(|| content(super::BYTES)).clone();
     let served = elsewhere.clone();
     let other = Server::start(move |request| ranged(&served, request, "")).await;
     let target = other.url("/blob");
@@ -115,7 +115,7 @@ fn own_address() -> Option<String> {
 }
 
 async fn mirrors(rows: &mut Vec<Row>) {
-    let good = content(super::BYTES);
+    let good = super::CONTENT.get_or_init(|| content(super::BYTES)).clone();
     let served = good.clone();
     let mirror = Server::start(move |request| ranged(&served, request, "etag: \"m\"\r\n")).await;
     let silent =
