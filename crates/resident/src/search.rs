@@ -307,9 +307,9 @@ mod tests {
         let choices = [choice("Q8_0", 90), choice("Q6_K", 70), choice("Q4_K_M", 50)];
         assert_eq!(largest(&choices, 80).unwrap().quantization, "Q6_K");
         assert_eq!(
-            largest(&choices, 79).unwrap().quantization,
+            largest(&choices, 78).unwrap().quantization,
             "Q4_K_M",
-            "70 is more than 7/8 of 79"
+            "70 is more than 7/8 of 78"
         );
         assert_eq!(largest(&choices, 57), None);
     }

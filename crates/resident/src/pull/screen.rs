@@ -254,7 +254,7 @@ mod tests {
         }
     }
 
-    /// A screen as far as bars use it: lines, and a cursor that goes up and to the left.
+    /// A screen as far as bars use it: lines that are cleared before they are written again.
     #[derive(Debug, Clone)]
     struct Paper {
         width: u16,
@@ -265,10 +265,13 @@ mod tests {
         fn write(&self, text: &str) -> io::Result<()> {
             let mut held = self.lines.lock().unwrap();
             let (lines, row) = &mut *held;
-            while lines.len() <= *row {
-                lines.push(String::new());
+            for c in text.chars() {
+                let line = lines.get(*row).map_or(0, |line| line.chars().count());
+                // What goes over the edge goes on in the next line.
+                *row += usize::from(line == usize::from(self.width));
+                lines.resize((*row + 1).max(lines.len()), String::new());
+                lines[*row].push(c);
             }
-            lines[*row].push_str(text);
             Ok(())
         }
 

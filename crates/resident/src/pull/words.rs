@@ -9,6 +9,10 @@ use crate::{duration, size, terminal};
 /// a screen of 80.
 pub(super) const NAME_CHARACTERS: usize = 24;
 
+/// Characters of most rates, and of most times.
+const RATE_CHARACTERS: usize = 10;
+const LEFT_CHARACTERS: usize = 6;
+
 /// What stands for a figure that nobody knows yet.
 const UNKNOWN: &str = "?";
 
@@ -48,7 +52,14 @@ pub(super) fn name(name: &str) -> String {
 
 /// The figures behind the bar of one file of several.
 pub(super) fn file_figures(file: &FileState) -> String {
-    format!("{:>5}  {:>15}", percent(file.percent()), amount(file.done_bytes, file.whole_bytes))
+    // Bars stand under each other when what is behind them is as wide.
+    format!(
+        "{:>5}  {:>15}  {:RATE_CHARACTERS$}  {:LEFT_CHARACTERS$}",
+        percent(file.percent()),
+        amount(file.done_bytes, file.whole_bytes),
+        "",
+        ""
+    )
 }
 
 /// The figures behind the bar of all.
@@ -60,7 +71,7 @@ pub(super) fn figures(state: &State) -> String {
         (rate(state.bytes_per_s), left.unwrap_or_default())
     };
     format!(
-        "{:>5}  {:>15}  {rate:>12}  {left:>6}",
+        "{:>5}  {:>15}  {rate:>RATE_CHARACTERS$}  {left:>LEFT_CHARACTERS$}",
         percent(state.percent()),
         amount(state.done_bytes, state.whole_bytes)
     )
@@ -162,10 +173,12 @@ mod tests {
     fn figures_stand_under_each_other() {
         let mut state = state();
         let all = figures(&state);
-        assert_eq!(all, " 40 %      2.0/5.0 GiB    50.0 MiB/s   1m 1s");
+        assert_eq!(all, " 40 %      2.0/5.0 GiB  50.0 MiB/s   1m 1s");
         state.bytes_per_s = 0;
         assert_eq!(figures(&state).chars().count(), all.chars().count());
-        assert!(all.starts_with(&file_figures(&state.files[0])), "{all}");
+        let of_file = file_figures(&state.files[0]);
+        assert!(all.starts_with(of_file.trim_end()), "{all}");
+        assert_eq!(of_file.chars().count(), all.chars().count());
     }
 
     #[test]
