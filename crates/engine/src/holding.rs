@@ -46,6 +46,12 @@ pub(crate) fn hold<M: Model>(
     }
 }
 
+/// Whether finding out takes long, since a grammar is compiled for it.
+pub(crate) fn compiles(generate: &Generate) -> bool {
+    let demands = |chat: &Chat| matches!(chat.tool_choice, ToolChoice::Required(_));
+    generate.constraint.is_some() || chat_of(&generate.prompt).is_some_and(demands)
+}
+
 fn calls<M: Model>(
     model: &M,
     grammars: &mut Grammars,
