@@ -282,7 +282,8 @@ fn resolved<'s>(root: &'s Value, target: &str) -> Option<&'s Value> {
     let segments = path.split('/').filter(|_| !path.is_empty());
     segments.into_iter().try_fold(root, |value, segment| match value {
         Value::Array(entries) => entries.get(segment.parse::<usize>().ok()?),
-        other => other.get(segment),
+        Value::Object(fields) => fields.get(segment),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     })
 }
 

@@ -33,12 +33,12 @@ type Place = (&'static str, String);
 pub(super) fn plain(schema: &Map<String, Value>) -> Map<String, Value> {
     let says = schema.iter().filter(|(key, _)| !WORDS.contains(&&***key));
     let fields = says.map(|(key, value)| {
-        let value = match value {
-            _ if DATA.contains(&&**key) => value.clone(),
-            Value::Object(schemas) if NAMED.contains(&&**key) => {
-                schemas.iter().map(|(name, schema)| (name.clone(), plain_value(schema))).collect()
-            }
-            value => plain_value(value),
+        let value = if DATA.contains(&&**key) {
+            value.clone()
+        } else if let (Value::Object(schemas), true) = (value, NAMED.contains(&&**key)) {
+            schemas.iter().map(|(name, schema)| (name.clone(), plain_value(schema))).collect()
+        } else {
+            plain_value(value)
         };
         (key.clone(), value)
     });

@@ -391,7 +391,7 @@ fn only_the_tool_that_cannot_be_enforced_is_enforced_in_part() {
     let offered = vec![mail.clone(), unit.clone()];
     for kin in &KINDS {
         let mut hub = Hub::start(kin.model(Speech::Noise));
-        let mut called = [0, 0];
+        let mut called = 0;
         // Some are compiled anew, and some are there already.
         for request in 0..12 {
             let mut tools = offered.clone();
@@ -402,16 +402,14 @@ fn only_the_tool_that_cannot_be_enforced_is_enforced_in_part() {
             if said.has_begun_a_mark() {
                 continue;
             }
-            assert_eq!(said.reason(), &FinishReason::ToolCalls, "{}: {said:?}", kin.name);
-            for one in &said.calls {
-                called[usize::from(one.0 == "unit")] += 1;
-                if one.0 == "unit" {
-                    check_call(&tools, one).unwrap_or_else(|error| panic!("{}: {error}", kin.name));
-                }
-                serde_json::from_str::<Map<_, _>>(&one.1).unwrap();
+            // What is left of the other one has no end that noise would come to.
+            for one in said.calls.iter().filter(|(name, _)| name == "unit") {
+                called += 1;
+                assert_eq!(said.reason(), &FinishReason::ToolCalls, "{}: {said:?}", kin.name);
+                check_call(&tools, one).unwrap_or_else(|error| panic!("{}: {error}", kin.name));
             }
         }
-        assert!(called[1] > 0, "{}: {called:?}", kin.name);
+        assert!(called > 0, "{}", kin.name);
     }
 }
 
