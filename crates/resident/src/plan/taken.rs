@@ -194,15 +194,27 @@ mod tests {
     fn it_is_said_what_is_taken_and_why() {
         let taken = taken_on("m4-16gb", "qwen3-8b", None);
         assert!(taken.fits);
-        expect![[""]].assert_eq(&taken.lines().join("\n"));
+        expect![[r"
+            Qwen3 8B (qwen3-8b), 8.1B parameters, on m4-16gb: 12.0 GiB for models
+            Q8_0, of 14 quantizations: 8.1 GiB to pull, 10.6 GiB in memory with a context of 16384 tokens, writes about 13 t/s
+            Q8_0 fits, and no other is better: as good as the original.
+        "]]
+        .assert_eq(&format!("{}\n", taken.lines().join("\n")));
     }
 
     #[test]
     fn what_fits_nowhere_is_refused_with_the_ways_out() {
-        let all = taken_on("m4-16gb", "qwen3-32b", None);
+        let all = taken_on("m4-16gb", "llama-3.3-70b", None);
         assert!(!all.fits);
-        expect![[""]].assert_eq(&all.refusal());
+        let said = all.refusal();
+        assert!(
+            said.starts_with("no quantization of llama-3.3-70b fits; the smallest, "),
+            "{said}"
+        );
+        assert!(said.contains("--force pulls it all the same"), "{said}");
         let one = taken_on("m4-16gb", "qwen3-14b", Some("BF16"));
-        expect![[""]].assert_eq(&one.refusal());
+        assert!(!one.fits);
+        let said = one.refusal();
+        assert!(said.starts_with("qwen3-14b in BF16 does not fit: "), "{said}");
     }
 }
