@@ -3,18 +3,23 @@
 
 mod answer;
 mod anthropic;
+mod importance;
 mod kv;
 mod llama_server;
+mod modelfile;
 mod ollama;
 mod openai;
 mod rerank;
 mod responses;
+mod source;
 mod upstream;
 
 pub use answer::answer;
 pub use anthropic::{anthropic_count, anthropic_messages};
+pub use importance::importance;
 pub use kv::kv_entry;
 pub use llama_server::infill;
+pub use modelfile::modelfile;
 pub use ollama::{ollama_chat, ollama_embed, ollama_generate};
 pub use openai::{
     openai_chat, openai_completion, openai_embedding, openai_image, openai_speech,
@@ -23,6 +28,7 @@ pub use openai::{
 use planner::{footprint, gguf::Value, quality};
 pub use rerank::rerank;
 pub use responses::{responses_request, responses_stream};
+pub use source::source;
 pub use upstream::upstream;
 use worker_protocol::{Command, Report, frame};
 

@@ -45,6 +45,11 @@ fn frame() {
 }
 
 #[test]
+fn importance() {
+    replay("importance", fuzz::importance);
+}
+
+#[test]
 fn kv_entry() {
     replay("kv_entry", fuzz::kv_entry);
 }
@@ -52,6 +57,11 @@ fn kv_entry() {
 #[test]
 fn infill() {
     replay("infill", fuzz::infill);
+}
+
+#[test]
+fn modelfile() {
+    replay("modelfile", fuzz::modelfile);
 }
 
 #[test]
@@ -115,6 +125,11 @@ fn responses_stream() {
 }
 
 #[test]
+fn source() {
+    replay("source", fuzz::source);
+}
+
+#[test]
 fn upstream() {
     replay("upstream", fuzz::upstream);
 }
@@ -138,6 +153,7 @@ fn every_corpus_has_a_test() {
             "gguf",
             "infill",
             "kv_entry",
+            "modelfile",
             "ollama_chat",
             "ollama_embed",
             "ollama_generate",
@@ -150,6 +166,7 @@ fn every_corpus_has_a_test() {
             "rerank",
             "responses_request",
             "responses_stream",
+            "source",
             "upstream",
         ]
     );
@@ -168,6 +185,8 @@ fn the_valid_inputs_are_accepted() {
     for entry in entries {
         kv_store::format::decode(entry, entry.len() as u64, None).expect("an entry");
     }
+    let modelfile = include_bytes!("../corpus/modelfile/valid");
+    library::modelfile::Modelfile::parse(modelfile).expect("a Modelfile");
     let messages = include_bytes!("../corpus/anthropic_messages/valid");
     dialect::anthropic::messages::decode(messages).expect("messages");
     let count = include_bytes!("../corpus/anthropic_count/valid");
@@ -191,6 +210,14 @@ fn the_valid_inputs_are_accepted() {
     dialect::openai::upstream::scores(scores, 2).expect("scores");
     let request = include_bytes!("../corpus/responses_request/valid");
     dialect::openai::responses::decode(request, &()).expect("a request");
+    let list = &include_bytes!("../corpus/source/hugging-face")[1..];
+    let models = library::sources::read_list(library::source::Hub::HuggingFace, list);
+    assert_eq!(models.expect("a list").len(), 2);
+    let list = &include_bytes!("../corpus/source/model-scope")[1..];
+    let models = library::sources::read_list(library::source::Hub::ModelScope, list);
+    assert_eq!(models.expect("a list").len(), 1);
+    let manifest = &include_bytes!("../corpus/source/manifest")[1..];
+    assert!(library::sources::oci::read(manifest).expect("a manifest").has_model());
     let vectors = include_bytes!("../corpus/upstream/embeddings");
     dialect::openai::upstream::vectors(vectors, 2).expect("vectors");
 }

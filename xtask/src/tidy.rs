@@ -19,6 +19,10 @@ const VENDOR_WORDS: &[&str] =
 const VENDOR_SPEAKERS: &[&str] =
     &["crates/dialect/", "crates/resident/src/bench", "crates/resident/src/run", "fuzz/"];
 
+/// What differs from each vendor's API, and how many differences each may have.
+const DIFFERENCES: &str = "docs/compatibility.md";
+const DIFFERENCES_MAX: usize = 10;
+
 /// Marks of unfinished work, and of functions that were left too long.
 const UNFINISHED: &[&str] = &["todo!(", "unimplemented!(", "#[ignore", "clippy::too_many_lines"];
 
@@ -43,7 +47,7 @@ const PURE: &[&str] = &["planner", "worker-protocol", "dialect"];
 const ARROWS: &[(&str, &[&str])] = &[
     ("dialect", &["worker-protocol"]),
     ("engine", &["kv-store", "planner", "worker-protocol"]),
-    ("fuzz", &["dialect", "engine", "kv-store", "planner", "worker-protocol"]),
+    ("fuzz", &["dialect", "engine", "kv-store", "library", "planner", "worker-protocol"]),
     ("gateway", &["dialect", "supervisor", "worker-protocol"]),
     ("library", &["planner"]),
     ("llama-worker", &["engine", "kv-store", "planner", "worker-protocol"]),
@@ -91,7 +95,42 @@ fn findings(root: &Path) -> Vec<String> {
     for krate in PURE {
         check_pure(root, krate, &mut findings);
     }
+    match std::fs::read_to_string(root.join(DIFFERENCES)) {
+        Ok(text) => check_differences(&text, &mut findings),
+        Err(_) => findings.push(format!("{DIFFERENCES}: cannot be read")),
+    }
     findings
+}
+
+/// Differences stand in tables of what, here and why, one below each vendor's heading.
+fn check_differences(text: &str, findings: &mut Vec<String>) {
+    let mut tables = 0;
+    for section in text.split("\n## ").skip(1) {
+        let vendor = section.lines().next().unwrap_or_default();
+        let mut rows = section.lines().filter(|line| line.starts_with('|'));
+        if rows.next() != Some("| what | here | why |") {
+            continue;
+        }
+        tables += 1;
+        let rows: Vec<&str> = rows.skip(1).collect();
+        if rows.len() > DIFFERENCES_MAX {
+            findings.push(format!(
+                "{DIFFERENCES}: {} differences from {vendor}, at most {DIFFERENCES_MAX}; make one of them work",
+                rows.len()
+            ));
+        }
+        for row in rows {
+            // A pipe in a cell is escaped.
+            let cells = row.replace("\\|", "");
+            let cells = cells.trim_matches('|').split('|').filter(|cell| !cell.trim().is_empty());
+            if cells.count() != 3 {
+                findings.push(format!("{DIFFERENCES}: {row} must say what, here and why"));
+            }
+        }
+    }
+    if tables == 0 {
+        findings.push(format!("{DIFFERENCES}: has no table of what, here and why"));
+    }
 }
 
 /// The findings as a report for a person.
@@ -335,6 +374,11 @@ mod tests {
         let bad = format!("{long}    unsafe {{ }}\n    todo!()\n    \"choices\"\n");
         std::fs::write(krate.join("src/lib.rs"), bad).unwrap();
         std::fs::write(krate.join("src/limits.rs"), "//! x\npub const N: u8 = 1;\n").unwrap();
+        std::fs::create_dir_all(folder.path().join("docs")).unwrap();
+        let row = "| a | b \\| c | d |\n".repeat(DIFFERENCES_MAX + 1);
+        let table =
+            format!("# x\n\n## Somebody\n\n| what | here | why |\n|---|---|---|\n{row}| a | b |\n");
+        std::fs::write(folder.path().join(DIFFERENCES), table).unwrap();
         let found = report(&findings(folder.path()));
         for expected in [
             "must be named like its folder",
@@ -348,9 +392,16 @@ mod tests {
             "unfinished work",
             "a vendor's word",
             "a bound without its reason",
+            "12 differences from Somebody, at most 10",
+            "| a | b | must say what, here and why",
         ] {
             assert!(found.contains(expected), "not found: {expected}\n{found}");
         }
         assert!(!found.contains("may not use xtask"), "tests may use more\n{found}");
+        assert_eq!(
+            found.matches("must say what").count(),
+            1,
+            "an escaped pipe divides nothing\n{found}"
+        );
     }
 }

@@ -82,8 +82,8 @@ fn chat(fields: &mut Object<'_>) -> Result<(Chat, Option<u32>), Error> {
     }
     let Offered { tools, choice: tool_choice, one_call } = tools::decode(fields)?;
     let Reasoning { variables, tokens_max } = Reasoning::anthropic(fields)?;
-    let documents = Vec::new();
-    let chat = Chat { messages, tools, documents, variables, tool_choice, one_call, continues };
+    let chat =
+        Chat { messages, tools, variables, tool_choice, one_call, continues, ..Chat::default() };
     Ok((chat, tokens_max))
 }
 

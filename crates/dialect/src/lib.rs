@@ -26,6 +26,7 @@ mod media;
 pub mod ollama;
 pub mod openai;
 pub mod openapi;
+mod outcome;
 mod read;
 mod reasoning;
 mod request;

@@ -5,6 +5,9 @@
 /// frame to the worker allows a few levels more for its envelope.
 pub const JSON_DEPTH_MAX: usize = 64;
 
+/// Bytes of all earlier items that one request of responses refers to: as much as a body may say itself.
+pub const REFERRED_BYTES_MAX: usize = 32 << 20;
+
 /// Values (numbers, strings, lists, …) in a request body. A parsed value takes tens of bytes where
 /// its text may take two, so bytes alone do not bound memory. A list of one million token ids,
 /// more than any context holds, fits.
@@ -12,6 +15,18 @@ pub const JSON_VALUES_MAX: usize = 2_000_000;
 
 /// Bytes of a model's name. File systems end at 255.
 pub const MODEL_NAME_BYTES_MAX: usize = 256;
+
+/// Bytes of what names a model to pull, an address with its query among them.
+pub const SOURCE_BYTES_MAX: usize = 2048;
+
+/// Files that a model is made of, of each kind. The largest models come in some tens of parts.
+pub const LAYERS_MAX: usize = 256;
+
+/// Licences of a model. Those of Ollama's library have one or two.
+pub const LICENSES_MAX: usize = 64;
+
+/// Parameters of a model. Ollama knows some thirty.
+pub const PARAMETERS_MAX: usize = 128;
 
 /// Messages in a conversation. The longest agent sessions have some hundreds; a chat template is
 /// run over all of them for each request.

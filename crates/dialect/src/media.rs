@@ -21,10 +21,10 @@ pub(crate) use format::media_type;
 use crate::{
     Error,
     limits::{
-        MEDIA_BYTES_MAX, MEDIA_MAX, PICTURE_PIXELS_MAX, PICTURE_RATIO_MAX, PICTURE_SIDE_PIXELS_MAX,
-        SOUND_SECONDS_MAX,
+        JSON_VALUES_MAX, MEDIA_BYTES_MAX, MEDIA_MAX, PICTURE_PIXELS_MAX, PICTURE_RATIO_MAX,
+        PICTURE_SIDE_PIXELS_MAX, SOUND_SECONDS_MAX,
     },
-    read::Path,
+    read::{self, Path},
 };
 use format::Format;
 
@@ -44,13 +44,22 @@ pub(crate) struct File {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Lets in the pictures and sounds of one request, as long as there are not too many.
+/// Lets in what one request packs into texts, as long as it is not too much: pictures, sounds, JSON.
 #[derive(Debug, Default)]
 pub(crate) struct Intake {
     files: usize,
+    /// Values of JSON inside strings, which the count of the whole body takes for one each.
+    values: usize,
 }
 
 impl Intake {
+    /// Whether the JSON in `text` is as deep and large as it may be, with all that came before it.
+    pub(crate) fn takes_json(&mut self, text: &str) -> bool {
+        let Ok(values) = read::check_shape(text.as_bytes()) else { return false };
+        self.values = self.values.saturating_add(values);
+        self.values <= JSON_VALUES_MAX
+    }
+
     /// What a URI holds.
     pub(crate) fn uri(
         &mut self,

@@ -1,4 +1,4 @@
-//! Ollama's dialect: chat, generate, embeddings, and its lists of models.
+//! Ollama's dialect: chat, generate, embeddings, its lists of models, and what changes them.
 //!
 //! Its streams are lines of JSON, its errors `{"error":"…"}`, its times whole nanoseconds. Requests stream
 //! unless they say that they do not. A request without anything to answer loads the model, or unloads
@@ -10,10 +10,13 @@ mod answer;
 pub mod chat;
 pub mod embed;
 pub mod generate;
+pub mod library;
 pub mod model;
 mod options;
+pub mod progress;
 
 pub use answer::{Form, StreamEncoder, WholeEncoder, loaded};
+pub use options::{Parameters, parameters};
 
 use serde_json::{Map, Value, json};
 use worker_protocol::{Generate, Media, Prompt, Role};

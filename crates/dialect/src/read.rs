@@ -262,9 +262,9 @@ pub(crate) fn body(bytes: &[u8]) -> Result<Value, Error> {
     })
 }
 
-/// Depth and count of values, from the brackets and commas alone, before anything is allocated.
+/// Depth and count of values, from the brackets and commas alone, before anything is allocated. Gives the count.
 /// Bytes that are not JSON may be miscounted; the parser refuses those.
-pub(crate) fn check_shape(bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn check_shape(bytes: &[u8]) -> Result<usize, Error> {
     let (mut depth, mut values) = (0_usize, 0_usize);
     let (mut in_string, mut escaped) = (false, false);
     for byte in bytes {
@@ -300,7 +300,7 @@ pub(crate) fn check_shape(bytes: &[u8]) -> Result<(), Error> {
         ))
         .code("invalid_json"));
     }
-    Ok(())
+    Ok(values)
 }
 
 /// A JSON number without a fraction, whatever way it is written.

@@ -3,7 +3,7 @@
 //! What a client does not say keeps the default of [`Sampling`].
 
 use serde_json::Value;
-use worker_protocol::{Dry, Mirostat, MirostatVersion, Sampling, Xtc};
+use worker_protocol::{Dry, Mirostat, MirostatVersion, Parameter, Sampling, Xtc};
 
 use crate::{
     Error,
@@ -14,27 +14,65 @@ use crate::{
 /// Takes every sampling parameter out of a request.
 pub(crate) fn decode(fields: &mut Object<'_>) -> Result<Sampling, Error> {
     let default = Sampling::default();
-    Ok(Sampling {
-        temperature: fields.number("temperature", 0.0..=10.0)?.unwrap_or(default.temperature),
-        top_k: top_k(fields)?.unwrap_or(default.top_k),
-        top_p: fields.number("top_p", 0.0..=1.0)?.unwrap_or(default.top_p),
-        min_p: fields.number("min_p", 0.0..=1.0)?.unwrap_or(default.min_p),
-        typical_p: fields.number("typical_p", 0.0..=1.0)?.unwrap_or(default.typical_p),
-        repeat_penalty: repeat_penalty(fields)?.unwrap_or(default.repeat_penalty),
-        penalty_last_tokens: last_tokens(fields, "repeat_last_n")?
-            .unwrap_or(default.penalty_last_tokens),
-        presence_penalty: fields
-            .number("presence_penalty", -2.0..=2.0)?
-            .unwrap_or(default.presence_penalty),
-        frequency_penalty: fields
-            .number("frequency_penalty", -2.0..=2.0)?
-            .unwrap_or(default.frequency_penalty),
+    let mut said = Said::default();
+    let sampling = Sampling {
+        temperature: said.or(
+            default.temperature,
+            fields.number("temperature", 0.0..=10.0)?,
+            Parameter::Temperature,
+        ),
+        top_k: said.or(default.top_k, top_k(fields)?, Parameter::TopK),
+        top_p: said.or(default.top_p, fields.number("top_p", 0.0..=1.0)?, Parameter::TopP),
+        min_p: said.or(default.min_p, fields.number("min_p", 0.0..=1.0)?, Parameter::MinP),
+        typical_p: said.or(
+            default.typical_p,
+            fields.number("typical_p", 0.0..=1.0)?,
+            Parameter::TypicalP,
+        ),
+        repeat_penalty: said.or(
+            default.repeat_penalty,
+            repeat_penalty(fields)?,
+            Parameter::RepeatPenalty,
+        ),
+        penalty_last_tokens: said.or(
+            default.penalty_last_tokens,
+            last_tokens(fields, "repeat_last_n")?,
+            Parameter::PenaltyLastTokens,
+        ),
+        presence_penalty: said.or(
+            default.presence_penalty,
+            fields.number("presence_penalty", -2.0..=2.0)?,
+            Parameter::PresencePenalty,
+        ),
+        frequency_penalty: said.or(
+            default.frequency_penalty,
+            fields.number("frequency_penalty", -2.0..=2.0)?,
+            Parameter::FrequencyPenalty,
+        ),
         dry: dry(fields)?,
         xtc: xtc(fields)?,
         mirostat: mirostat(fields)?,
         logit_bias: logit_bias(fields)?,
-        seed: seed(fields)?,
-    })
+        seed: said.or(None, seed(fields)?.map(Some), Parameter::Seed),
+        said: Vec::new(),
+    };
+    Ok(Sampling { said: said.0, ..sampling })
+}
+
+/// What a request says itself.
+#[derive(Default)]
+struct Said(Vec<Parameter>);
+
+impl Said {
+    fn or<T>(&mut self, otherwise: T, value: Option<T>, parameter: Parameter) -> T {
+        match value {
+            Some(value) => {
+                self.0.push(parameter);
+                value
+            }
+            None => otherwise,
+        }
+    }
 }
 
 /// -1 is how vLLM's clients say "all", which is 0 here.

@@ -339,6 +339,44 @@ fn ollama_show() {
     });
 }
 
+#[test]
+fn ollama_pull() {
+    check_all("ollama_pull", 8, |fixture, out| {
+        bare(ollama::library::decode_pull(&fixture.bytes()), out);
+    });
+}
+
+#[test]
+fn ollama_create() {
+    check_all("ollama_create", 20, |fixture, out| {
+        bare(ollama::library::decode_create(&fixture.bytes()), out);
+    });
+}
+
+#[test]
+fn ollama_copy() {
+    check_all("ollama_copy", 4, |fixture, out| {
+        bare(ollama::library::decode_copy(&fixture.bytes()), out);
+    });
+}
+
+#[test]
+fn ollama_delete() {
+    check_all("ollama_delete", 4, |fixture, out| {
+        bare(ollama::library::decode_delete(&fixture.bytes()), out);
+    });
+}
+
+/// What was read, of a route that no model answers.
+fn bare(request: Result<impl std::fmt::Debug, Error>, out: &mut String) {
+    match request {
+        Err(error) => {
+            writeln!(out, "refused {}: {}", error.status, ollama::error_body(&error)).unwrap();
+        }
+        Ok(request) => writeln!(out, "{request:#?}").unwrap(),
+    }
+}
+
 fn ollama_answer(
     form: Form,
     request: Result<ollama::Request, Error>,

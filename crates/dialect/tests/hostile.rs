@@ -7,8 +7,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use dialect::{
     Error, anthropic,
     limits::{
-        JSON_DEPTH_MAX, MEDIA_BYTES_MAX, MEDIA_MAX, MESSAGES_MAX, PICTURE_PIXELS_MAX,
-        RANK_DOCUMENTS_MAX, RANK_QUERY_BYTES_MAX, STOP_BYTES_MAX,
+        JSON_DEPTH_MAX, JSON_VALUES_MAX, MEDIA_BYTES_MAX, MEDIA_MAX, MESSAGES_MAX,
+        PICTURE_PIXELS_MAX, RANK_DOCUMENTS_MAX, RANK_QUERY_BYTES_MAX, STOP_BYTES_MAX,
     },
     llama_server::infill,
     ollama,
@@ -17,7 +17,7 @@ use dialect::{
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use worker_protocol::{Constraint, Prompt};
+use worker_protocol::{Constraint, Prompt, ToolCall};
 
 #[track_caller]
 fn refusal(body: &Value) -> Error {
@@ -48,7 +48,7 @@ fn a_megabyte_of_stop_strings_is_refused() {
 }
 
 #[test]
-fn nesting_ends_at_the_limit_in_the_body_and_in_arguments() {
+fn nesting_ends_at_the_limit_in_the_body_and_arguments_beyond_it_are_text() {
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     let body = |levels| format!(r#"{{"model":"m","messages":[],"x":{}}}"#, deep(levels));
     // The object around it is one level.
@@ -59,10 +59,27 @@ fn nesting_ends_at_the_limit_in_the_body_and_in_arguments() {
 
     let arguments = format!("{{\"x\":{}}}", deep(JSON_DEPTH_MAX));
     let call = json!({ "id": "a", "function": { "name": "f", "arguments": arguments } });
-    let error = refusal(&json!({ "model": "m", "messages": [{
-        "role": "assistant", "tool_calls": [call],
-    }] }));
-    assert!(error.message.contains("arguments is nested too deeply"), "{error}");
+    let said = json!({ "role": "assistant", "tool_calls": [call] });
+    let body = json!({ "model": "m", "messages": [said] }).to_string();
+    let Prompt::Chat(read) = &chat::decode(body.as_bytes()).unwrap().generates[0].prompt else {
+        panic!("a chat is a chat");
+    };
+    assert_eq!(read.messages[0].tool_calls[0].arguments, json!({ "raw": arguments }));
+}
+
+#[test]
+fn json_in_strings_is_counted_over_the_whole_request() {
+    let list = format!("{{\"x\":[{}1]}}", "1,".repeat(JSON_VALUES_MAX / 2));
+    let call = json!({ "id": "a", "function": { "name": "f", "arguments": list } });
+    let message =
+        |calls: usize| json!({ "role": "assistant", "tool_calls": vec![call.clone(); calls] });
+    let body = |calls| json!({ "model": "m", "messages": [message(calls)] }).to_string();
+    let Prompt::Chat(chat) = &chat::decode(body(3).as_bytes()).unwrap().generates[0].prompt else {
+        panic!("a conversation");
+    };
+    let is_raw = |call: &ToolCall| call.arguments.get("raw").is_some();
+    let raw: Vec<bool> = chat.messages[0].tool_calls.iter().map(is_raw).collect();
+    assert_eq!(raw, [false, true, true]);
 }
 
 #[test]
@@ -392,6 +409,10 @@ fn decode_all(body: &[u8]) -> Vec<Error> {
         ollama::embed::decode(ollama::embed::Form::Embed, body).map(|_| ()),
         ollama::embed::decode(ollama::embed::Form::Embeddings, body).map(|_| ()),
         ollama::model::decode_show(body).map(|_| ()),
+        ollama::library::decode_pull(body).map(|_| ()),
+        ollama::library::decode_create(body).map(|_| ()),
+        ollama::library::decode_copy(body).map(|_| ()),
+        ollama::library::decode_delete(body).map(|_| ()),
         infill::decode(body).map(|_| ()),
         rerank::decode(Route::V1, body).map(|_| ()),
         rerank::decode(Route::V2, body).map(|_| ()),

@@ -366,3 +366,55 @@ fn what_was_said_before_an_answer_is_shown_page_by_page() {
     let gone = Page::decode([("after", "x")].into_iter()).unwrap();
     assert_eq!(next.input_items(&gone).unwrap_err().param.as_deref(), Some("after"));
 }
+
+#[test]
+fn what_is_referred_to_is_bounded_in_all() {
+    let said = "x".repeat(1 << 20);
+    let big = answered(&asked(json!(said)), &(), "1", &[finished(FinishReason::End)]);
+    let id = big.turns[0].input[0].id.clone();
+    let refers = |times: usize| {
+        let items: Vec<Value> =
+            (0..times).map(|_| json!({ "type": "item_reference", "id": id })).collect();
+        responses::decode(asked(items.into()).to_string().as_bytes(), &One(big.clone()))
+    };
+    assert!(refers(8).is_ok());
+    let error = refers(40).unwrap_err();
+    assert_eq!((error.status, error.param.as_deref()), (400, Some("input[31]")));
+    assert!(error.message.contains("to more than 33554432 bytes"), "{}", error.message);
+}
+
+#[test]
+fn ids_that_were_made_here_are_told_from_those_that_clients_choose() {
+    let input = json!([
+        { "role": "user", "content": "a", "id": "msg_1" },
+        { "role": "user", "content": "b" },
+    ]);
+    let events = [Event::Text(piece_of("c")), finished(FinishReason::End)];
+    let kept = answered(&asked(input), &(), "f00", &events);
+    let made: Vec<&str> = kept.turns[0].made().map(|entry| &*entry.id).collect();
+    assert_eq!(made.len(), 2, "{made:?}");
+    assert!(made.iter().all(|id| id.starts_with("msg_f00")), "{made:?}");
+}
+
+#[test]
+fn only_what_openais_machines_did_is_passed_over_in_silence() {
+    let with = |item: Value| {
+        let items = json!([{ "role": "user", "content": "a" }, item]);
+        responses::decode(asked(items).to_string().as_bytes(), &())
+    };
+    for item in [
+        json!({ "type": "web_search_call", "id": "w", "action": {} }),
+        json!({ "type": "mcp_call", "id": "m", "output": "done" }),
+        json!({ "type": "ghost_snapshot", "ghost_commit": {} }),
+    ] {
+        assert!(with(item.clone()).is_ok(), "{item}");
+    }
+    for item in [
+        json!({ "type": "function_call_ouput", "call_id": "c", "output": "42" }),
+        json!({ "type": "input_text", "text": "hello" }),
+        json!({ "type": "note", "content": "hello" }),
+    ] {
+        let error = with(item.clone()).unwrap_err();
+        assert_eq!(error.param.as_deref(), Some("input[1].type"), "{item}");
+    }
+}

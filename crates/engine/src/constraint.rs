@@ -31,7 +31,7 @@ use crate::limits::{
     REASON_CHARS_MAX,
 };
 use crate::model::Model;
-pub(crate) use calls::Wanted;
+pub(crate) use calls::{Wanted, any_strict};
 pub use vocabulary::Vocabulary;
 
 /// What all constrained requests of one model share.
@@ -199,7 +199,7 @@ impl Guard {
     }
 
     /// The same from the beginning, which shares nothing that grows.
-    fn again(&self) -> Self {
+    pub(crate) fn again(&self) -> Self {
         Self {
             vocabulary: Arc::clone(&self.vocabulary),
             matcher: self.matcher.deep_clone(),
@@ -231,9 +231,11 @@ impl Guard {
         self.is_complete
     }
 
-    /// Begins with a token. `false` when no allowed answer begins so; nothing has changed then.
-    pub(crate) fn begin_with(&mut self, token: u32) -> bool {
-        self.takes(token) && self.advance(&[token]).is_ok()
+    /// Begins with these tokens. `false` when no allowed answer begins so; nothing has changed then.
+    pub(crate) fn begin_with(&mut self, tokens: &[u32]) -> bool {
+        let takes_all =
+            self.matcher.validate_tokens(tokens).is_ok_and(|valid| valid == tokens.len());
+        takes_all && self.advance(tokens).is_ok()
     }
 
     /// Begins with text that came in one token with something before the answer. `false` when no allowed
@@ -241,9 +243,7 @@ impl Guard {
     pub(crate) fn begin(&mut self, text: &str) -> bool {
         let trie = self.vocabulary.factory.tok_env().tok_trie();
         let tokens = trie.greedy_tokenize(text.as_bytes());
-        let is_it = trie.decode_raw(&tokens) == text.as_bytes()
-            && self.matcher.validate_tokens(&tokens).is_ok_and(|valid| valid == tokens.len());
-        is_it && self.advance(&tokens).is_ok()
+        trie.decode_raw(&tokens) == text.as_bytes() && self.begin_with(&tokens)
     }
 
     /// Copies logits into `masked`, with minus infinity for tokens that end the text.
@@ -429,10 +429,10 @@ fn refused(reason: &str) -> Failure {
     Failure { kind: FailureKind::Constraint, message: reason.to_owned() }
 }
 
-/// Calls of these tools cannot be demanded.
+/// Calls of these tools cannot be held to what they say.
 fn not_callable(reason: &str) -> Failure {
     let message = format!(
-        "tools: {reason}; mend the tool, name others in tool_choice, or leave the choice to the model"
+        "tools: {reason}; mend the tool, send it without strict, or name others in tool_choice"
     );
     Failure { kind: FailureKind::Invalid, message }
 }

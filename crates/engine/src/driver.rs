@@ -761,6 +761,7 @@ fn engine_row(row: &planner::batch::Row) -> Row {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use worker_protocol::{
         Chat, Constraint, Media as File, MediaKind, Message, Rank, Role, ToolChoice,
     };
@@ -778,7 +779,10 @@ mod tests {
         };
         let said = || Prompt::Text("hi".to_owned());
         let constraint = Some(Constraint::Json);
-        let offered = |tool_choice| Prompt::Chat(Chat { tool_choice, ..Chat::default() });
+        let offered = |strict, tool_choice| {
+            let tools = vec![json!({ "function": { "name": "f", "strict": strict } })];
+            Generate::new(Prompt::Chat(Chat { tools, tool_choice, ..Chat::default() }))
+        };
         let rank = Rank {
             query: "why".to_owned(),
             documents: Vec::new(),
@@ -787,8 +791,9 @@ mod tests {
         };
         for command in [
             generate(Generate::new(heard())),
+            generate(offered(true, ToolChoice::Auto)),
+            generate(offered(false, ToolChoice::Required(Vec::new()))),
             generate(Generate { constraint, ..Generate::new(said()) }),
-            generate(Generate::new(offered(ToolChoice::Required(Vec::new())))),
             Command::Rank { request, rank },
             Command::Count { request, prompt: heard() },
         ] {
@@ -796,7 +801,8 @@ mod tests {
         }
         for command in [
             generate(Generate::new(said())),
-            generate(Generate::new(offered(ToolChoice::Auto))),
+            generate(offered(false, ToolChoice::Auto)),
+            generate(offered(true, ToolChoice::None)),
             Command::Count { request, prompt: said() },
             Command::Cancel { request },
         ] {

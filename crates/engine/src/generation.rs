@@ -10,13 +10,15 @@ use worker_protocol::{
 };
 
 use crate::constraint::{Grammars, Guard, broken};
-use crate::holding;
+use crate::holding::{self, Held};
 use crate::infill;
 use crate::keeping::Came;
-use crate::limits::{LOGPROBS_MAX, STOP_BYTES_MAX, STOPS_MAX};
+use crate::limits::{LOGPROBS_MAX, SHORTENED_ROOM_SHARE, STOP_BYTES_MAX, STOPS_MAX};
 use crate::logprobs;
 use crate::media::{Placed, Seen, Source};
 use crate::model::{Model, Sampler};
+use crate::shorten;
+use crate::strict::Strict;
 use crate::text::{Markup, Text, Then, template::Template};
 
 /// Events on their way to one reader, which grants credit for them.
@@ -68,6 +70,8 @@ pub(crate) struct Generation<S> {
     sources: Vec<Source>,
     /// What the answer must look like.
     guard: Option<Guard>,
+    /// What its calls must look like, if it makes some.
+    strict: Option<Strict>,
     /// The answer ends behind its first call.
     one_call: bool,
     /// The answer must be a call.
@@ -101,14 +105,13 @@ impl<S: Sampler> Generation<S> {
         now: Instant,
     ) -> Result<Prepared<S>, Failure> {
         check(model, &generate)?;
-        let prompt = &generate.prompt;
-        let (placed, markup) = tokenize(model, template, prompt, seen, generate.tokens_max)?;
+        let (placed, markup) = fitting(model, template, &generate, seen)?;
         let Placed { tokens, runs, sources } = placed;
         let mut sampler = model.sampler(&generate.sampling).map_err(invalid)?;
         // Penalties look back on the prompt too, as far as it is text.
         let words = tokens.iter().filter(|token| !is_media(**token));
         words.for_each(|token| sampler.accept(*token));
-        let (markup, guard) = holding::hold(model, grammars, &generate, markup)?;
+        let Held { markup, guard, strict } = holding::hold(model, grammars, &generate, markup)?;
         let text = Text::new(generate.stop, markup);
         let usage = Usage {
             prompt_tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
@@ -117,6 +120,7 @@ impl<S: Sampler> Generation<S> {
         let generation = Self {
             sampler,
             guard: guard.map(|guard| guard.after_reasoning(text.is_reasoning())),
+            strict,
             one_call: chat_of(&generate.prompt).is_some_and(|chat| chat.one_call),
             must_call: chat_of(&generate.prompt).is_some_and(must_call),
             reasoning_tokens_max: generate.reasoning_tokens_max,
@@ -203,7 +207,7 @@ impl<S: Sampler> Generation<S> {
         let logprob = self.logprobs.map(|count| report(model, logits, token, count));
         let (bytes, is_special) = match chosen.whose {
             Whose::Blank => (Vec::new(), false),
-            Whose::Model | Whose::Forced => self.text_bytes(model, token),
+            Whose::Model | Whose::Forced => text_bytes(&self.text, model, token),
         };
         self.reasoned += u32::from(self.text.thinks());
         if let Some(stop) = self.text.push(&bytes, is_special, logprob, events) {
@@ -242,7 +246,15 @@ impl<S: Sampler> Generation<S> {
             return self.force(token);
         }
         let Some(guard) = &self.guard else {
-            return Ok(Chosen::of_model(self.sampler.sample(logits)));
+            let Self { strict, text, sampler, .. } = self;
+            let token = match strict {
+                None => sampler.sample(logits),
+                Some(strict) => {
+                    let read = |token| text_bytes(text, model, token);
+                    strict.choose(model, text, sampler, (logits, masked), read)?
+                }
+            };
+            return Ok(Chosen::of_model(token));
         };
         let has_begun = guard.has_begun();
         let may_reason = !has_begun && self.text.is_reasoning();
@@ -251,7 +263,11 @@ impl<S: Sampler> Generation<S> {
                 return Ok(Chosen::of_model(token));
             }
             // It would answer, and not as it must: its reasoning ends before that.
-            self.close_reasoning(model);
+            match self.text.shutting() {
+                // What has been said of its mark cannot be taken back.
+                Some(shutting) => self.close_with(model, &shutting),
+                None => self.close_reasoning(model),
+            }
             if let Some(token) = self.forced.pop_front() {
                 return self.force(token);
             }
@@ -276,9 +292,13 @@ impl<S: Sampler> Generation<S> {
     fn close_reasoning<M: Model<Sampler = S>>(&mut self, model: &M) {
         let next = if self.must_call { Then::Call } else { Then::Answer };
         if let Some(closing) = self.text.closing(self.was_closed.then_some(next)) {
-            self.was_closed = true;
-            self.forced = model.tokenize(&closing, false, true).into();
+            self.close_with(model, &closing);
         }
+    }
+
+    fn close_with<M: Model<Sampler = S>>(&mut self, model: &M, closing: &str) {
+        self.was_closed = true;
+        self.forced = model.tokenize(closing, false, true).into();
     }
 
     /// A token that the model was not asked for.
@@ -304,7 +324,7 @@ impl<S: Sampler> Generation<S> {
             self.guard.as_ref()?.mask_ends(logits, masked);
             token = self.sampler.sample(masked);
         }
-        let (bytes, is_special) = self.text_bytes(model, token);
+        let (bytes, is_special) = text_bytes(&self.text, model, token);
         let answer = self.text.preview(&bytes, is_special);
         let answer = answer.trim_start();
         if answer.is_empty() {
@@ -316,24 +336,11 @@ impl<S: Sampler> Generation<S> {
         }
         let guard = self.guard.as_mut()?;
         let is_all = answer.as_bytes() == bytes;
-        let begins = is_all && guard.begin_with(token) || !is_special && guard.begin(answer);
+        let begins = is_all && guard.begin_with(&[token]) || !is_special && guard.begin(answer);
         if begins {
             self.text.begin_answer(true, events);
         }
         begins.then_some(token)
-    }
-
-    /// The bytes of a token as far as they are text, and whether it is special. A special token is text
-    /// where it marks something.
-    fn text_bytes<M: Model<Sampler = S>>(&self, model: &M, token: u32) -> (Vec<u8>, bool) {
-        let bytes = model.token_bytes(token, false);
-        if bytes.is_empty() {
-            let special = model.token_bytes(token, true);
-            if self.text.reads(&special) {
-                return (special, true);
-            }
-        }
-        (bytes, false)
     }
 
     /// The context is full.
@@ -343,7 +350,8 @@ impl<S: Sampler> Generation<S> {
     }
 
     pub(crate) fn finished(&self, reason: FinishReason) -> Event {
-        Event::Finished(Finished { reason, usage: self.usage })
+        let usage = Usage { reasoning_tokens: self.reasoned, ..self.usage };
+        Event::Finished(Finished { reason, usage })
     }
 
     fn count(&mut self, now: Instant) {
@@ -374,6 +382,19 @@ impl Chosen {
     fn of_model(token: u32) -> Self {
         Self { token, whose: Whose::Model }
     }
+}
+
+/// The bytes of a token as far as they are text, and whether it is special. A special token is text where it
+/// marks something.
+fn text_bytes<M: Model>(text: &Text, model: &M, token: u32) -> (Vec<u8>, bool) {
+    let bytes = model.token_bytes(token, false);
+    if bytes.is_empty() {
+        let special = model.token_bytes(token, true);
+        if text.reads(&special) {
+            return (special, true);
+        }
+    }
+    (bytes, false)
 }
 
 /// The conversation of a prompt that is one.
@@ -453,6 +474,29 @@ fn check_held(generate: &Generate) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// The prompt of an answer. A conversation that is longer than the context is shortened where its sender wants
+/// that; one with files never is.
+fn fitting<M: Model>(
+    model: &M,
+    template: Option<&Template>,
+    generate: &Generate,
+    seen: &Seen,
+) -> Result<(Placed, Markup), Failure> {
+    let read = |prompt: &Prompt| tokenize(model, template, prompt, seen, generate.tokens_max);
+    let all = read(&generate.prompt)?;
+    let cells = model.facts().context_tokens;
+    let room = generate.tokens_max.unwrap_or(u32::MAX).min(cells / SHORTENED_ROOM_SHARE).max(1);
+    let fits =
+        |(placed, _): &(Placed, Markup)| placed.tokens.len() + room as usize <= cells as usize;
+    match chat_of(&generate.prompt).filter(|chat| chat.shortens) {
+        Some(chat) if all.0.tokens.len() >= cells as usize && seen.is_empty() => {
+            let shorter = |chat: &Chat| Ok(Some(read(&Prompt::Chat(chat.clone()))?).filter(fits));
+            Ok(shorten::fitting(chat, shorter)?.unwrap_or(all))
+        }
+        Some(_) | None => Ok(all),
+    }
 }
 
 fn tokenize<M: Model>(

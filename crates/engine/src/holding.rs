@@ -6,12 +6,32 @@
 use serde_json::{Value, json};
 use worker_protocol::{Chat, Constraint, Failure, Generate, ToolChoice};
 
-use crate::constraint::{Grammars, Guard, Wanted};
+use crate::constraint::{Grammars, Guard, Wanted, any_strict};
 use crate::generation::chat_of;
 use crate::model::Model;
+use crate::strict::Strict;
 use crate::text::{Markup, Reads};
 
-/// How the answer is read, and what holds it to anything.
+/// Whether a grammar is compiled for the request.
+pub(crate) fn compiles(generate: &Generate) -> bool {
+    let holds_calls = |chat: &Chat| match chat.tool_choice {
+        ToolChoice::Required(_) => true,
+        ToolChoice::Auto => any_strict(&chat.tools),
+        ToolChoice::None => false,
+    };
+    generate.constraint.is_some() || chat_of(&generate.prompt).is_some_and(holds_calls)
+}
+
+/// How an answer is read, and what holds it to anything.
+pub(crate) struct Held {
+    pub(crate) markup: Markup,
+    /// Holds the answer behind its reasoning.
+    pub(crate) guard: Option<Guard>,
+    /// Holds the calls that it makes of its own accord.
+    pub(crate) strict: Option<Strict>,
+}
+
+/// What holds the answer to a request.
 ///
 /// # Errors
 /// What of the request cannot be enforced.
@@ -20,36 +40,35 @@ pub(crate) fn hold<M: Model>(
     grammars: &mut Grammars,
     generate: &Generate,
     markup: Markup,
-) -> Result<(Markup, Option<Guard>), Failure> {
+) -> Result<Held, Failure> {
     if let Some(chat) = chat_of(&generate.prompt).filter(|chat| !chat.tools.is_empty()) {
         match (&chat.tool_choice, schema(generate)) {
             (ToolChoice::Required(names), _) => {
                 let markup = markup.calling();
                 let guard = calls(model, grammars, chat, &markup, names, None)?;
-                return Ok((markup, Some(guard)));
+                return Ok(Held { markup, guard: Some(guard), strict: None });
             }
             // What a schema says and a call are both answers.
             (ToolChoice::Auto, Some(schema)) if markup.form().is_some() => {
                 let markup = markup.reading(Reads::CallsOrText);
                 let guard = calls(model, grammars, chat, &markup, &[], Some(&schema))?;
-                return Ok((markup, Some(guard)));
+                return Ok(Held { markup, guard: Some(guard), strict: None });
+            }
+            // Whether it calls is left to the model, and how, as far as no tool is strict.
+            (ToolChoice::Auto, None) if markup.form().is_some() && any_strict(&chat.tools) => {
+                let guard = calls(model, grammars, chat, &markup, &[], None)?;
+                return Ok(Held { markup, guard: None, strict: Some(Strict::new(guard)) });
             }
             (ToolChoice::Auto | ToolChoice::None, _) => {}
         }
     }
     match &generate.constraint {
-        None => Ok((markup, None)),
+        None => Ok(Held { markup, guard: None, strict: None }),
         Some(constraint) => {
-            let guard = grammars.compile(model, constraint)?;
-            Ok((markup.reading(Reads::Text), Some(guard)))
+            let guard = Some(grammars.compile(model, constraint)?);
+            Ok(Held { markup: markup.reading(Reads::Text), guard, strict: None })
         }
     }
-}
-
-/// Whether finding out takes long, since a grammar is compiled for it.
-pub(crate) fn compiles(generate: &Generate) -> bool {
-    let demands = |chat: &Chat| matches!(chat.tool_choice, ToolChoice::Required(_));
-    generate.constraint.is_some() || chat_of(&generate.prompt).is_some_and(demands)
 }
 
 fn calls<M: Model>(

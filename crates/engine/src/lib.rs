@@ -21,6 +21,8 @@ pub mod logprobs;
 mod media;
 mod model;
 mod rank;
+mod shorten;
+mod strict;
 mod text;
 
 pub use driver::run;

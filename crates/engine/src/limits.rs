@@ -201,3 +201,7 @@ pub(crate) const MEDIA_FILES_MAX: usize = 256;
 
 /// Bytes of what is known of the layouts of files that were seen lately: of some thousand.
 pub(crate) const MEDIA_LAYOUTS_BYTES_MAX: usize = 1 << 20;
+
+/// Of a context, what a conversation that is shortened to fit leaves to its answer: a quarter, or less where the
+/// answer may be no longer. Without it the answer would be cut at once.
+pub const SHORTENED_ROOM_SHARE: u32 = 4;

@@ -206,6 +206,11 @@ impl Seen {
         }
     }
 
+    /// Whether there are no files.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// The file that a mark names, and the text behind the mark.
     fn marked<'a>(&self, piece: &'a str) -> Option<(usize, &'a str)> {
         let (number, rest) = piece.split_once(MARK_END)?;

@@ -503,3 +503,47 @@ fn an_embedding_takes_the_cells_of_readers_that_stopped() {
     hub.grant(1);
     assert_eq!(hub.read(1).text, expected(&long, 90));
 }
+
+#[test]
+fn a_conversation_that_is_too_long_loses_its_oldest_turns_where_that_is_wanted() {
+    let said = |role, letter: &str, length| Message::text(role, letter.repeat(length));
+    let messages = vec![
+        said(Role::System, "s", 10),
+        said(Role::User, "a", 100),
+        said(Role::Assistant, "b", 100),
+        said(Role::User, "c", 60),
+        said(Role::Assistant, "d", 10),
+        said(Role::User, "e", 20),
+    ];
+    let mut hub = Hub::start(Fake::new(256, 1, true));
+    let ask = |shortens, tokens_max| {
+        let chat = Chat { messages: messages.clone(), shortens, ..Chat::default() };
+        Generate { prompt: Prompt::Chat(chat), ..greedy(Vec::new(), tokens_max) }
+    };
+    hub.generate(1, ask(false, 10));
+    let failed = hub.read(1).failed().kind;
+    assert!(matches!(failed, FailureKind::ContextLength { .. }), "{failed:?}");
+    // What is left, as the template writes it, leaves room for the answer.
+    let left = |from: usize| {
+        let kept = messages[..1].iter().chain(&messages[from..]);
+        kept.map(|message| {
+            format!("[{}]{}", message.role.as_str(), message.content.as_deref().unwrap_or_default())
+        })
+        .collect::<String>()
+    };
+    let tokens = |text: &str| text.bytes().map(u32::from).collect::<Vec<_>>();
+    for (request, tokens_max) in [(2, 10), (3, 500)] {
+        hub.generate(request, ask(true, tokens_max));
+        let answer = hub.read(request);
+        assert_eq!(answer.finished().usage.prompt_tokens as usize, left(3).len());
+        assert!(
+            expected(&tokens(&left(3)), 500).starts_with(&answer.text) && !answer.text.is_empty()
+        );
+    }
+    // Where even the last thing that was said is too long it is refused with the length of all.
+    let chat =
+        Chat { messages: vec![said(Role::User, "x", 300)], shortens: true, ..Chat::default() };
+    hub.generate(4, Generate { prompt: Prompt::Chat(chat), ..greedy(Vec::new(), 10) });
+    let failed = hub.read(4).failed().kind;
+    assert!(matches!(failed, FailureKind::ContextLength { prompt_tokens: 306, .. }), "{failed:?}");
+}

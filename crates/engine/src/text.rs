@@ -17,8 +17,8 @@ use worker_protocol::{Event, Piece, TokenLogprob, ToolCallPiece};
 
 pub use markup::{Calls, Family, Markup, Thinks};
 pub(crate) use markup::{Kind, Reads, kind};
+pub(crate) use parser::{Calling, Then, is_name};
 use parser::{Parser, Part, joined};
-pub(crate) use parser::{Then, is_name};
 use stops::Stops;
 use utf8::Utf8;
 
@@ -95,6 +95,27 @@ impl Text {
         parts.into_iter().filter_map(text_of).collect()
     }
 
+    /// Whether what comes next is in a call.
+    pub(crate) fn calling(&self) -> Calling {
+        self.parser.calling()
+    }
+
+    /// The same once this token was added, and what was said of the call as long as nothing was told of it.
+    /// Half a character says nothing.
+    pub(crate) fn calling_after(
+        &self,
+        bytes: &[u8],
+        is_special: bool,
+    ) -> (Calling, Option<String>) {
+        let mut utf8 = self.utf8.clone();
+        let new = utf8.push(bytes);
+        let (mut parser, mut parts) = (self.parser.clone(), Vec::new());
+        self.specials.clone().feed(&mut parser, self.stops.held(), &mut parts);
+        parser.push(&new, is_special, &mut parts);
+        let said = if utf8.is_mid_character() { None } else { parser.begun_call() };
+        (parser.calling(), said)
+    }
+
     /// The constrained answer begins with the next token. White space before it is none of it, and with
     /// `trims` neither is what the token itself begins with. `false` where no answer can begin.
     pub(crate) fn begin_answer(&mut self, trims: bool, events: &mut Vec<Event>) -> bool {
@@ -113,6 +134,11 @@ impl Text {
     /// Whether what comes next is reasoning for sure.
     pub(crate) fn thinks(&self) -> bool {
         self.parser.thinks()
+    }
+
+    /// What is missing of the mark that opens reasoning where that has begun, and what closes it at once.
+    pub(crate) fn shutting(&self) -> Option<String> {
+        self.parser.shutting().filter(|_| self.stops.held().is_empty())
     }
 
     /// What is missing of the mark that closes the reasoning, and `then` of what comes next.

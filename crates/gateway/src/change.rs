@@ -73,5 +73,6 @@ impl Door {
     pub fn change(&self, config: Config) {
         self.site.put_guard(Guard::new(&config, self.address));
         self.site.tools.replace(config.tools);
+        self.site.put_library(config.library);
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! The shapes are public, because the command line reads what is written here.
 
+pub mod pulls;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

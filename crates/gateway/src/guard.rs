@@ -9,6 +9,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri};
 use dialect::Error;
 use subtle::ConstantTimeEq;
@@ -26,6 +27,7 @@ pub(crate) struct Guard {
     port: u16,
     key: Option<String>,
     control_token: String,
+    require_token: bool,
     raw_grammars: bool,
 }
 
@@ -42,6 +44,7 @@ impl Guard {
             port: address.port(),
             key: config.key.clone().filter(|key| !key.is_empty()),
             control_token: config.control_token.clone(),
+            require_token: config.require_token,
             raw_grammars: config.raw_grammars,
         }
     }
@@ -61,15 +64,15 @@ impl Guard {
     }
 
     /// Whether this request may go on to a route with this policy (`None`: to no route at all), which
-    /// takes this kind of body.
+    /// takes this kind of body. `is_near` says whether the connection is from this machine.
     pub(crate) fn check(
         &self,
-        method: &Method,
-        uri: &Uri,
-        headers: &HeaderMap,
+        parts: &Parts,
+        is_near: bool,
         policy: Option<Policy>,
         takes: Takes,
     ) -> Result<(), Error> {
+        let Parts { method, uri, headers, .. } = parts;
         self.check_host(uri, headers)?;
         self.check_origin(headers)?;
         match policy {
@@ -78,8 +81,11 @@ impl Guard {
             Some(Policy::Open) => {}
             Some(Policy::Inference) | None => self.check_key(headers)?,
             Some(Policy::Control) => self.check_control_token(headers)?,
+            Some(Policy::Manage) => self.check_may_manage(headers, is_near)?,
         }
-        if *method == Method::POST { check_content_type(headers, takes) } else { Ok(()) }
+        // What says in a body what to delete says what the body is.
+        let deletes = *method == Method::DELETE && policy == Some(Policy::Manage);
+        if *method == Method::POST || deletes { check_content_type(headers, takes) } else { Ok(()) }
     }
 
     /// The Origin to allow in the answer, when there was one and it passed.
@@ -145,6 +151,34 @@ impl Guard {
         }
     }
 
+    /// Ollama's clients have no token, so that programs of this machine need none, where the configuration
+    /// leaves it at that. Pages do: a browser says of itself that it is one.
+    fn check_may_manage(&self, headers: &HeaderMap, is_near: bool) -> Result<(), Error> {
+        if has_sent(headers, &self.control_token) {
+            return Ok(());
+        }
+        let is_page = headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site");
+        let is_passed_on = PASSED_ON.iter().any(|name| headers.contains_key(*name));
+        if !self.require_token && is_near && !is_page && !is_passed_on {
+            return self.check_key(headers);
+        }
+        let why = if self.require_token {
+            "security.require_token in its configuration says so"
+        } else if is_page {
+            "a web page asks"
+        } else {
+            "the request is not from this machine"
+        };
+        Err(Error::new(
+            401,
+            format!(
+                "what changes which models there are needs the token in the file `token` of the hub's data \
+                 folder here, as `Authorization: Bearer TOKEN`: {why}"
+            ),
+        )
+        .code("invalid_control_token"))
+    }
+
     fn check_control_token(&self, headers: &HeaderMap) -> Result<(), Error> {
         if has_sent(headers, &self.control_token) {
             return Ok(());
@@ -182,7 +216,7 @@ fn check_content_type(headers: &HeaderMap, takes: Takes) -> Result<(), Error> {
     let (fits, wanted) = match takes {
         Takes::Json => (is("application/json"), "application/json"),
         // The Origin, which was checked, has to do.
-        Takes::Untyped => return Ok(()),
+        Takes::Untyped | Takes::Raw => return Ok(()),
         Takes::Form => (is("multipart/form-data"), "multipart/form-data"),
         Takes::Bytes => {
             let simple = SIMPLE_TYPES.iter().any(|simple| is(simple));
@@ -194,6 +228,9 @@ fn check_content_type(headers: &HeaderMap, takes: Takes) -> Result<(), Error> {
     }
     Err(Error::new(415, format!("the content type is {kind}; send {wanted}")))
 }
+
+/// What servers add that pass a request on for somebody else, who need not be of this machine.
+const PASSED_ON: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 
 /// What a page can send to another site without asking it first.
 const SIMPLE_TYPES: [&str; 3] =
@@ -229,8 +266,10 @@ mod tests {
             origins: vec!["https://chat.example".to_owned()],
             raw_grammars: false,
             control_token: "t0ken".to_owned(),
+            require_token: false,
             tools: Vec::new(),
             changes: None,
+            library: None,
         };
         Guard::new(&config, listen)
     }
@@ -254,15 +293,68 @@ mod tests {
 
     /// The status a request gets; 200 when it passes.
     fn status(guard: &Guard, method: &str, policy: Policy, headers: &[(&str, &str)]) -> u16 {
-        let mut map = HeaderMap::new();
+        status_of(guard, method, (policy, Takes::Json), true, headers)
+    }
+
+    fn status_of(
+        guard: &Guard,
+        method: &str,
+        (policy, takes): (Policy, Takes),
+        is_near: bool,
+        headers: &[(&str, &str)],
+    ) -> u16 {
+        let mut request = axum::http::Request::builder().method(method).uri("/v1/models");
         for (name, value) in headers {
-            let name: axum::http::HeaderName = name.parse().unwrap();
-            map.insert(name, value.parse().unwrap());
+            request = request.header(*name, *value);
         }
-        let method: Method = method.parse().unwrap();
-        let uri = "/v1/models".parse().unwrap();
-        let checked = guard.check(&method, &uri, &map, Some(policy), Takes::Json);
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let checked = guard.check(&parts, is_near, Some(policy), takes);
         checked.map_or_else(|error| error.status, |()| 200)
+    }
+
+    #[test]
+    fn models_are_managed_without_the_token_by_programs_of_this_machine_alone() {
+        let host = ("host", "localhost:11434");
+        let json = ("content-type", "application/json");
+        let token = ("authorization", "Bearer t0ken");
+        let required = |guard: Guard| Guard { require_token: true, ..guard };
+        let manage = (Policy::Manage, Takes::Json);
+        for (guard, is_near, headers, expected) in [
+            (guard(None), true, vec![], 200),
+            (guard(None), false, vec![], 401),
+            (guard(None), false, vec![token], 200),
+            (guard(None), true, vec![("origin", "http://localhost:11434")], 401),
+            (guard(None), true, vec![("origin", "https://chat.example")], 401),
+            (guard(None), true, vec![("origin", "https://chat.example"), token], 200),
+            (guard(None), true, vec![("origin", "https://evil.example"), token], 403),
+            (guard(None), true, vec![("sec-fetch-site", "same-origin")], 401),
+            (guard(None), true, vec![("x-forwarded-for", "10.0.0.7")], 401),
+            (guard(None), true, vec![("forwarded", "for=10.0.0.7"), token], 200),
+            (required(guard(None)), true, vec![], 401),
+            (required(guard(None)), true, vec![token], 200),
+            (guard(Some("s3cret")), true, vec![], 401),
+            (guard(Some("s3cret")), true, vec![("x-api-key", "s3cret")], 200),
+            (guard(Some("s3cret")), false, vec![("x-api-key", "s3cret")], 401),
+            (guard(Some("s3cret")), false, vec![token], 200),
+        ] {
+            let headers: Vec<_> = [host, json].into_iter().chain(headers).collect();
+            let seen = status_of(&guard, "POST", manage, is_near, &headers);
+            assert_eq!(seen, expected, "{is_near} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn what_says_what_to_delete_is_json_and_a_file_is_what_it_is() {
+        let host = ("host", "localhost");
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        let seen = |method, takes, headers: &[(&str, &str)]| {
+            status_of(&guard(None), method, (Policy::Manage, takes), true, headers)
+        };
+        assert_eq!(seen("DELETE", Takes::Json, &[host, form]), 415);
+        assert_eq!(seen("DELETE", Takes::Json, &[host, ("content-type", "application/json")]), 200);
+        assert_eq!(seen("POST", Takes::Json, &[host, form]), 415);
+        assert_eq!(seen("POST", Takes::Raw, &[host]), 200);
+        assert_eq!(seen("HEAD", Takes::Json, &[host]), 200);
     }
 
     #[track_caller]

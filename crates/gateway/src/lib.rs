@@ -13,6 +13,7 @@ mod bind;
 mod change;
 pub mod control;
 mod guard;
+mod library;
 pub mod limits;
 mod llama_server;
 mod metrics;
@@ -28,12 +29,14 @@ mod stream;
 mod tools;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use supervisor::Tool;
 use tokio::sync::mpsc;
 
 pub use bind::{BindError, bind};
 pub use change::{ChangeAsked, ChangeError, Door};
+pub use library::{About, Library, PullChange, Steps};
 pub use server::Server;
 
 /// Where to listen and whom to serve.
@@ -54,9 +57,14 @@ pub struct Config {
     pub raw_grammars: bool,
     /// Token of the control routes, which only programs of the same person can read.
     pub control_token: String,
+    /// Whether the token is needed too for what changes which models there are, which programs of this
+    /// machine do without it otherwise.
+    pub require_token: bool,
     /// Tools for single requests, in the order in which one is chosen when a request names none.
     pub tools: Vec<Tool>,
     /// Who takes a changed configuration in when `POST /resident/v1/reload` asks for it; `None` when
     /// this hub takes none.
     pub changes: Option<mpsc::Sender<ChangeAsked>>,
+    /// Who keeps the models of this machine; `None` where nobody does.
+    pub library: Option<Arc<dyn Library>>,
 }

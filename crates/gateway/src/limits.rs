@@ -34,6 +34,19 @@ pub const UPLOADS_MAX: usize = 16;
 /// answer: each may have an upload and an output on the disk.
 pub const TOOL_REQUESTS_MAX: usize = 16;
 
+/// Bytes of a file that comes in as a part of a model. The largest models' parts have some hundred gigabytes; the
+/// disk ends it before.
+pub const BLOB_BYTES_MAX: usize = 1 << 40;
+
+/// Files that come in as parts of models at once.
+pub const BLOBS_MAX: usize = 8;
+
+/// Pieces of such a file between the connection and the disk.
+pub const BLOB_PIECES_MAX: usize = 16;
+
+/// Time between two lines about pulls at least, for readers of all of them: a person sees no more.
+pub const PULLS_INTERVAL: Duration = Duration::from_millis(250);
+
 /// Pieces of a file between the disk and the connection, each of 64 KiB.
 pub const FILE_PIECES_MAX: usize = 2;
 

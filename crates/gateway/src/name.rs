@@ -16,11 +16,13 @@ pub(crate) async fn known(hub: &Handle, asked: &str) -> String {
 }
 
 async fn is_known(hub: &Handle, name: &str) -> bool {
-    hub.is_role(name) || is_model(hub, name).await
+    hub.is_role(name) || of_model(hub, name).await.is_some()
 }
 
+/// What the model is called that this names, if it names one: of a library's, capitals make no difference.
 /// Reading a header touches the disk, so it leaves the thread that serves connections.
-pub(crate) async fn is_model(hub: &Handle, name: &str) -> bool {
+pub(crate) async fn of_model(hub: &Handle, name: &str) -> Option<String> {
     let (hub, name) = (hub.clone(), name.to_owned());
-    tokio::task::spawn_blocking(move || hub.model(&name).is_some()).await.unwrap_or(false)
+    let found = tokio::task::spawn_blocking(move || hub.model(&name)).await.ok()??;
+    Some(found.name)
 }

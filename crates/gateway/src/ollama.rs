@@ -1,5 +1,6 @@
-//! Ollama's routes that answer a prompt; `models` has its lists.
+//! Ollama's routes that answer a prompt; `models` has its lists, `library` what changes them.
 
+pub(crate) mod library;
 pub(crate) mod models;
 
 use std::sync::Arc;
@@ -143,10 +144,10 @@ async fn load(hub: &Handle, asked: &str, wish: Wish) -> Result<bool, Error> {
         return Ok(false);
     }
     // A model comes before a role of its name.
-    let names = match name::is_model(hub, asked).await {
-        true => vec![asked.to_owned()],
-        false if hub.is_role(asked) => hub.candidates(asked),
-        false => return Err(Error::new(404, "the hub does not know it")),
+    let names = match name::of_model(hub, asked).await {
+        Some(name) => vec![name],
+        None if hub.is_role(asked) => hub.candidates(asked),
+        None => return Err(Error::new(404, "the hub does not know it")),
     };
     for resident in hub.residents().await {
         // What nobody has loaded is not loaded to be unloaded.

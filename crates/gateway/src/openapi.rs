@@ -12,6 +12,7 @@ use dialect::openapi::shape::{
 use dialect::openapi::{Access, Api, Operation, Words};
 use utoipa::openapi::{Info, InfoBuilder};
 
+use crate::control::pulls::{NewPull, Pull, Pulls};
 use crate::control::{ExplainedRole, Models, Pin, Reloaded, Residents, Stop, Warm, Warmed, WhatIf};
 
 /// The document, as it is in `docs`.
@@ -112,7 +113,30 @@ fn control() -> Vec<Operation> {
             .about("Server-sent events, from now on and without an end.")
             .streams(happening()),
     ];
-    operations.into()
+    operations.into_iter().chain(pulls()).collect()
+}
+
+fn pulls() -> [Operation; 5] {
+    let id = |operation: Operation| operation.name_in_path("id", "The pull's number.", count());
+    [
+        get("/resident/v1/pulls", "pulls", "Lists pulls").answers(of::<Pulls>()).fails(&[500, 503]),
+        get("/resident/v1/pulls/events", "pull_events", "Tells how far pulls are")
+            .about("All of them now and whenever something has changed, a line each time, without an end.")
+            .streams_lines(of::<Pulls>())
+            .fails(&[503]),
+        id(get("/resident/v1/pulls/{id}", "pull", "Says how far a pull is"))
+            .answers(of::<Pull>())
+            .fails(&[404, 500, 503]),
+        post("/resident/v1/pulls", "begin_pull", "Puts a pull behind the others")
+            .takes(of::<NewPull>())
+            .answers(of::<Pull>())
+            .fails(&[500, 503]),
+        id(post("/resident/v1/pulls/{id}/{change}", "change_pull", "Changes what becomes of a pull"))
+            .about("Its body is not read; its content type is `application/json`.")
+            .name_in_path("change", "What.", word(&["pause", "resume", "cancel"]))
+            .answers(of::<Pull>())
+            .fails(&[400, 404, 415, 500, 503]),
+    ]
 }
 
 fn get(path: &'static str, id: &str, summary: &str) -> Operation {

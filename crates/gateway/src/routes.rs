@@ -1,6 +1,6 @@
 //! The one table of routes, each with its policy, and the way every request takes through it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -18,9 +18,11 @@ use dialect::Error;
 use dialect::ollama::embed::Form;
 use dialect::rerank::Route as Rerank;
 use supervisor::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::guard::Guard;
+use crate::library::Library;
+use crate::limits::BLOBS_MAX;
 use crate::metrics::Metrics;
 use crate::shelf::Shelf;
 use crate::tools::{self, Tools};
@@ -38,6 +40,8 @@ pub(crate) enum Policy {
     Inference,
     /// Only who can read the control token.
     Control,
+    /// Programs of this machine, unless the configuration wants the control token of them too, and who has that.
+    Manage,
 }
 
 /// What kind of body a route takes.
@@ -50,6 +54,8 @@ pub(crate) enum Takes {
     Bytes,
     /// JSON by whatever name: Ollama's clients name none, nor do the `curl` lines that people copy.
     Untyped,
+    /// A file as it is, by whatever name: Ollama's clients name none, or call it JSON.
+    Raw,
 }
 
 /// What a route does.
@@ -86,16 +92,34 @@ enum Endpoint {
     OllamaTags,
     OllamaResidents,
     OllamaShow,
-    ControlResidents,
-    ControlModels,
-    ControlStop,
-    ControlWarm,
-    ControlPin,
-    ControlReload,
-    ControlExplain,
-    ControlWhatIf,
-    ControlRequests,
-    ControlEvents,
+    OllamaPull,
+    OllamaPush,
+    OllamaCreate,
+    OllamaCopy,
+    OllamaDelete,
+    OllamaHasBlob,
+    OllamaPutBlob,
+    Control(Control),
+}
+
+/// What a route for programs of the same person does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Control {
+    Residents,
+    Models,
+    Stop,
+    Warm,
+    Pin,
+    Reload,
+    Explain,
+    WhatIf,
+    Requests,
+    Events,
+    Pulls,
+    PullEvents,
+    Pull,
+    BeginPull,
+    ChangePull,
 }
 
 /// One row of the table. A path that ends in `/` is the beginning of a name.
@@ -118,6 +142,10 @@ const fn post(path: &'static str, policy: Policy, endpoint: Endpoint) -> Route {
 
 const fn delete(path: &'static str, policy: Policy, endpoint: Endpoint) -> Route {
     Route { method: Method::DELETE, path, policy, takes: Takes::Json, endpoint }
+}
+
+const fn head(path: &'static str, policy: Policy, endpoint: Endpoint) -> Route {
+    Route { method: Method::HEAD, path, policy, takes: Takes::Json, endpoint }
 }
 
 const fn upload(path: &'static str, policy: Policy, takes: Takes, endpoint: Endpoint) -> Route {
@@ -160,17 +188,33 @@ const ROUTES: &[Route] = &[
     get("/api/tags", Policy::Inference, Endpoint::OllamaTags),
     get("/api/ps", Policy::Inference, Endpoint::OllamaResidents),
     upload("/api/show", Policy::Inference, Takes::Untyped, Endpoint::OllamaShow),
-    get("/resident/v1/ps", Policy::Control, Endpoint::ControlResidents),
-    get("/resident/v1/models", Policy::Control, Endpoint::ControlModels),
-    post("/resident/v1/stop", Policy::Control, Endpoint::ControlStop),
-    post("/resident/v1/warm", Policy::Control, Endpoint::ControlWarm),
-    post("/resident/v1/pin", Policy::Control, Endpoint::ControlPin),
-    post("/resident/v1/reload", Policy::Control, Endpoint::ControlReload),
-    get("/resident/v1/explain", Policy::Control, Endpoint::ControlExplain),
-    post("/resident/v1/what-if", Policy::Control, Endpoint::ControlWhatIf),
-    get("/resident/v1/requests", Policy::Control, Endpoint::ControlRequests),
-    get("/resident/v1/events", Policy::Control, Endpoint::ControlEvents),
+    post("/api/pull", Policy::Manage, Endpoint::OllamaPull),
+    post("/api/push", Policy::Manage, Endpoint::OllamaPush),
+    post("/api/create", Policy::Manage, Endpoint::OllamaCreate),
+    post("/api/copy", Policy::Manage, Endpoint::OllamaCopy),
+    delete("/api/delete", Policy::Manage, Endpoint::OllamaDelete),
+    head("/api/blobs/", Policy::Manage, Endpoint::OllamaHasBlob),
+    upload("/api/blobs/", Policy::Manage, Takes::Raw, Endpoint::OllamaPutBlob),
+    get("/resident/v1/ps", Policy::Control, Endpoint::Control(Control::Residents)),
+    get("/resident/v1/models", Policy::Control, Endpoint::Control(Control::Models)),
+    post("/resident/v1/stop", Policy::Control, Endpoint::Control(Control::Stop)),
+    post("/resident/v1/warm", Policy::Control, Endpoint::Control(Control::Warm)),
+    post("/resident/v1/pin", Policy::Control, Endpoint::Control(Control::Pin)),
+    post("/resident/v1/reload", Policy::Control, Endpoint::Control(Control::Reload)),
+    get("/resident/v1/explain", Policy::Control, Endpoint::Control(Control::Explain)),
+    post("/resident/v1/what-if", Policy::Control, Endpoint::Control(Control::WhatIf)),
+    get("/resident/v1/requests", Policy::Control, Endpoint::Control(Control::Requests)),
+    get("/resident/v1/events", Policy::Control, Endpoint::Control(Control::Events)),
+    get("/resident/v1/pulls", Policy::Control, Endpoint::Control(Control::Pulls)),
+    get("/resident/v1/pulls/events", Policy::Control, Endpoint::Control(Control::PullEvents)),
+    get("/resident/v1/pulls/", Policy::Control, Endpoint::Control(Control::Pull)),
+    post("/resident/v1/pulls", Policy::Control, Endpoint::Control(Control::BeginPull)),
+    post("/resident/v1/pulls/", Policy::Control, Endpoint::Control(Control::ChangePull)),
 ];
+
+/// Who is at the other end of a request's connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// Everything a request may need.
 pub(crate) struct Site {
@@ -181,7 +225,10 @@ pub(crate) struct Site {
     pub(crate) shelf: Shelf,
     /// Who takes a changed configuration in, if anyone does.
     pub(crate) changes: Option<mpsc::Sender<ChangeAsked>>,
+    /// Places for files that come in as parts of models.
+    pub(crate) blobs: Semaphore,
     guard: RwLock<Arc<Guard>>,
+    library: RwLock<Option<Arc<dyn Library>>>,
 }
 
 impl Site {
@@ -193,6 +240,16 @@ impl Site {
     pub(crate) fn guard(&self) -> Arc<Guard> {
         Arc::clone(&self.guard.read().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// Another keeps the models from now on.
+    pub(crate) fn put_library(&self, library: Option<Arc<dyn Library>>) {
+        *self.library.write().unwrap_or_else(PoisonError::into_inner) = library;
+    }
+
+    /// Who keeps the models, if anyone does.
+    pub(crate) fn library(&self) -> Option<Arc<dyn Library>> {
+        self.library.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The router that a connection calls. The table decides, so axum's own matching has one entry:
@@ -201,8 +258,16 @@ pub(crate) fn router(config: Config, address: SocketAddr, hub: Handle) -> (Route
     let guard = RwLock::new(Arc::new(Guard::new(&config, address)));
     let tools = Tools::new(config.tools);
     let changes = config.changes;
-    let shelf = Shelf::default();
-    let site = Arc::new(Site { hub, metrics: Metrics::new(), tools, shelf, changes, guard });
+    let site = Arc::new(Site {
+        hub,
+        metrics: Metrics::new(),
+        tools,
+        shelf: Shelf::default(),
+        changes,
+        blobs: Semaphore::new(BLOBS_MAX),
+        guard,
+        library: RwLock::new(config.library),
+    });
     (Router::new().fallback(enter).with_state(Arc::clone(&site)), site)
 }
 
@@ -224,9 +289,11 @@ fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
     let known: Vec<(&Route, &str)> =
         ROUTES.iter().filter_map(|route| Some((route, matches(route)?))).collect();
     // A HEAD is a GET whose body is left out.
-    let wanted = if *method == Method::HEAD { &Method::GET } else { method };
-    if let Some((route, rest)) = known.iter().find(|(route, _)| route.method == *wanted) {
-        return Found::Route(route, rest);
+    let as_get = (*method == Method::HEAD).then_some(&Method::GET);
+    for wanted in [Some(method), as_get].into_iter().flatten() {
+        if let Some((route, rest)) = known.iter().find(|(route, _)| route.method == *wanted) {
+            return Found::Route(route, rest);
+        }
     }
     if known.is_empty() {
         return Found::Nothing;
@@ -244,8 +311,10 @@ async fn enter(State(site): State<Arc<Site>>, request: Request) -> Response {
         Found::OtherMethods(_) | Found::Nothing => (None, Takes::Json, "other"),
     };
     let guard = site.guard();
+    let peer = parts.extensions.get::<Peer>();
+    let is_near = peer.is_some_and(|Peer(address)| address.is_loopback());
     let origin = guard.allowed_origin(&parts.headers).map(str::to_owned);
-    let checked = guard.check(&parts.method, &parts.uri, &parts.headers, policy, takes);
+    let checked = guard.check(&parts, is_near, policy, takes);
     let mut response = match checked {
         Err(error) => speaks(&path, &parts.headers).refuse(&error),
         Ok(()) if parts.method == Method::OPTIONS => preflight(),
@@ -306,19 +375,44 @@ async fn serve(
         Endpoint::OllamaEmbeddings => ollama::embed(site, Form::Embeddings, body).await,
         Endpoint::OllamaTags => Ok(ollama::models::tags(&site.hub).await),
         Endpoint::OllamaResidents => Ok(ollama::models::residents(&site.hub).await),
-        Endpoint::OllamaShow => ollama::models::show(&site.hub, &parts.headers, body).await,
-        Endpoint::ControlResidents => control::residents(&site.hub).await,
-        Endpoint::ControlModels => control::models(&site.hub).await,
-        Endpoint::ControlStop => control::stop(&site.hub, body).await,
-        Endpoint::ControlWarm => control::warm(site, body).await,
-        Endpoint::ControlPin => control::pin(&site.hub, body).await,
-        Endpoint::ControlReload => control::reload(site).await,
-        Endpoint::ControlExplain => control::explain(site, parts.uri.query()).await,
-        Endpoint::ControlWhatIf => control::what_if(&site.hub, body).await,
-        Endpoint::ControlRequests => control::requests(&site.hub).await,
-        Endpoint::ControlEvents => Ok(stream::happenings(site.hub.happenings())),
+        Endpoint::OllamaShow => ollama::models::show(site, &parts.headers, body).await,
+        Endpoint::OllamaPull => ollama::library::pull(site, body).await,
+        Endpoint::OllamaPush => ollama::library::push(body).await,
+        Endpoint::OllamaCreate => ollama::library::create(site, body).await,
+        Endpoint::OllamaCopy => ollama::library::copy(site, body).await,
+        Endpoint::OllamaDelete => ollama::library::delete(site, body).await,
+        Endpoint::OllamaHasBlob => ollama::library::has_blob(site, rest).await,
+        Endpoint::OllamaPutBlob => ollama::library::put_blob(site, rest, body).await,
+        Endpoint::Control(control) => controlled(site, control, rest, parts, body).await,
     };
     outcome.unwrap_or_else(|error| speaks(parts.uri.path(), &parts.headers).refuse(&error))
+}
+
+/// What the control routes do.
+async fn controlled(
+    site: &Site,
+    control: Control,
+    rest: &str,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response, Error> {
+    match control {
+        Control::Residents => control::residents(&site.hub).await,
+        Control::Models => control::models(&site.hub).await,
+        Control::Stop => control::stop(&site.hub, body).await,
+        Control::Warm => control::warm(site, body).await,
+        Control::Pin => control::pin(&site.hub, body).await,
+        Control::Reload => control::reload(site).await,
+        Control::Explain => control::explain(site, parts.uri.query()).await,
+        Control::WhatIf => control::what_if(&site.hub, body).await,
+        Control::Requests => control::requests(&site.hub).await,
+        Control::Events => Ok(stream::happenings(site.hub.happenings())),
+        Control::Pulls => control::pulls::list(site).await,
+        Control::PullEvents => control::pulls::events(site),
+        Control::Pull => control::pulls::one(site, rest).await,
+        Control::BeginPull => control::pulls::begin(site, body).await,
+        Control::ChangePull => control::pulls::change(site, rest).await,
+    }
 }
 
 /// Whose words an error is told in.
@@ -395,6 +489,8 @@ fn allow_origin(response: &mut Response, origin: Option<String>) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::Value;
 
     use super::*;
@@ -408,7 +504,7 @@ mod tests {
                 let Route { method, path, policy, takes, .. } = route;
                 match takes {
                     Takes::Json => format!("{method} {path} {policy:?}"),
-                    Takes::Form | Takes::Bytes | Takes::Untyped => {
+                    Takes::Form | Takes::Bytes | Takes::Untyped | Takes::Raw => {
                         format!("{method} {path} {policy:?} {takes:?}")
                     }
                 }
@@ -452,6 +548,13 @@ mod tests {
                 "GET /api/tags Inference",
                 "GET /api/ps Inference",
                 "POST /api/show Inference Untyped",
+                "POST /api/pull Manage",
+                "POST /api/push Manage",
+                "POST /api/create Manage",
+                "POST /api/copy Manage",
+                "DELETE /api/delete Manage",
+                "HEAD /api/blobs/ Manage",
+                "POST /api/blobs/ Manage Raw",
                 "GET /resident/v1/ps Control",
                 "GET /resident/v1/models Control",
                 "POST /resident/v1/stop Control",
@@ -462,6 +565,11 @@ mod tests {
                 "POST /resident/v1/what-if Control",
                 "GET /resident/v1/requests Control",
                 "GET /resident/v1/events Control",
+                "GET /resident/v1/pulls Control",
+                "GET /resident/v1/pulls/events Control",
+                "GET /resident/v1/pulls/ Control",
+                "POST /resident/v1/pulls Control",
+                "POST /resident/v1/pulls/ Control",
             ]
         );
     }
@@ -470,7 +578,9 @@ mod tests {
     fn access(operation: &Value) -> Policy {
         let needed = operation["security"].as_array().unwrap();
         let needs = |scheme: &str| needed.iter().any(|one| one.get(scheme).is_some());
+        let may_do_without = needed.iter().any(|one| one.as_object().unwrap().is_empty());
         match (needs("control_token"), needs("key")) {
+            (true, false) if may_do_without => Policy::Manage,
             (true, false) => Policy::Control,
             (false, true) => Policy::Inference,
             (false, false) => Policy::Open,
@@ -486,7 +596,7 @@ mod tests {
     #[test]
     fn the_document_has_every_route_and_no_other() {
         let document: Value = serde_json::from_str(openapi::document()).unwrap();
-        let mut described = 0;
+        let mut described = BTreeSet::new();
         for (path, item) in document["paths"].as_object().unwrap() {
             let table_path = path.split('{').next().unwrap();
             for (method, operation) in item.as_object().unwrap() {
@@ -500,17 +610,20 @@ mod tests {
                 let wanted = match route.takes {
                     Takes::Json | Takes::Untyped => "application/json",
                     Takes::Form => "multipart/form-data",
-                    Takes::Bytes => "application/octet-stream",
+                    Takes::Bytes | Takes::Raw => "application/octet-stream",
                 };
                 let takes = kind_of_body(operation);
                 assert!(takes.is_none_or(|kind| kind == wanted), "{method} {path}: {takes:?}");
                 let refuses_others = operation["responses"].get("415").is_some();
-                let is_typed = route.method == Method::POST && route.takes != Takes::Untyped;
+                let has_type = matches!(route.takes, Takes::Json | Takes::Form | Takes::Bytes);
+                let is_managed = route.policy == Policy::Manage && route.method == Method::DELETE;
+                let is_typed = has_type && (route.method == Method::POST || is_managed);
                 assert_eq!(refuses_others, is_typed, "{method} {path}");
-                described += 1;
+                // What stands behind a name in the path is told apart by who answers.
+                described.insert((method, table_path));
             }
         }
-        assert_eq!(described, ROUTES.len(), "the document lacks a route of the table");
+        assert_eq!(described.len(), ROUTES.len(), "the document lacks a route of the table");
     }
 
     #[track_caller]
@@ -546,6 +659,11 @@ mod tests {
         check("POST", "/v1/responses/resp_1/cancel", "GET,DELETE");
         check("HEAD", "/", "OllamaGreeting");
         check("GET", "//", "nothing");
+        check("HEAD", "/api/blobs/sha256:0", "OllamaHasBlob sha256:0");
+        check("GET", "/api/blobs/sha256:0", "HEAD,POST");
+        check("GET", "/resident/v1/pulls/events", "Control(PullEvents)");
+        check("GET", "/resident/v1/pulls/7", "Control(Pull) 7");
+        check("POST", "/resident/v1/pulls/7/pause", "Control(ChangePull) 7/pause");
         check("GET", "/x", "nothing");
     }
 }

@@ -32,6 +32,8 @@ use crate::routes::Site;
 /// A comment that every parser skips. One line break: some clients take the second for an empty
 /// event.
 const PING: Bytes = Bytes::from_static(b": ping\n");
+/// What lines of JSON are called.
+const NDJSON: &str = "application/x-ndjson";
 /// The end, exactly once, also after an error.
 const DONE: &str = "data: [DONE]\n\n";
 
@@ -62,7 +64,7 @@ impl Framing {
             Self::Events | Self::BareEvents | Self::NamedEvents | Self::NumberedEvents { .. } => {
                 "text/event-stream"
             }
-            Self::Lines { .. } => "application/x-ndjson",
+            Self::Lines { .. } => NDJSON,
         }
     }
 
@@ -179,10 +181,19 @@ pub(crate) fn happenings(happenings: broadcast::Receiver<Arc<Happening>>) -> Res
     streamed(&Framing::Events, Body::from_stream(stream))
 }
 
+/// Lines that somebody else makes.
+pub(crate) fn lines(body: Body) -> Response {
+    streamed_as(NDJSON, body)
+}
+
 fn streamed(framing: &Framing, body: Body) -> Response {
+    streamed_as(framing.content_type(), body)
+}
+
+fn streamed_as(kind: &'static str, body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(framing.content_type()));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // Asks nginx and its kin not to gather the stream.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));

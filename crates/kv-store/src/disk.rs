@@ -78,6 +78,14 @@ pub(crate) trait Disk: Send + Sync {
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Locked>>>;
 }
 
+/// Bytes that may still be written where this folder is; also for who writes other files than this crate.
+///
+/// # Errors
+/// When there is no such folder, or the system does not say.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    system::free_bytes(folder)
+}
+
 /// A file that is being read.
 pub(crate) trait Opened {
     /// Its length.

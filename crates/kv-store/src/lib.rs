@@ -27,6 +27,7 @@ mod tiers;
 mod writer;
 
 pub use digest::digest;
+pub use disk::free_bytes;
 pub use fetch::{Fetch, Found, Piece, Step, Tier, Wake};
 pub use format::{Cut, Payload};
 pub use key::{Fingerprint, Key, Kind};

@@ -46,6 +46,10 @@ pub struct File {
     /// Where it lies, when that is not in the store: an import that could not be linked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<PathBuf>,
+    /// When the file that it was imported from was last written, in nanoseconds since 1970. If it lies there still
+    /// (`at`) and was written since, it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified_unix_ns: Option<u64>,
 }
 
 /// What a file of a model is for.
@@ -65,7 +69,7 @@ pub enum Role {
 /// What a Modelfile says beside the weights.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// The chat template: Jinja, or Go's as Ollama writes it.
+    /// The chat template as it was written: Jinja, or Go's as Ollama has it, which [`crate::template`] translates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
     /// What a conversation begins with that has no system message of its own.
@@ -80,6 +84,15 @@ pub struct Settings {
     /// Its licences, each a text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub licenses: Vec<String>,
+    /// What Ollama would make the prompt with instead of the template; kept to be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renderer: Option<String>,
+    /// What Ollama would take answers apart with; kept to be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parser: Option<String>,
+    /// The version of Ollama that it asks for; kept to be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires: Option<String>,
 }
 
 /// Something that was said before the first request.
@@ -89,6 +102,14 @@ pub struct Message {
     pub role: String,
     /// The text.
     pub content: String,
+}
+
+impl File {
+    /// A file that lies in the store.
+    #[must_use]
+    pub fn new(role: Role, name: impl Into<String>, digest: Sha256, bytes: u64) -> Self {
+        Self { role, name: name.into(), digest, bytes, at: None, modified_unix_ns: None }
+    }
 }
 
 impl Manifest {

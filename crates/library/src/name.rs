@@ -64,6 +64,13 @@ impl Name {
     pub fn file_stem(&self) -> String {
         self.0.replace('/', "%2F").replace(':', "%3A")
     }
+
+    /// The name whose [`Name::file_stem`] is `stem`.
+    #[must_use]
+    pub fn of_file_stem(stem: &str) -> Option<Self> {
+        let name = Self::new(&stem.replace("%2F", "/").replace("%3A", ":")).ok()?;
+        (name.file_stem() == stem).then_some(name)
+    }
 }
 
 impl TryFrom<String> for Name {
@@ -100,8 +107,16 @@ mod tests {
         ] {
             let found = Name::new(text).unwrap();
             assert_eq!((found.as_str(), found.file_stem().as_str()), (name, stem));
+            assert_eq!(Name::of_file_stem(stem), Some(found));
         }
         assert!(Name::new("A:b").unwrap().is_same(&Name::new("a:B").unwrap()));
+    }
+
+    #[test]
+    fn what_no_name_is_written_as_is_no_stem() {
+        for stem in ["", "a%2f", "a%2Fb%3Alatest", "a:b", "a/b", "..", "%2Fa", "a%25"] {
+            assert_eq!(Name::of_file_stem(stem), None, "{stem}");
+        }
     }
 
     #[test]

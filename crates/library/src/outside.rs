@@ -2,24 +2,26 @@
 //!
 //! A switch refuses every request. Redirects are followed one by one: few, never from encrypted to plain, never
 //! from the internet to this machine or its network. A credential goes to the server that it belongs to and to
-//! no other, wherever that one redirects to. Not here: what is asked for (`remote`, `sources`), and what becomes
+//! no other, wherever that one redirects to. A registry that wants everybody to fetch a token first gets one. Not here: what is asked for (`remote`, `sources`), and what becomes
 //! of a body (`transfer`).
 
 mod address;
+mod challenge;
 mod error;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use reqwest::{
-    Client, Response, Url,
+    Client, Response, StatusCode, Url,
     dns::{Addrs, Name, Resolve, Resolving},
     header::{AUTHORIZATION, HeaderName, HeaderValue, LOCATION, RETRY_AFTER},
     redirect::Policy,
 };
 
 use crate::limits;
-pub(crate) use address::with_password_of;
-use address::{Turn, is_inner, is_loopback, is_private_way, turn};
+use address::{Turn, is_inner, is_private_way, turn, without_password};
+pub(crate) use address::{is_loopback, with_password_of};
+use challenge::{Challenge, Tokens};
 pub use error::Error;
 pub(crate) use error::{of_request, of_status, shown};
 
@@ -64,6 +66,14 @@ pub struct Credential {
     pub name: &'static str,
 }
 
+/// Where an answer came from, redirects followed: the next question may begin there.
+#[derive(Debug, Clone)]
+pub struct Place {
+    url: Url,
+    /// Whether somebody else's redirect led there.
+    is_guarded: bool,
+}
+
 /// A client for servers elsewhere. Cheap to clone.
 #[derive(Clone)]
 pub struct Outside {
@@ -74,6 +84,7 @@ pub struct Outside {
     /// For where somebody else's redirect leads: names that mean this machine or its network lead nowhere.
     guarded: Client,
     options: Arc<Options>,
+    tokens: Arc<Tokens>,
 }
 
 impl Outside {
@@ -103,6 +114,7 @@ impl Outside {
             here: build(client().no_proxy())?,
             guarded: build(outward().dns_resolver(Arc::new(OutwardOnly)))?,
             options: Arc::new(options),
+            tokens: Arc::default(),
         })
     }
 
@@ -112,23 +124,47 @@ impl Outside {
         self.options.silence_max
     }
 
+    /// Whether nothing is asked of anybody.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.options.offline
+    }
+
     /// Asks for `url` and follows redirects. Whatever is answered is given back, success or not; the address of
     /// [`Response::url`] is the one that answered.
     ///
     /// # Errors
     /// [`Error::Offline`], [`Error::Unreachable`], [`Error::Silent`], [`Error::Broken`], [`Error::Redirect`].
     pub async fn ask(&self, url: &Url, headers: &[(HeaderName, &str)]) -> Result<Response, Error> {
+        Ok(self.ask_from(url, None, headers).await?.0)
+    }
+
+    /// As [`Self::ask`], beginning at `place`, where an answer for `url` came from before. Also says where this one
+    /// came from.
+    ///
+    /// # Errors
+    /// Those of [`Self::ask`].
+    pub async fn ask_from(
+        &self,
+        url: &Url,
+        place: Option<&Place>,
+        headers: &[(HeaderName, &str)],
+    ) -> Result<(Response, Place), Error> {
         if self.options.offline {
             return Err(Error::Offline { url: shown(url) });
         }
-        let (mut at, mut client) = (url.clone(), self.client_for(url));
+        let mut at = place.map_or(url, |place| &place.url).clone();
+        let mut is_guarded = place.is_some_and(|place| place.is_guarded);
         for _hop in 0..=limits::REDIRECTS_MAX {
-            let response = self.ask_once(client, url, &at, headers).await?;
-            let Some(next) = location(&response) else { return Ok(response) };
+            let client = if is_guarded { &self.guarded } else { self.client_for(&at) };
+            let response = self.ask_registry(client, url, &at, headers).await?;
+            let Some(next) = location(&response) else {
+                return Ok((response, Place { url: at, is_guarded }));
+            };
             let from_inside = response.remote_addr().map(|peer: SocketAddr| peer.ip());
-            client = match turn(&at, from_inside, &next) {
-                Ok(Turn::Inside) => self.client_for(&next),
-                Ok(Turn::Outward) => &self.guarded,
+            is_guarded = match turn(&at, from_inside, &next) {
+                Ok(Turn::Inside) => false,
+                Ok(Turn::Outward) => true,
                 Err(why) => return Err(Error::Redirect { url: shown(url), why }),
             };
             at = with_password_of(&at, &next);
@@ -153,18 +189,87 @@ impl Outside {
         Err(of_status(url, response.status(), header(&REASON), header(&RETRY_AFTER)))
     }
 
-    async fn ask_once(
+    /// Asks once, and once more with a token if the server of `asked` is a registry that wants one.
+    async fn ask_registry(
         &self,
         client: &Client,
         asked: &Url,
         at: &Url,
         headers: &[(HeaderName, &str)],
     ) -> Result<Response, Error> {
-        let mut request = client.get(at.clone());
+        let is_own = challenge::place(at).is_some() && at.origin() == asked.origin();
+        let used = if is_own { self.tokens.of(at) } else { None };
+        let response = self.ask_once(client, asked, at, headers, used.clone()).await?;
+        if !is_own || response.status() != StatusCode::UNAUTHORIZED || !is_private_way(at) {
+            return Ok(response);
+        }
+        // Of several requests at once, one may have fetched a new one already.
+        let token = match self.tokens.of(at).filter(|known| Some(known) != used.as_ref()) {
+            Some(known) => Some(known),
+            None => self.fetch_token(&response, at).await?,
+        };
+        match token {
+            Some(token) => self.ask_once(client, asked, at, headers, Some(token)).await,
+            None => Ok(response),
+        }
+    }
+
+    /// The token that an answer asks for, from whom it says; none if it asks for something else.
+    async fn fetch_token(
+        &self,
+        response: &Response,
+        at: &Url,
+    ) -> Result<Option<HeaderValue>, Error> {
+        let Some(challenge) = Challenge::of(response) else { return Ok(None) };
+        let peer = response.remote_addr().map(|peer: SocketAddr| peer.ip());
+        let realm = with_password_of(at, challenge.realm());
+        let client = match turn(at, peer, &realm) {
+            Ok(Turn::Inside) => self.client_for(&realm),
+            Ok(Turn::Outward) => &self.guarded,
+            Err(why) => return Err(Error::Redirect { url: shown(at), why }),
+        };
+        let url = challenge.address(realm);
+        let mut answer = self.ask_once(client, &url, &url, &[], None).await?;
+        if !answer.status().is_success() {
+            return Err(of_status(&url, answer.status(), None, None));
+        }
+        let mut body = Vec::new();
+        let chunk = |error| of_request(&url, &error, self.options.silence_max);
+        while let Some(bytes) = answer.chunk().await.map_err(chunk)? {
+            body.extend_from_slice(&bytes);
+            if body.len() > limits::TOKEN_BYTES_MAX {
+                break;
+            }
+        }
+        let token = challenge::token(&body).filter(|_| body.len() <= limits::TOKEN_BYTES_MAX);
+        let Some(token) = token else {
+            let why = "it should give a token and does not; try again later".to_owned();
+            return Err(Error::Redirect { url: shown(&url), why });
+        };
+        self.tokens.keep(at, &token);
+        Ok(Some(token))
+    }
+
+    /// Asks `at`, with `token` if there is one, or else with what belongs to that server.
+    async fn ask_once(
+        &self,
+        client: &Client,
+        asked: &Url,
+        at: &Url,
+        headers: &[(HeaderName, &str)],
+        token: Option<HeaderValue>,
+    ) -> Result<Response, Error> {
+        // An address with a password would send that as well.
+        let bare = if token.is_some() { without_password(at) } else { at.clone() };
+        let mut request = client.get(bare);
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        if let Some(value) = self.credential_for(at)? {
+        let value = match token {
+            Some(token) => Some(token),
+            None => self.credential_for(at)?,
+        };
+        if let Some(value) = value {
             request = request.header(AUTHORIZATION, value);
         }
         let response = request.send().await;

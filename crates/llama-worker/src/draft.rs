@@ -288,6 +288,7 @@ mod tests {
             projector: None,
             projector_is_named: false,
             adapters: Vec::new(),
+            chat_template: None,
         };
         LlamaModel::load(&load, |_| {}).unwrap()
     }

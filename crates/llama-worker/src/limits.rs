@@ -33,3 +33,11 @@ pub(crate) const SOUND_PART_SECONDS: usize = 30;
 /// No part of a sound is shorter than one second by this: a tenth of a second is more than any encoder's
 /// window, and llama.cpp ends the process for less than one of them (20 ms).
 pub(crate) const SOUND_PARTS_OF_SECOND_MIN: usize = 10;
+
+/// Bytes of an importance matrix: four for each column of each matrix of a model. The largest mixtures of
+/// experts (61 layers of 384) come to 1.5 GB.
+pub(crate) const MATRIX_BYTES_MAX: u64 = 4 << 30;
+
+/// Bytes of one tensor that the quantizer holds at a time, in both forms. llama.cpp's own bound is 8 GiB, as
+/// much as a small machine has; the result is the same.
+pub(crate) const QUANTIZE_BYTES_MAX: usize = 1 << 30;

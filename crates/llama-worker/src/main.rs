@@ -47,7 +47,8 @@ const USAGE: &str = "\
 resident-llama runs one model for the resident hub, which starts it.
 
   resident-llama                        speak the worker protocol on standard input and output
-  resident-llama quantize SRC DST TYPE  write SRC as another type (q4_k_m, q8_0, ...)
+  resident-llama quantize SRC DST TYPE  write SRC as another type (q4_k_m, q8_0, ...); --imatrix FILE
+                                        says what matters, --allow-requantize takes what is quantized
   resident-llama plain                  run the job in the JSON on standard input, print JSON
   resident-llama scores                 rank as the JSON on standard input says, print JSON
   resident-llama measure                lay a model out as the JSON on standard input says, print JSON
@@ -59,7 +60,10 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words[..] {
         [] => return serve::run(),
-        ["quantize", source, target, kind] => quantize::run(source, target, kind),
+        ["quantize", ref job @ ..] => match quantize::Job::parse(job) {
+            Some(job) => quantize::run(&job),
+            None => return misused(),
+        },
         ["plain"] => plain::run(std::io::stdin().lock(), std::io::stdout().lock()),
         ["scores"] => scores::run(std::io::stdin().lock(), std::io::stdout().lock()),
         ["measure"] => measure::run(std::io::stdin().lock(), std::io::stdout().lock()),
@@ -67,10 +71,7 @@ fn main() -> ExitCode {
             log::say(&format!("resident-llama, llama.cpp {}", llama::version()));
             Ok(())
         }
-        _ => {
-            log::complain(USAGE.trim_end());
-            return ExitCode::from(MISUSED);
-        }
+        _ => return misused(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,4 +80,9 @@ fn main() -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
+}
+
+fn misused() -> ExitCode {
+    log::complain(USAGE.trim_end());
+    ExitCode::from(MISUSED)
 }

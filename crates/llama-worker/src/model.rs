@@ -146,7 +146,8 @@ impl LlamaModel {
         let context =
             Context::new(Rc::clone(&weights), shape, Threads::start(spare.threads_max()))?;
         let generates = !weights.ranks();
-        let facts = facts(&weights, cells.min(context.cells()), sequences, generates);
+        let mut facts = facts(&weights, cells.min(context.cells()), sequences, generates);
+        facts.chat_template |= generates && load.chat_template.is_some();
         let keeper = Keeper::new(&context, sequences);
         // What is ranked together is in the cells together.
         let step_tokens =
@@ -155,7 +156,7 @@ impl LlamaModel {
             context,
             facts,
             kv_type,
-            template: weights.chat_template(),
+            template: load.chat_template.clone().or_else(|| weights.chat_template()),
             step_tokens,
             trims: keeper.keeps() == Keeps::Cells,
             keeper,

@@ -323,6 +323,7 @@ mod tests {
             projector: None,
             projector_is_named: false,
             adapters: Vec::new(),
+            chat_template: None,
             keep: Some(keep),
         }
     }

@@ -23,6 +23,8 @@ pub use limits::{HEADER_BYTES_MAX, TENSORS_MAX};
 pub use tensor_type::TensorType;
 pub use value::{Array, ElementType, Value};
 
+use crate::family::Family;
+
 /// Everything in front of the tensor data of one file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Header {
@@ -173,12 +175,8 @@ const POOLING_RANK: u64 = 4;
 /// Files that belong to a model but are none: image projectors, adapters and the like.
 const COMPANIONS: [&str; 4] = ["adapter", "imatrix", "mmproj", "vocab"];
 
-/// How chat templates mark what is thought before an answer: Qwen, DeepSeek and many after them;
-/// GPT-OSS; Gemma 4.
-const THOUGHT_MARKS: [&str; 3] = ["</think>", "<|channel|>analysis", "<|channel>thought"];
-
 impl Header {
-    /// The architecture, for example `qwen3`. Never empty.
+    /// The architecture, for example `qwen3`. Never empty for a model.
     #[must_use]
     pub fn architecture(&self) -> &str {
         self.str("general.architecture").unwrap_or_default()
@@ -254,17 +252,29 @@ impl Header {
         self.str("tokenizer.chat_template")
     }
 
-    /// Whether its chat template tells the model about tools.
+    /// Reads as if this were its chat template.
+    pub fn replace_chat_template(&mut self, template: &str) {
+        let template = Value::String(template.to_owned());
+        self.metadata.insert("tokenizer.chat_template".to_owned(), template);
+    }
+
+    /// What its chat template says of its answers.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        self.chat_template().map_or_else(Family::default, Family::of)
+    }
+
+    /// Whether its chat template tells the model about tools, and in which form it calls them.
     #[must_use]
     pub fn takes_tools(&self) -> bool {
-        self.chat_template().is_some_and(|template| template.contains("tools"))
+        let tells = self.chat_template().is_some_and(|template| template.contains("tools"));
+        tells && self.family().calls.is_some()
     }
 
     /// Whether its chat template knows what is thought before an answer.
     #[must_use]
     pub fn thinks(&self) -> bool {
-        let knows = |template: &str| THOUGHT_MARKS.iter().any(|mark| template.contains(mark));
-        self.chat_template().is_some_and(knows)
+        self.family().reasons()
     }
 
     /// Whether it names its tokens for filling in between two texts. Some files have such tokens without
@@ -327,6 +337,13 @@ impl Header {
     pub fn encodes(&self) -> bool {
         let causal = self.arch("attention.causal").and_then(Value::as_bool).unwrap_or(true);
         !causal || ENCODERS.contains(&self.architecture())
+    }
+
+    /// Whether it says how much each column of a model's matrices matters, as llama.cpp's
+    /// `llama-imatrix` writes it.
+    #[must_use]
+    pub fn is_importance_matrix(&self) -> bool {
+        self.str("general.type") == Some("imatrix")
     }
 
     /// Whether this is a model of its own, and not a projector, adapter, vocabulary or further part

@@ -4,6 +4,7 @@
 //! The rules are llama.cpp's (`src/llama-quant.cpp`), so that a file can be predicted to the byte
 //! without quantizing anything. How good a recipe is is not said here.
 
+mod rewrite;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,8 @@ use crate::{
     gguf::{Tensor, TensorType, Value},
     tensors,
 };
+
+pub use rewrite::{Refusal, Wish, embeds, file_bytes, needs_matrix, rewrite};
 
 /// A quantization of whole files, as `llama-quantize` names it.
 #[expect(non_camel_case_types, reason = "the names are llama.cpp's, and people write them so")]
@@ -165,7 +168,10 @@ pub fn types(
     conditions: Conditions,
 ) -> Vec<TensorType> {
     let mut rules = rules::Rules::new(metadata, shapes, recipe, conditions);
-    shapes.iter().map(|shape| rules.choose(shape)).collect()
+    let types = shapes
+        .iter()
+        .map(|shape| rules.choose(shape).unwrap_or_else(|| rules::converted(shape, recipe)));
+    types.collect()
 }
 
 /// Tensors of the given types with the offsets that they have in a file of the usual alignment.

@@ -8,12 +8,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 
-use planner::footprint::CacheType;
+use planner::{footprint::CacheType, recipe::Recipe};
 
 use crate::{
     bench,
-    config::raw::{KvCache, Speculation},
-    connect, duration, exit, models, plan, size,
+    config::{
+        self, Settings,
+        raw::{KvCache, Speculation},
+    },
+    connect, convert, copy, create, du, duration, exit, import, models, plan, pull, quantize,
+    remove, search, size, verify,
 };
 
 /// Resident (常驻): a private AI hub on your own computer.
@@ -38,6 +42,22 @@ pub(crate) enum Command {
     Run(Run),
     /// List the models that can be served
     Ls(Ls),
+    /// Pull a model: the quantization that fits this machine, told before it starts
+    Pull(Box<pull::Pull>),
+    /// Take models over that other programs have on this machine, without copying them
+    Import(import::Import),
+    /// Look for models: in the catalogue, or on the hubs of models
+    Search(search::Search),
+    /// Make a model of another one, or of a file, as a Modelfile says
+    Create(create::Create),
+    /// Give a model a second name, without copying it
+    Cp(copy::Copy),
+    /// Remove models from the library
+    Rm(remove::Remove),
+    /// Say what the library takes on the disk, and how to get rid of it
+    Du(du::Du),
+    /// Read all files of the library again, and say which are damaged
+    Verify(verify::Verify),
     /// Show what a model is and what it would need
     Show(Show),
     /// List the models that are in memory now
@@ -61,6 +81,10 @@ pub(crate) enum Command {
     Cache(Cache),
     /// Print or write the settings that make a client use this hub: coding agents, editors, chats, libraries
     Connect(Connect),
+    /// Write a model of this machine in fewer bits
+    Quantize(Quantize),
+    /// Make a model's file of a folder with safetensors, by llama.cpp's converter
+    Convert(Convert),
     /// Say what fits this machine, how well and how fast, before anything is downloaded
     Plan(Box<plan::Plan>),
     /// Measure a model through the hub, beside a plain loop over llama.cpp
@@ -120,9 +144,33 @@ pub(crate) struct Serving {
     /// How keys and values are kept, as f16, q8_0 or q4_0: fewer bits hold more [default: f16]
     #[arg(long, value_name = "TYPE", env = "RESIDENT_KV_TYPE", value_parser = CacheType::from_name)]
     pub(crate) kv_type: Option<CacheType>,
+    /// Ask no server elsewhere for anything: no pulls, no searches, no headers
+    #[arg(long, env = "RESIDENT_OFFLINE", value_parser = FalseyValueParser::new())]
+    pub(crate) offline: bool,
     /// Listen on an address that other machines can reach; needs a key
     #[arg(long, env = "RESIDENT_ALLOW_LAN", value_parser = FalseyValueParser::new())]
     pub(crate) allow_lan: bool,
+}
+
+/// Where the library and the models are, for what needs to know nothing else.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Shelf {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Models folder [default: models in the data folder]
+    #[arg(long, value_name = "DIR", env = "RESIDENT_MODELS_DIR")]
+    pub(crate) models_dir: Option<PathBuf>,
+}
+
+impl Shelf {
+    /// The settings that it leads to.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    pub(crate) fn load(&self) -> anyhow::Result<Settings> {
+        let serving = Serving { models_dir: self.models_dir.clone(), ..Serving::default() };
+        config::load(&self.place, &serving)
+    }
 }
 
 /// How long an idle model stays; `None` inside is "never".
@@ -179,8 +227,20 @@ pub(crate) struct Ls {
 pub(crate) struct Show {
     /// Name of a model, or a .gguf file
     pub(crate) model: String,
+    /// Print the Modelfile that would make it again
+    #[arg(long, group = "part")]
+    pub(crate) modelfile: bool,
+    /// Print its licences
+    #[arg(long, group = "part")]
+    pub(crate) license: bool,
+    /// Print its chat template
+    #[arg(long, group = "part")]
+    pub(crate) template: bool,
+    /// Print what its conversations begin with
+    #[arg(long, group = "part")]
+    pub(crate) system: bool,
     /// Print one JSON document
-    #[arg(long)]
+    #[arg(long, conflicts_with = "part")]
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) place: Place,
@@ -334,6 +394,48 @@ pub(crate) struct Connect {
     pub(crate) place: Place,
 }
 
+/// `resident quantize`
+#[derive(Debug, Args)]
+pub(crate) struct Quantize {
+    /// Name of a model, or a .gguf file; best in F16, BF16 or F32
+    pub(crate) model: String,
+    /// What its weights become: q8_0, q6_k, q5_k_m, q4_k_m, iq4_xs, q3_k_m, iq2_xs and others
+    #[arg(long, value_name = "TYPE", value_parser = quantize::parse_type)]
+    pub(crate) to: Recipe,
+    /// Importance matrix of this model, as llama.cpp's llama-imatrix makes it: the same bits lose less
+    #[arg(long, value_name = "FILE")]
+    pub(crate) imatrix: Option<PathBuf>,
+    /// File or folder for the result [default: beside the model, named after it and the type]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Take a model that is quantized already, and lose twice
+    #[arg(long)]
+    pub(crate) allow_requantize: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) serving: Serving,
+}
+
+/// `resident convert`
+#[derive(Debug, Args)]
+pub(crate) struct Convert {
+    /// Folder with config.json, the tokenizer and .safetensors files
+    pub(crate) folder: PathBuf,
+    /// What its weights become: f16, bf16, f32, q8_0, tq1_0, tq2_0, or auto for the like of the folder's
+    #[arg(long, value_name = "TYPE", default_value = "f16", value_parser = convert::parse_type)]
+    pub(crate) to: &'static str,
+    /// File for the result [default: beside the folder, named after it and the type]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// llama.cpp's convert_hf_to_gguf.py [default: the one on PATH]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) converter: Option<PathBuf>,
+    /// Convert a folder that brings Python programs, which the converter may run
+    #[arg(long)]
+    pub(crate) allow_code: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -384,6 +486,8 @@ mod tests {
             (["serve", "--kv-type", "q9"], ["--kv-type", "f32, f16, bf16, q8_0"]),
             (["cache", "clear", "--json"], ["MODEL", "--gone"]),
             (["serve", "--idle-unload", "soon"], ["--idle-unload", "for example 90s"]),
+            (["quantize", "--to", "q4"], ["--to", "q4_k_m"]),
+            (["convert", "--to", "q4_k_m"], ["--to", "resident quantize"]),
         ] {
             let arguments = std::iter::once("resident").chain(arguments);
             let message = Cli::try_parse_from(arguments).unwrap_err().to_string();

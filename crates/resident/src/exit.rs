@@ -15,10 +15,12 @@ pub(crate) enum Code {
     Usage = 2,
     /// No hub answers where one is needed.
     NoHub = 3,
-    /// There is no such model, or its file cannot be used.
+    /// There is no such model, its file cannot be used, or it does not fit.
     Model = 4,
     /// The address to listen on is taken.
     AddressTaken = 5,
+    /// A server elsewhere cannot be reached, refuses, or must not be asked.
+    Elsewhere = 6,
     /// Ended by Ctrl-C; 128 + SIGINT, as shells count.
     Interrupted = 130,
 }
@@ -30,8 +32,9 @@ Exit codes:
   1    something failed; the message says what
   2    the command line, the environment or the configuration file is wrong
   3    no hub answers at the address
-  4    there is no such model, or its file cannot be used
+  4    there is no such model, its file cannot be used, or it does not fit this machine
   5    the address to listen on is taken
+  6    a server elsewhere cannot be reached, refuses, or must not be asked (offline)
   130  ended by Ctrl-C";
 
 /// An error that was expected, with its code.
@@ -78,6 +81,7 @@ mod tests {
             Code::NoHub,
             Code::Model,
             Code::AddressTaken,
+            Code::Elsewhere,
             Code::Interrupted,
         ];
         for code in codes {

@@ -56,6 +56,33 @@ pub(crate) const HEADERS_READ_MAX: usize = 8;
 /// to start up first takes ten more.
 pub(crate) const MEASURE_WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// Connections of one pull that may be asked for. More than a few gain nothing, and servers take many for an attack.
+pub(crate) const PULL_CONNECTIONS_MAX: usize = 32;
+
+/// Servers that may be named beside a hub of models; each is asked once when a pull begins.
+pub(crate) const MIRRORS_MAX: usize = 8;
+
+/// Between two looks at a pull that the hub does, and between two lines of it for a program.
+pub(crate) const PULL_LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Bars of files under each other: more would push what was said before off a small screen.
+pub(crate) const BARS_MAX: usize = 6;
+
+/// Between two lines of a pull that nobody watches.
+pub(crate) const LINE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Parts of a hundred after which such a line comes sooner.
+pub(crate) const LINE_PERCENT: u64 = 10;
+
+/// Models of a hub that are listed when nobody says how many: what fits a screen.
+pub(crate) const HITS_DEFAULT: u64 = 10;
+
+/// Models of a hub that are listed at most. The files of each are asked for.
+pub(crate) const HITS_MAX: u64 = 50;
+
+/// Bytes of a Modelfile that are read; licences in them have some tens of thousands.
+pub(crate) const MODELFILE_BYTES_MAX: u64 = 4 << 20;
+
 /// Between two looks at how far a model is loaded.
 pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -133,3 +160,6 @@ pub(crate) const SETTINGS_BYTES_MAX: u64 = 16 << 20;
 
 /// Copies of a client's settings that are kept; who has so many does not look at them any more.
 pub(crate) const BACKUPS_MAX: usize = 100;
+
+/// Steps of a pull that wait for a client to read them. It reads as fast as a person looks; whoever pulls goes on.
+pub(crate) const STEPS_WAITING_MAX: usize = 64;

@@ -32,6 +32,9 @@ pub(crate) struct Row {
     pub(crate) file: Option<FileRow>,
     /// What is known about it, if it can be used.
     pub(crate) facts: Option<FactsRow>,
+    /// Where it is from, of a model of the library.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<String>,
     /// Why it cannot be used.
     pub(crate) unusable: Option<String>,
 }
@@ -101,7 +104,8 @@ pub(crate) fn ls(arguments: &cli::Ls) -> anyhow::Result<()> {
     let settings = config::load(&arguments.place, &arguments.serving)?;
     let problems = Offer::of(&settings).scan().1;
     let models = serve::inspect(&settings, supervisor::Handle::models)?;
-    let document = Document { models: models.into_iter().map(Row::of).collect(), problems };
+    let mut document = Document { models: models.into_iter().map(Row::of).collect(), problems };
+    tell_sources(&mut document.models, &settings.catalog);
     if arguments.json {
         return terminal::json(&document);
     }
@@ -126,7 +130,8 @@ pub(crate) fn ls(arguments: &cli::Ls) -> anyhow::Result<()> {
 /// What to do when there is no model at all.
 pub(crate) fn no_models(catalog: &Catalog) -> String {
     format!(
-        "no models yet; put a .gguf file into {} or give one with --model NAME=PATH",
+        "no models yet; `resident plan` says what fits this machine and `resident pull` gets it, or put a .gguf \
+         file into {}",
         catalog.folder.display()
     )
 }
@@ -161,6 +166,7 @@ impl Row {
                 modified_unix_s: file.modified_unix_s,
             }),
             facts,
+            source: None,
             unusable,
         }
     }
@@ -205,8 +211,17 @@ impl FactsRow {
     }
 }
 
+/// Says of the library's models where they are from.
+fn tell_sources(rows: &mut [Row], catalog: &Catalog) {
+    for row in rows {
+        let shelved = catalog.find(&row.name).and_then(|found| found.shelved);
+        row.source = shelved.map(|shelved| terminal::inert(&shelved.manifest.source));
+    }
+}
+
 fn table(rows: &[Row]) -> Table {
-    let mut table = Table::new(&[
+    let has_sources = rows.iter().any(|row| row.source.is_some());
+    let mut columns = vec![
         ("NAME", Align::Left),
         ("FOR", Align::Left),
         ("FILE", Align::Right),
@@ -215,7 +230,12 @@ fn table(rows: &[Row]) -> Table {
         ("ARCHITECTURE", Align::Left),
         ("PARAMETERS", Align::Right),
         ("QUANTIZATION", Align::Left),
-    ]);
+    ];
+    if has_sources {
+        columns.push(("SOURCE", Align::Left));
+    }
+    let width = columns.len();
+    let mut table = Table::new(&columns);
     for row in rows {
         let file = row
             .file
@@ -234,6 +254,10 @@ fn table(rows: &[Row]) -> Table {
                 }
             }
             None => cells.extend(["unusable".to_owned(), file]),
+        }
+        if let Some(source) = &row.source {
+            cells.resize(width - 1, String::new());
+            cells.push(source.clone());
         }
         table.row(cells);
     }
@@ -273,8 +297,10 @@ mod tests {
                 speculation: Default::default(),
                 projector: None,
                 adapters: Vec::new(),
+                chat_template: None,
             }),
             residence: Residence::default(),
+            kept: None,
             facts,
         };
         let facts = Facts {
@@ -294,7 +320,7 @@ mod tests {
             needed_bytes: 5 << 30,
             needs: vec![],
         };
-        let rows = [
+        let mut rows = [
             Row::of(summary("chat", Ok(facts))),
             Row::of(summary("page", Err("not a GGUF file".to_owned()))),
         ];
@@ -306,5 +332,10 @@ mod tests {
                 "page   unusable       3.0 GiB",
             ]
         );
+        rows[1].source = Some("hf:o/r".to_owned());
+        let lines = table(&rows).lines(Paint::plain());
+        assert!(lines[0].ends_with("QUANTIZATION   SOURCE"), "{lines:?}");
+        let column = lines[0].find("SOURCE").unwrap();
+        assert_eq!(lines[2].find("hf:o/r"), Some(column), "{lines:?}");
     }
 }

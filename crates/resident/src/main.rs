@@ -11,28 +11,40 @@ mod cli;
 mod client;
 mod config;
 mod connect;
+mod convert;
+mod copy;
+mod create;
+mod du;
 mod duration;
 mod exit;
 mod explain;
 mod hardware;
+mod import;
 mod limits;
 mod ls;
+mod making;
 mod models;
 mod offer;
 mod pin;
 mod plan;
 mod ps;
+mod pull;
+mod quantize;
 mod reload;
+mod remove;
 mod replay;
 mod run;
+mod search;
 mod serve;
 mod show;
 mod size;
+mod steps;
 mod stop;
 mod stop_signal;
 mod table;
 mod terminal;
 mod token;
+mod verify;
 mod warm;
 
 use std::process::ExitCode;
@@ -53,6 +65,14 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::Ls(arguments) => ls::ls(arguments),
+        Command::Pull(arguments) => pull::run(arguments),
+        Command::Import(arguments) => import::import(arguments),
+        Command::Search(arguments) => search::search(arguments),
+        Command::Create(arguments) => create::create(arguments),
+        Command::Cp(arguments) => copy::copy(arguments),
+        Command::Rm(arguments) => remove::remove(arguments),
+        Command::Du(arguments) => du::du(arguments),
+        Command::Verify(arguments) => verify::verify(arguments),
         Command::Show(arguments) => show::show(arguments),
         Command::Ps(arguments) => ps::ps(arguments),
         Command::Stop(arguments) => stop::stop(arguments),
@@ -64,6 +84,8 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => replay::replay(arguments),
         Command::Cache(arguments) => cache::cache(arguments),
         Command::Connect(arguments) => connect::connect(arguments),
+        Command::Quantize(arguments) => quantize::quantize(arguments),
+        Command::Convert(arguments) => convert::convert(arguments),
         Command::Plan(arguments) => plan::run(arguments),
         Command::Bench(bench) => bench::run(bench),
     };

@@ -1,25 +1,29 @@
 //! Which models can be served, and where their files are.
 //!
-//! Three sources, the first wins: `--model NAME=PATH`, `[models.NAME]` of the configuration file,
-//! and the models folder, where `x.gguf` is the model `x`, at the top or one folder down. The
-//! folder is read whenever somebody asks, so a new file needs no restart. A name never becomes a
-//! path: it is looked for among the names that were found. A projector (`mmproj`) is no model; it belongs to
-//! one. Not here: what is inside the files.
+//! Four sources, the first wins: `--model NAME=PATH`, `[models.NAME]` of the configuration file, the library,
+//! and the models folder, where `x.gguf` is the model `x`, at the top or one folder down; of a model in parts
+//! `x-00001-of-00002.gguf` is the first. The folder is read whenever somebody asks, so a new file needs no restart.
+//! A name never becomes a path: it is looked for among the names that were found. A projector (`mmproj`) is no
+//! model; it belongs to one. Not here: what is inside the files.
 
-mod projector;
+mod shelf;
 
 use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::UNIX_EPOCH,
 };
+
+pub(crate) use library::projector::beside as projector_beside;
+use planner::gguf::split;
+pub(crate) use shelf::Shelved;
 
 use crate::{
     exit::{self, Code},
     limits::{LIKENESS_MIN, NAME_CHARACTERS_MAX},
 };
-pub(crate) use projector::beside as projector_beside;
 
 /// The ending of a model's file.
 const ENDING: &str = "gguf";
@@ -54,22 +58,24 @@ pub(crate) struct Named {
 }
 
 /// A model that can be served.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Found {
     /// What clients call it.
     pub(crate) name: String,
-    /// Its GGUF file.
+    /// Its GGUF file; of a model in parts the first.
     pub(crate) path: PathBuf,
-    /// Length of the file.
+    /// Length of the file, of all parts together.
     pub(crate) file_bytes: u64,
     /// When the file was last written, in seconds since 1970.
     pub(crate) modified_unix_s: u64,
     /// Its own context, instead of the general one.
     pub(crate) context_tokens: Option<u32>,
+    /// What the library has beside the file, if it is from there.
+    pub(crate) shelved: Option<Arc<Shelved>>,
 }
 
 /// What one look at all sources gave.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Scan {
     /// Models by name.
     pub(crate) models: Vec<Found>,
@@ -103,7 +109,7 @@ pub(crate) struct Catalog {
     pub(crate) folder: PathBuf,
     /// Models the user named.
     pub(crate) named: BTreeMap<String, Named>,
-    /// Contexts of models in the folder that have their own.
+    /// Contexts of models in the folder or the library that have their own.
     pub(crate) contexts: BTreeMap<String, u32>,
 }
 
@@ -122,6 +128,17 @@ impl Catalog {
                     named.path.display()
                 ))),
             }
+        }
+        for found in self.shelved(&mut problems) {
+            if let Some(named) = self.named.get(&found.name) {
+                problems.push(Problem::left_out(format!(
+                    "the model '{}' of the library is hidden, because it is {}; name one of them otherwise",
+                    found.name,
+                    named.path.display()
+                )));
+                continue;
+            }
+            models.insert(found.name.clone(), found);
         }
         for (name, path) in self.folder_files(&mut problems) {
             if self.named.contains_key(&name) {
@@ -147,10 +164,13 @@ impl Catalog {
         Scan { models: models.into_values().collect(), problems }
     }
 
-    /// The model that is called `name` now. It looks at one file only, because every request asks.
+    /// The model that is called `name` now. It looks at its files only, because every request asks.
     pub(crate) fn find(&self, name: &str) -> Option<Found> {
         if let Some(named) = self.named.get(name) {
             return found(name, &named.path, named.context_tokens).ok();
+        }
+        if let Some(found) = self.find_shelved(name) {
+            return Some(found);
         }
         check_name(name).ok()?;
         let files = self.folder_files(&mut Vec::new());
@@ -179,7 +199,7 @@ impl Catalog {
         let below = folders.iter().flat_map(|folder| entries(folder, problems).0);
         let mut files = top;
         files.extend(below.collect::<Vec<_>>());
-        files.retain(|path| !projector::is_projector(path));
+        files.retain(|path| !library::projector::is_projector(path));
         files.into_iter().filter_map(|path| named_file(path, problems)).collect()
     }
 }
@@ -270,14 +290,34 @@ fn found(name: &str, path: &Path, context_tokens: Option<u32>) -> io::Result<Fou
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let modified = |metadata: &fs::Metadata| {
+        let modified = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        modified.map_or(0, |since| since.as_secs())
+    };
+    let (mut file_bytes, mut modified_unix_s) = (metadata.len(), modified(&metadata));
+    // Whoever reads the headers says which part is missing.
+    for part in further_parts(path).iter().filter_map(|part| fs::metadata(part).ok()) {
+        file_bytes = file_bytes.saturating_add(part.len());
+        modified_unix_s = modified_unix_s.max(modified(&part));
+    }
     Ok(Found {
         name: name.to_owned(),
         path: path.to_owned(),
-        file_bytes: metadata.len(),
-        modified_unix_s: modified.map_or(0, |since| since.as_secs()),
+        file_bytes,
+        modified_unix_s,
         context_tokens,
+        shelved: None,
     })
+}
+
+/// The other parts of a model whose first this is, if it is one.
+fn further_parts(path: &Path) -> Vec<PathBuf> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let names = match split::Part::of(name) {
+        Some(part) if part.number == 1 => split::names(name).unwrap_or_default(),
+        Some(_) | None => Vec::new(),
+    };
+    names.iter().skip(1).map(|name| path.with_file_name(name)).collect()
 }
 
 /// Model files and folders in `folder`, sorted. A folder that does not exist is empty.
@@ -306,37 +346,20 @@ fn entries(folder: &Path, problems: &mut Vec<Problem>) -> (Vec<PathBuf>, Vec<Pat
     (files, folders)
 }
 
-/// The name of a model file, if it can be served under one.
+/// The name of a model file, if it can be served under one. Of a model in parts that is the first.
 fn named_file(path: PathBuf, problems: &mut Vec<Problem>) -> Option<(String, PathBuf)> {
-    let stem = path.file_stem()?.to_string_lossy().into_owned();
-    if let Some((name, part, parts)) = split_part(&stem) {
-        // One sentence for the whole model, at its first part.
-        if part == 1 {
-            problems.push(Problem::left_out(format!(
-                "{} is one of {parts} parts, which cannot be served yet; join them with \
-                 llama.cpp's llama-gguf-split --merge into {name}.gguf",
-                path.display()
-            )));
-        }
-        return None;
-    }
+    let file_name = path.file_name()?.to_string_lossy().into_owned();
+    let stem = match split::Part::of(&file_name) {
+        Some(part) if part.number == 1 => part.stem.to_owned(),
+        Some(_) => return None,
+        None => path.file_stem()?.to_string_lossy().into_owned(),
+    };
     if let Err(error) = check_name(&stem) {
         let sentence = format!("{}: {error}; rename the file", path.display());
         problems.push(Problem::left_out(sentence));
         return None;
     }
     Some((stem, path))
-}
-
-/// Name, part and number of parts of `name-00001-of-00003`.
-fn split_part(stem: &str) -> Option<(&str, u32, u32)> {
-    let (rest, parts) = stem.rsplit_once("-of-")?;
-    let (name, part) = rest.rsplit_once('-')?;
-    let number = |text: &str| {
-        let is_number = text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
-        if is_number { text.parse::<u32>().ok() } else { None }
-    };
-    Some((name, number(part)?, number(parts)?))
 }
 
 fn hidden(path: &Path, name: &str, by: &Path) -> Problem {
@@ -455,11 +478,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_served_is_said() {
-        let folder = Folder::with(&[
-            "models/-x.gguf",
-            "models/part-00001-of-00002.gguf",
-            "models/part-00002-of-00002.gguf",
-        ]);
+        let folder = Folder::with(&["models/-x.gguf"]);
         folder.check(
             &[("gone", "nowhere.gguf")],
             &[],
@@ -467,10 +486,20 @@ mod tests {
                 "model 'gone': cannot read nowhere.gguf: No such file or directory (os error 2)",
                 "models/-x.gguf: '-x' cannot be a model's name: use 1 to 128 of \
                  A-Z a-z 0-9 . _ - : + @, a letter or digit first; rename the file",
-                "models/part-00001-of-00002.gguf is one of 2 parts, which cannot be served yet; \
-                 join them with llama.cpp's llama-gguf-split --merge into part.gguf",
             ],
         );
+    }
+
+    #[test]
+    fn a_model_in_parts_is_its_first_with_the_bytes_of_all() {
+        let parts = ["models/big-00001-of-00003.gguf", "models/big-00002-of-00003.gguf"];
+        let folder = Folder::with(&[parts[0], parts[1], "models/big-00003-of-00003.gguf"]);
+        folder.check(&[], &["big=models/big-00001-of-00003.gguf"], &[]);
+        let bytes = folder.catalog(&[]).find("big").unwrap().file_bytes;
+        assert_eq!(bytes, 3 * parts[0].len() as u64);
+        fs::remove_file(folder.0.path().join(parts[1])).unwrap();
+        let bytes = folder.catalog(&[]).find("big").unwrap().file_bytes;
+        assert_eq!(bytes, 2 * parts[0].len() as u64, "whoever reads the headers misses it");
     }
 
     #[test]

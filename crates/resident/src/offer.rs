@@ -1,10 +1,14 @@
 //! Everything that can be served under a name of its own, as the supervisor wants to know it: files
 //! for our own worker, programs that are started, servers that run already.
 //!
-//! Not here: where the files are (`models`), what the configuration says (`config`), tools, which
+//! `kept` has what a model of the library brings along. Not here: where the files are (`models`), what the configuration says (`config`), tools, which
 //! hold no memory between requests.
 
-use supervisor::{Engine, GgufFile, Group, Model, OpenPool, Residence};
+mod kept;
+
+use std::sync::Arc;
+
+use supervisor::{Engine, GgufFile, Group, Model, OpenPool, ProjectorFile, Residence};
 use worker_protocol::{Speculation, SpeculationSource};
 
 use crate::{
@@ -12,11 +16,11 @@ use crate::{
         Settings,
         resolved::{
             Served,
-            group::{Draft, Groups, Guesses, Pin, Treatment, check_pins},
+            group::{Draft, Eyes, Groups, Guesses, Pin, Treatment, check_pins},
         },
     },
     exit::{self, Code},
-    models::{Catalog, Found},
+    models::{Catalog, Found, Shelved},
 };
 
 /// What stands between a pool's name and its model's.
@@ -56,7 +60,13 @@ impl Offer {
         let mut problems: Vec<String> = sentences.collect();
         let mut models = Vec::new();
         for found in scan.models {
-            if self.is_command(&found.name) {
+            if let Some(pool) = self.pool_of(&found.name) {
+                problems.push(format!(
+                    "the model '{}' of the library is hidden, because what begins with {pool}/ is at \
+                     the servers of the pool '{pool}'; copy it to another name, or rename the pool",
+                    found.name
+                ));
+            } else if self.is_command(&found.name) {
                 problems.push(format!(
                     "{} is hidden, because the configuration starts a program for the model '{}'; \
                      rename one of them",
@@ -84,8 +94,13 @@ impl Offer {
 
     fn of_file(&self, found: Found) -> Model {
         let treatment = self.treatment(&found.name);
-        let speculation = self.speculation(&treatment);
-        let projector = treatment.eyes.of(&found.path);
+        let shelved = found.shelved.as_deref();
+        let speculation = self.speculation(&treatment, shelved);
+        let projector = projector(&treatment, &found);
+        let adapters = match shelved {
+            Some(shelved) if treatment.adapters.is_empty() => shelved.adapters.clone(),
+            Some(_) | None => treatment.adapters.clone(),
+        };
         let group = Groups::of_file(&treatment.membership, self.budget_bytes);
         Model {
             name: found.name,
@@ -98,14 +113,22 @@ impl Offer {
                 keep: treatment.keep,
                 speculation,
                 projector,
-                adapters: treatment.adapters.clone(),
+                adapters,
+                chat_template: shelved.and_then(|it| kept::chat_template(&it.manifest.settings)),
             }),
             residence: residence(&treatment, group),
+            kept: found.shelved.as_deref().map(|shelved| Arc::new(kept::kept(&shelved.manifest))),
         }
     }
 
     /// How a file's model guesses ahead, with the draft's name as the file that it means now.
-    fn speculation(&self, treatment: &Treatment) -> Speculation {
+    fn speculation(&self, treatment: &Treatment, shelved: Option<&Shelved>) -> Speculation {
+        let tokens = treatment.draft_tokens;
+        let own = shelved.and_then(|shelved| shelved.draft.clone());
+        // What was pulled with it is the model's own word, which only one about this model wins over.
+        if let (None, Some(path)) = (&treatment.guesses, own) {
+            return Speculation { source: SpeculationSource::Draft(path), tokens };
+        }
         let source = match treatment.guesses.as_ref().unwrap_or(&self.guesses) {
             Guesses::Off => SpeculationSource::Off,
             Guesses::Lookup => SpeculationSource::Lookup,
@@ -117,7 +140,7 @@ impl Offer {
                 SpeculationSource::Draft(found.unwrap_or_else(|| name.into()))
             }
         };
-        Speculation { source, tokens: treatment.draft_tokens }
+        Speculation { source, tokens }
     }
 
     fn of_command(&self, name: &str) -> Option<Model> {
@@ -128,6 +151,7 @@ impl Offer {
             name: name.to_owned(),
             engine: Engine::Command(command.clone()),
             residence: residence(&self.treatment(name), group),
+            kept: None,
         })
     }
 
@@ -135,11 +159,28 @@ impl Offer {
     fn of_pool(&self, pool: &str, name: &str) -> Option<Model> {
         let engine = self.served.pools.get(pool)?.engine(name)?;
         let name = format!("{pool}{POOL_SEPARATOR}{name}");
-        Some(Model { name, engine, residence: Residence::default() })
+        Some(Model { name, engine, residence: Residence::default(), kept: None })
+    }
+
+    /// The pool at whose servers a model of this name is.
+    fn pool_of<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let (pool, _) = name.split_once(POOL_SEPARATOR)?;
+        self.served.pools.contains_key(pool).then_some(pool)
     }
 
     fn treatment(&self, name: &str) -> Treatment {
         self.served.treatments.get(name).cloned().unwrap_or_default()
+    }
+}
+
+/// What turns pictures and sounds into a model's vectors: what the configuration says, what was pulled with it,
+/// or what lies beside its file.
+fn projector(treatment: &Treatment, found: &Found) -> Option<ProjectorFile> {
+    let shelved = found.shelved.as_ref().and_then(|shelved| shelved.projector.clone());
+    match (&treatment.eyes, shelved) {
+        // Ollama's library has some that only its own engine knows; those leave the model to text.
+        (Eyes::Beside, Some(path)) => Some(ProjectorFile { path, is_named: false }),
+        (Eyes::Beside, None) | (Eyes::Closed | Eyes::File(_), _) => treatment.eyes.of(&found.path),
     }
 }
 
@@ -153,7 +194,9 @@ impl supervisor::Models for Offer {
     }
 
     fn find(&self, name: &str) -> Option<Model> {
-        if let Some((pool, model)) = name.split_once(POOL_SEPARATOR) {
+        if let Some((pool, model)) = name.split_once(POOL_SEPARATOR)
+            && self.served.pools.contains_key(pool)
+        {
             return self.of_pool(pool, model);
         }
         self.of_command(name).or_else(|| Some(self.of_file(self.catalog.find(name)?)))
@@ -268,6 +311,48 @@ mod tests {
     }
 
     #[test]
+    fn what_begins_with_a_pools_name_is_at_its_servers() {
+        let folder = folder();
+        let offer = offer(folder.path(), TEXT);
+        for name in ["lab/org/big", "lab/mine", "hf.co/a/b:Q4"] {
+            keep(&offer, name);
+        }
+        assert_eq!(offer.find("lab/org/big").unwrap().engine.kind(), "upstream");
+        assert_eq!(offer.find("lab/mine"), None);
+        let own = offer.find("hf.co/a/b:Q4").unwrap();
+        assert_eq!(own.kept.as_ref().unwrap().habits.system.as_deref(), Some("Be brief."));
+        assert_eq!(own.engine.file().unwrap().context_tokens, Some(99));
+        let (models, problems) = offer.scan();
+        assert!(models.contains(&own), "find agrees with list");
+        let hidden =
+            problems.iter().filter(|said| said.contains("at the servers of the pool 'lab'"));
+        assert_eq!(hidden.count(), 2, "{problems:?}");
+    }
+
+    /// Keeps a model in the library.
+    fn keep(offer: &Offer, name: &str) {
+        use library::{digest, manifest, name::Name};
+        let store = offer.catalog.library().unwrap();
+        let mut hasher = digest::Hasher::new();
+        hasher.update(b"weights");
+        let digest = hasher.finish();
+        store.add(&mut &b"weights"[..], &digest).unwrap();
+        let settings =
+            serde_json::json!({ "system": "Be brief.", "parameters": { "num_ctx": 99 } });
+        let file = manifest::File::new(manifest::Role::Model, "m.gguf".to_owned(), digest, 7);
+        let kept = manifest::Manifest {
+            name: Name::new(name).unwrap(),
+            source: "hf:a/b".to_owned(),
+            revision: None,
+            added_unix_s: 7,
+            quantization: None,
+            files: vec![file],
+            settings: serde_json::from_value(settings).unwrap(),
+        };
+        store.put(&kept).unwrap();
+    }
+
+    #[test]
     fn a_file_that_is_named_wins_over_a_program() {
         let folder = folder();
         let mut offer = offer(folder.path(), TEXT);
@@ -353,7 +438,8 @@ mod tests {
                 needs: Vec::new(),
             };
             let residence = Residence { group: None, pinned, idle_unload: None };
-            ModelSummary { name: model.name, engine: model.engine, residence, facts: Ok(facts) }
+            let (name, engine) = (model.name, model.engine);
+            ModelSummary { name, engine, residence, kept: None, facts: Ok(facts) }
         };
         let groups = &offer.served.groups;
         let refused =

@@ -15,6 +15,7 @@ mod one;
 mod row;
 mod subject;
 mod table;
+pub(crate) mod taken;
 #[cfg(test)]
 mod tests;
 mod together;
@@ -76,6 +77,7 @@ fn settings(arguments: &Plan) -> anyhow::Result<Settings> {
     let (mut place, mut serving) = (ls.place, ls.serving);
     place.config = arguments.config.clone().or(place.config);
     place.data_dir = arguments.data_dir.clone().or(place.data_dir);
+    serving.offline |= arguments.offline;
     serving.parallel = arguments.parallel.or(serving.parallel);
     config::load(&place, &serving)
 }

@@ -4,6 +4,7 @@
 //! hub answers. A changed configuration is taken by `change`. Not here: what the hub does (`gateway`, `supervisor`).
 
 mod change;
+mod library;
 mod pressure;
 
 use std::{
@@ -89,6 +90,7 @@ pub(crate) struct Hub {
     server: gateway::Server,
     token: String,
     loads: Loads,
+    library: Option<Arc<library::Library>>,
 }
 
 impl Hub {
@@ -109,12 +111,14 @@ impl Hub {
         let (supervisor, task) = supervisor::start(supervision(settings, worker), Arc::new(offer));
         let pinned = pinned.iter().filter_map(|name| supervisor.model(name)).collect();
         offer::refuse_broken_pins(&settings.served.groups, settings.budget_bytes, pinned)?;
-        let gateway = gateway::Config { changes, ..entrance(settings, &token) };
+        // A hub for one conversation pulls nothing.
+        let library = changes.as_ref().and_then(|_| library_of(settings));
+        let gateway = gateway::Config { changes, ..entrance(settings, &token, library.as_ref()) };
         let server = gateway::bind(gateway, supervisor.clone()).await.map_err(refused)?;
         let loads = Loads::default();
         loads.begin(&supervisor, loaded, settings.served.warm_model());
         tokio::spawn(cache::forget_deleted(settings.keep.folder.clone()));
-        Ok(Self { supervisor, task, server, token, loads })
+        Ok(Self { supervisor, task, server, token, loads, library })
     }
 
     /// Where it listens.
@@ -135,6 +139,10 @@ impl Hub {
         // left to wait for.
         let stopping = async {
             stopped.await;
+            if let Some(library) = self.library {
+                // Whoever waits for a pull is told at once, and it goes on the next time.
+                let _closed = tokio::task::spawn_blocking(move || library.close()).await;
+            }
             let _server_gone = tell.send(());
             let down = async {
                 supervisor.shutdown().await;
@@ -171,8 +179,18 @@ pub(crate) fn inspect<T>(
     })
 }
 
+/// The library of these settings. Without it the hub serves what lies in the models folder.
+fn library_of(settings: &Settings) -> Option<Arc<library::Library>> {
+    let library = library::Library::open(settings);
+    library.inspect_err(|error| tracing::warn!("there is no library: {error:#}")).ok()
+}
+
 /// Who may ask, and which tools there are.
-fn entrance(settings: &Settings, token: &str) -> gateway::Config {
+fn entrance(
+    settings: &Settings,
+    token: &str,
+    library: Option<&Arc<library::Library>>,
+) -> gateway::Config {
     gateway::Config {
         listen: settings.listen,
         key: settings.key.clone(),
@@ -181,8 +199,10 @@ fn entrance(settings: &Settings, token: &str) -> gateway::Config {
         origins: settings.origins.clone(),
         raw_grammars: settings.raw_grammars,
         control_token: token.to_owned(),
+        require_token: settings.require_token,
         tools: settings.served.tools_in_order(),
         changes: None,
+        library: library.map(|library| Arc::clone(library) as Arc<dyn gateway::Library>),
     }
 }
 
@@ -249,7 +269,7 @@ impl Loads {
 }
 
 /// This program itself, as the guard of foreign ones. Without it they are refused with the reason.
-fn guard() -> Vec<OsString> {
+pub(crate) fn guard() -> Vec<OsString> {
     let this = std::env::current_exe().map(PathBuf::into_os_string);
     this.map_or_else(|_| Vec::new(), |this| vec![this, GUARD_WORD.into()])
 }

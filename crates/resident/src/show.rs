@@ -1,5 +1,7 @@
 //! `resident show MODEL`: what a model is, and what memory it would take and why.
 
+mod kept;
+
 use planner::gguf::Header;
 use serde::Serialize;
 
@@ -13,6 +15,7 @@ use crate::{
     table::{Align, Table},
     terminal::{self, Paint, Tone},
 };
+use kept::{Kept, Part};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -25,6 +28,8 @@ struct Document {
     license: Option<String>,
     /// How many tensors it has.
     tensors: Option<usize>,
+    /// What the library knows of it; null of a model that is no more than a file.
+    kept: Option<Kept>,
     /// Memory that all models together may take.
     budget_bytes: u64,
 }
@@ -47,7 +52,17 @@ pub(crate) fn show(arguments: &cli::Show) -> anyhow::Result<()> {
     // A header that cannot be read is the reason why the model is unusable, which is shown.
     let file = model.engine.file();
     let header = file.and_then(|file| supervisor::read_header(&file.path).ok());
-    let document = Document::of(Row::of(model), header.as_ref(), settings.budget_bytes);
+    let kept = kept::find(&name, &settings)?;
+    if let Some(part) = arguments.part() {
+        let path = file.map(|file| file.path.display().to_string());
+        return print_part(
+            &name,
+            part,
+            kept::part(part, kept.as_ref(), path.as_deref(), header.as_ref()),
+        );
+    }
+    let mut document = Document::of(Row::of(model), header.as_ref(), settings.budget_bytes);
+    document.kept = kept.as_ref().map(|(store, manifest)| Kept::of(store, manifest));
     if arguments.json {
         return terminal::json(&document);
     }
@@ -62,6 +77,36 @@ pub(crate) fn show(arguments: &cli::Show) -> anyhow::Result<()> {
     }
 }
 
+/// Prints a text of a model alone.
+fn print_part(name: &str, part: Part, text: Option<String>) -> anyhow::Result<()> {
+    let what = match part {
+        Part::Modelfile => "Modelfile, because another engine runs it",
+        Part::License => "licence",
+        Part::Template => "chat template",
+        Part::System => "instructions",
+    };
+    match text {
+        Some(text) => {
+            terminal::line(text.trim_end());
+            Ok(())
+        }
+        None => Err(exit::error(Code::Model, format!("model '{name}' has no {what}"))),
+    }
+}
+
+impl cli::Show {
+    /// What is asked alone.
+    fn part(&self) -> Option<Part> {
+        let parts = [
+            (self.modelfile, Part::Modelfile),
+            (self.license, Part::License),
+            (self.template, Part::Template),
+            (self.system, Part::System),
+        ];
+        parts.into_iter().find_map(|(is_asked, part)| is_asked.then_some(part))
+    }
+}
+
 impl Document {
     fn of(row: Row, header: Option<&Header>, budget_bytes: u64) -> Self {
         let text = |key| header.and_then(|header| header.str(key)).map(terminal::inert);
@@ -69,6 +114,7 @@ impl Document {
             title: text("general.name"),
             license: text("general.license"),
             tensors: header.map(|header| header.tensors.len()),
+            kept: None,
             row,
             budget_bytes,
         }
@@ -86,6 +132,9 @@ impl Document {
                 line("licence", self.license.clone().unwrap_or_else(|| "not said".to_owned()));
             }
             None => line("engine", self.row.engine.to_owned()),
+        }
+        for (name, value) in self.kept.iter().flat_map(Kept::lines) {
+            line(name, value);
         }
         if let Some(facts) = &self.row.facts {
             line("for", facts.for_what());

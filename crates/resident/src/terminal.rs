@@ -43,6 +43,11 @@ pub(crate) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Whether a person looks at stderr, on something that can redraw a line.
+pub(crate) fn stderr_is_screen() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// Whether what goes to stderr is coloured.
 pub(crate) fn stderr_has_colour() -> bool {
     colour_wanted(io::stderr().is_terminal())

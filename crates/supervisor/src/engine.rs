@@ -27,7 +27,7 @@ pub enum Engine {
 pub struct GgufFile {
     /// Where it is; of a split model, its first part.
     pub path: PathBuf,
-    /// Length of the file.
+    /// Length of the file; of a split model, of all parts.
     pub file_bytes: u64,
     /// When the file was last changed, in seconds since 1970.
     pub modified_unix_s: u64,
@@ -41,6 +41,8 @@ pub struct GgufFile {
     pub speculation: Speculation,
     /// What changes its weights.
     pub adapters: Vec<Adapter>,
+    /// Its chat template, as Jinja; `None` takes the one in the file.
+    pub chat_template: Option<Arc<str>>,
     /// What turns pictures and sounds into its vectors; `None` leaves it to text.
     pub projector: Option<ProjectorFile>,
 }

@@ -29,7 +29,7 @@ use crate::{
     happening::Happening,
     lease::{Grant, Lease, Ticket, Wish},
     limits::{HAPPENINGS_WAITING_MAX, INBOX_MESSAGES_MAX, REQUESTS_MAX},
-    model::{ModelSummary, Models, Residence},
+    model::{Kept, ModelSummary, Models, Residence},
     preflight::{Launch, Start},
     report::{Metrics, Requests, Resident},
     reservation::Reservation,
@@ -290,7 +290,7 @@ impl Handle {
                 Ok(())
             });
             match is_told {
-                Ok(()) => return wait.lease().await,
+                Ok(()) => return wait.lease(launch.kept).await,
                 Err(not_told) => reply = not_told,
             }
             launch = self.launch(&launch.model.name).await?;
@@ -328,6 +328,7 @@ impl Handle {
             group: None,
             residence,
             senses: Senses::none(),
+            kept: None,
         };
         let wish = Wish { priority, keep_alive: Some(Duration::ZERO) };
         let lease = self.wanted(launch, wish, ticket).await?;
@@ -446,8 +447,8 @@ async fn launches_of(
 }
 
 impl Wait {
-    async fn lease(mut self) -> Result<Lease, AcquireError> {
+    async fn lease(mut self, kept: Option<Arc<Kept>>) -> Result<Lease, AcquireError> {
         let grant = (&mut self.granted).await.unwrap_or(Err(AcquireError::ShuttingDown))?;
-        Ok(Lease::new(grant, self.ticket))
+        Ok(Lease::new(grant, self.ticket, kept))
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     foreign::{Delivered, Errand},
     limits::LOST_WAIT_MAX,
     link::Link,
+    model::Kept,
     senses,
 };
 
@@ -43,6 +44,8 @@ pub struct Lease {
 #[derive(Debug)]
 struct Held {
     grant: Grant,
+    /// What a library knows of the model.
+    kept: Option<Arc<Kept>>,
     /// Released when the last clone is dropped.
     _ticket: Ticket,
 }
@@ -64,8 +67,8 @@ pub(crate) struct Ticket {
 }
 
 impl Lease {
-    pub(crate) fn new(grant: Grant, ticket: Ticket) -> Self {
-        Self { held: Arc::new(Held { grant, _ticket: ticket }) }
+    pub(crate) fn new(grant: Grant, ticket: Ticket, kept: Option<Arc<Kept>>) -> Self {
+        Self { held: Arc::new(Held { grant, kept, _ticket: ticket }) }
     }
 
     /// What our worker said about the model; a foreign engine says nothing of the kind.
@@ -80,9 +83,13 @@ impl Lease {
         self.held.grant.opened.context_tokens
     }
 
-    /// Asks for text. The answer's first event says so if the worker is gone or overloaded.
+    /// Asks for text, with what the model has for requests that do not say otherwise. The answer's first
+    /// event says so if the worker is gone or overloaded.
     #[must_use]
-    pub fn generate(&self, generate: Generate) -> Answer {
+    pub fn generate(&self, mut generate: Generate) -> Answer {
+        if let Some(kept) = &self.held.kept {
+            kept.habits.fill_in(&mut generate);
+        }
         if let Some(failure) = senses::lacking(self.loaded(), &generate.prompt) {
             return Answer::refused(self.clone(), failure);
         }
@@ -112,7 +119,10 @@ impl Lease {
     /// Asks how many tokens a prompt has, which computes nothing. The answer is one event: `Finished`,
     /// whose usage says it, or `Failed`, also where the engine has no word for it.
     #[must_use]
-    pub fn count(&self, prompt: Prompt) -> Answer {
+    pub fn count(&self, mut prompt: Prompt) -> Answer {
+        if let Some(kept) = &self.held.kept {
+            kept.habits.begin(&mut prompt);
+        }
         if let Some(failure) = senses::lacking(self.loaded(), &prompt) {
             return Answer::refused(self.clone(), failure);
         }

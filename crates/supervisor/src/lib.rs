@@ -11,6 +11,7 @@
 mod answer;
 mod assignment;
 mod bytes;
+pub mod chore;
 mod config;
 mod elsewhere;
 mod engine;
@@ -20,6 +21,7 @@ mod execute;
 mod foreign;
 pub mod guard;
 mod guarded;
+mod habits;
 mod handle;
 mod happening;
 pub mod journal;
@@ -40,17 +42,19 @@ pub mod tool;
 mod worker;
 
 pub use answer::{Answer, Loss};
+pub use chore::Chore;
 pub use config::{Config, KeepMode, KeepSettings, Patience, Settings};
 pub use engine::{
     Engine, GgufFile, ManagedCommand, Manner, ProjectorFile, Ready, Server, StopSignal, Upstream,
 };
 pub use error::{AcquireError, StopError};
 pub use foreign::{Delivered, Errand};
+pub use habits::Habits;
 pub use handle::{Edition, Form, Handle, Outlook, Progress, Purpose, Served, Stage, Watch, start};
 pub use happening::Happening;
 pub use lease::{Lease, Wish};
 pub use model::{
-    Facts, Group, HeaderFacts, Model, ModelSummary, Models, Need, OpenPool, Residence, Skills,
+    Facts, Group, HeaderFacts, Kept, Model, ModelSummary, Models, Need, OpenPool, Residence, Skills,
 };
 /// The words in which the fleet explains itself.
 pub use planner::fleet;

@@ -67,7 +67,7 @@ impl Log {
 async fn read(pipe: Pipe, last_lines: Arc<Mutex<VecDeque<String>>>, lines: mpsc::Sender<Line>) {
     let mut pipe = BufReader::new(pipe);
     let mut lost = 0;
-    while let Some(text) = next_line(&mut pipe).await {
+    while let Some(text) = next_line(&mut pipe, LineEnds::Feed).await {
         {
             let mut kept = last_lines.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() == LOG_LINES_KEPT {
@@ -88,8 +88,21 @@ struct Line {
     lost_before: u64,
 }
 
+/// What ends a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineEnds {
+    /// A line feed.
+    Feed,
+    /// A carriage return as well, by which programs overwrite what they showed.
+    OrReturn,
+}
+
 /// The next line without its end, cut to the limit; `None` at the end of the pipe.
-async fn next_line(pipe: &mut BufReader<Pipe>) -> Option<String> {
+pub(crate) async fn next_line(pipe: &mut BufReader<Pipe>, ends: LineEnds) -> Option<String> {
+    let ends_line = |byte: &u8| match ends {
+        LineEnds::Feed => *byte == b'\n',
+        LineEnds::OrReturn => matches!(byte, b'\n' | b'\r'),
+    };
     let mut line = Vec::new();
     let mut some = false;
     loop {
@@ -98,7 +111,7 @@ async fn next_line(pipe: &mut BufReader<Pipe>) -> Option<String> {
             return some.then(|| readable(&line));
         }
         some = true;
-        let end = chunk.iter().position(|byte| *byte == b'\n');
+        let end = chunk.iter().position(ends_line);
         let text = &chunk[..end.unwrap_or(chunk.len())];
         let room = LOG_LINE_BYTES_MAX.saturating_sub(line.len());
         line.extend_from_slice(&text[..text.len().min(room)]);

@@ -2,14 +2,17 @@
 //!
 //! Not here: reading the headers (`preflight`).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use planner::footprint::CacheType;
 
-use crate::engine::{Engine, Server};
+use crate::{
+    engine::{Engine, Server},
+    habits::Habits,
+};
 
 /// A model that can be served, and how it is treated.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     /// The name that clients use.
     pub name: String,
@@ -17,6 +20,19 @@ pub struct Model {
     pub engine: Engine,
     /// How it is treated while it holds memory.
     pub residence: Residence,
+    /// What a library knows of it, if it is from one.
+    pub kept: Option<Arc<Kept>>,
+}
+
+/// What a library knows of a model beside its file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Kept {
+    /// SHA-256 of its file, of a split one its first: 64 hexadecimal digits.
+    pub digest: String,
+    /// When it came there, in seconds since 1970.
+    pub added_unix_s: u64,
+    /// What its requests have that do not say otherwise.
+    pub habits: Habits,
 }
 
 /// How a model is treated while it holds memory.
@@ -86,7 +102,7 @@ pub struct OpenPool {
 }
 
 /// A model and what is known about it before it is started.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ModelSummary {
     /// The name that clients use.
     pub name: String,
@@ -94,6 +110,8 @@ pub struct ModelSummary {
     pub engine: Engine,
     /// How it is treated while it holds memory.
     pub residence: Residence,
+    /// What a library knows of it, if it is from one.
+    pub kept: Option<Arc<Kept>>,
     /// What is known about it, or why it cannot be used.
     pub facts: Result<Facts, String>,
 }

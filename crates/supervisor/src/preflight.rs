@@ -24,7 +24,7 @@ use crate::{
     engine::{Engine, GgufFile, ManagedCommand, Manner, ProjectorFile, Upstream},
     error::AcquireError,
     limits::CONTEXT_TOKENS_DEFAULT,
-    model::{Facts, HeaderFacts, Model, ModelSummary, Need, Residence, Skills},
+    model::{Facts, HeaderFacts, Kept, Model, ModelSummary, Need, Residence, Skills},
     reservation::Hold,
     senses::Senses,
 };
@@ -65,6 +65,8 @@ pub(crate) struct Launch {
     pub(crate) residence: Residence,
     /// What it takes beside text.
     pub(crate) senses: Senses,
+    /// What a library knows of it.
+    pub(crate) kept: Option<Arc<Kept>>,
 }
 
 /// What is started for a model.
@@ -103,6 +105,8 @@ pub(crate) struct WorkerStart {
     pub(crate) projector: Option<ProjectorFile>,
     /// What changes its weights.
     pub(crate) adapters: Vec<Adapter>,
+    /// Its chat template, where it is not the one in the file.
+    pub(crate) chat_template: Option<Arc<str>>,
 }
 
 impl Start {
@@ -204,6 +208,7 @@ struct Stamp {
     projector_file: Option<FileStamp>,
     /// What changes its weights, each with length and change of its file.
     adapters: Vec<(Adapter, Option<FileStamp>)>,
+    chat_template: Option<Arc<str>>,
 }
 
 /// Length and change of a file.
@@ -238,6 +243,7 @@ impl Preflight {
             name: model.name.clone(),
             engine: model.engine.clone(),
             residence: model.residence.clone(),
+            kept: model.kept.clone(),
             facts,
         }
     }
@@ -260,6 +266,7 @@ impl Preflight {
                     taken_back_max: looked.taken_back_max,
                     projector: looked.projector.clone(),
                     adapters: file.adapters.clone(),
+                    chat_template: file.chat_template.clone(),
                 };
                 let (bytes, senses) = (looked.facts.needed_bytes, looked.senses.clone());
                 (Start::Worker(worker), bytes, group(&looked.facts), senses)
@@ -286,6 +293,7 @@ impl Preflight {
             group,
             residence: model.residence.clone(),
             senses,
+            kept: model.kept.clone(),
         })
     }
 
@@ -307,7 +315,10 @@ impl Preflight {
     }
 
     fn read(&self, file: &GgufFile, stamp: &Stamp) -> Result<Looked, String> {
-        let header = read_header(&file.path)?;
+        let mut header = read_header(&file.path)?;
+        if let Some(template) = &file.chat_template {
+            header.replace_chat_template(template);
+        }
         if !header.is_model() {
             let path = file.path.display();
             return Err(format!(
@@ -401,6 +412,7 @@ impl Preflight {
                 .iter()
                 .map(|one| (one.clone(), file_stamp(&one.path)))
                 .collect(),
+            chat_template: file.chat_template.clone(),
         }
     }
 
@@ -547,6 +559,7 @@ mod tests {
             projector: None,
             projector_file: None,
             adapters: Vec::new(),
+            chat_template: None,
         }
     }
 
@@ -635,6 +648,7 @@ mod tests {
             speculation: Speculation::default(),
             projector: None,
             adapters: Vec::new(),
+            chat_template: None,
         };
         let hub = |mode| {
             let keep = Some(keep(mode, 1 << 20));
@@ -686,6 +700,7 @@ mod tests {
             speculation: Speculation::default(),
             projector: None,
             adapters: Vec::new(),
+            chat_template: None,
         };
         let hub = Preflight { kv_type: CacheType::Q8_0, ..preflight(Place::Processor) };
         let version = |kv_type| hub.version(&Engine::Worker(file(kv_type)));
@@ -717,8 +732,10 @@ mod tests {
                 speculation: Speculation::default(),
                 projector: None,
                 adapters: Vec::new(),
+                chat_template: None,
             }),
             residence: Residence::default(),
+            kept: None,
         };
         let preflight = preflight(Place::Processor);
         assert!(preflight.launch(&model(None)).is_ok());
@@ -761,6 +778,7 @@ mod tests {
             },
             projector: None,
             adapters: Vec::new(),
+            chat_template: None,
         };
         let version = |path| preflight.version(&Engine::Worker(file(path)));
         assert_ne!(version("small.gguf"), version("other.gguf"));

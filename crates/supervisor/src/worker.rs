@@ -221,6 +221,7 @@ impl<'a> Life<'a> {
             projector: projector.map(|file| file.path.clone()),
             projector_is_named: projector.is_some_and(|file| file.is_named),
             adapters: self.start.adapters.clone(),
+            chat_template: self.start.chat_template.as_deref().map(str::to_owned),
         }
     }
 

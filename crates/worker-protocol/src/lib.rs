@@ -16,7 +16,8 @@ mod words;
 
 pub use request::{
     Chat, Constraint, Dry, Embed, EmbedInput, Generate, Infill, Media, MediaKind, Message,
-    Mirostat, MirostatVersion, Prompt, Rank, Role, Sampling, Snippet, ToolCall, ToolChoice, Xtc,
+    Mirostat, MirostatVersion, Parameter, Prompt, Rank, Role, Sampling, Snippet, ToolCall,
+    ToolChoice, Xtc,
 };
 pub use words::{
     Adapter, Alternative, Buffer, Command, Event, Failure, FailureKind, FinishReason, Finished,

@@ -126,6 +126,9 @@ pub struct Chat {
     /// The last message is the assistant's own, and the answer goes on from its text.
     #[serde(default, skip_serializing_if = "is_false")]
     pub continues: bool,
+    /// Where it is longer than the context its oldest turns are left out; else it is refused.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub shortens: bool,
 }
 
 /// Whether an answer calls the tools that are offered.
@@ -284,6 +287,37 @@ pub struct Sampling {
     pub logit_bias: Vec<(u32, f32)>,
     /// Seed of the draw; `None` draws a fresh one.
     pub seed: Option<u32>,
+    /// Which of them were said. What was not may be what the model has instead. It never leaves the hub,
+    /// which fills them in.
+    #[serde(skip)]
+    pub said: Vec<Parameter>,
+}
+
+/// A parameter of [`Sampling`] that has a value though nobody says one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parameter {
+    /// `temperature`
+    Temperature,
+    /// `top_k`
+    TopK,
+    /// `top_p`
+    TopP,
+    /// `min_p`
+    MinP,
+    /// `typical_p`
+    TypicalP,
+    /// `repeat_penalty`
+    RepeatPenalty,
+    /// `penalty_last_tokens`
+    PenaltyLastTokens,
+    /// `presence_penalty`
+    PresencePenalty,
+    /// `frequency_penalty`
+    FrequencyPenalty,
+    /// `seed`: said where a fresh one is asked for, too.
+    Seed,
+    /// [`Generate::tokens_max`]: said where no bound is asked for, too.
+    TokensMax,
 }
 
 impl Default for Sampling {
@@ -303,6 +337,7 @@ impl Default for Sampling {
             mirostat: None,
             logit_bias: Vec::new(),
             seed: None,
+            said: Vec::new(),
         }
     }
 }
@@ -312,6 +347,32 @@ impl Sampling {
     #[must_use]
     pub fn greedy() -> Self {
         Self { temperature: 0.0, ..Self::default() }
+    }
+
+    /// Takes over what `other` says and this does not.
+    pub fn fill_in(&mut self, other: &Self) {
+        for parameter in &other.said {
+            if self.said.contains(parameter) {
+                continue;
+            }
+            match parameter {
+                Parameter::Temperature => self.temperature = other.temperature,
+                Parameter::TopK => self.top_k = other.top_k,
+                Parameter::TopP => self.top_p = other.top_p,
+                Parameter::MinP => self.min_p = other.min_p,
+                Parameter::TypicalP => self.typical_p = other.typical_p,
+                Parameter::RepeatPenalty => self.repeat_penalty = other.repeat_penalty,
+                Parameter::PenaltyLastTokens => {
+                    self.penalty_last_tokens = other.penalty_last_tokens;
+                }
+                Parameter::PresencePenalty => self.presence_penalty = other.presence_penalty,
+                Parameter::FrequencyPenalty => self.frequency_penalty = other.frequency_penalty,
+                Parameter::Seed => self.seed = other.seed,
+                // It is not among them.
+                Parameter::TokensMax => continue,
+            }
+            self.said.push(*parameter);
+        }
     }
 }
 

@@ -103,6 +103,9 @@ pub struct Load {
     /// What changes its weights, all of them together and for all requests.
     #[serde(default)]
     pub adapters: Vec<Adapter>,
+    /// Its chat template, as Jinja; `None` takes the one in the file.
+    #[serde(default)]
+    pub chat_template: Option<String>,
 }
 
 /// A LoRA adapter of a model.
@@ -421,6 +424,9 @@ pub struct Usage {
     pub cached_ssd_tokens: u32,
     /// Generated tokens.
     pub completion_tokens: u32,
+    /// Those of them that were thought before the answer, with the mark that ends it.
+    #[serde(default)]
+    pub reasoning_tokens: u32,
     /// Tokens that were guessed ahead and checked.
     #[serde(default)]
     pub drafted_tokens: u32,

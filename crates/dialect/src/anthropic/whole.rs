@@ -1,13 +1,13 @@
 //! An answer in one piece.
 
 use serde_json::{Map, Value, json};
-use worker_protocol::{Event, Finished};
+use worker_protocol::Event;
 
 use super::{
     answer::{Ending, Message, Usage},
     blocks::{Block, Blocks, Change, Delta},
 };
-use crate::{CachedBy, Error, write::to_json};
+use crate::{CachedBy, Error, outcome::Outcome, write::to_json};
 
 /// Collects events into one answer.
 #[derive(Debug)]
@@ -18,8 +18,7 @@ pub struct WholeEncoder {
     content: Vec<Block>,
     /// The input of the call that is being written.
     input: String,
-    end: Option<Finished>,
-    failure: Option<Error>,
+    outcome: Outcome,
 }
 
 impl WholeEncoder {
@@ -33,8 +32,7 @@ impl WholeEncoder {
             model: model.to_owned(),
             content: Vec::new(),
             input: String::new(),
-            end: None,
-            failure: None,
+            outcome: Outcome::default(),
         }
     }
 
@@ -50,16 +48,7 @@ impl WholeEncoder {
         for change in changes {
             self.change(change);
         }
-        match event {
-            Event::Finished(finished) => self.end = Some(finished.clone()),
-            Event::Failed(failure) => self.failure = Some(Error::from(failure)),
-            Event::Progress { .. }
-            | Event::Text(_)
-            | Event::Reasoning(_)
-            | Event::ToolCall(_)
-            | Event::Embedded { .. }
-            | Event::Ranked { .. } => {}
-        }
+        self.outcome.hear(event);
     }
 
     fn change(&mut self, change: Change<'_>) {
@@ -93,7 +82,7 @@ impl WholeEncoder {
     /// Where cached tokens were found, once it has ended.
     #[must_use]
     pub fn cached(&self) -> CachedBy {
-        self.end.as_ref().map_or_else(CachedBy::default, |end| CachedBy::new(&end.usage))
+        self.outcome.cached()
     }
 
     /// The answer.
@@ -101,10 +90,7 @@ impl WholeEncoder {
     /// # Errors
     /// It failed, or did not end.
     pub fn finish(self) -> Result<String, Error> {
-        if let Some(failure) = self.failure {
-            return Err(failure);
-        }
-        let end = self.end.ok_or_else(Error::unfinished)?;
+        let end = self.outcome.finished()?;
         let ending = Ending::new(&end.reason);
         let message = Message::new(&self.id, &self.model, &self.content, ending, Usage::of(&end));
         Ok(to_json(&message))

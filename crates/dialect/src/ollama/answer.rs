@@ -10,6 +10,7 @@ use super::error_body;
 use crate::{
     CachedBy, Encode, Error,
     cached::Foretold,
+    outcome::Outcome,
     write::{Token, to_json, tool_call_id},
 };
 
@@ -48,8 +49,7 @@ pub struct WholeEncoder {
     head: Head,
     calls: Calls,
     said: Said,
-    end: Option<Finished>,
-    failure: Option<Error>,
+    outcome: Outcome,
 }
 
 impl StreamEncoder {
@@ -118,8 +118,7 @@ impl WholeEncoder {
             head: Head::new(form, id, created_at, model),
             calls: Calls::default(),
             said: Said::default(),
-            end: None,
-            failure: None,
+            outcome: Outcome::default(),
         }
     }
 
@@ -141,15 +140,14 @@ impl WholeEncoder {
                 self.said.logprobs.extend(piece.logprobs.iter().map(Token::chosen));
             }
             Event::ToolCall(piece) => self.calls.add(piece),
-            Event::Finished(finished) => self.end = Some(finished.clone()),
-            Event::Failed(failure) => self.failure = Some(Error::from(failure)),
+            Event::Finished(_) | Event::Failed(_) => self.outcome.hear(event),
         }
     }
 
     /// Where cached tokens were found, once it has ended.
     #[must_use]
     pub fn cached(&self) -> CachedBy {
-        self.end.as_ref().map_or_else(CachedBy::default, |end| CachedBy::new(&end.usage))
+        self.outcome.cached()
     }
 
     /// The answer.
@@ -157,10 +155,7 @@ impl WholeEncoder {
     /// # Errors
     /// It failed, or did not end.
     pub fn finish(self) -> Result<String, Error> {
-        if let Some(failure) = self.failure {
-            return Err(failure);
-        }
-        let end = self.end.ok_or_else(Error::unfinished)?;
+        let end = self.outcome.finished()?;
         let tool_calls = self.calls.whole(&self.head.id);
         Ok(self.head.end(Said { tool_calls, ..self.said }, &end))
     }

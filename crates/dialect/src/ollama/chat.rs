@@ -27,7 +27,10 @@ fn prompt(fields: &mut Object<'_>, variables: Map<String, Value>) -> Result<Opti
     }
     let tools = tools::decode(fields)?;
     let continues = request::can_continue(&messages);
-    Ok(Some(Prompt::Chat(Chat { messages, tools, variables, continues, ..Chat::default() })))
+    // Ollama cuts unasked; what is left out silently is what the person asked about.
+    let shortens = fields.bool("truncate")?.unwrap_or(false);
+    let chat = Chat { messages, tools, variables, continues, shortens, ..Chat::default() };
+    Ok(Some(Prompt::Chat(chat)))
 }
 
 fn messages(fields: &mut Object<'_>) -> Result<Vec<Message>, Error> {

@@ -1,5 +1,7 @@
 //! `GET /api/tags`, `GET /api/ps` and `POST /api/show`: models as its clients know them.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -161,14 +163,29 @@ pub fn decode_show(body: &[u8]) -> Result<Show, Error> {
 pub struct Shown {
     /// What lists say of it.
     pub model: Model,
-    /// Its licence, as its file names it.
+    /// Its licence: its text, or what its file calls it.
     pub license: Option<String>,
-    /// Its chat template, as Jinja.
+    /// Its chat template, as Jinja or, of a model of Ollama's, in Go's form.
     pub template: Option<String>,
+    /// What goes with it beside its files, of a model of the library.
+    pub settings: Option<Settings>,
     /// What its file says about itself; long lists are null.
     pub info: Map<String, Value>,
     /// Its tensors, where they are wanted: name, type and shape.
     pub tensors: Option<Vec<Tensor>>,
+}
+
+/// What goes with a model beside its files.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Settings {
+    /// All of it, as a Modelfile.
+    pub modelfile: String,
+    /// Its parameters, by Ollama's names.
+    pub parameters: Map<String, Value>,
+    /// Its instructions.
+    pub system: Option<String>,
+    /// What was said before the first request: role and text.
+    pub messages: Vec<(String, String)>,
 }
 
 /// A tensor of a model's file.
@@ -186,17 +203,38 @@ pub struct Tensor {
 /// The answer of `POST /api/show`.
 #[must_use]
 pub fn show(shown: &Shown) -> String {
-    let Shown { model, license, template, info, tensors } = shown;
+    let Shown { model, license, template, settings, info, tensors } = shown;
     let Model { modified_at, details, capabilities, .. } = model;
+    let settings = settings.as_ref();
+    let messages = settings.map_or(&[][..], |settings| &settings.messages);
+    let parameters = settings.map(|settings| listed(&settings.parameters));
     to_json(&ShownObject {
         license: license.as_deref(),
+        modelfile: settings.map(|settings| &*settings.modelfile),
+        parameters: parameters.filter(|parameters| !parameters.is_empty()),
         template: template.as_deref(),
+        system: settings.and_then(|settings| settings.system.as_deref()),
         details,
+        messages: messages.iter().map(|(role, content)| Said { role, content }).collect(),
         model_info: info,
         tensors: tensors.as_deref(),
         capabilities,
         modified_at,
     })
+}
+
+/// Parameters as Ollama lists them: one line each, of a list one for each of its entries.
+fn listed(parameters: &Map<String, Value>) -> String {
+    let mut lines = String::new();
+    for (name, value) in parameters {
+        let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        for value in values {
+            let between = if lines.is_empty() { "" } else { "\n" };
+            // Writing to a text cannot fail.
+            let _ = write!(lines, "{between}{name:<30} {value}");
+        }
+    }
+    lines
 }
 
 /// A number of parameters as Ollama writes it: `8.2B`, `134.52M`, `260K`.
@@ -275,8 +313,16 @@ struct ShownObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     license: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    modelfile: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     template: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<&'a str>,
     details: &'a Details,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    messages: Vec<Said<'a>>,
     /// Clients read it without looking whether it is there.
     model_info: &'a Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -285,9 +331,24 @@ struct ShownObject<'a> {
     modified_at: &'a str,
 }
 
+#[derive(Serialize)]
+struct Said<'a> {
+    role: &'a str,
+    content: &'a str,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameters_are_listed_one_a_line() {
+        let parameters = serde_json::json!({ "temperature": 0.7, "stop": ["<|im_end|>", "\"x"] });
+        let expected = "temperature                    0.7\n\
+                        stop                           \"<|im_end|>\"\n\
+                        stop                           \"\\\"x\"";
+        assert_eq!(listed(parameters.as_object().unwrap()), expected);
+    }
 
     #[test]
     fn parameters_are_written_as_ollama_does() {

@@ -16,6 +16,7 @@ pub(super) struct UsageTotal {
     prompt_tokens: u64,
     cached: CachedBy,
     completion_tokens: u64,
+    reasoning_tokens: u64,
     drafted_tokens: u64,
     accepted_tokens: u64,
 }
@@ -33,6 +34,7 @@ impl UsageTotal {
             self.cached.add(&CachedBy::new(usage));
         }
         self.completion_tokens += u64::from(usage.completion_tokens);
+        self.reasoning_tokens += u64::from(usage.reasoning_tokens);
         self.drafted_tokens += u64::from(usage.drafted_tokens);
         self.accepted_tokens += u64::from(usage.accepted_tokens);
     }
@@ -43,17 +45,23 @@ impl UsageTotal {
             completion_tokens: self.completion_tokens,
             total_tokens: self.prompt_tokens + self.completion_tokens,
             prompt_tokens_details: PromptTokensDetails { cached_tokens: self.cached.tokens() },
-            completion_tokens_details: (self.drafted_tokens > 0).then(|| CompletionTokensDetails {
-                accepted_prediction_tokens: self.accepted_tokens,
-                rejected_prediction_tokens: self
-                    .drafted_tokens
-                    .saturating_sub(self.accepted_tokens),
-            }),
+            completion_tokens_details: self.details(),
         }
     }
 
     pub(super) fn cached(&self) -> CachedBy {
         self.cached
+    }
+
+    fn details(&self) -> Option<CompletionTokensDetails> {
+        let was_guessed = self.drafted_tokens > 0;
+        let rejected = self.drafted_tokens.saturating_sub(self.accepted_tokens);
+        let details = CompletionTokensDetails {
+            reasoning_tokens: (self.reasoning_tokens > 0).then_some(self.reasoning_tokens),
+            accepted_prediction_tokens: was_guessed.then_some(self.accepted_tokens),
+            rejected_prediction_tokens: was_guessed.then_some(rejected),
+        };
+        (was_guessed || self.reasoning_tokens > 0).then_some(details)
     }
 }
 
@@ -63,17 +71,21 @@ pub(super) struct Usage {
     completion_tokens: u64,
     total_tokens: u64,
     prompt_tokens_details: PromptTokensDetails,
-    /// Only where something was guessed ahead.
+    /// Only where something was thought or guessed ahead.
     #[serde(skip_serializing_if = "Option::is_none")]
     completion_tokens_details: Option<CompletionTokensDetails>,
 }
 
-/// Tokens that were guessed ahead and checked. OpenAI bills the rejected ones; here they are no part
-/// of `completion_tokens`.
+/// Tokens that were thought, and those that were guessed ahead and checked. OpenAI bills the rejected ones;
+/// here they are no part of `completion_tokens`.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct CompletionTokensDetails {
-    accepted_prediction_tokens: u64,
-    rejected_prediction_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_prediction_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected_prediction_tokens: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -161,7 +173,12 @@ mod tests {
         let details = &with["completion_tokens_details"];
         assert_eq!(details["accepted_prediction_tokens"], 5);
         assert_eq!(details["rejected_prediction_tokens"], 2);
+        assert_eq!(details.get("reasoning_tokens"), None);
         assert_eq!(with["completion_tokens"], 18, "what was rejected was not said");
+        let thought = worker_protocol::Usage { reasoning_tokens: 3, ..usage };
+        total.add(2, &thought);
+        let with = serde_json::to_value(total.usage()).unwrap();
+        assert_eq!(with["completion_tokens_details"]["reasoning_tokens"], 3);
         let timings = serde_json::to_value(crate::timings::Timings::new(&guessed)).unwrap();
         assert_eq!((&timings["draft_n"], &timings["draft_n_accepted"]), (&7.into(), &5.into()));
     }

@@ -78,7 +78,16 @@ fn chat(fields: &mut Object<'_>) -> Result<(Chat, Option<u32>), Error> {
     let variables = fields.object("chat_template_kwargs")?.unwrap_or_default();
     let Reasoning { variables, tokens_max } = Reasoning::openai(fields, variables)?;
     let continues = continues(fields, &messages)?;
-    let chat = Chat { messages, tools, documents, variables, tool_choice, one_call, continues };
+    let chat = Chat {
+        messages,
+        tools,
+        documents,
+        variables,
+        tool_choice,
+        one_call,
+        continues,
+        ..Chat::default()
+    };
     Ok((chat, tokens_max))
 }
 

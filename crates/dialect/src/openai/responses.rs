@@ -89,6 +89,7 @@ pub fn decode(body: &[u8], earlier: &dyn Earlier) -> Result<Request, Error> {
         tool_choice: offered.choice,
         one_call: offered.one_call,
         variables: settings.reasoning.variables,
+        shortens: settings::shortens(&mut fields)?,
         ..Chat::default()
     };
     let generate = Generate {

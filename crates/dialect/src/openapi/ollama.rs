@@ -1,5 +1,6 @@
 //! Ollama's routes. Requests stream unless they say that they do not.
 
+mod library;
 mod model;
 
 use super::shape::{
@@ -12,7 +13,7 @@ use crate::limits::{EMBED_INPUTS_MAX, LOGPROBS_MAX, MESSAGES_MAX, TOOLS_MAX};
 const TAG: &str = "Ollama";
 
 pub(super) fn operations() -> Vec<Operation> {
-    vec![
+    let operations = vec![
         model::greeting(),
         model::version(),
         model::status(),
@@ -23,7 +24,8 @@ pub(super) fn operations() -> Vec<Operation> {
         model::tags(),
         model::residents(),
         model::show(),
-    ]
+    ];
+    operations.into_iter().chain(library::operations()).collect()
 }
 
 fn chat() -> Operation {
@@ -117,6 +119,11 @@ fn vectors(fields: Fields) -> Fields {
 fn chat_request() -> Shape {
     asked("A conversation that is to be answered. What is not named here is ignored.")
         .may("messages", "The conversation.", list_of(message(), 0..=MESSAGES_MAX))
+        .may(
+            "truncate",
+            "Whether a conversation longer than the context loses its oldest turns; else it is refused.",
+            truth(),
+        )
         .with(shared::tools)
         .named("OllamaChatRequest")
 }

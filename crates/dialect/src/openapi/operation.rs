@@ -30,6 +30,8 @@ pub enum Access {
     Key,
     /// Only who can read the control token.
     Token,
+    /// Programs of this machine, and who can read the control token.
+    Manage,
 }
 
 /// An operation. Who asks needs the key unless something else is said.
@@ -40,6 +42,8 @@ pub struct Operation {
     access: Access,
     errors: Vec<u16>,
     success: Response,
+    /// Successes without a content.
+    nothing: Vec<u16>,
     builder: OperationBuilder,
     named: Named,
 }
@@ -63,6 +67,12 @@ impl Operation {
         Self::new(HttpMethod::Delete, path, words, id, summary)
     }
 
+    /// `HEAD` of this path.
+    #[must_use]
+    pub fn head(path: &'static str, words: Words, id: &str, summary: &str) -> Self {
+        Self::new(HttpMethod::Head, path, words, id, summary)
+    }
+
     fn new(method: HttpMethod, path: &'static str, words: Words, id: &str, summary: &str) -> Self {
         Self {
             method,
@@ -72,6 +82,7 @@ impl Operation {
             // Whoever calls the hub by a name that is not its own, or from a page that nobody knows.
             errors: vec![403, 421],
             success: Response::new("The answer."),
+            nothing: Vec::new(),
             builder: OperationBuilder::new().operation_id(Some(id)).summary(Some(summary)),
             named: Named::new(),
         }
@@ -105,6 +116,12 @@ impl Operation {
     #[must_use]
     pub fn query(self, name: &str, about: &str, shape: Shape) -> Self {
         self.parameter(name, ParameterIn::Query, Required::True, about, shape)
+    }
+
+    /// A value of the query that may be there.
+    #[must_use]
+    pub fn may_query(self, name: &str, about: &str, shape: Shape) -> Self {
+        self.parameter(name, ParameterIn::Query, Required::False, about, shape)
     }
 
     /// A header that may be sent.
@@ -192,6 +209,13 @@ impl Operation {
         self
     }
 
+    /// It succeeds with these statuses and nothing more to say.
+    #[must_use]
+    pub fn answers_nothing(mut self, statuses: &[u16]) -> Self {
+        self.nothing.extend(statuses);
+        self
+    }
+
     /// What the success is, where there is more to say than its shape does.
     #[must_use]
     pub fn success(mut self, about: &str) -> Self {
@@ -238,6 +262,8 @@ impl Operation {
             // An empty one says that it can do without, since a hub may have no key.
             Access::Key => vec![needs(BEARER), needs(API_KEY), SecurityRequirement::default()],
             Access::Token => vec![needs(TOKEN)],
+            // An empty one for programs of this machine, unless the configuration wants the token.
+            Access::Manage => vec![needs(TOKEN), SecurityRequirement::default()],
         };
         if self.access != Access::Open {
             self.errors.push(401);
@@ -247,6 +273,9 @@ impl Operation {
         let mut builder = self.builder.securities(Some(needed));
         if !self.success.content.is_empty() {
             builder = builder.response("200", self.success);
+        }
+        for status in self.nothing {
+            builder = builder.response(status.to_string(), Response::new("It is so."));
         }
         self.errors.sort_unstable();
         self.errors.dedup();

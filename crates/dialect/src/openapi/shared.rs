@@ -226,9 +226,14 @@ pub(super) fn usage() -> Shape {
         "Tokens that were found in the cache and not computed.",
         count(),
     );
-    let completion = fields("Tokens that were guessed ahead, where there were some.")
-        .has("accepted_prediction_tokens", "Those that came true.", count())
-        .has("rejected_prediction_tokens", "The others, which are in no other count.", count());
+    let completion = fields("Of the answer, as far as there were such tokens.")
+        .at_times("reasoning_tokens", "Thought before the answer.", count())
+        .at_times("accepted_prediction_tokens", "Guessed ahead, and right.", count())
+        .at_times(
+            "rejected_prediction_tokens",
+            "Guessed ahead, and wrong; they are in no other count.",
+            count(),
+        );
     fields("Tokens of an answer, added up over its choices.")
         .has("prompt_tokens", "Tokens of the prompt, cached ones too.", count())
         .has("completion_tokens", "Tokens of the answer.", count())

@@ -1,10 +1,10 @@
 //! The answer: documents by their scores, the best first.
 
 use serde::Serialize;
-use worker_protocol::{Event, Usage};
+use worker_protocol::Event;
 
 use super::{Form, Request};
-use crate::{Error, write::to_json};
+use crate::{Error, outcome::Outcome, write::to_json};
 
 /// Collects scores into one answer.
 #[derive(Debug)]
@@ -16,8 +16,7 @@ pub struct WholeEncoder {
     /// What is told of each document beside its score.
     documents: Option<Vec<String>>,
     scores: Vec<Option<f32>>,
-    usage: Option<Usage>,
-    failure: Option<Error>,
+    outcome: Outcome,
 }
 
 impl WholeEncoder {
@@ -32,8 +31,7 @@ impl WholeEncoder {
             top_n: request.top_n.unwrap_or(usize::MAX),
             documents: request.return_documents.then(|| documents.clone()),
             scores: vec![None; documents.len()],
-            usage: None,
-            failure: None,
+            outcome: Outcome::default(),
         }
     }
 
@@ -55,8 +53,7 @@ impl WholeEncoder {
                     *place = Some(*score);
                 }
             }
-            Event::Finished(finished) => self.usage = Some(finished.usage),
-            Event::Failed(failure) => self.failure = Some(Error::from(failure)),
+            Event::Finished(_) | Event::Failed(_) => self.outcome.hear(event),
         }
     }
 
@@ -65,10 +62,7 @@ impl WholeEncoder {
     /// # Errors
     /// The request failed or broke off, or a score is no number.
     pub fn finish(mut self) -> Result<String, Error> {
-        if let Some(failure) = self.failure {
-            return Err(failure);
-        }
-        let tokens = self.usage.ok_or_else(Error::unfinished)?.prompt_tokens;
+        let tokens = self.outcome.finished()?.usage.prompt_tokens;
         let scores: Option<Vec<f32>> = self.scores.into_iter().collect();
         let scores = scores.ok_or_else(Error::unfinished)?;
         if scores.iter().any(|score| !score.is_finite()) {

@@ -110,6 +110,11 @@ fn function(tool: &Value) -> &Value {
     tool.get("function").unwrap_or(tool)
 }
 
+/// Whether any of these tools wants its calls to be held to its schema.
+pub(crate) fn any_strict(tools: &[Value]) -> bool {
+    tools.iter().any(|tool| is_strict(function(tool)))
+}
+
 fn is_strict(function: &Value) -> bool {
     function.get("strict").and_then(Value::as_bool).unwrap_or(false)
 }
@@ -342,7 +347,13 @@ impl<'a> Writer<'a> {
                     (self.mark("<|tool_call_start|>"), self.mark("<|tool_call_end|>"));
                 Ok(sequence(&[&open, &list, &close]))
             }
-            Calls::Llama => self.each(tools, |writer, tool| writer.object(tool, "parameters")),
+            Calls::Llama => {
+                let one = self.each(tools, |writer, tool| writer.bare_object(tool))?;
+                // These models set the mark in front of calls now and then.
+                let mark = "<|python_tag|>";
+                let is_token = self.markup.control_token(mark).is_some();
+                Ok(if is_token { format!("{}? {one}", self.mark(mark)) } else { one })
+            }
             Calls::List => {
                 let one = self.each(tools, |writer, tool| writer.object(tool, "arguments"))?;
                 let list = self.list(&one, one_call);
@@ -405,6 +416,16 @@ impl<'a> Writer<'a> {
         let json = self.json(&tool.parameters)?;
         let begin = format!("{{\"name\": {}, \"{arguments}\": ", Value::from(&*tool.name));
         Ok(sequence(&[&literal(&begin), &json, &literal("}")]))
+    }
+
+    /// The same where no mark says that a call begins: the model may have begun it in its own way before it was
+    /// seen to be one.
+    fn bare_object(&mut self, tool: &Tool) -> Result<String, String> {
+        let json = self.json(&tool.parameters)?;
+        let name = literal(&Value::from(&*tool.name).to_string());
+        let open = r#"/\{[ \n]{0,4}"name"[ ]?:[ ]?/"#;
+        let between = r#"/[ ]?,[ \n]{0,4}"(parameters|arguments)"[ ]?:[ ]?/"#;
+        Ok(sequence(&[open, &name, between, &json, r"/[ \n]{0,4}\}/"]))
     }
 
     /// Newer models write a name and its arguments, older ones a list of objects.

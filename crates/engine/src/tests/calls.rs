@@ -34,13 +34,6 @@ impl Said {
     }
 }
 
-impl Said {
-    /// Noise may begin a mark of reasoning and not go on with it, which cannot be taken back.
-    fn has_begun_a_mark(&self) -> bool {
-        matches!(&self.last, Some(Event::Failed(failure)) if failure.message.contains("began with neither"))
-    }
-}
-
 fn listen(hub: &mut Hub, request: u64) -> Said {
     let mut said = Said::default();
     loop {
@@ -228,6 +221,33 @@ fn what_the_model_would_rather_say_is_not_said() {
 }
 
 #[test]
+fn what_has_begun_like_reasoning_becomes_it_where_no_answer_begins_so() {
+    let hermes_tokens = &["<tool_call>", "</tool_call>", "<think>", "</think>"];
+    for (marks, script) in
+        [(&[][..], "<a"), (&[], "<thin"), (hermes_tokens, "<a"), (&[], "<tool_cal")]
+    {
+        let mut hub = say(HERMES, marks, script);
+        hub.generate(1, one_call(scripted(required(&["now"]))));
+        let said = listen(&mut hub, 1);
+        let [(name, arguments)] = &said.calls[..] else { panic!("{script}: {said:?}") };
+        assert_eq!(
+            (&**name, serde_json::from_str(arguments).ok()),
+            ("now", Some(json!({}))),
+            "{script}"
+        );
+        hub.generate(
+            2,
+            Generate {
+                constraint: Some(Constraint::JsonSchema(json!({ "enum": [1] }))),
+                ..ask(SCRIPT.to_string(), Vec::new(), ToolChoice::Auto)
+            },
+        );
+        let said = listen(&mut hub, 2);
+        assert_eq!((said.text.as_str(), said.reason()), ("1", &FinishReason::End), "{script}");
+    }
+}
+
+#[test]
 fn a_call_that_the_model_makes_itself_is_taken_as_it_is() {
     let hermes = "<think>hm</think>\n\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\"}}\n</tool_call>";
     let mistral = "[TOOL_CALLS]weather[ARGS]{\"city\": \"Ulm\"}";
@@ -399,9 +419,6 @@ fn only_the_tool_that_cannot_be_enforced_is_enforced_in_part() {
             let wanted = ask(format!("{request}?"), tools.clone(), required(&["unit", "mail"]));
             hub.generate(request, one_call(wanted));
             let said = listen(&mut hub, request);
-            if said.has_begun_a_mark() {
-                continue;
-            }
             // What is left of the other one has no end that noise would come to.
             for one in said.calls.iter().filter(|(name, _)| name == "unit") {
                 called += 1;
@@ -512,6 +529,22 @@ fn any_parameters() -> impl Strategy<Value = Value> {
     })
 }
 
+/// What opens a call of each family, after which noise comes.
+const OPENED: [(&str, &str); 12] = [
+    ("Hermes", "So.\n<tool_call>"),
+    ("Hermes of control tokens", "<think>hm</think>\n\n<tool_call>"),
+    ("Xml", "<tool_call>"),
+    ("Glm", "<tool_call>"),
+    ("Mistral", "So.[TOOL_CALLS]"),
+    ("DeepSeek in text", "<｜tool▁calls▁begin｜>"),
+    ("Gemma", "<|tool_call>"),
+    ("List", "functools"),
+    ("Python", "<|tool_call_start|>"),
+    ("Function", "<function="),
+    ("Recipient", "all\nSo.>>>t"),
+    ("Harmony", "<|channel|>commentary to="),
+];
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
@@ -541,9 +574,6 @@ proptest! {
             prop_assert!(said.failure().message.contains("without quotes"), "{}", said.failure());
             return Ok(());
         }
-        if said.has_begun_a_mark() {
-            return Ok(());
-        }
         prop_assert_eq!(said.text.as_str(), "", "{}", kin.name);
         if *said.reason() == FinishReason::Length {
             // Noise went on calling; its last call was cut.
@@ -562,6 +592,172 @@ proptest! {
             prop_assert!(checked.is_ok(), "{}: {:?}", kin.name, checked);
         }
     }
+
+    /// The same of a call that the model has begun and is strict.
+    #[test]
+    fn noise_behind_the_mark_of_a_call_becomes_what_a_strict_tool_allows(
+        parameters in prop::collection::vec(any_parameters(), 1..4),
+        (name, script) in prop::sample::select(&OPENED[..]),
+        seed in 0..1000_u32,
+    ) {
+        let kin = KINDS.iter().find(|kin| kin.name == name).unwrap();
+        let mut tools: Vec<Value> = (0..).zip(&parameters)
+            .map(|(index, schema): (u32, _)| tool(&format!("tool_{index}"), schema)).collect();
+        tools.iter_mut().for_each(|tool| tool["function"]["strict"] = json!(true));
+        let mut hub = Hub::start(kin.model(Speech::Script(script)));
+        hub.generate(1, one_call(ask(format!("{seed}{SCRIPT}"), tools.clone(), ToolChoice::Auto)));
+        let said = listen(&mut hub, 1);
+        if *said.reason() != FinishReason::Length {
+            prop_assert_eq!(said.reason(), &FinishReason::ToolCalls, "{}", kin.name);
+            prop_assert_eq!(said.calls.len(), 1, "{}", kin.name);
+            let checked = check_call(&tools, &said.calls[0]);
+            prop_assert!(checked.is_ok(), "{}: {:?}", kin.name, checked);
+        }
+    }
+}
+
+/// The tools of `tools`, with the word that their schemas hold for calls that nobody demanded.
+fn strict_tools() -> Vec<Value> {
+    let mut tools = tools();
+    for tool in &mut tools {
+        tool["function"]["strict"] = json!(true);
+    }
+    tools
+}
+
+/// What each family says that calls wrongly, behind a text where calls may stand there: what is wrong begins
+/// behind the mark, the name, or in the arguments.
+const WRONG: &[(&str, &str)] = &[
+    (
+        "Hermes",
+        "So.\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"town\": 7}}\n</tool_call>",
+    ),
+    ("Hermes", "<tool_call>{\"arguments\": [1], \"name\": \"weather\"}</tool_call>"),
+    (
+        "Hermes without reasoning",
+        "a <tool <tool_call>\n{\"name\": \"rain\", \"arguments\": {}}</tool_call>",
+    ),
+    (
+        "Hermes of control tokens",
+        "<think>hm</think>\n\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": 1}}",
+    ),
+    (
+        "Xml",
+        "So.\n<tool_call>\n<function=weather>\n<parameter=days>\nmany\n</parameter>\n</function>\n</tool_call>",
+    ),
+    (
+        "Glm",
+        "So.\n<tool_call>weather\n<arg_key>days</arg_key>\n<arg_value>many</arg_value>\n</tool_call>",
+    ),
+    (
+        "Glm of control tokens",
+        "<tool_call>weather\n<arg_key>days</arg_key>\n<arg_value>many</arg_value>\n</tool_call>",
+    ),
+    ("Llama", "{\"name\": \"weather\", \"parameters\": {\"city\": 5}}"),
+    ("Llama", "{ \"name\":\"weather\", \"arguments\":{\"town\": 5}}"),
+    ("Llama", "<|python_tag|>{\"name\": \"weather\", \"parameters\": {\"days\": 99}}"),
+    ("Mistral", "So.[TOOL_CALLS]weather[ARGS]{\"city\": 5, \"x\": 1}"),
+    ("older Mistral", "[TOOL_CALLS][{\"name\": \"weather\", \"arguments\": {}}]"),
+    ("Mistral in text", "So.[TOOL_CALLS]weather[ARGS]{\"city\": 5}"),
+    (
+        "DeepSeek",
+        "So.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>weather<｜tool▁sep｜>{\"days\": 3}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+    ),
+    ("DeepSeek", "<｜tool▁call▁begin｜>weather<｜tool▁sep｜>{\"days\": 3}<｜tool▁call▁end｜>"),
+    ("Gemma", "So.<|tool_call>call:weather{days:<|\"|>x<|\"|>}<tool_call|>"),
+    ("List", "So.<|tool_call|>[{\"name\": \"weather\", \"arguments\": {\"days\": 0}}]"),
+    ("List", "functools[{\"name\": \"weather\", \"arguments\": {\"days\": 0}}]"),
+    ("Python", "So.<|tool_call_start|>[weather(days=\"x\")]<|tool_call_end|>"),
+    ("Function", "So. <function=weather>{\"days\": 0}</function>"),
+    ("Recipient", "all\nSo.>>>weather\n{\"days\": 0}"),
+    ("Recipient", "weather\n{\"days\": 0}"),
+    (
+        "Harmony",
+        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{\"days\": 0}<|call|>",
+    ),
+    ("Harmony", "<|channel|>commentary to=functions.rain<|message|>{\"days\": 0}<|call|>"),
+    (
+        "Harmony",
+        "<|channel|>final<|message|>So.<|end|><|start|>assistant to=functions.weather<|channel|>commentary json<|message|>[]<|call|>",
+    ),
+];
+
+#[test]
+fn a_call_that_the_model_begins_itself_is_held_to_a_strict_tool() {
+    for (name, script) in WRONG {
+        let kin = KINDS.iter().find(|kin| kin.name == *name).unwrap();
+        let ask = |tools| one_call(ask(SCRIPT.to_string(), tools, ToolChoice::Auto));
+        let mut hub = Hub::start(kin.model(Speech::Script(script)));
+        hub.generate(1, ask(tools()));
+        let free = listen(&mut hub, 1);
+        let keeps = |one| check_call(&tools(), one).is_ok();
+        assert!(!free.calls.iter().any(keeps), "{name}: {free:?}");
+        hub.generate(2, ask(strict_tools()));
+        let said = listen(&mut hub, 2);
+        assert_eq!(said.reason(), &FinishReason::ToolCalls, "{name}: {script}: {said:?}");
+        let [one] = &said.calls[..] else { panic!("{name}: {said:?}") };
+        check_call(&tools(), one).unwrap_or_else(|error| panic!("{name}: {script}: {error}"));
+        assert!(
+            said.text.is_empty() || free.text.starts_with(&said.text),
+            "{name}: {said:?} {free:?}"
+        );
+        assert_eq!(said.reasoning, free.reasoning, "{name}");
+    }
+}
+
+#[test]
+fn beside_strict_tools_what_is_no_call_is_free() {
+    let texts = [
+        ("Hermes", "<think>a <tool_call> b</think>\n\nI say <tool, { and [1]."),
+        ("Llama", "{\"name\": \"rain\", \"parameters\": {}}"),
+        ("Llama", "{\"answer\": 42}"),
+        ("Mistral", "See [TOOL\u{3}_CALLS]now."),
+        (
+            "Harmony",
+            "<|channel|>analysis<|message|>to=functions.x<|end|><|start|>assistant<|channel|>final<|message|>to=you",
+        ),
+        ("Recipient", "all\nIt is >> 3."),
+        ("of no family", "{\"name\": \"now\", \"parameters\": 7}"),
+    ];
+    for (name, script) in texts {
+        let kin = KINDS.iter().find(|kin| kin.name == name).unwrap();
+        let mut hub = Hub::start(kin.model(Speech::Script(script)));
+        hub.generate(1, scripted(ToolChoice::Auto));
+        hub.generate(2, ask(SCRIPT.to_string(), strict_tools(), ToolChoice::Auto));
+        let (free, said) = (listen(&mut hub, 1), listen(&mut hub, 2));
+        assert!(!free.text.is_empty() && free.calls.is_empty(), "{name}: {free:?}");
+        assert_eq!((said.text, said.reasoning), (free.text, free.reasoning), "{name}");
+        assert_eq!(said.calls, [], "{name}");
+        assert_eq!(said.last.map(|last| matches!(last, Event::Finished(_))), Some(true));
+    }
+}
+
+#[test]
+fn text_and_further_calls_may_follow_a_strict_call() {
+    let script = "One:\n<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\n</tool_call>\nTwo:\n\
+                  <tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Ulm\"}}\n</tool_call>";
+    let mut hub = say(PLAIN_HERMES, &[], script);
+    hub.generate(1, ask(SCRIPT.to_string(), strict_tools(), ToolChoice::Auto));
+    let said = listen(&mut hub, 1);
+    assert_eq!(said.calls, [call("now", "{}"), call("weather", "{\"city\": \"Ulm\"}")]);
+    assert_eq!(said.text, "One:\nTwo:\n");
+}
+
+#[test]
+fn a_strict_tool_that_cannot_be_enforced_is_refused_and_no_other() {
+    let never = json!({ "type": "object", "properties": { "a": { "type": "integer", "not": {} } },
+        "required": ["a"] });
+    let mut hub = say(PLAIN_HERMES, &[], "hm");
+    hub.generate(1, ask(SCRIPT.to_string(), vec![tool("f", &never)], ToolChoice::Auto));
+    assert_eq!(listen(&mut hub, 1).text, "hm");
+    let mut strict = tool("f", &never);
+    strict["function"]["strict"] = json!(true);
+    hub.generate(2, ask(SCRIPT.to_string(), vec![strict.clone()], ToolChoice::Auto));
+    let said = listen(&mut hub, 2);
+    assert_eq!(said.failure().kind, FailureKind::Invalid);
+    assert!(said.failure().message.contains("without strict"), "{}", said.failure());
+    hub.generate(3, ask(SCRIPT.to_string(), vec![strict], ToolChoice::None));
+    assert_eq!(listen(&mut hub, 3).text, "hm");
 }
 
 impl Kin {

@@ -239,10 +239,11 @@ fn a_model_that_could_think_may_answer_at_once_but_not_with_anything_else() {
         assert!(is_point(&said.text), "{said:?}");
         assert_eq!((said.reasoning.as_str(), said.reason()), ("", &FinishReason::End));
     }
-    // What could have become the mark of reasoning has been said and is not allowed.
+    // What could have become the mark of reasoning has been said and is not allowed: it becomes that.
     let mut hub = scripted(THINKS, "<b>4</b>");
     hub.generate(1, chat(Some(point())));
-    assert_eq!(listen(&mut hub, 1).failure().kind, FailureKind::Constraint);
+    let said = listen(&mut hub, 1);
+    assert!(is_point(&said.text) && said.reasoning.is_empty(), "{said:?}");
 }
 
 #[test]

@@ -1,135 +1,15 @@
-//! How a model's family marks its reasoning and its tool calls, found in the source of its chat
-//! template: the template writes in the same form what the model is to go on with.
+//! How one answer is read: the marks of its model's family, where its reasoning begins, and what is looked for.
 //!
-//! Not here: reading an answer (`parser`).
+//! Not here: finding the family (`planner::family`), and reading an answer (`parser`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use planner::family::{Calls, Family, Thinks};
 use serde_json::{Map, Value};
 
 use super::parser;
 use crate::model::Model;
-
-/// How reasoning is set apart from the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Thinks {
-    /// `<think>…</think>`: Qwen, DeepSeek, GLM, SmolLM3 and most others.
-    Tag,
-    /// `[THINK]…[/THINK]`: Magistral.
-    Bracket,
-    /// `<|channel>thought…<channel|>`: Gemma 4.
-    Channel,
-}
-
-impl Thinks {
-    /// What opens and what closes it.
-    #[must_use]
-    pub const fn markers(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Tag => ("<think>", "</think>"),
-            Self::Bracket => ("[THINK]", "[/THINK]"),
-            Self::Channel => ("<|channel>thought", "<channel|>"),
-        }
-    }
-}
-
-/// How tool calls are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Calls {
-    /// `<tool_call>{"name":…,"arguments":…}</tool_call>`: Hermes, Qwen 2.5 and 3, SmolLM3, Granite 4.
-    Hermes,
-    /// `<tool_call><function=…><parameter=…>…</parameter></function></tool_call>`: Qwen3-Coder,
-    /// Qwen 3.5.
-    Xml,
-    /// `<tool_call>name<arg_key>…</arg_key><arg_value>…</arg_value></tool_call>`: GLM 4.
-    Glm,
-    /// `{"name":…,"parameters":…}` and nothing before it, or behind `<|python_tag|>`: Llama 3.
-    Llama,
-    /// `[TOOL_CALLS][{"name":…,"arguments":…}]`, later `[TOOL_CALLS]name[ARGS]{…}`: Mistral.
-    Mistral,
-    /// `<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>name<｜tool▁sep｜>{…}`: DeepSeek; R1 and the first V3
-    /// put a type before the name and a fence around the arguments.
-    DeepSeek,
-    /// `<|tool_call>call:name{key:<|"|>text<|"|>}<tool_call|>`: Gemma 4.
-    Gemma,
-    /// `<|tool_call|>[{"name":…,"arguments":…}]` or `functools[…]`: Granite 3, Phi 4.
-    List,
-    /// `<|tool_call_start|>[name(key=value)]<|tool_call_end|>`: LFM2.
-    Python,
-    /// `<function=name>{…}</function>`: Functionary 3.1, and Llama with such a prompt.
-    Function,
-    /// `>>>name` and a line with the arguments; `>>>all` before text: Functionary 3.2.
-    Recipient,
-    /// `<|channel|>commentary to=functions.name<|message|>{…}<|call|>`, and channels for reasoning and
-    /// text as well: GPT-OSS's harmony.
-    Harmony,
-}
-
-impl Calls {
-    /// Whether the model says before each part of an answer what it is.
-    pub(super) fn has_headers(self) -> bool {
-        matches!(self, Self::Recipient | Self::Harmony)
-    }
-}
-
-/// What a template that holds all of these texts is of, the first that does.
-const SIGNS: &[(&[&str], Calls)] = &[
-    (&["<|channel|>", "<|message|>"], Calls::Harmony),
-    (&["<|tool_call>call:"], Calls::Gemma),
-    (&["<|tool_call_start|>"], Calls::Python),
-    (&["<|tool_list_start|>"], Calls::Python),
-    (&["List of tools: ["], Calls::Python),
-    (&["<｜tool▁calls▁begin｜>"], Calls::DeepSeek),
-    (&["[TOOL_CALLS]"], Calls::Mistral),
-    (&["<arg_key>"], Calls::Glm),
-    (&["<function=", "<parameter="], Calls::Xml),
-    (&["<tool_call>"], Calls::Hermes),
-    (&[">>>all"], Calls::Recipient),
-    (&["<function="], Calls::Function),
-    (&["<|tool_call|>"], Calls::List),
-    (&["<|tool|>"], Calls::List),
-    (&["functools["], Calls::List),
-    (&["<|python_tag|>"], Calls::Llama),
-    (&["\"parameters\": dictionary"], Calls::Llama),
-];
-
-/// What a chat template says about the answers of its model. Nothing is read where it says nothing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Family {
-    /// How it sets reasoning apart.
-    pub thinks: Option<Thinks>,
-    /// How it calls tools.
-    pub calls: Option<Calls>,
-}
-
-impl Family {
-    /// Of the template with this source.
-    #[must_use]
-    pub fn of(source: &str) -> Self {
-        let has_all = |signs: &[&str]| signs.iter().all(|sign| source.contains(sign));
-        let calls = SIGNS.iter().find(|(signs, _)| has_all(signs)).map(|(_, calls)| *calls);
-        let thinks = match calls {
-            Some(Calls::Harmony) => None,
-            _ if source.contains("<|channel>") => Some(Thinks::Channel),
-            _ if source.contains("[THINK]") => Some(Thinks::Bracket),
-            _ if source.contains("</think>") => Some(Thinks::Tag),
-            _ => None,
-        };
-        Self { thinks, calls }
-    }
-
-    /// All that marks something in answers of this family.
-    pub(super) fn marks(self) -> Vec<&'static str> {
-        let thinks = self.thinks.map(|thinks| {
-            let (open, close) = thinks.markers();
-            // A channel's mark is followed by its name.
-            [open.strip_suffix("thought").unwrap_or(open), close]
-        });
-        let calls = self.calls.map(parser::marks).unwrap_or_default();
-        thinks.into_iter().flatten().chain(calls).collect()
-    }
-}
 
 /// The control token that a mark is.
 fn control_token<M: Model>(model: &M, mark: &str) -> Option<u32> {
@@ -138,6 +18,17 @@ fn control_token<M: Model>(model: &M, mark: &str) -> Option<u32> {
     let is_it = model.token_bytes(token, false).is_empty()
         && model.token_bytes(token, true) == mark.as_bytes();
     is_it.then_some(token)
+}
+
+/// All that marks something in answers of this family.
+pub(super) fn marks(family: Family) -> Vec<&'static str> {
+    let thinks = family.thinks.map(|thinks| {
+        let (open, close) = thinks.markers();
+        // A channel's mark is followed by its name.
+        [open.strip_suffix("thought").unwrap_or(open), close]
+    });
+    let calls = family.calls.map(parser::marks).unwrap_or_default();
+    thinks.into_iter().flatten().chain(calls).collect()
 }
 
 /// Where in its reasoning an answer begins.
@@ -221,7 +112,7 @@ impl Markup {
 
     /// The answer as this model writes it, of whose marks some are tokens that no text is.
     pub(crate) fn of_model<M: Model>(self, model: &M) -> Self {
-        let control = self.family.marks().into_iter();
+        let control = marks(self.family).into_iter();
         let control = control.filter_map(|mark| Some((mark, control_token(model, mark)?)));
         Self { control: Arc::new(control.collect()), ..self }
     }
@@ -331,11 +222,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_template_that_says_nothing_is_of_no_family() {
-        assert_eq!(Family::of("{{ messages[0].content }}"), Family::default());
-    }
 
     #[test]
     fn the_end_of_the_prompt_says_where_reasoning_stands() {

@@ -35,6 +35,15 @@ pub(crate) enum Then {
     Call,
 }
 
+/// Whether an answer is in a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Calling {
+    No,
+    /// It may be in what becomes one.
+    Maybe,
+    Yes,
+}
+
 #[derive(Debug, Clone)]
 enum Mode {
     /// Nothing but white space came so far; only here can reasoning begin.
@@ -115,6 +124,44 @@ impl Parser {
         matches!(self.mode, Mode::Reasoning)
     }
 
+    /// Whether what comes next is in a call.
+    pub(super) fn calling(&self) -> Calling {
+        match &self.mode {
+            Mode::Reasoning => Calling::No,
+            Mode::Start | Mode::Opening | Mode::Text if self.held.trim().is_empty() => Calling::No,
+            Mode::Start | Mode::Opening | Mode::Text => Calling::Maybe,
+            Mode::Header(_) => match self.markup.calls() {
+                Some(form) => header::calling(form, &self.held),
+                None => Calling::No,
+            },
+            Mode::Block(block) => block.calling(),
+        }
+    }
+
+    /// What was said of a call as long as nothing was told of it, or of what may become one.
+    pub(super) fn begun_call(&self) -> Option<String> {
+        let before = match &self.mode {
+            Mode::Start | Mode::Opening | Mode::Text | Mode::Reasoning => String::new(),
+            Mode::Header(marker) => header::shown(self.markup.family.calls?, marker).to_owned(),
+            Mode::Block(block) => block.read_so_far()?,
+        };
+        let said = joined(before + &self.held);
+        // The mark of an answer's first header is the prompt's.
+        let said = if self.markup.in_header { said.trim_start_matches(">>>") } else { &*said };
+        Some(said.trim_start().to_owned())
+    }
+
+    /// What is missing of the mark that opens reasoning where that has begun, and what closes it at once.
+    pub(super) fn shutting(&self) -> Option<String> {
+        let thinks = self.markup.family.thinks?;
+        let (open, close) = thinks.markers();
+        let begun = self.held.trim_start();
+        let has_begun = matches!(self.mode, Mode::Start) && !begun.is_empty();
+        let missing = open.strip_prefix(begun).filter(|_| has_begun && self.is_reasoning())?;
+        let (before, behind) = thinks.breaks();
+        Some(format!("{missing}{before}{close}{behind}"))
+    }
+
     /// What closes the reasoning that it is in, as far as that was not said yet. With `then` it was closed
     /// before and opened anew, and what comes next is said too, where the model says such things.
     pub(super) fn closing(&self, then: Option<Then>) -> Option<String> {
@@ -126,8 +173,7 @@ impl Parser {
         };
         let (_, close) = thinks.markers();
         let said = undecided_bytes(&self.held, [close]);
-        // Templates set these marks on lines of their own.
-        let (before, behind) = if thinks == Thinks::Tag { ("\n", "\n\n") } else { ("", "") };
+        let (before, behind) = thinks.breaks();
         let before = if said == 0 { before } else { "" };
         Some(format!("{before}{}{behind}", &close[said..]))
     }
@@ -235,7 +281,10 @@ impl Parser {
             self.skip_space = true;
             return true;
         }
-        if open.starts_with(begin) {
+        // A control token is there at once.
+        let is_token = |mark: &&str| open.starts_with(mark) && !begin.starts_with(mark);
+        let may_come = begin.is_empty() || !self.markup.control.keys().any(is_token);
+        if open.starts_with(begin) && may_come {
             return false;
         }
         self.mode = Mode::Opening;

@@ -15,7 +15,9 @@ use supervisor::gguf::{self, Header};
 use supervisor::{Facts, Handle, ModelSummary, Place, ResidentState, Skills, read_header};
 
 use super::in_its_words;
+use crate::library::Library;
 use crate::limits::FOR_EVER;
+use crate::routes::Site;
 use crate::{answer, name};
 
 /// Roles are offered with the models, as what would answer first.
@@ -63,11 +65,12 @@ fn stays(resident: &supervisor::Resident) -> Duration {
 /// By which VS Code's Copilot calls itself. It shows a model by its base's name, which several may share.
 const COPILOT: &str = "GitHubCopilotChat/";
 
-pub(crate) async fn show(hub: &Handle, headers: &HeaderMap, body: Body) -> Result<Response, Error> {
+pub(crate) async fn show(site: &Site, headers: &HeaderMap, body: Body) -> Result<Response, Error> {
     let asked = model::decode_show(&answer::read_body(body).await?)?;
-    let name = name::known(hub, &asked.model).await;
-    let (hub, verbose) = (hub.clone(), asked.verbose);
-    let shown = tokio::task::spawn_blocking(move || shown(&hub, name, verbose)).await;
+    let name = name::known(&site.hub, &asked.model).await;
+    let (hub, library, verbose) = (site.hub.clone(), site.library(), asked.verbose);
+    let shown = tokio::task::spawn_blocking(move || shown(&hub, library.as_deref(), name, verbose));
+    let shown = shown.await;
     let shown = shown.unwrap_or_else(|error| Err(Error::new(500, error.to_string())));
     let mut shown = shown.map_err(|error| in_its_words(error, &asked.model))?;
     let agent = headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
@@ -78,7 +81,12 @@ pub(crate) async fn show(hub: &Handle, headers: &HeaderMap, body: Body) -> Resul
 }
 
 /// Reads the header of the file again, since nobody keeps all of it.
-fn shown(hub: &Handle, name: String, verbose: bool) -> Result<Shown, Error> {
+fn shown(
+    hub: &Handle,
+    library: Option<&dyn Library>,
+    name: String,
+    verbose: bool,
+) -> Result<Shown, Error> {
     let candidates = hub.candidates(&name);
     let usable = |model: &String| hub.model(model).filter(|summary| summary.facts.is_ok());
     // A model comes before a role of its name.
@@ -93,6 +101,8 @@ fn shown(hub: &Handle, name: String, verbose: bool) -> Result<Shown, Error> {
     let facts = summary.facts.clone();
     let facts = facts.map_err(|why| Error::invalid(why).at("model").code("model_unusable"))?;
     let (kind, file) = (summary.engine.kind(), summary.engine.file().cloned());
+    let library = library.filter(|_| summary.kept.is_some());
+    let about = library.and_then(|library| library.about(&summary.name));
     let model = Model { name, ..row(summary, &facts) };
     let Some(file) = file else {
         let context =
@@ -101,10 +111,15 @@ fn shown(hub: &Handle, name: String, verbose: bool) -> Result<Shown, Error> {
         return Ok(bare(model, [architecture].into_iter().chain(context).collect()));
     };
     let header = read_header(&file.path).map_err(|why| Error::new(500, why))?;
+    let (license, template) = (header.str("general.license"), header.chat_template());
+    let (license, template) = (license.map(str::to_owned), template.map(str::to_owned));
+    let written = about.as_ref().map(|about| about.licenses.join("\n"));
+    let own_template = about.as_ref().and_then(|about| about.template.clone());
     Ok(Shown {
         model,
-        license: header.str("general.license").map(str::to_owned),
-        template: header.chat_template().map(str::to_owned),
+        license: written.filter(|written| !written.is_empty()).or(license),
+        template: own_template.or(template),
+        settings: about.map(|about| about.settings),
         info: info(&header, facts.context_tokens),
         tensors: verbose.then(|| header.tensors.iter().map(tensor).collect()),
     })
@@ -112,7 +127,7 @@ fn shown(hub: &Handle, name: String, verbose: bool) -> Result<Shown, Error> {
 
 /// Of a model without a file.
 fn bare(model: Model, info: Map<String, Value>) -> Shown {
-    Shown { model, license: None, template: None, info, tensors: None }
+    Shown { model, license: None, template: None, settings: None, info, tensors: None }
 }
 
 /// What a file says of itself. Clients read from it how long a prompt may be, so its context is the one
@@ -184,10 +199,14 @@ fn row(summary: ModelSummary, facts: &Facts) -> Model {
     let file = summary.engine.file();
     let (size_bytes, modified_unix_s) =
         file.map_or((0, 0), |file| (file.file_bytes, file.modified_unix_s));
+    let (modified_unix_s, digest) = match summary.kept {
+        Some(kept) => (kept.added_unix_s, kept.digest.clone()),
+        None => (modified_unix_s, digest(&summary.name, size_bytes, modified_unix_s)),
+    };
     Model {
         modified_at: answer::time(modified_unix_s),
         size_bytes,
-        digest: digest(&summary.name, size_bytes, modified_unix_s),
+        digest,
         details: details(facts),
         capabilities: capabilities(facts),
         name: summary.name,
@@ -233,7 +252,7 @@ fn capabilities(facts: &Facts) -> Vec<Capability> {
     [Capability::Completion].into_iter().chain(more).collect()
 }
 
-/// Hashing gigabytes to answer with a list is too slow, and Ollama's own digest is that of a small file
+/// Of what no library keeps. Hashing gigabytes to answer with a list is too slow, and Ollama's own digest is that of a small file
 /// about a model too.
 fn digest(name: &str, bytes: u64, modified_unix_s: u64) -> String {
     let mut hasher = blake3::Hasher::new();

@@ -9,6 +9,8 @@ mod anthropic;
 mod client;
 mod control;
 mod infill;
+mod kept;
+mod library;
 mod limits;
 mod media;
 mod ollama;

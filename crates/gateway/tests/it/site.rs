@@ -129,8 +129,10 @@ pub(crate) fn config() -> Config {
         origins: vec!["https://chat.example".to_owned()],
         raw_grammars: false,
         control_token: TOKEN.to_owned(),
+        require_token: false,
         tools: Vec::new(),
         changes: None,
+        library: None,
     }
 }
 
@@ -167,7 +169,7 @@ fn supervision(folder: &Path) -> supervisor::Config {
     }
 }
 
-fn model(name: &str, path: &Path, context_tokens: Option<u32>) -> Model {
+pub(crate) fn model(name: &str, path: &Path, context_tokens: Option<u32>) -> Model {
     Model {
         name: name.to_owned(),
         engine: Engine::Worker(GgufFile {
@@ -180,8 +182,10 @@ fn model(name: &str, path: &Path, context_tokens: Option<u32>) -> Model {
             speculation: Default::default(),
             projector: None,
             adapters: Vec::new(),
+            chat_template: None,
         }),
         residence: Residence::default(),
+        kept: None,
     }
 }
 

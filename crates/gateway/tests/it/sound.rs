@@ -16,7 +16,7 @@ fn elsewhere(name: &str, site: &Site, manner: Manner) -> Model {
     let servers = vec![Server { base_url: format!("http://{}", site.address), key: None }];
     let health = Ready::Path("/health".to_owned());
     let engine = Engine::Upstream(Arc::new(Upstream { servers, manner, health }));
-    Model { name: name.to_owned(), engine, residence: Residence::default() }
+    Model { name: name.to_owned(), engine, residence: Residence::default(), kept: None }
 }
 
 /// What another hub's tool of this name is asked as.

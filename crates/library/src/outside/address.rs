@@ -58,8 +58,17 @@ pub(crate) fn with_password_of(asked: &Url, answered: &Url) -> Url {
     url
 }
 
+/// `url` without its name and password.
+pub(super) fn without_password(url: &Url) -> Url {
+    let mut url = url.clone();
+    // Only addresses without a server refuse these, and such an address is never asked for.
+    let _accepted = url.set_username("");
+    let _accepted = url.set_password(None);
+    url
+}
+
 /// Whether `url` names this machine.
-pub(super) fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     host == "localhost" || host.ends_with(".localhost") || literal(url).is_some_and(is_this_machine)
 }

@@ -126,10 +126,21 @@ pub(crate) fn of_status(
         (401 | 403, Some("GatedRepo")) => "its owner wants to be asked first; do that on its web \
             page, then set HF_TOKEN to a token of yours"
             .to_owned(),
-        (401, _) => "it does not exist, or is private; check the name, or set HF_TOKEN to a token \
-            that may read it"
-            .to_owned(),
-        (403, _) => "it is not for everybody; set HF_TOKEN to a token that may read it".to_owned(),
+        (401 | 403, _) if url.path().contains("/v2/") => {
+            "it does not exist, or is private; check the \
+            name (models that need an account at a registry cannot be pulled)"
+                .to_owned()
+        }
+        (401, _) => {
+            "it does not exist, or is private; check the name, or set HF_TOKEN (of ModelScope \
+            MODELSCOPE_API_TOKEN) to a token that may read it"
+                .to_owned()
+        }
+        (403, _) => {
+            "it is not for everybody; set HF_TOKEN (of ModelScope MODELSCOPE_API_TOKEN) to a \
+            token that may read it"
+                .to_owned()
+        }
         (404 | 410, _) => "it does not exist; check the name".to_owned(),
         (416, _) => "the file is shorter than a header; get it from another source".to_owned(),
         (429, _) => {

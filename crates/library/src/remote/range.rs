@@ -3,7 +3,6 @@
 //! A server with ranges is asked for more and more; of one without, the whole file is let come and
 //! the connection dropped behind the header.
 
-use bytes::Bytes;
 use planner::gguf::{self, Header};
 use reqwest::{
     Response, StatusCode, Url,
@@ -13,7 +12,7 @@ use reqwest::{
 use super::{Error, Reader};
 use crate::{
     limits::STEP_BYTES_MAX,
-    outside::{of_request, shown, with_password_of},
+    outside::{shown, with_password_of},
 };
 
 /// A header, and the length of the file that it is the header of.
@@ -91,9 +90,9 @@ impl File {
         if self.is_whole {
             return Err(self.lengths(format!("it ends after {} bytes, in its header", self.len())));
         }
-        let most_bytes = self.len().saturating_add(reader.left_bytes);
+        let most_bytes = self.len().saturating_add(reader.budget.left_bytes());
         if needed_bytes > most_bytes {
-            return Err(reader.limit(&self.url));
+            return Err(reader.budget.limit(&self.url));
         }
         let step_bytes = self.len().min(STEP_BYTES_MAX);
         Ok(needed_bytes.max(self.len().saturating_add(step_bytes)).min(most_bytes))
@@ -101,12 +100,12 @@ impl File {
 
     /// Asks for what lies between the prefix and `wanted_bytes`.
     async fn ask(&mut self, reader: &mut Reader, wanted_bytes: u64) -> Result<(), Error> {
-        if reader.left_bytes == 0 {
-            return Err(reader.limit(&self.url));
+        if reader.budget.left_bytes() == 0 {
+            return Err(reader.budget.limit(&self.url));
         }
         let had_bytes = self.len();
         let range = format!("bytes={had_bytes}-{}", wanted_bytes.saturating_sub(1));
-        let response = reader.get(&self.url, &[(RANGE, &range)]).await?;
+        let response = reader.access.outside().get(&self.url, &[(RANGE, &range)]).await?;
         // What follows comes from there directly.
         self.url = with_password_of(&self.url, response.url());
         if let Some(encoding) = text(response.headers(), &CONTENT_ENCODING)
@@ -133,8 +132,7 @@ impl File {
         wanted_bytes: u64,
     ) -> Result<(), Error> {
         let had_bytes = self.len();
-        let Some(range) = text(response.headers(), &CONTENT_RANGE).and_then(ContentRange::parse)
-        else {
+        let Some(range) = ContentRange::of(&response) else {
             return Err(self.lengths("it sends a part and does not say which".to_owned()));
         };
         let ContentRange { first, last, file_bytes } = range;
@@ -153,7 +151,9 @@ impl File {
             let said = said_bytes.unwrap_or_default();
             return Err(self.lengths(format!("it says {said} bytes and {first} to {last} at once")));
         }
-        while let Some(chunk) = reader.chunk(&self.url, &mut response).await? {
+        while let Some(chunk) =
+            reader.budget.chunk(reader.access.outside(), &self.url, &mut response).await?
+        {
             self.prefix.extend_from_slice(&chunk);
             if self.len() - had_bytes > expected_bytes {
                 return Err(self.lengths(format!("it sends more than bytes {first} to {last}")));
@@ -170,10 +170,12 @@ impl File {
     async fn read_stream(&mut self, reader: &mut Reader, wanted_bytes: u64) -> Result<(), Error> {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         while (self.prefix.len() as u64) < wanted_bytes {
-            if reader.left_bytes == 0 {
-                return Err(reader.limit(&self.url));
+            if reader.budget.left_bytes() == 0 {
+                return Err(reader.budget.limit(&self.url));
             }
-            let Some(chunk) = reader.chunk(&self.url, stream).await? else {
+            let Some(chunk) =
+                reader.budget.chunk(reader.access.outside(), &self.url, stream).await?
+            else {
                 self.is_whole = true;
                 break;
             };
@@ -203,39 +205,22 @@ impl File {
     }
 }
 
-impl Reader {
-    /// The next piece of a body, counted against what may be downloaded.
-    pub(super) async fn chunk(
-        &mut self,
-        url: &Url,
-        response: &mut Response,
-    ) -> Result<Option<Bytes>, Error> {
-        let silence_max = self.options.silence_max;
-        let chunk = response.chunk().await;
-        let chunk = chunk.map_err(|error| of_request(url, &error, silence_max))?;
-        let bytes = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
-        self.downloaded_bytes = self.downloaded_bytes.saturating_add(bytes);
-        self.left_bytes = self.left_bytes.saturating_sub(bytes);
-        Ok(chunk)
-    }
-
-    /// The error of a question that needs more than it may.
-    pub(super) fn limit(&self, url: &Url) -> Error {
-        Error::Limit { url: shown(url), limit_bytes: self.options.download_bytes_max }
-    }
-}
-
 /// `Content-Range: bytes FIRST-LAST/WHOLE`. Source: RFC 9110, section 14.4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct ContentRange {
-    first: u64,
-    last: u64,
+pub(crate) struct ContentRange {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
     /// Length of the file; the server may not know it.
-    file_bytes: Option<u64>,
+    pub(crate) file_bytes: Option<u64>,
 }
 
 impl ContentRange {
-    fn parse(text: &str) -> Option<Self> {
+    /// What an answer says of itself.
+    pub(crate) fn of(response: &Response) -> Option<Self> {
+        Self::parse(text(response.headers(), &CONTENT_RANGE)?)
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (unit, range) = text.trim().split_once(' ')?;
         let (places, whole) = range.trim().split_once('/')?;
         let (first, last) = places.split_once('-')?;
@@ -253,11 +238,11 @@ impl ContentRange {
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
+pub(crate) fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u64> {
     text(headers, name)?.trim().parse().ok()
 }
 

@@ -12,7 +12,7 @@ const PROMISED_BYTES: u64 = 20_000_000;
 
 pub(crate) async fn read(server: &Server, address: &str) -> Result<Remote, Error> {
     let source = Source::parse(address).unwrap().unwrap();
-    Reader::new(server.options()).unwrap().read(&source).await
+    Reader::new(&server.access()).read(&source).await
 }
 
 fn check_thirty(remote: &Remote, file: &File) {

@@ -13,7 +13,8 @@ const LIST: &str = "/api/models/owner/repo-GGUF/tree/main?recursive=true";
 fn entry(path: &str, bytes: u64) -> String {
     format!(
         r#"{{"type":"file","oid":"0","size":{bytes},"path":"{path}","xetHash":"1",
-            "lfs":{{"oid":"2","size":{bytes},"pointerSize":134}}}}"#
+            "lfs":{{"oid":"{}","size":{bytes},"pointerSize":134}}}}"#,
+        "2".repeat(64)
     )
 }
 
@@ -77,7 +78,7 @@ async fn a_repository_is_listed_over_several_pages() {
     else {
         panic!("a repository");
     };
-    let models = Reader::new(server.options()).unwrap().models(&repository).await.unwrap();
+    let models = Reader::new(&server.access()).models(&repository).await.unwrap();
     let labels: Vec<&str> = models.iter().map(library::remote::Model::label).collect();
     assert_eq!(labels, ["BF16", "Q2_K", "Q4_K_M", "Q8_0"]);
     assert!(

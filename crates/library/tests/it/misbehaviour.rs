@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use library::remote::{Error, Options, Reader, Source};
+use library::{
+    remote::{Error, Options, Reader, Source},
+    sources::Access,
+};
 
 use crate::{
     headers::read,
@@ -101,9 +104,8 @@ async fn the_limit_holds_for_ranges_streams_and_lists() {
             if has_ranges { Answer::ranged(&file, request) } else { Answer::whole(&file) }
         })
         .await;
-        let options = Options { download_bytes_max: 3_000_000, ..server.options() };
         let source = Source::parse(&server.url("/m.gguf")).unwrap().unwrap();
-        let mut reader = Reader::new(options).unwrap();
+        let mut reader = Reader::within(&server.access(), 3_000_000);
         let message = reader.read(&source).await.unwrap_err().to_string();
         assert!(message.contains("more than the 3000000 bytes"), "{message}");
         assert!(
@@ -125,7 +127,7 @@ async fn impatient(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) 
         ..server.options()
     };
     let source = Source::parse(&server.url("/m.gguf")).unwrap().unwrap();
-    Reader::new(options).unwrap().read(&source).await.unwrap_err()
+    Reader::new(&Access::new(&options).unwrap()).read(&source).await.unwrap_err()
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use library::remote::Options;
+use library::sources::{Access, Options};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -59,6 +59,10 @@ pub(crate) enum Body {
     Stalled(Vec<u8>),
     /// These bytes, one each 50 ms.
     Dripping(Vec<u8>),
+    /// Bytes `from..to` of a file that repeats `period`, at `rate` bytes per second.
+    Paced { period: Arc<Vec<u8>>, from: u64, to: u64, rate: u64 },
+    /// Not even a head: the connection closes.
+    HangUp,
 }
 
 /// A running server.
@@ -73,9 +77,17 @@ pub(crate) struct Server {
 impl Server {
     /// Serves with `answer` until the runtime ends.
     pub(crate) async fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_at("127.0.0.1:0", answer).await
+    }
+
+    /// The same at an address of this machine.
+    pub(crate) async fn start_at(
+        address: &str,
+        answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(SEND_BUFFER_BYTES).unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.bind(address.parse().unwrap()).unwrap();
         let listener = socket.listen(64).unwrap();
         let server = Self {
             address: listener.local_addr().unwrap(),
@@ -123,11 +135,18 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
-    /// Options of a reader for which this is Hugging Face, with waits fit for a test.
+    /// Access for which this is every source, with waits fit for a test.
+    pub(crate) fn access(&self) -> Access {
+        Access::new(&self.options()).unwrap()
+    }
+
+    /// How it is reached.
     pub(crate) fn options(&self) -> Options {
         Options {
-            endpoint: self.url(""),
-            token: Some("hf_secret".to_owned()),
+            hugging_face: self.url(""),
+            hugging_face_token: Some("hf_secret".to_owned()),
+            model_scope: self.url("/ms"),
+            ollama: self.url("/ollama"),
             proxies: false,
             connect_wait_max: PATIENCE,
             silence_max: PATIENCE,
@@ -154,6 +173,9 @@ async fn serve(
     let request = parse(&String::from_utf8(head).unwrap());
     requests.lock().unwrap().push(request.clone());
     let Answer { head, body } = answer(&request);
+    if matches!(body, Body::HangUp) {
+        return Ok(());
+    }
     let head = format!("HTTP/1.1 {head}connection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     let send = async |stream: &mut TcpStream, bytes: &[u8]| {
@@ -170,12 +192,25 @@ async fn serve(
                 from += bytes.len() as u64;
             }
         }
+        Body::Paced { period, mut from, to, rate } => {
+            while from < to {
+                let place = from as usize % period.len();
+                // Fifty times a second, and no farther than the period.
+                let most = (rate / 50).min(to - from) as usize;
+                let bytes = &period[place..period.len().min(place + most)];
+                send(&mut stream, bytes).await?;
+                from += bytes.len() as u64;
+                tokio::time::sleep(Duration::from_secs_f64(bytes.len() as f64 / rate as f64)).await;
+            }
+        }
+        Body::HangUp => {}
         Body::Endless => loop {
             send(&mut stream, &[0; CHUNK_BYTES as usize]).await?;
         },
         Body::Stalled(bytes) => {
             send(&mut stream, &bytes).await?;
-            std::future::pending::<()>().await;
+            // Until the client hangs up: it has nothing more to say.
+            let _hung_up = stream.read_u8().await;
         }
         Body::Dripping(bytes) => {
             for byte in bytes {
@@ -205,7 +240,10 @@ fn parse(head: &str) -> Request {
 
 /// Bytes `from..to` of a file with this header.
 fn slice(header: &[u8], from: u64, to: u64) -> Vec<u8> {
-    (from..to).map(|at| header.get(at as usize).copied().unwrap_or(0)).collect()
+    let within = |at: u64| header.len().min(at as usize);
+    let mut bytes = header[within(from)..within(to)].to_vec();
+    bytes.resize((to - from) as usize, 0);
+    bytes
 }
 
 impl Answer {

@@ -118,6 +118,7 @@ fn on(threads: u32, path: &Path) -> Load {
         projector: None,
         projector_is_named: false,
         adapters: Vec::new(),
+        chat_template: None,
     }
 }
 

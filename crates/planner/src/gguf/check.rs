@@ -46,8 +46,9 @@ fn misplaced(header: &Header, tensor: &Tensor, expected: u64) -> String {
 /// Keys that a model cannot do without, or that formulas divide by or multiply with.
 pub(super) fn metadata_is_usable(header: &Header) -> Result<(), Error> {
     let architecture = header.architecture();
-    // The further parts of a split model leave everything but their tensors to the first.
-    if architecture.is_empty() && part_index(header) == 0 {
+    // The further parts of a split model leave everything but their tensors to the first, and an
+    // importance matrix is of whatever model its tensors are of.
+    if architecture.is_empty() && part_index(header) == 0 && !header.is_importance_matrix() {
         return Err(Error::MissingKey { key: "general.architecture".to_owned() });
     }
     let found = architecture.len() as u64;

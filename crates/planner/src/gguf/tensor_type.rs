@@ -97,6 +97,12 @@ impl TensorType {
         self.block_bytes
     }
 
+    /// Whether several weights share a scale, so that encoding them loses something.
+    #[must_use]
+    pub fn is_quantized(self) -> bool {
+        self.block_elements > 1
+    }
+
     /// Bytes of `elements` weights, or `None` when they are not whole blocks or do not fit in 64
     /// bits.
     #[must_use]

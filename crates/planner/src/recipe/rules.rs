@@ -1,6 +1,7 @@
 //! The rules themselves, tensor by tensor.
 //!
-//! Falcon's exceptions are left out: its tensors are not among those that [`crate::tensors`] lists.
+//! Falcon's exceptions are left out, as are those of GLM 5 and Bailing 3: their tensors are not among those
+//! that [`crate::tensors`] lists. Of a file of theirs that is quantized here, the total is about right.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -102,17 +103,17 @@ impl Rules {
         }
     }
 
-    /// The type of the next tensor.
-    pub(super) fn choose(&mut self, shape: &Shape) -> TensorType {
+    /// The type of the next tensor; `None` where it stays what it is.
+    pub(super) fn choose(&mut self, shape: &Shape) -> Option<TensorType> {
         let default = self.recipe.default_type();
         if !may_be_quantized(shape) {
-            return converted(shape, self.recipe);
+            return None;
         }
-        if default.block_elements() == 1 {
-            return default;
+        if !default.is_quantized() {
+            return Some(default);
         }
         let wanted = self.wanted(shape, default);
-        fitting(wanted, shape.dimensions.first().copied().unwrap_or(0))
+        Some(fitting(wanted, shape.dimensions.first().copied().unwrap_or(0)))
     }
 
     fn wanted(&mut self, shape: &Shape, default: TensorType) -> TensorType {
@@ -368,12 +369,25 @@ fn first(value: &Value) -> Option<u64> {
 }
 
 /// Tensors with these in their names stay as they were converted: small, and worth every bit.
-const KEPT: [&str; 20] = [
+const KEPT: [&str; 35] = [
+    ".patch_embd",
+    ".patch_merger",
+    ".position_embd",
+    ".rel_pos",
     "_norm.weight",
+    "a.rvq.codebook",
     "altup",
+    "attn_rel_b.weight",
     "ffn_gate_inp.weight",
+    "ffn_gate_tid2eid.weight",
+    "indexer.k_proj.weight",
+    "indexer.q_proj.weight",
     "laurel",
+    "mm.a.code_embd",
     "per_layer_model_proj",
+    "sam.neck.",
+    "sam.net_",
+    "sam.pos_embd",
     "shortconv.conv.weight",
     "ssm_conv1d",
     "time_mix_a0.weight",
@@ -386,6 +400,8 @@ const KEPT: [&str; 20] = [
     "time_mix_g2.weight",
     "time_mix_lerp_fused.weight",
     "time_mix_v0.weight",
+    "time_mix_v1.weight",
+    "time_mix_v2.weight",
     "time_mix_w0.weight",
     "time_mix_w1.weight",
     "time_mix_w2.weight",
@@ -406,7 +422,7 @@ fn rank(shape: &Shape) -> usize {
 
 /// The type that llama.cpp's converter gives a tensor which is then left alone. Source:
 /// `conversion/base.py` there.
-fn converted(shape: &Shape, recipe: Recipe) -> TensorType {
+pub(super) fn converted(shape: &Shape, recipe: Recipe) -> TensorType {
     const FLOATS: [&str; 7] = [
         "altup_correct_coef",
         "altup_predict_coef",

@@ -111,3 +111,73 @@ fn tensors_follow_each_other_at_multiples_of_the_alignment() {
     assert_eq!(offsets, [0, 32, 160]);
     assert_eq!(placed[1].dimensions, [32, 3, 1, 1]);
 }
+
+/// A file of `name` in the catalogue as `recipe` makes it, and what `wish` makes of that.
+fn rewritten(name: &str, from: Recipe, wish: Wish) -> Result<Vec<Tensor>, Refusal> {
+    rewrite(&builtin().find(name).unwrap().header(from.name()).unwrap(), wish)
+}
+
+fn wish(recipe: Recipe) -> Wish {
+    Wish { recipe, measured: false, may_requantize: false }
+}
+
+#[test]
+fn a_file_is_rewritten_to_what_the_catalogue_says_of_the_published_one() {
+    for name in ["qwen3-8b", "qwen3-30b-a3b", "gemma-3-12b"] {
+        for recipe in [Recipe::Q4_K_M, Recipe::Q6_K, Recipe::IQ4_XS, Recipe::F16] {
+            let made = rewritten(name, Recipe::F16, wish(recipe)).unwrap();
+            let entry = builtin().find(name).unwrap();
+            let shapes = entry.shapes().unwrap();
+            let header = entry.header("F16").unwrap();
+            let published = tensors(&header.metadata, &shapes, recipe, Conditions::default());
+            let kinds = |tensors: &[Tensor]| -> BTreeMap<String, TensorType> {
+                tensors.iter().map(|tensor| (tensor.name.clone(), tensor.kind)).collect()
+            };
+            assert_eq!(kinds(&made), kinds(&published), "{name} {}", recipe.name());
+            let places = made.iter().map(|tensor| tensor.place_in_layers().map(|place| place.0));
+            assert!(places.is_sorted(), "{name}: as llama.cpp writes them");
+        }
+    }
+}
+
+#[test]
+fn what_is_quantized_is_quantized_again_only_on_demand() {
+    let again = |wish| rewritten("qwen3-8b", Recipe::Q8_0, wish).map(drop);
+    let refused = again(wish(Recipe::Q4_K_M)).unwrap_err();
+    let message = refused.to_string();
+    assert!(matches!(refused, Refusal::Requantizes { kind: "Q8_0", .. }), "{message}");
+    assert!(message.contains("--allow-requantize"), "{message}");
+    assert_eq!(again(Wish { may_requantize: true, ..wish(Recipe::Q4_K_M) }), Ok(()));
+    assert_eq!(again(wish(Recipe::Q8_0)), Ok(()), "nothing changes");
+}
+
+#[test]
+fn types_that_need_a_matrix_are_refused_without_one() {
+    let refused: Vec<&str> = Recipe::all()
+        .filter(|recipe| {
+            let made = rewritten("qwen3-8b", Recipe::BF16, wish(*recipe));
+            matches!(made, Err(Refusal::NeedsMatrix { .. }))
+        })
+        .map(Recipe::name)
+        .collect();
+    assert_eq!(
+        refused,
+        ["IQ3_XS", "IQ3_XXS", "Q2_K_S", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S"]
+    );
+    for recipe in Recipe::all() {
+        let with = Wish { measured: true, ..wish(recipe) };
+        assert!(rewritten("qwen3-8b", Recipe::BF16, with).is_ok(), "{}", recipe.name());
+    }
+}
+
+#[test]
+fn only_models_are_rewritten() {
+    let mut header = builtin().find("qwen3-8b").unwrap().header("F16").unwrap();
+    let kind = Value::String("mmproj\u{1b}[2J".to_owned());
+    header.metadata.insert("general.type".to_owned(), kind);
+    assert!(rewrite(&header, wish(Recipe::Q4_K_M)).is_ok(), "an unknown kind is a model");
+    let kind = Value::String("adapter".to_owned());
+    header.metadata.insert("general.type".to_owned(), kind);
+    let message = rewrite(&header, wish(Recipe::Q4_K_M)).unwrap_err().to_string();
+    assert!(message.starts_with("is no model of its own but calls itself 'adapter'"), "{message}");
+}

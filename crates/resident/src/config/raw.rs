@@ -5,6 +5,7 @@
 
 mod engine;
 mod kv;
+mod library;
 mod role;
 mod tool;
 
@@ -12,6 +13,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 pub(crate) use engine::{Adapter, Api, Model, Projector, ServedNames, Speculation, Upstream};
 pub(crate) use kv::{Kv, KvCache};
+pub(crate) use library::Library;
 pub(crate) use role::{Candidate, Role};
 use serde::Deserialize;
 pub(crate) use tool::Tool;
@@ -32,6 +34,9 @@ pub(crate) struct Config {
     pub(crate) origins: Option<Vec<String>>,
     /// Whether clients may send grammars of their own.
     pub(crate) raw_grammars: Option<bool>,
+    /// Who may do what.
+    #[serde(default)]
+    pub(crate) security: Security,
     /// Where the program keeps its files.
     pub(crate) data_dir: Option<PathBuf>,
     /// The models folder.
@@ -54,12 +59,17 @@ pub(crate) struct Config {
     pub(crate) warm: Option<String>,
     /// Whether a resident model may stand in for one of a role that would have to be loaded.
     pub(crate) prefer_resident: Option<bool>,
+    /// Whether servers elsewhere are asked for nothing.
+    pub(crate) offline: Option<bool>,
     /// The machine itself.
     #[serde(default)]
     pub(crate) machine: Machine,
     /// The KV cache beside the live cells.
     #[serde(default)]
     pub(crate) kv: Kv,
+    /// How models are pulled.
+    #[serde(default)]
+    pub(crate) library: Library,
     /// Groups of models.
     #[serde(default)]
     pub(crate) groups: BTreeMap<String, Group>,
@@ -75,6 +85,14 @@ pub(crate) struct Config {
     /// Names to use instead of models.
     #[serde(default)]
     pub(crate) roles: BTreeMap<String, Role>,
+}
+
+/// `[security]`.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Security {
+    /// Whether programs of this machine too need the token to pull, make, copy and delete models.
+    pub(crate) require_token: Option<bool>,
 }
 
 /// `[machine]`.
@@ -148,6 +166,8 @@ mod tests {
             [models."qwen3:8b"]
             path = "y.gguf"
             pin = true
+            [security]
+            require_token = true
             [machine]
             reserve = "25%"
             [groups.main]
@@ -174,6 +194,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.context, Some(4096));
+        assert_eq!(config.security.require_token, Some(true));
         assert_eq!(config.models["chat"].context, Some(8192));
         assert_eq!(config.models["qwen3:8b"].path, Some(PathBuf::from("y.gguf")));
         assert_eq!(config.models["mlx"].api.tools, Some(false));

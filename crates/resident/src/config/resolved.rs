@@ -7,6 +7,7 @@ mod engine;
 pub(crate) mod group;
 mod here;
 mod kv;
+mod library;
 mod role;
 mod served;
 mod tool;
@@ -22,6 +23,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use library::Library;
 use planner::footprint::CacheType;
 pub(crate) use served::Served;
 use served::{Known, Tables};
@@ -63,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) origins: Vec<String>,
     /// Whether clients may send grammars.
     pub(crate) raw_grammars: bool,
+    /// Whether programs of this machine too need the token to change which models there are.
+    pub(crate) require_token: bool,
     /// Where the program keeps its files.
     pub(crate) data_dir: PathBuf,
     /// The worker's executable, if it is not beside ours.
@@ -89,6 +93,8 @@ pub(crate) struct Settings {
     pub(crate) kv_type: CacheType,
     /// How workers keep prefixes outside the context.
     pub(crate) keep: supervisor::KeepSettings,
+    /// How models are pulled.
+    pub(crate) library: Library,
 }
 
 impl Settings {
@@ -230,6 +236,7 @@ pub(crate) fn resolve(
     let kv_type = kv::kv_type(serving.kv_type, &raw.kv).map_err(Error::Table)?;
     let known = kv::Known { flag: serving.kv_cache, data_dir: &data_dir, budget_bytes };
     let keep = kv::read(raw.kv, &known, from_file).map_err(Error::Table)?;
+    let library = library::read(raw.library, raw.offline, serving).map_err(Error::Table)?;
     let given = given(serving, machine.models_variable.as_deref())?;
     let known =
         Known { base, data_dir: &data_dir, models_dir, given, listen, budget_bytes, machine };
@@ -241,6 +248,7 @@ pub(crate) fn resolve(
         hosts: raw.hosts.unwrap_or_default(),
         origins: raw.origins.unwrap_or_default(),
         raw_grammars: raw.raw_grammars.unwrap_or(false),
+        require_token: raw.security.require_token.unwrap_or(false),
         worker: worker.map(PathBuf::from).or(raw.worker.map(from_file)),
         catalog,
         served,
@@ -254,6 +262,7 @@ pub(crate) fn resolve(
         guesses: guesses.map_err(Error::Table)?,
         kv_type,
         keep,
+        library,
         data_dir,
     })
 }

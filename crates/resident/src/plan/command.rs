@@ -15,9 +15,11 @@ What the figures are:
   computing speed; `resident bench` measures this machine, and plans then go by that.
 
   A model is a name of the catalogue (qwen3-8b, or qwen3-8b:Q4_K_M for one quantization), a model
-  of the hub, a .gguf file, a repository on Hugging Face (hf:OWNER/REPO, hf:OWNER/REPO:Q4_K_M) or
-  the web address of a file. Of those that lie elsewhere only the header is read, under 20 MB.
-  HF_TOKEN is sent to Hugging Face, or to the server that RESIDENT_HF_ENDPOINT names, and nowhere else.
+  of the hub, a .gguf file, a repository on Hugging Face (hf:OWNER/REPO, hf:OWNER/REPO:Q4_K_M) or on
+  ModelScope (ms:OWNER/REPO), a model of Ollama's registry (ollama:NAME:TAG) or of another one
+  (ollama:HOST/NAMESPACE/NAME:TAG), or the web address of a file. Of those that lie elsewhere only
+  the header is read, under 20 MB. HF_TOKEN is sent to Hugging Face, or to the server that
+  RESIDENT_HF_ENDPOINT names, MODELSCOPE_API_TOKEN to ModelScope, and neither anywhere else.
 
   16GB of memory are 16 GiB, as on the box.
 
@@ -34,8 +36,8 @@ Examples:
 #[command(after_long_help = METHOD)]
 #[command(group = ArgGroup::new("form").args(["json", "csv", "markdown"]))]
 pub(crate) struct Plan {
-    /// A name of the catalogue or the hub, a .gguf file, hf:OWNER/REPO or a web address; without
-    /// it, the whole catalogue
+    /// A name of the catalogue or the hub, a .gguf file, hf:OWNER/REPO, ms:OWNER/REPO, ollama:NAME or a
+    /// web address; without it, the whole catalogue
     pub(crate) model: Option<String>,
     /// Tokens of the context [default: what the model was trained with, at most 16384]
     #[arg(long, value_name = "N")]
@@ -78,6 +80,9 @@ pub(crate) struct Plan {
     /// Print a table in Markdown
     #[arg(long)]
     pub(crate) markdown: bool,
+    /// Ask no server elsewhere: a model elsewhere is refused
+    #[arg(long)]
+    pub(crate) offline: bool,
     /// Plan all models of this configuration file together
     #[arg(long, value_name = "FILE", conflicts_with = "model")]
     pub(crate) config: Option<PathBuf>,

@@ -1,8 +1,8 @@
-//! Models that lie on a web server or on Hugging Face: one header is read, and a repository's other
+//! Models that lie on a web server, a hub or a registry: one header is read, and a repository's other
 //! quantizations are planned from it and the lengths of their files.
 
 use anyhow::Context as _;
-use library::remote::{Error, Kind, Model, Options, Reader, Remote, Repository, Source};
+use library::remote::{Error, Kind, Model, Reader, Remote, Repository, Source};
 use planner::{
     gguf::{Header, Tensor, split},
     recipe::{self, Conditions, Recipe},
@@ -11,34 +11,34 @@ use planner::{
 
 use super::subject::{self, File, Subject, What};
 use crate::{
+    config::Settings,
     exit::{self, Code},
     limits::HEADERS_READ_MAX,
-    terminal,
+    pull, terminal,
 };
 
 /// The model that `source` means, which the person wrote as `text`.
 ///
 /// # Errors
-/// With [`Code::Model`] when it cannot be read, or is several.
-pub(crate) fn subject(text: &str, source: Result<Source, Error>) -> anyhow::Result<Subject> {
-    let source = source.map_err(failed)?;
+/// With [`Code::Model`] when there is none, or several; with [`Code::Elsewhere`] when nobody can be asked.
+pub(crate) fn subject(
+    text: &str,
+    source: Result<Source, Error>,
+    settings: &Settings,
+) -> anyhow::Result<Subject> {
+    let source = source.map_err(pull::of_source)?;
     let shown = match &source {
-        Source::File(address) => address.to_string(),
-        Source::Repository { .. } => text.to_owned(),
+        Source::Address(address) => address.to_string(),
+        Source::Repository { .. } | Source::Registry(_) => text.to_owned(),
     };
-    let options = Options::from_environment(|name| std::env::var(name).ok());
-    let mut reader = Reader::new(options).map_err(failed)?;
+    let access = pull::access(settings)?;
+    let mut reader = Reader::new(&access);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start")?;
     terminal::note(format_args!("reading the header of {shown}"));
     let files = runtime.block_on(files(&mut reader, &source, &shown))?;
     let source = format!("{shown}, of which {} bytes were read", reader.downloaded_bytes());
     Ok(Subject::of_header(name(&shown), source, files))
-}
-
-/// What the library says, with the code of a model that is not there.
-fn failed(error: Error) -> anyhow::Error {
-    exit::error(Code::Model, terminal::inert(&error.to_string()))
 }
 
 /// The last step of an address or a repository, without ending.
@@ -51,25 +51,25 @@ fn name(shown: &str) -> String {
 async fn files(reader: &mut Reader, source: &Source, shown: &str) -> anyhow::Result<Vec<File>> {
     let (repository, wanted) = match source {
         Source::Repository { repository, pick: None } => {
-            let models = reader.models(repository).await.map_err(failed)?;
+            let models = reader.models(repository).await.map_err(pull::of_source)?;
             return all(reader, repository, &models).await;
         }
         Source::Repository { repository, pick: Some(wanted) } => (Some(repository), &**wanted),
-        Source::File(_) => (None, ""),
+        Source::Registry(_) | Source::Address(_) => (None, ""),
     };
     match (reader.read(source).await, repository) {
         (Ok(found), _) if found.header.is_model() => Ok(vec![whole(found)]),
         (Ok(_), _) => Err(subject::companion(shown)),
         // Of several models in a repository, one may be meant in all its quantizations.
         (Err(error @ (Error::Several { .. } | Error::NotThere { .. })), Some(repository)) => {
-            let mut models = reader.models(repository).await.map_err(failed)?;
+            let mut models = reader.models(repository).await.map_err(pull::of_source)?;
             models.retain(|model| model.family().eq_ignore_ascii_case(wanted));
             if models.is_empty() {
-                return Err(failed(error));
+                return Err(pull::of_source(error));
             }
             all(reader, repository, &models).await
         }
-        (Err(error), _) => Err(failed(error)),
+        (Err(error), _) => Err(pull::of_source(error)),
     }
 }
 
@@ -93,7 +93,7 @@ async fn all(
         named.partition(|model| model.missing_part.is_none());
     if complete.is_empty() {
         let torn = torn.first().and_then(|model| Some((model, model.missing_part?)));
-        return Err(failed(match torn {
+        return Err(pull::of_source(match torn {
             Some((model, number)) => Error::Split {
                 name: format!("{repository}: {}", model.name),
                 error: split::Error::Missing { number, count: model.parts },
@@ -144,7 +144,7 @@ async fn only<'a>(
         match (reader.read_model(repository, model).await, &found) {
             (Ok(read), _) if !read.header.is_model() => models.retain(|other| *other != model),
             (Ok(read), None) => found = Some((model, read)),
-            (Err(error), None) => return Err(failed(error)),
+            (Err(error), None) => return Err(pull::of_source(error)),
             // What cannot be read beside a model may be one too.
             (Ok(_) | Err(_), Some(_)) => return Err(several(repository, models)),
         }
@@ -168,7 +168,7 @@ fn several(repository: &Repository, models: &[&Model]) -> anyhow::Error {
     let mut found: Vec<String> = models.iter().filter_map(named).collect();
     found.sort();
     found.dedup_by(|one, other| one.eq_ignore_ascii_case(other));
-    failed(Error::Several { repository: repository.to_string(), found })
+    pull::of_source(Error::Several { repository: repository.to_string(), found })
 }
 
 /// The header of the same model in another quantization, with tensors of `wanted_bytes` in all: by

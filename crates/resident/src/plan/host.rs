@@ -61,6 +61,20 @@ impl Host {
         Ok(Self { machine, budget, is_this })
     }
 
+    /// This machine, with what its hub may take.
+    ///
+    /// # Errors
+    /// With [`Code::Usage`] when nobody knows how much memory it has.
+    pub(crate) fn here(settings: &Settings) -> anyhow::Result<Self> {
+        let mut machine = this(config::memory_bytes())?;
+        machine.calibration = calibration::load(&settings.data_dir)?;
+        let mut budget = machine::budget(&machine, &machine::Reserve::default());
+        if !settings.budget_is_default {
+            set(&mut budget, settings.budget_bytes);
+        }
+        Ok(Self { machine, budget, is_this: true })
+    }
+
     /// One line for people: what it is and what models may have.
     pub(crate) fn line(&self) -> String {
         let whose = if self.is_this { "this machine, " } else { "" };

@@ -31,26 +31,26 @@ use crate::{
 pub(crate) struct Document {
     machine: host::Document,
     source: String,
-    recommended: Option<String>,
-    reason: Option<String>,
+    pub(super) recommended: Option<String>,
+    pub(super) reason: Option<String>,
     #[serde(flatten)]
-    choice: Row,
+    pub(super) choice: Row,
     /// The longest context with which it fits with some room.
     longest_context_tokens: Option<u32>,
-    offers: Vec<OfferRow>,
+    pub(super) offers: Vec<OfferRow>,
     /// How it would be divided between a graphics card that is too small for it and RAM.
     split: Option<SplitRow>,
     popular_errors: Vec<Claim>,
     measured: Option<Measured>,
     /// What the hub that runs says, if it was asked.
     what_if: Option<WhatIf>,
-    quantizations: Vec<Row>,
+    pub(super) quantizations: Vec<Row>,
     notes: Vec<String>,
 }
 
 /// Something that would make it fit.
 #[derive(Debug, Serialize)]
-struct OfferRow {
+pub(super) struct OfferRow {
     kv_type: Option<&'static str>,
     context_tokens: Option<u32>,
     verdict: &'static str,
@@ -338,7 +338,7 @@ impl OfferRow {
         }
     }
 
-    fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         let kv = self.kv_type.map(|kind| format!("--kv {kind}"));
         let context = self.context_tokens.map(|tokens| format!("--context {tokens}"));
         let flags: Vec<String> = kv.into_iter().chain(context).collect();

@@ -80,7 +80,7 @@ impl Subject {
     /// With [`Code::Model`] when it means nothing, naming what is near.
     pub(crate) fn find(text: &str, settings: &Settings) -> anyhow::Result<Self> {
         if let Some(source) = library::remote::Source::parse(text) {
-            return elsewhere::subject(text, source);
+            return elsewhere::subject(text, source, settings);
         }
         let subject = Self::here(text, settings)?;
         subject.refuse_companion()?;
@@ -127,7 +127,7 @@ impl Subject {
         }
     }
 
-    fn of_file(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn of_file(path: &Path) -> anyhow::Result<Self> {
         Self::of_file_with(path, &Eyes::Beside)
     }
 
@@ -181,7 +181,7 @@ impl Subject {
     }
 
     /// `NAME` or `NAME:QUANTIZATION` of the catalogue.
-    fn of_catalogue(text: &str) -> anyhow::Result<Self> {
+    pub(super) fn of_catalogue(text: &str) -> anyhow::Result<Self> {
         let unknown = |error: catalogue::Error| exit::error(Code::Model, error.to_string());
         let catalogue = catalogue::builtin();
         // A colon may also stand inside a name, as in `qwen3:8b`.

@@ -9,9 +9,9 @@ use std::{convert::Infallible, sync::Arc};
 use anyhow::Context as _;
 use gateway::{ChangeAsked, Door};
 use supervisor::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
-use super::{Hub, Loads, changeable, entrance, worker};
+use super::{Hub, Loads, changeable, entrance, library::Library, worker};
 use crate::{
     cli,
     config::{self, Settings},
@@ -31,6 +31,9 @@ pub(super) struct Changes {
     door: Door,
     token: String,
     loads: Loads,
+    library: Option<Arc<Library>>,
+    /// Told when there are other models in the library.
+    shelved: Arc<Notify>,
     asked: mpsc::Receiver<ChangeAsked>,
     hangups: Hangups,
 }
@@ -51,6 +54,8 @@ impl Changes {
             door: hub.server.door(),
             token: hub.token.clone(),
             loads: hub.loads.clone(),
+            shelved: hub.library.as_ref().map(|library| library.changed()).unwrap_or_default(),
+            library: hub.library.clone(),
             asked,
             hangups: Hangups::catch(),
         }
@@ -65,6 +70,11 @@ impl Changes {
                     // Whoever asked may have stopped waiting.
                     reply.send(taken).ok();
                 }
+                () = self.shelved.notified() => {
+                    if let Err(error) = self.look_again().await {
+                        tracing::warn!(%error, "what changed in the library is seen later");
+                    }
+                }
                 () = self.hangups.next() => match self.take().await {
                     Ok(notes) => {
                         terminal::note("the configuration was read again and is taken");
@@ -76,6 +86,14 @@ impl Changes {
                 },
             }
         }
+    }
+
+    /// Looks again at what there is, so that models which are gone or are others now leave with their last user.
+    async fn look_again(&self) -> anyhow::Result<()> {
+        let worker = worker(self.settings.worker.as_deref())?;
+        let offer = Arc::new(Offer::of(&self.settings));
+        let edition = self.supervisor.edition(changeable(&self.settings, worker), offer);
+        Ok(self.supervisor.change(edition).await?)
     }
 
     /// Takes all of it, or nothing.
@@ -95,8 +113,14 @@ impl Changes {
         });
         let (settings, edition, mut pinned) = read.await.context("cannot read it")??;
         refuse_moved(&self.settings, &settings)?;
-        let entrance = entrance(&settings, &self.token);
+        let entrance = entrance(&settings, &self.token, self.library.as_ref());
         self.door.check(&entrance)?;
+        if let Some(library) = self.library.clone() {
+            // It may have to write down what it has pulled so far.
+            let settings = settings.clone();
+            let changed = tokio::task::spawn_blocking(move || library.change(&settings));
+            changed.await.context("cannot change the library")??;
+        }
         // From here on nothing refuses, except a hub that is going down.
         self.supervisor.change(edition).await?;
         self.door.change(entrance);

@@ -5,6 +5,7 @@ what was drawn. Answers are kept short, since each token takes its time.
 """
 
 import json
+import os
 import zlib
 
 import jsonschema
@@ -21,6 +22,12 @@ ANSWERS = {
     "/v1/chat/completions": "demo",
     "/v1/responses": "demo",
     "/v1/responses/input_tokens": "demo",
+    "/infill": "code",
+    "/v1/rerank": "ranks",
+    "/rerank": "ranks",
+    "/v1/reranking": "ranks",
+    "/reranking": "ranks",
+    "/v2/rerank": "ranks",
     "/v1/messages": "demo",
     "/v1/messages/count_tokens": "demo",
     "/api/chat": "demo",
@@ -42,19 +49,21 @@ STREAMS = {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/mess
 # What is streamed line by line.
 LINES = "application/x-ndjson"
 
-# What is refused always, or by these models, which have no tokens for it and rank nothing, or because no answer has
-# the name that was drawn.
+# What is refused always, or because no file or pull has the name that was drawn, or because this hub is offline.
 NEVER_ANSWERED = {
     "POST /v1/moderations",
-    "POST /infill",
-    "POST /v1/rerank",
-    "POST /rerank",
-    "POST /v1/reranking",
-    "POST /reranking",
-    "POST /v2/rerank",
-    "GET /v1/responses/{id}",
-    "DELETE /v1/responses/{id}",
+    "POST /api/pull",
+    "POST /api/push",
+    "DELETE /api/delete",
+    "POST /api/blobs/{digest}",
+    "POST /resident/v1/pulls",
+    "GET /resident/v1/pulls/{id}",
+    "POST /resident/v1/pulls/{id}/{change}",
 }
+
+# Answers that are kept: one to look at, and one to throw away, which is there once.
+KEPT = os.environ["DESCRIBED_KEPT"]
+THROWN_AWAY = os.environ["DESCRIBED_THROWN_AWAY"]
 
 
 @schemathesis.hook
@@ -62,7 +71,7 @@ def before_call(ctx, case, kwargs):
     path = case.operation.path
     if isinstance(case.body, dict):
         shorten(path, case.body)
-    if path == "/resident/v1/reload":
+    if path == "/resident/v1/reload" or path.startswith("/resident/v1/pulls/"):
         case.headers["Content-Type"] = "application/json"
     drawn = lot(case)
     if drawn % 4 != 0:
@@ -97,11 +106,18 @@ def name(path, case):
     """Puts the name of who answers where names were drawn."""
     if path == "/v1/models/{id}":
         case.path_parameters["id"] = "stories"
+    elif path.startswith("/v1/responses/{id}"):
+        case.path_parameters["id"] = THROWN_AWAY if case.method == "DELETE" else KEPT
     elif path == "/api/tools/{name}":
         case.path_parameters["name"] = "copy"
         case.query = {}
     elif path == "/resident/v1/explain" and case.query and "model" in case.query:
         case.query["model"] = "stories"
+    elif path == "/api/copy" and isinstance(case.body, dict):
+        case.body.update(source="stories", destination="copied")
+    elif path == "/api/create" and isinstance(case.body, dict):
+        # Files that were never sent are none.
+        case.body = {**case.body, "model": "made", "from": "stories", "files": None, "adapters": None, "draft_files": None}
     elif isinstance(case.body, dict):
         for key in {"model", "name"} & case.body.keys():
             if isinstance(case.body[key], str):

@@ -5,8 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::json;
+
 use crate::hub::{Hub, demo, shared, stories, workspace};
-use crate::python;
+use crate::{made, python};
 
 /// Requests drawn for each operation, beside those that stand at a bound. They are the same each time.
 const DRAWN_MAX: &str = "12";
@@ -62,12 +64,26 @@ fn the_document_is_valid_openapi() {
 fn the_hub_does_what_its_document_says() {
     let Some((stories, minilm)) = stories().zip(shared("models/minilm-q8_0.gguf")) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let named = [("stories", stories), ("minilm", minilm), ("demo", demo())];
+    let code = ["--arch", "qwen3", "--like", "tiny", "--quant", "f16", "--infill"];
+    let ranks = ["--arch", "bert", "--like", "tiny-reranker", "--quant", "q8_0"];
+    let named = [
+        ("stories", stories),
+        ("minilm", minilm),
+        ("demo", demo()),
+        ("code", made::model("qwen3-tiny-f16-infill-1", &code)),
+        ("ranks", made::model("bert-tiny-reranker-q8_0", &ranks)),
+    ];
     let hub = Hub::configured_with(folder.path(), TOOLS, |command| {
         for (name, path) in named {
             command.args(["--model", &format!("{name}={}", path.display())]);
         }
+        // What it draws must not become questions to servers elsewhere.
+        command.env("RESIDENT_OFFLINE", "1");
     });
+    let answer = || {
+        let asked = json!({ "model": "demo", "input": "Hi", "max_output_tokens": 2 });
+        hub.post("/v1/responses", &asked).ok()["id"].as_str().unwrap().to_owned()
+    };
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
     let mut schemathesis = Command::new(python_packages().with_file_name("schemathesis"));
     schemathesis
@@ -77,6 +93,8 @@ fn the_hub_does_what_its_document_says() {
         .args(["--header", &format!("Authorization: Bearer {}", hub.token())])
         .arg(format!("http://{}/openapi.json", hub.address))
         .env("SCHEMATHESIS_HOOKS", here.join("described.py"))
+        .env("DESCRIBED_KEPT", answer())
+        .env("DESCRIBED_THROWN_AWAY", answer())
         // What it keeps of a failure is gone with the folder.
         .current_dir(folder.path());
     run(&mut schemathesis, Some(&hub));

@@ -51,6 +51,11 @@ impl Request {
         request
     }
 
+    #[cfg(unix)]
+    pub(crate) fn delete(path: &str, body: &Value) -> Self {
+        Self { method: "DELETE", ..Self::post(path, body) }
+    }
+
     /// Sets a header, in place of the one that would be sent otherwise.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|(known, _)| known != name);

@@ -15,6 +15,8 @@ mod agents;
 mod answers;
 mod anthropic_client;
 mod bench;
+#[cfg(target_os = "linux")]
+mod convert;
 #[cfg(unix)]
 mod described;
 mod equality;
@@ -40,6 +42,8 @@ mod kv_types;
 mod layouts;
 #[cfg(unix)]
 mod libraries;
+#[cfg(unix)]
+mod library;
 mod made;
 mod models;
 #[cfg(unix)]
@@ -51,7 +55,12 @@ mod plan;
 mod play;
 mod process;
 mod promises;
+mod pulls;
 mod python;
+#[cfg(target_os = "linux")]
+mod quantize;
+#[cfg(unix)]
+mod registry;
 #[cfg(unix)]
 mod reload;
 mod rerank;

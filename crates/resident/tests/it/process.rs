@@ -114,6 +114,12 @@ impl Process {
         self.signal(Signal::Term);
     }
 
+    /// What Ctrl-C does.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn interrupt(self) {
+        self.signal(Signal::Interrupt);
+    }
+
     /// Tells it that its terminal is gone, which a service takes for "read your settings again".
     #[cfg(unix)]
     pub(crate) fn hang_up(self) {

@@ -43,7 +43,7 @@ fn command(words: &[&str]) -> ManagedCommand {
 }
 
 fn model(engine: Engine) -> Model {
-    Model { name: "foreign".to_owned(), engine, residence: Residence::default() }
+    Model { name: "foreign".to_owned(), engine, residence: Residence::default(), kept: None }
 }
 
 /// A hub with this engine beside its healthy worker.
@@ -462,7 +462,12 @@ async fn servers_that_run_already_are_asked_and_never_stopped() {
 
 /// Models without a file, each a healthy command.
 fn named(name: &str, residence: Residence) -> Model {
-    Model { name: name.to_owned(), engine: Engine::Command(Arc::new(command(&[]))), residence }
+    Model {
+        name: name.to_owned(),
+        engine: Engine::Command(Arc::new(command(&[]))),
+        residence,
+        kept: None,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -513,8 +518,12 @@ async fn how_long_a_model_stays_is_its_own_or_the_request_s() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_that_left_for_a_failed_load_comes_back() {
     let broken = Engine::Command(Arc::new(command(&["exits-at-start"])));
-    let broken =
-        Model { name: "broken".to_owned(), engine: broken, residence: Residence::default() };
+    let broken = Model {
+        name: "broken".to_owned(),
+        engine: broken,
+        residence: Residence::default(),
+        kept: None,
+    };
     let foreign = vec![named("loved", Residence::default()), broken];
     let budget_bytes = PROMISED_BYTES * 18 / 10;
     let hub = Hub::new(&[], Setup { foreign, budget_bytes, ..Setup::default() });

@@ -24,7 +24,8 @@ fn hub(manner: Manner) -> Hub {
         manner,
     };
     let engine = Engine::Command(Arc::new(command));
-    let model = Model { name: "ear".to_owned(), engine, residence: Residence::default() };
+    let model =
+        Model { name: "ear".to_owned(), engine, residence: Residence::default(), kept: None };
     let patience = Patience { measure: Duration::from_millis(20), ..Patience::default() };
     Hub::new(&[], Setup { foreign: vec![model], patience, ..Setup::default() })
 }

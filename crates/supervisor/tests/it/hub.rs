@@ -102,7 +102,7 @@ pub(crate) fn elsewhere(name: &str, theirs: Option<&str>, servers: &[&str]) -> M
         health: Ready::Path("/health".to_owned()),
     };
     let engine = Engine::Upstream(Arc::new(upstream));
-    Model { name: name.to_owned(), engine, residence: Residence::default() }
+    Model { name: name.to_owned(), engine, residence: Residence::default(), kept: None }
 }
 
 /// Not a copy where that can be helped: a program that another thread forks while this one still
@@ -133,8 +133,10 @@ fn model(path: &Path) -> Model {
             speculation: Default::default(),
             projector: projector(path),
             adapters: Vec::new(),
+            chat_template: None,
         }),
         residence: Residence::default(),
+        kept: None,
     }
 }
 

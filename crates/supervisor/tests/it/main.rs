@@ -3,6 +3,8 @@
 
 mod changes;
 #[cfg(target_os = "linux")]
+mod chores;
+#[cfg(target_os = "linux")]
 mod engines;
 #[cfg(target_os = "linux")]
 mod errands;

@@ -100,7 +100,7 @@ fn foreign(name: &str, tools: bool) -> Model {
         manner: Manner { tools, ..Manner::default() },
     };
     let engine = Engine::Command(Arc::new(command));
-    Model { name: name.to_owned(), engine, residence: Residence::default() }
+    Model { name: name.to_owned(), engine, residence: Residence::default(), kept: None }
 }
 
 fn chat(tools: bool) -> Generate {
@@ -166,6 +166,7 @@ async fn auto_stays_on_this_machine() {
         name: "elsewhere".to_owned(),
         engine: Engine::Upstream(Arc::new(upstream)),
         residence: Residence::default(),
+        kept: None,
     };
     let foreign = vec![elsewhere];
     let hub = Hub::new(

@@ -7,7 +7,9 @@ use serde_json::Map;
 use worker_protocol::{Event, FinishReason, Finished};
 
 use super::Told;
-use crate::{CachedBy, Encode, Error, cached::Foretold, timings::Timings, write::to_json};
+use crate::{
+    CachedBy, Encode, Error, cached::Foretold, outcome::Outcome, timings::Timings, write::to_json,
+};
 
 /// Turns events into the payloads of a stream.
 #[derive(Debug)]
@@ -23,8 +25,7 @@ pub struct WholeEncoder {
     model: String,
     told: Told,
     content: String,
-    end: Option<Finished>,
-    failure: Option<Error>,
+    outcome: Outcome,
 }
 
 impl StreamEncoder {
@@ -74,7 +75,7 @@ impl WholeEncoder {
     /// An answer of this model.
     #[must_use]
     pub fn new(model: &str, told: Told) -> Self {
-        Self { model: model.to_owned(), told, content: String::new(), end: None, failure: None }
+        Self { model: model.to_owned(), told, content: String::new(), outcome: Outcome::default() }
     }
 
     /// The model that serves, where another name was asked for.
@@ -90,15 +91,14 @@ impl WholeEncoder {
             | Event::Ranked { .. }
             | Event::ToolCall(_) => {}
             Event::Text(piece) | Event::Reasoning(piece) => self.content.push_str(&piece.text),
-            Event::Finished(finished) => self.end = Some(finished.clone()),
-            Event::Failed(failure) => self.failure = Some(Error::from(failure)),
+            Event::Finished(_) | Event::Failed(_) => self.outcome.hear(event),
         }
     }
 
     /// Where cached tokens were found, once it has ended.
     #[must_use]
     pub fn cached(&self) -> CachedBy {
-        self.end.as_ref().map_or_else(CachedBy::default, |end| CachedBy::new(&end.usage))
+        self.outcome.cached()
     }
 
     /// The answer.
@@ -106,10 +106,7 @@ impl WholeEncoder {
     /// # Errors
     /// It failed, or did not end.
     pub fn finish(self) -> Result<String, Error> {
-        if let Some(failure) = self.failure {
-            return Err(failure);
-        }
-        let end = self.end.ok_or_else(Error::unfinished)?;
+        let end = self.outcome.finished()?;
         let content = if self.told.nothing { "" } else { &self.content };
         Ok(self.told.of(&Whole::new(&self.model, content, &end)))
     }

@@ -7,7 +7,7 @@ use crate::{
     Error, billing,
     limits::{MESSAGES_MAX, TOOLS_MAX},
     media::{Content, File, Intake},
-    read::{self, Object, Path},
+    read::{Object, Path},
     request,
 };
 
@@ -38,7 +38,7 @@ fn message(path: &Path<'_>, value: Value, intake: &mut Intake) -> Result<Message
         role,
         content,
         reasoning,
-        tool_calls: tool_calls(&mut fields)?,
+        tool_calls: tool_calls(&mut fields, intake)?,
         tool_call_id: fields.string("tool_call_id")?,
         name: fields.string("name")?,
         media,
@@ -192,17 +192,22 @@ fn unread(at: &Path<'_>, kind: &str) -> Error {
     }
 }
 
-fn tool_calls(fields: &mut Object<'_>) -> Result<Vec<ToolCall>, Error> {
+fn tool_calls(fields: &mut Object<'_>, intake: &mut Intake) -> Result<Vec<ToolCall>, Error> {
     let path = fields.path("tool_calls");
     let entries = fields.list("tool_calls", TOOLS_MAX)?.unwrap_or_default();
     let mut calls = Vec::with_capacity(entries.len());
     for (index, entry) in entries.into_iter().enumerate() {
-        calls.push(tool_call(&Path::Index(&path, index), entry, index)?);
+        calls.push(tool_call(&Path::Index(&path, index), entry, index, intake)?);
     }
     Ok(calls)
 }
 
-fn tool_call(path: &Path<'_>, value: Value, index: usize) -> Result<ToolCall, Error> {
+fn tool_call(
+    path: &Path<'_>,
+    value: Value,
+    index: usize,
+    intake: &mut Intake,
+) -> Result<ToolCall, Error> {
     let mut fields = Object::new(path, value)?;
     // Ids tie results to calls; a client with one call at a time may do without.
     let id = fields.string("id")?.unwrap_or_else(|| format!("call_{index}"));
@@ -211,25 +216,26 @@ fn tool_call(path: &Path<'_>, value: Value, index: usize) -> Result<ToolCall, Er
     let mut function = Object::new(&at, function)?;
     let name_at = function.path("name");
     let name = function.string("name")?.ok_or_else(|| name_at.missing())?;
-    Ok(ToolCall { id, name, arguments: arguments(&mut function)? })
+    Ok(ToolCall { id, name, arguments: arguments(&mut function, intake)? })
 }
 
-/// Arguments are JSON inside a string; templates want the object.
-fn arguments(function: &mut Object<'_>) -> Result<Value, Error> {
+/// Arguments are JSON inside a string; some clients send the object.
+fn arguments(function: &mut Object<'_>, intake: &mut Intake) -> Result<Value, Error> {
     let path = function.path("arguments");
-    let parsed = match function.take("arguments") {
-        None => Value::Object(Map::new()),
-        Some(Value::String(text)) if text.trim().is_empty() => Value::Object(Map::new()),
-        Some(Value::String(text)) => {
-            read::check_shape(text.as_bytes())
-                .map_err(|_| path.refuse("is nested too deeply or holds too many values"))?;
-            serde_json::from_str(&text)
-                .map_err(|error| path.refuse(format_args!("must be JSON in a string: {error}")))?
-        }
-        Some(other) => other,
-    };
-    if !parsed.is_object() {
-        return Err(path.wrong("a JSON object, as a string", &parsed));
+    match function.take("arguments") {
+        None => Ok(Value::Object(Map::new())),
+        Some(Value::String(text)) => Ok(said_arguments(text, intake).into()),
+        Some(object @ Value::Object(_)) => Ok(object),
+        Some(ref other) => Err(path.wrong("a JSON object, as a string", other)),
     }
-    Ok(parsed)
+}
+
+/// The object that templates want, out of the string that a model wrote. What is none comes back with the
+/// tool's complaint about it, and is shown as it was; so is what would be too much.
+pub(in crate::openai) fn said_arguments(text: String, intake: &mut Intake) -> Map<String, Value> {
+    if text.trim().is_empty() {
+        return Map::new();
+    }
+    let parsed = if intake.takes_json(&text) { serde_json::from_str(&text).ok() } else { None };
+    parsed.unwrap_or_else(|| Map::from_iter([("raw".to_owned(), Value::String(text))]))
 }

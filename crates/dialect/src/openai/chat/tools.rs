@@ -12,8 +12,22 @@ use crate::{
 
 /// Takes the tools out of a request, and how they are to be called.
 pub(super) fn decode(fields: &mut Object<'_>) -> Result<Offered, Error> {
+    refuse_functions(fields)?;
     let tools = tools::decode(fields)?;
     choose(fields, tools)
+}
+
+/// What tools were called before they were called tools would be answered in another form too.
+fn refuse_functions(fields: &mut Object<'_>) -> Result<(), Error> {
+    let path = fields.path("functions");
+    match fields.take("functions") {
+        Some(Value::Array(functions)) if functions.is_empty() => Ok(()),
+        None => Ok(()),
+        Some(_) => Err(path.unsupported(
+            "is what OpenAI had before tools; send them as tools, each as {\"type\":\"function\",\
+             \"function\":{…}}",
+        )),
+    }
 }
 
 /// Takes out of a request how these tools are to be called. Responses say it in the same words, with names
@@ -74,17 +88,19 @@ fn named(path: &Path<'_>, form: Value, offered: &mut Offered) -> Result<(), Erro
     }
 }
 
-/// A name, in an object of its own or without it.
+/// A name, in an object of its own, called like its kind, or without one.
 fn function_name(form: &mut Object<'_>, tools: &[Value]) -> Result<String, Error> {
-    let at = form.path("function");
-    let Some(function) = form.take("function") else {
+    let is_custom = form.peek("custom").is_some_and(|inner| !inner.is_null());
+    let key = if is_custom { "custom" } else { "function" };
+    let at = form.path(key);
+    let Some(inner) = form.take(key) else {
         let at = form.path("name");
-        let name = form.string("name")?.ok_or_else(|| form.path("function").missing())?;
+        let name = form.string("name")?.ok_or_else(|| form.path(key).missing())?;
         return tools::known(&at, name, tools);
     };
-    let mut function = Object::new(&at, function)?;
-    let at = function.path("name");
-    tools::known(&at, function.string("name")?.ok_or_else(|| at.missing())?, tools)
+    let mut inner = Object::new(&at, inner)?;
+    let at = inner.path("name");
+    tools::known(&at, inner.string("name")?.ok_or_else(|| at.missing())?, tools)
 }
 
 /// Some of the tools. Where the model need not call any, the others are not shown to it.

@@ -10,7 +10,7 @@ use super::{
     Told,
     change::{Change, Teller},
     item::Item,
-    kept::{Entry, Kept, Turn, shown},
+    kept::{ANSWER_PREFIX, Entry, Kept, Turn, shown},
     output::Output,
 };
 use crate::{CachedBy, Error, timings::Timings, write::to_json};
@@ -44,7 +44,7 @@ impl Beginning {
     }
 
     fn id(&self) -> String {
-        format!("resp_{}", self.answer)
+        format!("{ANSWER_PREFIX}{}", self.answer)
     }
 }
 
@@ -170,7 +170,7 @@ impl Answer {
             incomplete_details: is_cut.then_some(Cut { reason: "max_output_tokens" }),
             model: &self.beginning.model,
             output: self.output.items(),
-            usage: finished.map(|end| Usage::new(end, self.output.thought_tokens())),
+            usage: finished.map(Usage::new),
             timings: finished.map(|end| Timings::new(&end.usage)),
             echo: &self.beginning.told.echo,
         }
@@ -223,13 +223,13 @@ struct InputDetails {
 
 #[derive(Serialize)]
 struct OutputDetails {
-    reasoning_tokens: u64,
+    reasoning_tokens: u32,
 }
 
 impl Usage {
-    fn new(finished: &Finished, thought_tokens: u64) -> Self {
+    fn new(finished: &Finished) -> Self {
         let usage = &finished.usage;
-        let reasoning_tokens = thought_tokens.min(usage.completion_tokens.into());
+        let reasoning_tokens = usage.reasoning_tokens;
         Self {
             input_tokens: usage.prompt_tokens,
             input_tokens_details: InputDetails { cached_tokens: usage.cached_tokens },

@@ -17,15 +17,28 @@ use super::{
 };
 use crate::{
     Error, billing,
-    limits::{CALLED_BYTES_MAX, MESSAGES_MAX},
+    limits::{CALLED_BYTES_MAX, MESSAGES_MAX, REFERRED_BYTES_MAX},
     media::{Content, Intake},
-    read::{self, Object, Path},
+    openai::chat::message::said_arguments,
+    read::{Object, Path},
     request,
 };
 
 /// What reasoning begins with that was told in `encrypted_content` here. Nothing is encrypted: it goes to
 /// its own client and comes back.
 pub(super) const SEAL: &str = "resident:";
+
+/// Calls of what OpenAI's own machines run, which say with what they say only what those machines did.
+const HOSTED: &[&str] = &[
+    "code_interpreter_call",
+    "file_search_call",
+    "image_generation_call",
+    "mcp_approval_request",
+    "mcp_approval_response",
+    "mcp_call",
+    "mcp_list_tools",
+    "web_search_call",
+];
 
 /// What the input comes to.
 pub(super) struct Input {
@@ -57,9 +70,10 @@ pub(super) fn decode(
     let path = fields.path("input");
     path.at_most(conversation.items + items.len(), MESSAGES_MAX)?;
     let mut kept = Vec::new();
+    let mut referred_bytes = 0;
     for (index, item) in items.into_iter().enumerate() {
         let at = Path::Index(&path, index);
-        let item = referred(&at, item, earlier)?;
+        let item = referred(&at, item, earlier, &mut referred_bytes)?;
         if keeps {
             kept.push(item.clone());
         }
@@ -104,17 +118,30 @@ fn items(fields: &mut Object<'_>, goes_on: bool) -> Result<Vec<Value>, Error> {
     Ok(items)
 }
 
-/// The item, or the one that it refers to.
-fn referred(path: &Path<'_>, item: Value, earlier: &dyn Earlier) -> Result<Value, Error> {
+/// The item, or the one that it refers to. `bytes` counts what was referred to so far: a reference is short,
+/// and what it stands for need not be.
+fn referred(
+    path: &Path<'_>,
+    item: Value,
+    earlier: &dyn Earlier,
+    bytes: &mut usize,
+) -> Result<Value, Error> {
     let Some(id) = reference(&item) else { return Ok(item) };
-    let found = earlier.item(id).and_then(|json| serde_json::from_str(&json).ok());
-    found.ok_or_else(|| {
+    let unknown = || {
         let why = format_args!(
             "refers to the item {id:?}, and no such item is kept here: answers are kept in memory only, \
              the oldest go first, and those with store set to false are not; send the item itself"
         );
         Error { status: 404, ..path.refuse(why) }
-    })
+    };
+    let json = earlier.item(id).ok_or_else(unknown)?;
+    *bytes += json.len();
+    if *bytes > REFERRED_BYTES_MAX {
+        return Err(path.refuse(format_args!(
+            "refers, with those before it, to more than {REFERRED_BYTES_MAX} bytes; refer to less at once"
+        )));
+    }
+    serde_json::from_str(&json).map_err(|_| unknown())
 }
 
 /// What an item refers to, if it stands for another. One that has nothing but an id does too.
@@ -258,7 +285,10 @@ impl Conversation {
                     let input = fields.string("input")?.unwrap_or_default();
                     Map::from_iter([(INPUT.to_owned(), Value::String(input))])
                 }
-                _ => arguments(fields.string("arguments")?.unwrap_or_default()),
+                _ => said_arguments(
+                    fields.string("arguments")?.unwrap_or_default(),
+                    &mut self.intake,
+                ),
             };
             (known_name(namespace.as_deref(), &name), arguments)
         };
@@ -316,23 +346,11 @@ impl Spoken {
     }
 }
 
-/// Arguments are JSON inside a string; templates want the object. What a model wrote that is none comes back
-/// with the tool's complaint about it, and is shown as it was.
-fn arguments(text: String) -> Map<String, Value> {
-    if text.trim().is_empty() {
-        return Map::new();
-    }
-    let is_sound = read::check_shape(text.as_bytes()).is_ok();
-    match serde_json::from_str(&text) {
-        Ok(Value::Object(fields)) if is_sound => fields,
-        Ok(_) | Err(_) => Map::from_iter([("raw".to_owned(), Value::String(text))]),
-    }
-}
-
 /// What OpenAI's own machines did and noted means nothing to a model here, and a conversation goes on
 /// without it. Words would be lost, though.
 fn pass_over(at: &Path<'_>, kind: &str, fields: &Object<'_>) -> Result<(), Error> {
-    if fields.peek("content").is_none() {
+    let says = |key: &&str| fields.peek(key).is_some();
+    if HOSTED.contains(&kind) || !["content", "output", "text"].iter().any(says) {
         return Ok(());
     }
     Err(at.unsupported(format_args!(

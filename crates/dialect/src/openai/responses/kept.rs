@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 
 use crate::{Error, limits::INPUT_ITEMS_MAX, write::to_json};
 
+/// What the id of an answer begins with.
+pub(super) const ANSWER_PREFIX: &str = "resp_";
+
 /// Looks up what was kept of earlier answers.
 pub trait Earlier {
     /// The answer of this id.
@@ -69,6 +72,12 @@ pub(super) struct Background {
 }
 
 impl Turn {
+    /// The items whose ids were made here. Those derive from the answer's, which nobody knows before it is given.
+    pub fn made(&self) -> impl Iterator<Item = &Entry> {
+        let answer = self.answer.trim_start_matches(ANSWER_PREFIX);
+        self.input.iter().chain(&self.output).filter(move |entry| entry.id.contains(answer))
+    }
+
     /// About as many bytes as it takes in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {

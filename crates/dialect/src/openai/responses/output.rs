@@ -28,7 +28,6 @@ pub(super) struct Output {
     last_call: Option<u32>,
     /// What was written so far of the arguments in which a tool of free text gets it.
     wrapped: String,
-    thought_tokens: u64,
 }
 
 impl Output {
@@ -41,18 +40,11 @@ impl Output {
             calls_begun: 0,
             last_call: None,
             wrapped: String::new(),
-            thought_tokens: 0,
         }
     }
 
     pub(super) fn items(&self) -> &[Item] {
         &self.items
-    }
-
-    /// Tokens of reasoning, at least: a worker that is not asked for log-probabilities says how the text
-    /// came, not of how many tokens it was made.
-    pub(super) fn thought_tokens(&self) -> u64 {
-        self.thought_tokens
     }
 
     /// Takes in what an event says of the answer.
@@ -109,7 +101,6 @@ impl Output {
         if piece.text.is_empty() {
             return;
         }
-        self.thought_tokens += piece.logprobs.len().max(1) as u64;
         if !matches!(self.open(), Some(Item::Reasoning { .. })) {
             let item = Item::Reasoning {
                 id: self.item_id("rs"),

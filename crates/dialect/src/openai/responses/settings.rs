@@ -78,12 +78,11 @@ pub(super) fn echo(fields: &mut Object<'_>) -> Result<Map<String, Value>, Error>
         ("top_logprobs", json!(0)),
         ("top_p", Value::Null),
         ("user", Value::Null),
+        ("truncation", json!("disabled")),
     ] {
         let said = fields.peek(key).filter(|value| !value.is_null());
         echo.insert(key.to_owned(), said.cloned().unwrap_or(default));
     }
-    // Nothing of a prompt is ever left out.
-    echo.insert("truncation".to_owned(), json!("disabled"));
     complete(&mut echo, "reasoning", [("effort", Value::Null), ("summary", Value::Null)]);
     complete(
         &mut echo,
@@ -105,6 +104,18 @@ fn complete(echo: &mut Map<String, Value>, key: &str, parts: [(&str, Value); 2])
     for (part, default) in parts {
         if said.get(part).is_none_or(Value::is_null) {
             said.insert(part.to_owned(), default);
+        }
+    }
+}
+
+/// Whether a conversation that is too long is shortened.
+pub(super) fn shortens(fields: &mut Object<'_>) -> Result<bool, Error> {
+    let path = fields.path("truncation");
+    match request::word(fields, "truncation")?.as_deref() {
+        None | Some("disabled") => Ok(false),
+        Some("auto") => Ok(true),
+        Some(other) => {
+            Err(path.refuse(format_args!("must be \"auto\" or \"disabled\", but it is {other:?}")))
         }
     }
 }

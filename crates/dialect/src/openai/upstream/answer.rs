@@ -21,6 +21,8 @@ pub struct Decoder {
     calls: Vec<u64>,
     reason: Option<FinishReason>,
     usage: Option<Usage>,
+    /// Pieces of reasoning, each at least a token: most servers do not count them.
+    thoughts: u32,
     ended: bool,
 }
 
@@ -28,7 +30,7 @@ impl Decoder {
     /// For one stream; `logprobs` says whether the request asked for them.
     #[must_use]
     pub fn new(logprobs: bool) -> Self {
-        Self { logprobs, calls: Vec::new(), reason: None, usage: None, ended: false }
+        Self { logprobs, calls: Vec::new(), reason: None, usage: None, thoughts: 0, ended: false }
     }
 
     /// The events in the data of one server-sent event.
@@ -105,6 +107,7 @@ impl Decoder {
         if let Some(text) = reasoning {
             // They belong to the content, unless there is none.
             let ours = if content.is_empty() { std::mem::take(&mut logprobs) } else { Vec::new() };
+            self.thoughts = self.thoughts.saturating_add(1);
             events.push(Event::Reasoning(Piece { text: text.to_owned(), logprobs: ours }));
         }
         if !content.is_empty() || !logprobs.is_empty() {
@@ -161,7 +164,11 @@ impl Decoder {
             reason = FinishReason::ToolCalls;
         }
         self.ended = true;
-        Some(Event::Finished(Finished { reason, usage: self.usage.unwrap_or_default() }))
+        let mut usage = self.usage.unwrap_or_default();
+        if usage.reasoning_tokens == 0 {
+            usage.reasoning_tokens = self.thoughts.min(usage.completion_tokens);
+        }
+        Some(Event::Finished(Finished { reason, usage }))
     }
 
     fn failed(&mut self, error: &Value) -> Event {
@@ -192,12 +199,15 @@ fn finish_reason(word: &str) -> FinishReason {
 
 /// What it took; the times are the hub's to measure.
 fn usage(usage: &Value) -> Usage {
-    let cached =
-        usage.get("prompt_tokens_details").and_then(|details| details.get("cached_tokens"));
+    let detail =
+        |details, key| usage.get(details).and_then(|details| details.get(key)).map_or(0, count);
+    let completion_tokens = usage.get("completion_tokens").map_or(0, count);
+    let reasoning_tokens = detail("completion_tokens_details", "reasoning_tokens");
     Usage {
         prompt_tokens: usage.get("prompt_tokens").map_or(0, count),
-        cached_tokens: cached.map_or(0, count),
-        completion_tokens: usage.get("completion_tokens").map_or(0, count),
+        cached_tokens: detail("prompt_tokens_details", "cached_tokens"),
+        completion_tokens,
+        reasoning_tokens: reasoning_tokens.min(completion_tokens),
         ..Usage::default()
     }
 }
@@ -359,6 +369,25 @@ mod tests {
             ],
             &["text a", "End 7 3 2"],
         );
+    }
+
+    #[test]
+    fn thoughts_are_counted_by_the_server_or_else_by_their_pieces() {
+        let thought = delta(&json!({ "reasoning_content": "hm" }));
+        let told = |details: Value| {
+            let usage = json!({ "completion_tokens": 9, "completion_tokens_details": details });
+            let usage = json!({ "choices": [], "usage": usage }).to_string();
+            let mut decoder = Decoder::new(false);
+            let payloads = [&thought, &thought, &end("stop"), &usage];
+            let events = payloads.iter().flat_map(|payload| decoder.data(payload).unwrap());
+            match events.last() {
+                Some(Event::Finished(finished)) => finished.usage.reasoning_tokens,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(told(Value::Null), 2);
+        assert_eq!(told(json!({ "reasoning_tokens": 7 })), 7);
+        assert_eq!(told(json!({ "reasoning_tokens": 70 })), 9);
     }
 
     #[test]

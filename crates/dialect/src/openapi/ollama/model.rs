@@ -69,9 +69,18 @@ fn shown() -> Shape {
         .has("name", "Its name.", text())
         .has("type", "How its numbers are encoded.", text())
         .has("shape", "Elements along each dimension.", list(count()));
+    let said = fields("Something that was said.").has("role", "By whom.", text()).has(
+        "content",
+        "What.",
+        text(),
+    );
     fields("A model.")
-        .at_times("license", "Its licence, as its file names it.", text())
-        .at_times("template", "Its chat template, as Jinja.", text())
+        .at_times("license", "Its licence: its text, or what its file calls it.", text())
+        .at_times("modelfile", "Of the library: all that goes with it, as a Modelfile.", text())
+        .at_times("parameters", "Of the library: its parameters, one a line.", text())
+        .at_times("template", "Its chat template, as Jinja or in Go's form.", text())
+        .at_times("system", "Of the library: its instructions.", text())
+        .at_times("messages", "Of the library: what was said before.", list(said.shape()))
         .has("details", "What it is.", details())
         .has("model_info", "What its file says of itself; long lists are null.", object())
         .at_times("tensors", "With `verbose`.", list(tensor.shape()))
@@ -86,7 +95,7 @@ fn row(about: &str) -> Fields {
         .has("name", "Its name, with a tag.", text())
         .has("model", "The same.", text())
         .has("size", "Bytes.", count())
-        .has("digest", "What changes whenever its file does.", text())
+        .has("digest", "What changes whenever its file does: of the library, its SHA-256.", text())
         .has("details", "What it is.", details())
 }
 

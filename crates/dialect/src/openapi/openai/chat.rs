@@ -133,11 +133,10 @@ fn whole() -> Shape {
             "Log-probabilities, where they were asked for.",
             shared::chat_logprobs().or_null(),
         )
-        .has("finish_reason", "Why it ended.", finish_reason());
+        .with(ended);
     head("An answer.", "chat.completion")
         .has("choices", "One for each that was asked for.", list(choice.shape()))
-        .has("usage", "What it took.", shared::usage())
-        .at_times("timings", "What it took in time, of a single choice.", shared::timings())
+        .with(took)
         .named("ChatAnswer")
 }
 
@@ -170,23 +169,10 @@ fn chunk() -> Shape {
             "Log-probabilities, where they were asked for.",
             shared::chat_logprobs().or_null(),
         )
-        .has(
-            "finish_reason",
-            "Why it ended; null as long as it goes on.",
-            finish_reason().or_null(),
-        );
+        .with(may_have_ended);
     head("A part of an answer.", "chat.completion.chunk")
         .has("choices", "None in the chunk that holds the usage.", list(choice.shape()))
-        .at_times(
-            "usage",
-            "With `include_usage`: null until the last chunk.",
-            shared::usage().or_null(),
-        )
-        .at_times(
-            "timings",
-            "What it took in time, with the end of each choice.",
-            shared::timings(),
-        )
+        .with(took_at_last)
         .named("ChatChunk")
 }
 
@@ -219,6 +205,44 @@ pub(super) fn head(about: &str, object: &str) -> Fields {
         .has("model", "The model that answers; of a role, the one that was chosen.", text())
 }
 
-pub(super) fn finish_reason() -> Shape {
+/// What every answer ends with.
+pub(super) fn took(answer: Fields) -> Fields {
+    answer.has("usage", "What it took.", shared::usage()).at_times(
+        "timings",
+        "What it took in time, of a single choice.",
+        shared::timings(),
+    )
+}
+
+/// What every chunk ends with.
+pub(super) fn took_at_last(chunk: Fields) -> Fields {
+    chunk
+        .at_times(
+            "usage",
+            "With `include_usage`: null until the last chunk.",
+            shared::usage().or_null(),
+        )
+        .at_times(
+            "timings",
+            "What it took in time, with the end of each choice.",
+            shared::timings(),
+        )
+}
+
+/// What every choice of an answer ends with.
+pub(super) fn ended(choice: Fields) -> Fields {
+    choice.has("finish_reason", "Why it ended.", finish_reason())
+}
+
+/// What every choice of a chunk ends with.
+pub(super) fn may_have_ended(choice: Fields) -> Fields {
+    choice.has(
+        "finish_reason",
+        "Why it ended; null as long as it goes on.",
+        finish_reason().or_null(),
+    )
+}
+
+fn finish_reason() -> Shape {
     word(&["stop", "length", "tool_calls"])
 }

@@ -5,7 +5,7 @@ use super::super::shape::{
 };
 use super::super::{Operation, Words, error, shared};
 use super::TAG;
-use super::chat::{finish_reason, head, streaming};
+use super::chat::{ended, head, may_have_ended, streaming, took, took_at_last};
 use crate::limits::{CHOICES_MAX, COMPLETION_TOKENS_DEFAULT, LOGPROBS_MAX};
 
 pub(super) fn operation() -> Operation {
@@ -44,36 +44,22 @@ fn request() -> Shape {
 }
 
 fn whole() -> Shape {
-    let choice = choice("One text.").has("finish_reason", "Why it ended.", finish_reason());
+    let choice = choice("One text.").with(ended);
     head("Texts.", "text_completion")
         .has(
             "choices",
             "Those of the first prompt, then of the second, and so on.",
             list(choice.shape()),
         )
-        .has("usage", "What it took.", shared::usage())
-        .at_times("timings", "What it took in time, of a single choice.", shared::timings())
+        .with(took)
         .named("CompletionAnswer")
 }
 
 fn chunk() -> Shape {
-    let choice = choice("What is added to one text.").has(
-        "finish_reason",
-        "Why it ended; null as long as it goes on.",
-        finish_reason().or_null(),
-    );
+    let choice = choice("What is added to one text.").with(may_have_ended);
     head("A part of texts.", "text_completion")
         .has("choices", "None in the chunk that holds the usage.", list(choice.shape()))
-        .at_times(
-            "usage",
-            "With `include_usage`: null until the last chunk.",
-            shared::usage().or_null(),
-        )
-        .at_times(
-            "timings",
-            "What it took in time, with the end of each choice.",
-            shared::timings(),
-        )
+        .with(took_at_last)
         .named("CompletionChunk")
 }
 

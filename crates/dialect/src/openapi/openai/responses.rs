@@ -5,9 +5,9 @@ use super::super::shape::{
 };
 use super::super::{Operation, Words, shared};
 use super::TAG;
-use crate::limits::{INCLUDES_MAX, LOGPROBS_MAX, MESSAGES_MAX, TOOLS_MAX};
+use crate::limits::{INCLUDES_MAX, INPUT_ITEMS_MAX, LOGPROBS_MAX, MESSAGES_MAX, TOOLS_MAX};
 
-pub(super) fn operations() -> [Operation; 4] {
+pub(super) fn operations() -> [Operation; 5] {
     let id = || text();
     [
         Operation::post("/v1/responses", Words::OpenAi, "respond", "Answers a conversation of items")
@@ -34,10 +34,24 @@ pub(super) fn operations() -> [Operation; 4] {
         .asks_a_model(),
         Operation::get("/v1/responses/{id}", Words::OpenAi, "response", "An answer that is kept")
             .tag(TAG)
-            .about("`GET /v1/responses/{id}/input_items` lists what it answered, in pages.")
             .name_in_path("id", "The answer's id.", id())
             .answers(response())
             .fails(&[404]),
+        Operation::get(
+            "/v1/responses/{id}/input_items",
+            Words::OpenAi,
+            "response_input",
+            "What an answer answers, a page of it",
+        )
+        .tag(TAG)
+        .name_in_path("id", "The answer's id.", id())
+        .may_query("limit", "Items of the page, 20 unless it is said.", {
+            integer(1..=i64::try_from(INPUT_ITEMS_MAX).unwrap_or(i64::MAX))
+        })
+        .may_query("order", "`desc`, the newest first, unless it is said.", word(&["asc", "desc"]))
+        .may_query("after", "The id of the item behind which the page begins.", text())
+        .answers(input_items())
+        .fails(&[400, 404]),
         Operation::delete("/v1/responses/{id}", Words::OpenAi, "forget_response", "Forgets an answer")
             .tag(TAG)
             .name_in_path("id", "The answer's id.", id())
@@ -78,6 +92,11 @@ fn request() -> Shape {
             integer(0..=LOGPROBS_MAX.into()),
         )
         .may("include", "What the answer should hold besides.", list_of(text(), 0..=INCLUDES_MAX))
+        .may(
+            "truncation",
+            "Whether a conversation longer than the context loses its oldest turns; else it is refused.",
+            word(&["auto", "disabled"]),
+        )
         .may("metadata", "Is repeated in the answer.", object())
         .may("stop", "Where the text ends.", shared::stop())
         .with(shared::sampling)
@@ -191,7 +210,7 @@ fn output_part() -> Shape {
 fn usage() -> Shape {
     let input = fields("Of the prompt.").has("cached_tokens", "Found in the cache.", count());
     let output =
-        fields("Of the answer.").has("reasoning_tokens", "Of reasoning, at least.", count());
+        fields("Of the answer.").has("reasoning_tokens", "Thought before the answer.", count());
     fields("Tokens.")
         .has("input_tokens", "Of the prompt, cached ones too.", count())
         .has("input_tokens_details", "More about the prompt.", input.shape())
@@ -226,6 +245,21 @@ fn counted() -> Shape {
         .has("object", "What kind of object this is.", word(&["response.input_tokens"]))
         .has("input_tokens", "So many.", count())
         .named("ResponseTokens")
+}
+
+/// Items of an input are shown as they came, with a type and an id.
+fn input_items() -> Shape {
+    let item = fields("An item, as it was sent.")
+        .has("type", "Which kind.", text())
+        .has("id", "Its name.", text())
+        .at_times("content", "Of a message: what it says.", anything());
+    fields("Items of an input.")
+        .has("object", "What kind of object this is.", word(&["list"]))
+        .has("data", "The items.", list(item.named("ResponseInputItem")))
+        .has("first_id", "The first one's name; null where there are none.", text().or_null())
+        .has("last_id", "The last one's name; null where there are none.", text().or_null())
+        .has("has_more", "Whether more come behind them.", truth())
+        .named("ResponseInput")
 }
 
 fn forgotten() -> Shape {

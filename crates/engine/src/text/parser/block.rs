@@ -5,7 +5,7 @@
 
 use super::json::{Depth, Head, Nesting, head, is_name, is_of_name, is_whole, read_call};
 use super::literal::Call;
-use super::{Part, whole};
+use super::{Calling, Part, whole};
 use crate::limits::CALL_HEAD_BYTES_MAX;
 use crate::text::markup::{Calls, Tools};
 
@@ -167,6 +167,16 @@ impl Block {
     /// What stood before it and is text, and what of it is to be read again.
     pub(super) fn given_back(self) -> (String, String) {
         (self.opened, self.source)
+    }
+
+    /// Whether it is in a call. An object that no marker opens is one when its name is there.
+    pub(super) fn calling(&self) -> Calling {
+        if self.is_bare && self.calls == 0 { Calling::Maybe } else { Calling::Yes }
+    }
+
+    /// What it has read, as long as no call came of it.
+    pub(super) fn read_so_far(&self) -> Option<String> {
+        (self.calls == 0).then(|| format!("{}{}", self.opened, self.source))
     }
 
     /// Handles what is held, one step.

@@ -1,8 +1,8 @@
 //! The words with which some models say before each part of an answer what it is: harmony's channels
 //! (GPT-OSS), and Functionary's recipients.
 
-use super::Then;
 use super::json::{is_name, is_of_name};
+use super::{Calling, Then};
 use crate::limits::HEADER_BYTES_MAX;
 use crate::text::markup::{Calls, Tools};
 
@@ -58,6 +58,22 @@ pub(super) enum Announced {
     },
     /// This is no header.
     Nothing,
+}
+
+/// Whether a header, as far as it is there, is that of a call.
+pub(super) fn calling(form: Calls, held: &str) -> Calling {
+    let (words, is_call) = if form == Calls::Harmony {
+        let words = held.strip_prefix(START).unwrap_or(held);
+        let words = words.strip_prefix("assistant").unwrap_or(words);
+        (words, words.contains("to="))
+    } else {
+        (held, !held.starts_with("all\n") && !"all\n".starts_with(held))
+    };
+    match words {
+        "" => Calling::No,
+        _ if is_call => Calling::Yes,
+        _ => Calling::Maybe,
+    }
 }
 
 /// Reads a header behind the marker that began it. `tools` are those that were offered.

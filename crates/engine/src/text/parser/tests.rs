@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::text::markup::Family;
+use crate::text::markup::{self, Family};
 
 /// What came of an answer, pieces put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -334,7 +334,7 @@ fn a_call_that_breaks_behind_its_beginning_stays_one_and_is_not_whole() {
 /// A family whose marks are all control tokens.
 fn of_control(form: Calls) -> Markup {
     let markup = markup(form);
-    let control = markup.family.marks().into_iter().zip(0..).collect();
+    let control = markup::marks(markup.family).into_iter().zip(0..).collect();
     Markup { control: std::sync::Arc::new(control), ..markup }
 }
 
@@ -362,7 +362,7 @@ fn marks_that_are_control_tokens_are_believed_only_as_such() {
         let mut parser = Parser::new(of_control(form));
         let mut parts = Vec::new();
         let mut rest = answer;
-        let marks = parser.markup.family.marks();
+        let marks = markup::marks(parser.markup.family);
         while let Some((at, mark)) = earliest(rest, &marks) {
             parser.push(&rest[..at], false, &mut parts);
             parser.push(mark, true, &mut parts);

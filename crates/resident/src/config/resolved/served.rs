@@ -90,11 +90,15 @@ pub(super) fn read(tables: Tables, known: Known<'_>) -> Result<(Catalog, Served)
     let (mut commands, mut treatments) = (BTreeMap::new(), BTreeMap::new());
     let mut in_folder = Vec::new();
     for (name, raw) in tables.models {
-        models::check_name(&name)?;
+        // One of the library may have slashes in its name.
+        if !models::is_name_elsewhere(&name) {
+            models::check_name(&name)?;
+        }
         let (entry, treatment) =
             engine::read(&here, &groups, &name, raw).map_err(in_table("models", &name))?;
         match entry {
             Entry::File { path: Some(path), context_tokens } => {
+                models::check_name(&name)?;
                 catalog.named.insert(name.clone(), Named { path, context_tokens });
             }
             Entry::File { path: None, context_tokens } => {
@@ -102,6 +106,7 @@ pub(super) fn read(tables: Tables, known: Known<'_>) -> Result<(Catalog, Served)
                 in_folder.push(name.clone());
             }
             Entry::Command(command) => {
+                models::check_name(&name)?;
                 commands.insert(name.clone(), command);
             }
         }
@@ -157,7 +162,8 @@ impl Served {
             let nearest = models::nearest(name, files.iter().map(String::as_str));
             let hint = nearest.map(|nearest| format!("; did you mean '{nearest}'?"));
             return Err(in_table("models", name)(format!(
-                "path is missing, and {name}.gguf is not in the models folder either{}",
+                "path is missing, and {name} is neither in the library nor as {name}.gguf in the models \
+                 folder{}",
                 hint.unwrap_or_else(|| "; write path = \"FILE.gguf\"".to_owned())
             )));
         }

@@ -4,6 +4,7 @@ mod adapters;
 mod engine;
 mod group;
 mod kv;
+mod library;
 mod role;
 mod speculation;
 mod tool;
@@ -204,12 +205,13 @@ fn what_the_readmes_show_is_accepted() {
             .skip(1)
             .map(|rest| rest.split("```").next().unwrap())
             .collect();
-        let [first, kept, drafted, seeing, adapted, engines, residence] = blocks[..] else {
+        let [first, pulled, kept, drafted, seeing, adapted, engines, residence] = blocks[..] else {
             panic!("{} blocks", blocks.len())
         };
         for block in [first, kept, drafted, seeing] {
             from_text(block);
         }
+        assert_eq!(from_text(pulled).library.rate_bytes_per_s, Some(10_000_000));
         assert_eq!(from_text(adapted).served.treatments["lawyer"].adapters.len(), 2);
         let settings = from_text(&format!("{residence}{engines}"));
         assert_eq!(settings.served.roles.models("deep"), ["lab/big", "chat", "apple"]);

@@ -218,7 +218,7 @@ fn a_word_that_says_nothing_is_refused_with_a_way_out() {
         ),
         (
             "pin = true",
-            "path is missing, and m.gguf is not in the models folder either; write path = \
+            "path is missing, and m is neither in the library nor as m.gguf in the models folder; write path = \
              \"FILE.gguf\"",
         ),
     ] {

@@ -1,0 +1,100 @@
+//! How fast a file comes over loopback with its hash, and how much memory that takes.
+//!
+//! `cargo bench -p library --bench speed`; `PULL_BYTES` and `PULL_FOLDER` say how much and where to. The client is a
+//! process of its own, so that its memory is its own.
+
+#![expect(clippy::print_stdout, reason = "a bench says what it found")]
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
+
+mod served;
+
+use std::{path::Path, process::Command, time::Instant};
+
+use library::{
+    digest::Sha256,
+    outside::{Options, Outside},
+    transfer::{Seen, Terms, Wanted, fetch},
+};
+use served::{Behaviour, Served};
+use tokio::sync::watch;
+
+/// Says that this process is the client: address, bytes, digest and folder follow.
+const CLIENT: &str = "--pull";
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == CLIENT) {
+        return client(&arguments[at + 1..]);
+    }
+    let bytes = std::env::var("PULL_BYTES").map_or(4 << 30, |bytes| bytes.parse().unwrap());
+    let served = Served::start(bytes, Behaviour::default());
+    let digest = served.digest().to_string();
+    let folders = match std::env::var("PULL_FOLDER") {
+        Ok(folder) => vec![folder],
+        Err(_) => vec!["/dev/shm".to_owned(), std::env::temp_dir().display().to_string()],
+    };
+    println!(
+        "| to | GB | GB/s until whole | GB/s with fsync | processor, s per GB | peak memory, MiB |\n|---|---|---|---|---|---|"
+    );
+    for folder in folders.iter().filter(|folder| Path::new(folder).is_dir()) {
+        let folder = tempfile::tempdir_in(folder).unwrap();
+        let path = folder.path().display().to_string();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args([CLIENT, &served.url(), &bytes.to_string(), &digest, &path]);
+        let output = command.output().unwrap();
+        print!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+fn client(arguments: &[String]) {
+    let [url, bytes, digest, folder] = arguments else { panic!("four arguments") };
+    let bytes: u64 = bytes.parse().unwrap();
+    let wanted = Wanted {
+        addresses: vec![url.parse().unwrap()],
+        bytes: Some(bytes),
+        digest: Some(digest.parse::<Sha256>().unwrap()),
+        name: "file.bin".to_owned(),
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().unwrap();
+    let began = Instant::now();
+    let seen = watch::Sender::new(Seen::default());
+    let mut watched = seen.subscribe();
+    let whole = runtime.spawn(async move {
+        let whole = watched.wait_for(|seen| seen.done_bytes == bytes).await.map(drop);
+        whole.map(|()| Instant::now())
+    });
+    let fetched = runtime.block_on(async {
+        let outside = Outside::new(Options { proxies: false, ..Options::default() }).unwrap();
+        fetch(&outside, &wanted, Path::new(folder), &Terms::default(), &seen).await.unwrap()
+    });
+    let all_s = began.elapsed().as_secs_f64();
+    let whole = runtime.block_on(whole).unwrap();
+    let whole_s = whole.map_or(all_s, |at| (at - began).as_secs_f64());
+    let gb = fetched.bytes as f64 / 1e9;
+    let peak_mib = peak_kib() / 1024;
+    let processor_s = processor_s() / gb;
+    let (whole, all) = (gb / whole_s, gb / all_s);
+    println!("| {folder} | {gb:.2} | {whole:.2} | {all:.2} | {processor_s:.2} | {peak_mib} |");
+}
+
+/// What this process took of the processors, where the system says so: on a busy machine it says more than the clock.
+fn processor_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks =
+        fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u32>().ok());
+    // A hundred a second, on every Linux.
+    f64::from(ticks.sum::<u32>()) / 100.0
+}
+
+/// The most memory that this process had, where the system says so.
+fn peak_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}

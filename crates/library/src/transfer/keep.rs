@@ -1,0 +1,297 @@
+//! A half pulled file on disk: its bytes, its journal, and the lock that lets one at a time work on it.
+//!
+//! Each has a folder `pulls/KEY/` with `part` (the bytes, with holes), `journal`, and at the end the whole file under
+//! its digest; `pulls/KEY.lock` beside it stays, since a lock that is deleted while somebody waits for it guards
+//! nothing. A key is a digest and never a name.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use reqwest::Url;
+use twox_hash::xxhash3_128;
+
+use super::{
+    Error, Wanted,
+    error::of_disk,
+    head::{self, Facts, Met},
+    journal::{self, Identity, Journal, Pieces},
+    place,
+    ranges::Ranges,
+};
+use crate::{
+    digest::{Hasher, Sha256},
+    limits,
+};
+
+/// The bytes that came.
+const PART: &str = "part";
+/// What is known of them.
+const JOURNAL: &str = "journal";
+/// What stands before the digits in the name of the whole file.
+const WHOLE: &str = "sha256-";
+
+/// What the folder of `wanted` is called: its digest, or the hash of its first address.
+pub(super) fn key(wanted: &Wanted) -> String {
+    wanted.digest.map_or_else(
+        || {
+            let mut hasher = Hasher::new();
+            let address = wanted.addresses.first().map(Url::as_str);
+            hasher.update(address.unwrap_or_default().as_bytes());
+            format!("address-{}", hasher.finish().hex())
+        },
+        |digest| digest.hex(),
+    )
+}
+
+/// The lock of one pull, as long as this lives.
+pub(super) struct Lock {
+    _file: File,
+}
+
+/// The lock for `key`, if nobody else has it.
+pub(super) fn lock(pulls: &Path, key: &str) -> Result<Option<Lock>, Error> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error: io::Error| of_disk(&path, &error)
+    };
+    std::fs::create_dir_all(pulls).map_err(failed(pulls))?;
+    let path = pulls.join(format!("{key}.lock"));
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let file = file.map_err(failed(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Lock { _file: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(of_disk(&path, &error)),
+    }
+}
+
+/// The whole file, if it came earlier and nobody has taken it since.
+pub(super) fn finished(folder: &Path, digest: Option<Sha256>) -> Option<(PathBuf, Sha256, u64)> {
+    for entry in std::fs::read_dir(folder).ok()?.flatten() {
+        let name = entry.file_name();
+        let found = name.to_str().and_then(|name| name.strip_prefix(WHOLE));
+        let Some(found) = found.and_then(|digits| digits.parse::<Sha256>().ok()) else { continue };
+        if digest.is_none_or(|digest| digest == found) {
+            let bytes = entry.metadata().ok()?.len();
+            return Some((entry.path(), found, bytes));
+        }
+    }
+    None
+}
+
+/// How much is there in `folder`.
+pub(super) fn bytes(folder: &Path) -> u64 {
+    journal::bytes(&folder.join(JOURNAL))
+}
+
+/// An open half pulled file.
+pub(super) struct Keep {
+    folder: PathBuf,
+    part_path: PathBuf,
+    part: File,
+    journal: Mutex<Journal>,
+    /// Bytes are compared with what is there already, and only those that differ are written.
+    is_comparing: AtomicBool,
+    /// Held as long as anybody may write.
+    _lock: Lock,
+}
+
+/// What is being written by one connection: a piece that grows.
+pub(super) struct Growing {
+    start: u64,
+    end: u64,
+    sum: xxhash3_128::Hasher,
+}
+
+impl Growing {
+    /// A piece that begins at `start`.
+    pub(super) fn new(start: u64) -> Self {
+        Self { start, end: start, sum: xxhash3_128::Hasher::new() }
+    }
+
+    /// Where the next byte goes.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+}
+
+impl Keep {
+    /// What is there of `wanted` in `folder`, which is made if needed.
+    pub(super) fn open(folder: &Path, wanted: &Wanted, lock: Lock) -> Result<Self, Error> {
+        let failed = |path: &Path, error: &io::Error| of_disk(path, error);
+        std::fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+        let part_path = folder.join(PART);
+        let part =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&part_path);
+        let part = part.map_err(|error| failed(&part_path, &error))?;
+        let journal_path = folder.join(JOURNAL);
+        let journal =
+            Journal::open(&journal_path).map_err(|error| failed(&journal_path, &error))?;
+        let keep = Self {
+            folder: folder.to_owned(),
+            part_path,
+            part,
+            journal: Mutex::new(journal),
+            is_comparing: AtomicBool::new(false),
+            _lock: lock,
+        };
+        keep.believe(wanted)?;
+        Ok(keep)
+    }
+
+    /// Forgets what cannot be of `wanted`, or is more than the file has.
+    fn believe(&self, wanted: &Wanted) -> Result<(), Error> {
+        let mut journal = self.journal();
+        let identity = journal.identity().clone();
+        let has_length = wanted.bytes.is_none() || identity.bytes == wanted.bytes;
+        let has_mark = identity.etag.is_some() || identity.last_modified.is_some();
+        if !has_length || wanted.digest.is_none() && !has_mark {
+            return journal.begin(Identity::default()).map_err(|error| self.journal_failed(&error));
+        }
+        let length = self.part.metadata().map_err(|error| self.part_failed(&error))?.len();
+        let beyond: Vec<u64> = journal
+            .pieces()
+            .iter()
+            .filter(|(_, piece)| piece.end > length)
+            .map(|(start, _)| *start)
+            .collect();
+        for start in beyond {
+            journal.remove(start).map_err(|error| self.journal_failed(&error))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        self.journal().identity().clone()
+    }
+
+    pub(super) fn pieces(&self) -> Pieces {
+        self.journal().pieces().clone()
+    }
+
+    /// What is there.
+    pub(super) fn done(&self) -> Ranges {
+        let mut done = Ranges::default();
+        for (start, piece) in self.journal().pieces() {
+            done.insert(*start..piece.end);
+        }
+        done
+    }
+
+    /// Holds an answer from `address` against what is known; what nobody knows, it says.
+    pub(super) fn meet(&self, wanted: &Wanted, address: &Url, facts: &Facts) -> Result<Met, Error> {
+        let mut journal = self.journal();
+        let met = head::meet(journal.identity(), wanted, address, facts);
+        if let Met::New(identity) = &met {
+            self.begin_in(&mut journal, identity.clone())?;
+        }
+        Ok(met)
+    }
+
+    /// Begins anew, with another file than before.
+    pub(super) fn begin(&self, identity: Identity) -> Result<(), Error> {
+        self.begin_in(&mut self.journal(), identity)
+    }
+
+    fn begin_in(&self, journal: &mut Journal, identity: Identity) -> Result<(), Error> {
+        journal.begin(identity).map_err(|error| self.journal_failed(&error))?;
+        if self.part.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+            self.part.set_len(0).map_err(|error| self.part_failed(&error))?;
+        }
+        Ok(())
+    }
+
+    /// From now on what comes is compared with what is there.
+    pub(super) fn compare(&self) {
+        self.is_comparing.store(true, Ordering::Relaxed);
+    }
+
+    /// Writes the next bytes of a piece and notes that they are there.
+    pub(super) fn write(&self, growing: &mut Growing, chunks: &[Bytes]) -> Result<(), Error> {
+        let is_comparing = self.is_comparing.load(Ordering::Relaxed);
+        for chunk in chunks {
+            if !(is_comparing && self.has(chunk, growing.end)) {
+                place::write_at(&self.part, chunk, growing.end)
+                    .map_err(|error| self.part_failed(&error))?;
+            }
+            growing.sum.write(chunk);
+            growing.end += chunk.len() as u64;
+        }
+        if is_comparing {
+            return Ok(());
+        }
+        let range = growing.start..growing.end;
+        let added = self.journal().add(range, growing.sum.finish_128());
+        added.map_err(|error| self.journal_failed(&error))?;
+        if growing.end - growing.start >= limits::PIECE_BYTES_MAX {
+            *growing = Growing::new(growing.end);
+        }
+        Ok(())
+    }
+
+    fn has(&self, bytes: &[u8], at: u64) -> bool {
+        let mut there = vec![0; bytes.len()];
+        self.read(&mut there, at).is_ok() && there == bytes
+    }
+
+    /// Fills `bytes` from `at` on.
+    pub(super) fn read(&self, bytes: &mut [u8], at: u64) -> Result<(), Error> {
+        place::read_at(&self.part, bytes, at).map_err(|error| self.part_failed(&error))
+    }
+
+    /// The piece that begins at `start` is damaged.
+    pub(super) fn remove(&self, start: u64) -> Result<(), Error> {
+        self.journal().remove(start).map_err(|error| self.journal_failed(&error))
+    }
+
+    /// Makes the bytes durable and gives the file its digest as a name.
+    pub(super) fn finish(&self, digest: Sha256, bytes: u64) -> Result<PathBuf, Error> {
+        let failed = |error: io::Error| self.part_failed(&error);
+        if self.part.metadata().map_err(failed)?.len() != bytes {
+            self.part.set_len(bytes).map_err(failed)?;
+        }
+        self.part.sync_all().map_err(failed)?;
+        let whole = self.folder.join(format!("{WHOLE}{}", digest.hex()));
+        std::fs::rename(&self.part_path, &whole).map_err(failed)?;
+        sync_folder(&self.folder).map_err(|error| of_disk(&self.folder, &error))?;
+        // The whole file needs none, and one that stays is believed by nobody, for want of its bytes.
+        drop(std::fs::remove_file(self.folder.join(JOURNAL)));
+        Ok(whole)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn part_failed(&self, error: &io::Error) -> Error {
+        of_disk(&self.part_path, error)
+    }
+
+    fn journal_failed(&self, error: &io::Error) -> Error {
+        of_disk(&self.folder.join(JOURNAL), error)
+    }
+}
+
+/// Makes a renaming durable.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Windows makes renamings durable with its own journal.
+#[cfg(windows)]
+fn sync_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}

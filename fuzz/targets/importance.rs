@@ -1,0 +1,4 @@
+//! libFuzzer target: see `fuzz::importance`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::importance(bytes));
