@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn one_file_is_one_line_on_any_screen() {
         let state = state(vec![file("Qwen3-8B-Q4_K_M.gguf", 2 << 30, 5 << 30)]);
-        expect![[""]].assert_eq(&shown(80, &[state.clone()]));
+        expect![[""]].assert_eq(&shown(80, std::slice::from_ref(&state)));
         expect![[""]].assert_eq(&shown(120, &[state]));
     }
 
@@ -360,7 +360,7 @@ mod tests {
         let mut after = before.clone();
         after.files[1].done_bytes = 5 << 30;
         after.note = Some("waiting 12 s: the server has too many requests".to_owned());
-        expect![[""]].assert_eq(&shown(80, &[before.clone()]));
+        expect![[""]].assert_eq(&shown(80, std::slice::from_ref(&before)));
         expect![[""]].assert_eq(&shown(80, &[before, after]));
     }
 
