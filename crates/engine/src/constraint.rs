@@ -2,23 +2,28 @@
 //! the vocabulary, and what it forbids is never drawn.
 //!
 //! llguidance does the work: it compiles the grammar and computes the masks. Here are the bounds around it
-//! (`check`), the vocabulary that it reads (`vocabulary`), calls of tools as a grammar (`calls`), and when
-//! an answer is complete.
+//! (`check`), the vocabulary that it reads (`vocabulary`), calls of tools as a grammar (`calls`), tools of
+//! which less can be enforced (`loosening`), and when an answer is complete.
 //!
 //! Not here: which part of an answer is constrained (`generation`), and drawing (the sampler).
 
 mod calls;
 mod check;
 mod expansion;
+mod loosening;
+mod parts;
 mod vocabulary;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt::Debug;
+use std::io::Write;
 use std::sync::Arc;
 
+use blake3::Hash;
 use llguidance::api::{StopReason, TopLevelGrammar};
 use llguidance::toktrie::SimpleVob;
-use llguidance::{JsonCompileOptions, Matcher, TokenParser};
-use serde_json::{Value, json};
+use llguidance::{JsonCompileOptions, Matcher};
+use serde_json::{Map, Value};
 use worker_protocol::{Constraint, Failure, FailureKind};
 
 use crate::limits::{
@@ -34,9 +39,10 @@ pub use vocabulary::Vocabulary;
 pub struct Grammars {
     /// Built for the first request that needs it.
     vocabulary: Option<Arc<Vocabulary>>,
-    /// Grammars as they were compiled, the last one asked for at the end: agents send the same tools with
-    /// each request.
-    compiled: VecDeque<(String, Guard)>,
+    /// Grammars as they were compiled, each with what tells it from others, the last one asked for at the
+    /// end: agents send the same tools with each request.
+    compiled: VecDeque<(Hash, Guard)>,
+    hard: loosening::Hard,
     /// Logits of the allowed tokens, with those of all others at minus infinity.
     pub(crate) masked: Vec<f32>,
 }
@@ -52,45 +58,33 @@ impl Grammars {
         model: &M,
         constraint: &Constraint,
     ) -> Result<Guard, Failure> {
-        let key = format!("{constraint:?}");
-        self.guard(model, key, |vocabulary| Guard::new(vocabulary, constraint))
+        self.guard(model, key(constraint), |vocabulary| Guard::new(vocabulary, constraint))
     }
 
     /// Compiles calls of tools. Schemas that cannot be enforced are, as far as nobody asked for strictness,
     /// enforced in part.
     ///
     /// # Errors
-    /// [`FailureKind::Invalid`] with what of the tools cannot be enforced, [`FailureKind::Overloaded`] when
-    /// too many are held.
+    /// [`FailureKind::Invalid`] with what of the tools cannot be enforced, [`FailureKind::Constraint`] with
+    /// what of the answer that may come instead, [`FailureKind::Overloaded`] when too many are held.
     pub(crate) fn compile_calls<M: Model>(
         &mut self,
         model: &M,
         wanted: &Wanted<'_>,
     ) -> Result<Guard, Failure> {
-        let failure = match self.calls(model, wanted, false) {
-            Err(failure) if failure.kind == FailureKind::Invalid && wanted.has_loose() => failure,
-            compiled => return compiled,
-        };
-        tracing::debug!(reason = failure.message, "schemas of tools are enforced in part");
-        self.calls(model, wanted, true)
-    }
-
-    fn calls<M: Model>(
-        &mut self,
-        model: &M,
-        wanted: &Wanted<'_>,
-        loosely: bool,
-    ) -> Result<Guard, Failure> {
-        let grammar = wanted.grammar(loosely).map_err(|reason| not_callable(&reason))?;
-        let key = grammar.lark.clone();
-        self.guard(model, key, |vocabulary| Guard::of_calls(vocabulary, grammar))
+        let mut hard = std::mem::take(&mut self.hard);
+        let guard = self.guard(model, key(wanted), |vocabulary| {
+            loosening::compile(&vocabulary, wanted, &mut hard)
+        });
+        self.hard = hard;
+        guard
     }
 
     /// A guard that was compiled before, or is now.
     fn guard<M: Model>(
         &mut self,
         model: &M,
-        key: String,
+        key: Hash,
         compile: impl FnOnce(Arc<Vocabulary>) -> Result<Guard, Failure>,
     ) -> Result<Guard, Failure> {
         let vocabulary = match &self.vocabulary {
@@ -119,6 +113,14 @@ impl Grammars {
         }
         Ok(guard)
     }
+}
+
+/// What tells this from anything else, in as few bytes however long it is.
+fn key(wanted: &impl Debug) -> Hash {
+    let mut hasher = blake3::Hasher::new();
+    // A hash takes whatever is written into it.
+    let _ = write!(hasher, "{wanted:?}");
+    hasher.finalize()
 }
 
 fn read<M: Model>(model: &M) -> Result<Vocabulary, Failure> {
@@ -157,24 +159,30 @@ impl Guard {
             Constraint::Lark(_) => "the grammar",
         };
         let refused = |reason: String| refused(&format!("{what} cannot be enforced: {reason}"));
-        let (grammar, is_json) = grammar(constraint).map_err(refused)?;
-        Self::compiled(vocabulary, grammar, is_json, Vec::new()).map_err(refused)
+        Self::compiled(vocabulary, || source(constraint)).map_err(refused)
     }
 
-    /// Compiles calls of tools.
-    fn of_calls(vocabulary: Arc<Vocabulary>, grammar: calls::Grammar) -> Result<Self, Failure> {
-        let lark = TopLevelGrammar::from_lark(grammar.lark);
-        Self::compiled(vocabulary, lark, true, grammar.marks)
-            .map_err(|reason| not_callable(&reason))
+    /// Compiles calls of tools, of which some are held to less than they say.
+    fn of_calls(
+        vocabulary: Arc<Vocabulary>,
+        wanted: &Wanted<'_>,
+        loose: &BTreeSet<&str>,
+    ) -> Result<Self, String> {
+        Self::compiled(vocabulary, || {
+            let calls::Grammar { lark, marks } = wanted.grammar(loose)?;
+            Ok(Source { grammar: TopLevelGrammar::from_lark(lark), is_json: true, marks })
+        })
     }
 
     fn compiled(
         vocabulary: Arc<Vocabulary>,
-        grammar: TopLevelGrammar,
-        is_json: bool,
-        marks: Vec<u32>,
+        source: impl FnOnce() -> Result<Source, String> + Send,
     ) -> Result<Self, String> {
-        let parser = compiled(&vocabulary, grammar)?;
+        let (parser, is_json, marks) = guarded(|| {
+            let Source { grammar, is_json, marks } = source()?;
+            let parser = vocabulary.factory.create_parser(grammar).map_err(reason)?;
+            Ok((parser, is_json, marks))
+        })?;
         let mut guard = Self {
             vocabulary,
             matcher: Matcher::new(Ok(parser)),
@@ -345,42 +353,50 @@ impl Guard {
     }
 }
 
-impl std::fmt::Debug for Guard {
+impl Debug for Guard {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { has_begun, is_complete, .. } = self;
         write!(out, "Guard {{ has_begun: {has_begun}, is_complete: {is_complete} }}")
     }
 }
 
-/// The grammar, and whether it is that of a JSON value.
-fn grammar(constraint: &Constraint) -> Result<(TopLevelGrammar, bool), String> {
-    let schema = match constraint {
-        Constraint::Json => json!({ "type": "object" }),
-        Constraint::JsonSchema(schema) => {
-            check::schema(schema)?;
-            schema.clone()
-        }
-        Constraint::Lark(grammar) => {
-            check::lark(grammar)?;
-            return Ok((TopLevelGrammar::from_lark(grammar.clone()), false));
-        }
-    };
-    Ok((TopLevelGrammar::from_json_schema(with_options(schema)), true))
+/// What is compiled.
+struct Source {
+    grammar: TopLevelGrammar,
+    /// It is that of a JSON value.
+    is_json: bool,
+    /// Control tokens that it names.
+    marks: Vec<u32>,
 }
 
-/// llguidance reads its options from the schema itself; the request's own are replaced.
-fn with_options(mut schema: Value) -> Value {
+fn source(constraint: &Constraint) -> Result<Source, String> {
+    let schema = match constraint {
+        Constraint::Json => Map::from_iter([("type".to_owned(), "object".into())]),
+        Constraint::JsonSchema(schema) => check::schema(schema)?.clone(),
+        Constraint::Lark(grammar) => {
+            check::lark(grammar)?;
+            let grammar = TopLevelGrammar::from_lark(grammar.clone());
+            return Ok(Source { grammar, is_json: false, marks: Vec::new() });
+        }
+    };
+    let grammar = TopLevelGrammar::from_json_schema(with_options(schema));
+    Ok(Source { grammar, is_json: true, marks: Vec::new() })
+}
+
+/// llguidance reads its options from the schema itself; the request's own are replaced. It panics at a
+/// schema that is no object.
+fn with_options(schema: Map<String, Value>) -> Value {
     let options = JsonCompileOptions {
         whitespace_pattern: Some(format!(r"[\x20\x0A\x0D\x09]{{1,{JSON_SPACE_MAX}}}")),
         ..JsonCompileOptions::default()
     };
+    let mut schema = Value::Object(schema);
     options.apply_to(&mut schema);
     schema
 }
 
-/// Compiles on a stack that is as deep as a schema may be. A panic in there is a reason like another.
-fn compiled(vocabulary: &Vocabulary, grammar: TopLevelGrammar) -> Result<TokenParser, String> {
-    let compile = || vocabulary.factory.create_parser(grammar).map_err(reason);
+/// Runs on a stack that is as deep as a schema may be. A panic in there is a reason like another.
+fn guarded<T: Send>(compile: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .name("grammar".to_owned())

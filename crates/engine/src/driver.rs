@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
@@ -59,6 +60,8 @@ struct Driver<M: Model, W> {
     drafting: Drafting,
     grammars: Grammars,
     media: Media,
+    /// Whose texts were computed last, so that it is the others' turn.
+    embedded: RequestId,
     /// Prompt tokens a second, measured.
     speed: Option<f32>,
     stats: Stats,
@@ -72,16 +75,17 @@ struct Vectors {
 }
 
 /// Whether a command takes so long to obey that the streams get a step before the next one: a grammar is
-/// compiled, or sounds are read to know how many tokens they become.
+/// compiled, a query is read in several ways, or sounds are read to know how many tokens they become.
 fn takes_long(command: &Command) -> bool {
     match command {
         Command::Generate { generate, .. } => {
             holding::compiles(generate) || brings_files(&generate.prompt)
         }
         Command::Count { prompt, .. } => brings_files(prompt),
+        Command::Rank { .. } => true,
         Command::Load(_)
+        // Its texts are read step by step.
         | Command::Embed { .. }
-        | Command::Rank { .. }
         | Command::Cancel { .. }
         | Command::Credit { .. }
         | Command::Trim => false,
@@ -146,6 +150,7 @@ impl<M: Model, W: Write> Driver<M, W> {
             drafting: Drafting::new(speculation),
             grammars: Grammars::default(),
             media: Media::new(),
+            embedded: RequestId(0),
             speed: None,
             stats,
             reported,
@@ -214,10 +219,11 @@ impl<M: Model, W: Write> Driver<M, W> {
 
     /// Puts what has come back into the context.
     fn restore(&mut self) {
+        let next = self.next_embedding();
         let Some(keeping) = self.keeping.as_mut().filter(|keeping| keeping.is_restoring()) else {
             return;
         };
-        let waits = self.batch.is_idle();
+        let waits = self.batch.is_idle() && next.is_none();
         for (key, came) in keeping.restore(&mut self.model, waits) {
             self.batch.restored(key, came.tokens());
             self.admitted(RequestId(key), came);
@@ -275,10 +281,10 @@ impl<M: Model, W: Write> Driver<M, W> {
             Command::Load(_) => tracing::error!("a second load was ignored"),
             Command::Generate { request, generate } => self.generate(request, generate),
             Command::Embed { request, embed } => {
-                self.embed(request, |model, now| Embedding::prepare(model, &embed, now));
+                self.embed(request, |model, now| Embedding::vectors(model, embed, now));
             }
             Command::Rank { request, rank } => {
-                self.embed(request, |model, now| Embedding::rank(model, &rank, now));
+                self.embed(request, |model, now| Embedding::scores(model, rank, now));
             }
             Command::Count { request, prompt } => self.count(request, prompt),
             Command::Cancel { request } => self.cancel(request),
@@ -378,11 +384,17 @@ impl<M: Model, W: Write> Driver<M, W> {
 
     fn turn(&mut self) {
         self.stats.threads = self.model.adapt_threads();
-        let outcome = match self.next_embedding() {
-            Some(request) if self.has_room_to_embed(request) => self.embed_step(request),
+        let next = self.next_embedding();
+        let outcome = match next.map(|request| (request, self.has_room_to_embed(request))) {
+            // Its turn is over with one step, and others come in before the next one.
+            Some((request, true)) => self.embed_step(request).and_then(|()| {
+                self.admit();
+                self.restore();
+                self.step()
+            }),
             // Nobody new comes in until the embedding had its turn. What is on its way back holds cells
             // that it waits for.
-            Some(_) => {
+            Some((_, false)) => {
                 self.restore();
                 self.step()
             }
@@ -616,24 +628,36 @@ impl<M: Model, W: Write> Driver<M, W> {
 
     // Embeddings.
 
+    /// Those that are ready take turns, a step each.
     fn next_embedding(&self) -> Option<RequestId> {
-        let ready = |open: &Request<M::Sampler>| {
+        let is_ready = |open: &Request<M::Sampler>| {
             matches!(open.work, Work::Embedding(_)) && !open.outlet.is_behind()
         };
-        self.requests.iter().find(|(_, open)| ready(open)).map(|(request, _)| *request)
+        let behind = (Bound::Excluded(self.embedded), Bound::Unbounded);
+        let all = self.requests.range(behind).chain(self.requests.range(..=self.embedded));
+        let mut ready = all.filter(|(_, open)| is_ready(open));
+        ready.next().map(|(request, _)| *request)
     }
 
-    /// A generating model embeds in the same cells that its streams use.
+    /// A generating model embeds in the same cells that its streams use. A request with a text that is none
+    /// ends here.
     fn has_room_to_embed(&mut self, request: RequestId) -> bool {
-        if !self.model.facts().generates {
-            return true;
-        }
-        let Some(Request { work: Work::Embedding(embedding), .. }) = self.requests.get(&request)
+        let Some(Request { work: Work::Embedding(embedding), .. }) =
+            self.requests.get_mut(&request)
         else {
             return false;
         };
+        let needed = match embedding.prepare(&self.model) {
+            Ok(needed) => needed,
+            Err(failure) => {
+                self.deliver(request, vec![Event::Failed(failure)]);
+                return false;
+            }
+        };
+        if !self.model.facts().generates {
+            return true;
+        }
         let cells = self.model.facts().context_tokens as usize;
-        let needed = embedding.next_tokens(&self.model);
         if self.batch.counts().cells_used as usize + needed > cells {
             let lost = self.batch.free_unused();
             self.give_up(&lost);
@@ -641,15 +665,15 @@ impl<M: Model, W: Write> Driver<M, W> {
         self.batch.counts().cells_used as usize + needed <= cells
     }
 
+    /// Computes the next texts of a request; streams of the same model move between two such steps.
     fn embed_step(&mut self, request: RequestId) -> Result<(), DecodeError> {
+        self.embedded = request;
         let Some(open) = self.requests.get_mut(&request) else { return Ok(()) };
         let Work::Embedding(embedding) = &mut open.work else { return Ok(()) };
         let mut events = Vec::new();
-        self.stats.prefill_tokens += embedding.next_tokens(&self.model) as u64;
-        embedding.advance(&mut self.model, &mut events)?;
+        self.stats.prefill_tokens += embedding.advance(&mut self.model, &mut events)?;
         self.deliver(request, events);
-        // Streams of the same model move between the steps of a long embedding.
-        self.step()
+        Ok(())
     }
 
     // Events.
@@ -738,7 +762,9 @@ fn engine_row(row: &planner::batch::Row) -> Row {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use worker_protocol::{Chat, Constraint, Media as File, MediaKind, Message, Role, ToolChoice};
+    use worker_protocol::{
+        Chat, Constraint, Media as File, MediaKind, Message, Rank, Role, ToolChoice,
+    };
 
     use super::*;
 
@@ -757,11 +783,18 @@ mod tests {
             let tools = vec![json!({ "function": { "name": "f", "strict": strict } })];
             Generate::new(Prompt::Chat(Chat { tools, tool_choice, ..Chat::default() }))
         };
+        let rank = Rank {
+            query: "why".to_owned(),
+            documents: Vec::new(),
+            truncate: false,
+            document_tokens_max: None,
+        };
         for command in [
             generate(Generate::new(heard())),
             generate(offered(true, ToolChoice::Auto)),
             generate(offered(false, ToolChoice::Required(Vec::new()))),
             generate(Generate { constraint, ..Generate::new(said()) }),
+            Command::Rank { request, rank },
             Command::Count { request, prompt: heard() },
         ] {
             assert!(takes_long(&command), "{command:?}");

@@ -1,7 +1,9 @@
-//! One request for vectors or scores of texts, packed into steps.
+//! One request for vectors or scores of texts, packed into steps. Texts become tokens a step's worth at a time:
+//! all those of a request would take seconds, and with a long query many times the memory that it came in.
 //!
 //! Not here: how a query and a document become one text (`rank`).
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use worker_protocol::{
@@ -10,30 +12,55 @@ use worker_protocol::{
 
 use crate::generation::invalid;
 use crate::model::{DecodeError, Model};
-use crate::rank;
+use crate::rank::Asked;
 
 /// The state of a request for embeddings, or for scores.
 #[derive(Debug)]
 pub(crate) struct Embedding {
     wanted: Wanted,
-    texts: Vec<Vec<u32>>,
+    /// Texts that are tokens and were not computed: those of the next step, and one that did not fit.
+    texts: VecDeque<Vec<u32>>,
+    /// Texts that were computed.
     done: usize,
     usage: Usage,
     submitted: Instant,
 }
 
 /// What is wanted of each text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Wanted {
-    Vector,
-    Score,
+    Vectors(Embed),
+    Scores(Box<Asked>),
+}
+
+impl Wanted {
+    fn texts(&self) -> usize {
+        match self {
+            Self::Vectors(embed) => embed.inputs.len(),
+            Self::Scores(asked) => asked.documents(),
+        }
+    }
+
+    /// The tokens of a text, if there are so many texts.
+    fn tokenize<M: Model>(&self, model: &M, index: usize) -> Option<Result<Vec<u32>, Failure>> {
+        match self {
+            Self::Vectors(embed) => {
+                let input = embed.inputs.get(index)?;
+                Some(tokenize(model, index, input, embed.truncate))
+            }
+            Self::Scores(asked) => asked.with(model, index),
+        }
+    }
 }
 
 impl Embedding {
-    /// Tokenizes the texts.
-    pub(crate) fn prepare<M: Model>(
+    /// Vectors of texts.
+    ///
+    /// # Errors
+    /// The model gives none.
+    pub(crate) fn vectors<M: Model>(
         model: &M,
-        embed: &Embed,
+        embed: Embed,
         now: Instant,
     ) -> Result<Self, Failure> {
         if model.facts().ranks {
@@ -43,56 +70,76 @@ impl Embedding {
                 model.facts().architecture
             )));
         }
-        let texts = embed.inputs.iter().enumerate();
-        let texts = texts.map(|(index, input)| tokenize(model, index, input, embed.truncate));
-        Ok(Self::new(Wanted::Vector, texts.collect::<Result<_, _>>()?, now))
+        Ok(Self::new(Wanted::Vectors(embed), now))
     }
 
-    /// Makes texts of the query and each document.
-    pub(crate) fn rank<M: Model>(model: &M, rank: &Rank, now: Instant) -> Result<Self, Failure> {
-        Ok(Self::new(Wanted::Score, rank::texts(model, rank)?, now))
+    /// Scores of the query with each document.
+    ///
+    /// # Errors
+    /// The model does not rank, or the query is longer than it takes.
+    pub(crate) fn scores<M: Model>(model: &M, rank: Rank, now: Instant) -> Result<Self, Failure> {
+        Ok(Self::new(Wanted::Scores(Box::new(Asked::new(model, rank)?)), now))
     }
 
-    fn new(wanted: Wanted, texts: Vec<Vec<u32>>, now: Instant) -> Self {
-        let tokens: usize = texts.iter().map(Vec::len).sum();
-        let usage =
-            Usage { prompt_tokens: u32::try_from(tokens).unwrap_or(u32::MAX), ..Usage::default() };
-        Self { wanted, texts, done: 0, usage, submitted: now }
+    fn new(wanted: Wanted, now: Instant) -> Self {
+        let texts = VecDeque::new();
+        Self { wanted, texts, done: 0, usage: Usage::default(), submitted: now }
     }
 
-    /// Tokens of the next step.
-    pub(crate) fn next_tokens<M: Model>(&self, model: &M) -> usize {
-        self.next(model).iter().map(|text| text.len()).sum()
+    /// Makes tokens of the texts of the next step, and says how many tokens they are.
+    ///
+    /// # Errors
+    /// One of the texts is nothing that the model takes.
+    pub(crate) fn prepare<M: Model>(&mut self, model: &M) -> Result<usize, Failure> {
+        let mut tokens: usize = self.texts.iter().map(Vec::len).sum();
+        let has_room = |texts: usize, tokens: usize| {
+            texts < model.facts().sequences_max as usize
+                && (texts == 0 || tokens < model.step_tokens_max() as usize)
+        };
+        while has_room(self.texts.len(), tokens) {
+            let next = self.wanted.tokenize(model, self.done + self.texts.len());
+            let Some(text) = next.transpose()? else { break };
+            tokens += text.len();
+            self.usage.prompt_tokens = self
+                .usage
+                .prompt_tokens
+                .saturating_add(u32::try_from(text.len()).unwrap_or(u32::MAX));
+            self.texts.push_back(text);
+        }
+        Ok(self.next(model).iter().map(|text| text.len()).sum())
     }
 
-    /// Computes the next texts; the events end with `Finished` when these were the last.
+    /// Computes the texts that were prepared, and says how many tokens they were; the events end with
+    /// `Finished` when these were the last.
     pub(crate) fn advance<M: Model>(
         &mut self,
         model: &mut M,
         events: &mut Vec<Event>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<u64, DecodeError> {
         let texts = self.next(model);
+        let (count, tokens) = (texts.len(), texts.iter().map(|text| text.len() as u64).sum());
         let indices = (self.done..).map(|index| u32::try_from(index).unwrap_or(u32::MAX));
         match self.wanted {
-            Wanted::Vector => {
+            Wanted::Vectors(_) => {
                 for (index, mut vector) in indices.zip(model.embed(&texts)?) {
                     normalize(&mut vector);
                     events.push(Event::Embedded { index, vector });
                 }
             }
-            Wanted::Score => {
+            Wanted::Scores(_) => {
                 let scored = indices.zip(model.rank(&texts)?);
                 events.extend(scored.map(|(index, score)| Event::Ranked { index, score }));
             }
         }
-        self.done += texts.len();
-        if self.done == self.texts.len() {
+        self.texts.drain(..count);
+        self.done += count;
+        if self.done >= self.wanted.texts() {
             let spent = self.submitted.elapsed().as_micros();
             self.usage.prefill_us = u64::try_from(spent).unwrap_or(u64::MAX);
             let reason = FinishReason::End;
             events.push(Event::Finished(Finished { reason, usage: self.usage }));
         }
-        Ok(())
+        Ok(tokens)
     }
 
     /// The texts of the next step: at least one, then as many as fit.
@@ -102,7 +149,7 @@ impl Embedding {
             tokens += text.len();
             tokens == text.len() || tokens <= model.step_tokens_max() as usize
         };
-        let rest = self.texts[self.done..].iter().take_while(fits);
+        let rest = self.texts.iter().take_while(fits);
         rest.take(model.facts().sequences_max as usize).map(Vec::as_slice).collect()
     }
 }
@@ -170,5 +217,34 @@ fn normalize(vector: &mut [f32]) {
             let share = (f64::from(*value) / length) as f32;
             *value = share;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Fake;
+    use crate::model::RankForm;
+
+    /// Each document comes with the whole query.
+    #[test]
+    fn no_more_texts_are_tokens_at_a_time_than_a_step_takes() {
+        let form = RankForm::Template("{query} {document}".to_owned());
+        let mut model = Fake::ranking(128, 4, form);
+        let documents: Vec<String> = (0..500).map(|at| "x".repeat(at % 7)).collect();
+        let (query, truncate) = ("q".repeat(9), false);
+        let rank = Rank { query, documents, truncate, document_tokens_max: None };
+        let mut embedding = Embedding::scores(&model, rank, Instant::now()).unwrap();
+        let mut events = Vec::new();
+        assert!(embedding.texts.is_empty(), "before its turn");
+        while !events.last().is_some_and(Event::is_last) {
+            let needed = embedding.prepare(&model).unwrap();
+            assert!(needed <= 32 && embedding.texts.len() <= 4, "{needed} tokens");
+            assert_eq!(embedding.prepare(&model).unwrap(), needed, "prepared once");
+            assert_eq!(embedding.advance(&mut model, &mut events).unwrap(), needed as u64);
+        }
+        let Some(Event::Finished(finished)) = events.pop() else { panic!("it does not end") };
+        let tokens: u32 = (0..500).map(|at| 10 + at % 7).sum();
+        assert_eq!((events.len(), finished.usage.prompt_tokens), (500, tokens));
     }
 }

@@ -94,6 +94,20 @@ pub const CONSTRAINED_MAX: usize = 32;
 /// of their own share a model; each takes as much as its schema, at most a few megabytes.
 pub const COMPILED_KEPT_MAX: usize = 16;
 
+/// Tools whose schemas were found not to be enforceable that are remembered, so that none is tried again with
+/// each request of another conversation: some for each of some tens of agents, of 32 bytes each.
+pub(crate) const HARD_TOOLS_KEPT_MAX: usize = 256;
+
+/// Tools that are compiled one by one to find those that cannot be enforced. Each takes a thread and a grammar of
+/// its own, and streams wait for all of them. Vendors allow 128 tools; of any beyond only names and kinds of
+/// parameters are enforced then.
+pub(crate) const TRIED_ALONE_MAX: usize = 128;
+
+/// Bytes of the grammar of calls. Schemas of [`SCHEMA_BYTES_MAX`] come to three times that where each of some
+/// thousand parameters is written by itself, and to any number of times where each comes with the definitions
+/// that it refers to; compiling takes five times the bytes.
+pub(crate) const CALLS_BYTES_MAX: usize = 4 << 20;
+
 /// Bytes of a JSON Schema, written without blanks. Schemas of large programming interfaces have some
 /// ten thousand.
 pub const SCHEMA_BYTES_MAX: usize = 256 << 10;
@@ -167,7 +181,8 @@ pub const CONSTRAINED_TOKEN_BYTES_MAX: usize = 512;
 /// Characters of llguidance's reason that are shown: its first sentence, and not its state.
 pub const REASON_CHARS_MAX: usize = 300;
 
-/// Values that a schema may come to where its parts meet, of some 250 bytes each while it is compiled.
+/// Values that a schema may come to where its parts meet, all such places together, and those of all tools
+/// that may be called: of some 250 bytes each while it is compiled.
 pub(crate) const EXPANDED_VALUES_MAX: u64 = 200_000;
 
 /// References that are followed from one to the next where parts meet. Honest schemas have a few.

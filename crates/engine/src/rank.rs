@@ -11,19 +11,10 @@ use crate::model::{Model, RankForm, RankMarks};
 const QUERY: &str = "{query}";
 const DOCUMENT: &str = "{document}";
 
-/// The query with each document, as tokens.
-///
-/// # Errors
-/// The model does not rank, or something is longer than it takes.
-pub(crate) fn texts<M: Model>(model: &M, rank: &Rank) -> Result<Vec<Vec<u32>>, Failure> {
-    let asked = Asked::new(model, rank)?;
-    rank.documents.iter().enumerate().map(|(index, text)| asked.with(index, text)).collect()
-}
-
 /// A query that waits for its documents.
-struct Asked<'a, M> {
-    model: &'a M,
-    rank: &'a Rank,
+#[derive(Debug)]
+pub(crate) struct Asked {
+    rank: Rank,
     /// Tokens before and behind a document.
     head: Vec<u32>,
     tail: Vec<u32>,
@@ -31,14 +22,19 @@ struct Asked<'a, M> {
     around: Option<[String; 2]>,
 }
 
-impl<'a, M: Model> Asked<'a, M> {
-    fn new(model: &'a M, rank: &'a Rank) -> Result<Self, Failure> {
+impl Asked {
+    /// Reads the query.
+    ///
+    /// # Errors
+    /// The model does not rank, or the query leaves no room for a document.
+    pub(crate) fn new<M: Model>(model: &M, rank: Rank) -> Result<Self, Failure> {
         let form = model.rank_form().ok_or_else(|| cannot_rank(model))?;
         let asked = match form {
             RankForm::Marks(marks) => Self::marked(model, rank, marks),
             RankForm::Template(template) => Self::filled_in(model, rank, &template)?,
         };
-        let (taken, most) = (asked.head.len() + asked.tail.len(), asked.tokens_max());
+        let (taken, most) =
+            (asked.head.len() + asked.tail.len(), model.embed_tokens_max() as usize);
         if taken >= most {
             return Err(too_long(taken, most, |taken, most| {
                 format!(
@@ -50,14 +46,14 @@ impl<'a, M: Model> Asked<'a, M> {
         Ok(asked)
     }
 
-    fn marked(model: &'a M, rank: &'a Rank, marks: RankMarks) -> Self {
+    fn marked<M: Model>(model: &M, rank: Rank, marks: RankMarks) -> Self {
         let RankMarks { begin, end, separator } = marks;
         let query = model.tokenize(&rank.query, false, false);
         let head = begin.into_iter().chain(query).chain(end).chain(separator).collect();
-        Self { model, rank, head, tail: end.into_iter().collect(), around: None }
+        Self { rank, head, tail: end.into_iter().collect(), around: None }
     }
 
-    fn filled_in(model: &'a M, rank: &'a Rank, template: &str) -> Result<Self, Failure> {
+    fn filled_in<M: Model>(model: &M, rank: Rank, template: &str) -> Result<Self, Failure> {
         let (before, behind) = template.split_once(DOCUMENT).ok_or_else(|| {
             invalid(format!(
                 "the model's template for ranking has no {DOCUMENT}; use another file of it"
@@ -76,13 +72,33 @@ impl<'a, M: Model> Asked<'a, M> {
         };
         let whole = |part: &str| part.replace(QUERY, &rank.query);
         let around = is_only_text(model, &rank.query).then(|| [whole(before), whole(behind)]);
-        Ok(Self { model, rank, head: tokens(before), tail: tokens(behind), around })
+        let (head, tail) = (tokens(before), tokens(behind));
+        Ok(Self { rank, head, tail, around })
     }
 
-    /// The text with this document.
-    fn with(&self, index: usize, document: &str) -> Result<Vec<u32>, Failure> {
-        let mut tokens = self.tokens(document);
-        let (head, tail, most) = (self.head.len(), self.tail.len(), self.tokens_max());
+    pub(crate) fn documents(&self) -> usize {
+        self.rank.documents.len()
+    }
+
+    /// The query with this document as tokens, if there are so many.
+    pub(crate) fn with<M: Model>(
+        &self,
+        model: &M,
+        index: usize,
+    ) -> Option<Result<Vec<u32>, Failure>> {
+        let document = self.rank.documents.get(index)?;
+        Some(self.with_document(model, index, document))
+    }
+
+    fn with_document<M: Model>(
+        &self,
+        model: &M,
+        index: usize,
+        document: &str,
+    ) -> Result<Vec<u32>, Failure> {
+        let mut tokens = self.tokens(model, document);
+        let most = model.embed_tokens_max() as usize;
+        let (head, tail) = (self.head.len(), self.tail.len());
         let read = tokens.len().saturating_sub(head + tail);
         let wanted = self.rank.document_tokens_max.map_or(usize::MAX, |most| most as usize);
         let room = if self.rank.truncate { most - head - tail } else { usize::MAX };
@@ -107,23 +123,19 @@ impl<'a, M: Model> Asked<'a, M> {
     /// The whole text. Words may become other tokens where they touch what stands around them, so that
     /// a template is filled in before it is tokenized, as the model was trained, where nothing in it
     /// would be taken for a special token.
-    fn tokens(&self, document: &str) -> Vec<u32> {
+    fn tokens<M: Model>(&self, model: &M, document: &str) -> Vec<u32> {
         if let Some([before, behind]) = &self.around
-            && is_only_text(self.model, document)
+            && is_only_text(model, document)
         {
             let text = [before, document, behind].concat();
-            let tokens = self.model.tokenize(&text, false, true);
+            let tokens = model.tokenize(&text, false, true);
             // Else it could not be cut.
             if tokens.ends_with(&self.tail) {
                 return tokens;
             }
         }
-        let document = self.model.tokenize(document, false, false);
+        let document = model.tokenize(document, false, false);
         [&*self.head, &*document, &*self.tail].concat()
-    }
-
-    fn tokens_max(&self) -> usize {
-        self.model.embed_tokens_max() as usize
     }
 }
 

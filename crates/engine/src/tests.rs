@@ -73,6 +73,16 @@ impl Hub {
             given
         });
         let (commands, inbox) = channel();
+        Self::start_behind((commands, inbox), model, tiers, speculation)
+    }
+
+    /// One that finds commands that are there already.
+    fn start_behind(
+        (commands, inbox): (Sender<Command>, Receiver<Command>),
+        model: Fake,
+        tiers: Option<Receiver<Tiers>>,
+        speculation: Speculation,
+    ) -> Self {
         let (sender, reports) = channel();
         let engine = std::thread::spawn(move || {
             let outbox = Outbox::new(Pipe(sender, frame::Decoder::default()));
@@ -423,6 +433,37 @@ fn embeddings_come_in_order_with_length_one_beside_running_streams() {
     assert_eq!(hub.read(3).failed().kind, kind);
     hub.embed(4, vec![EmbedInput::Text(String::new())]);
     assert_eq!(hub.read(4).failed().kind, FailureKind::Invalid);
+}
+
+/// A long request for vectors, and behind it a conversation and a short one.
+#[test]
+fn who_embeds_much_holds_up_neither_streams_nor_others_who_embed() {
+    for streams in [true, false] {
+        let (commands, inbox) = channel();
+        let embed = |request, count| Command::Embed {
+            request: RequestId(request),
+            embed: Embed { inputs: vec![EmbedInput::Tokens(vec![7; 9]); count], truncate: false },
+        };
+        let generate = greedy(prompt(1, 100), 20);
+        commands.send(embed(1, 600)).unwrap();
+        commands.send(Command::Credit { request: RequestId(1), events: 600 }).unwrap();
+        if streams {
+            commands.send(Command::Generate { request: RequestId(2), generate }).unwrap();
+        }
+        commands.send(embed(3, 1)).unwrap();
+        let speculation = Speculation::default();
+        let model = Fake::new(256, 2, true);
+        let mut hub = Hub::start_behind((commands, inbox), model, None, speculation);
+        assert_eq!(hub.read(3).vectors.len(), 1);
+        let before = hub.seen.get(&1).map_or(0, Vec::len);
+        assert!(before <= 4, "{before} of the long request came before the short one");
+        if streams {
+            assert_eq!(hub.read(2).text, expected(&prompt(1, 100), 20));
+            let before = hub.seen.get(&1).map_or(0, Vec::len);
+            assert!(before < 100, "{before} of the long request came before the stream's end");
+        }
+        assert_eq!(hub.read(1).vectors.len(), 600);
+    }
 }
 
 #[test]

@@ -4,12 +4,15 @@
 //! What is written here is what `text::parser` reads. Values of forms that are no JSON are in `values`.
 //! Not here: when an answer is held to it (`generation`).
 
+mod texts;
 mod values;
+
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{check, with_options};
-use crate::limits::SCHEMA_BYTES_MAX;
+use super::{check, expansion, parts, with_options};
+use crate::limits::{CALLS_BYTES_MAX, SCHEMA_BYTES_MAX};
 use crate::text::{Calls, Markup, is_name};
 
 /// What an answer with calls may be.
@@ -34,38 +37,45 @@ pub(super) struct Grammar {
     pub(super) marks: Vec<u32>,
 }
 
-impl Wanted<'_> {
-    /// As a grammar. With `loosely` only the tools that say `strict` have all of their schemas, the others
-    /// no more than names and types of their parameters.
-    pub(super) fn grammar(&self, loosely: bool) -> Result<Grammar, String> {
+impl<'a> Wanted<'a> {
+    /// As a grammar. Of the tools named in `loose` it has no more than names and kinds of their parameters,
+    /// of all others their schemas.
+    pub(super) fn grammar(&self, loose: &BTreeSet<&str>) -> Result<Grammar, String> {
         let form = self.markup.form().unwrap_or(Calls::Llama);
-        let tools = self.callable(loosely)?;
-        let mut writer = Writer { markup: self.markup, form, rules: Vec::new(), marks: Vec::new() };
+        let tools = self.callable(loose)?;
+        let mut writer = Writer::new(self.markup, form);
         let calls = writer.calls(&tools, self.one_call)?;
         let answer = self.answer.map(|schema| writer.answer(schema)).transpose()?;
         let start = writer.answers(calls, answer);
-        writer.rules.insert(0, format!("start: {start}"));
+        writer.add("start".to_owned(), &start);
+        writer.check()?;
         writer.marks.sort_unstable();
         writer.marks.dedup();
         Ok(Grammar { lark: writer.rules.join("\n"), marks: writer.marks })
     }
 
-    /// Whether there are tools that a second, looser grammar would hold less to their schemas.
-    pub(super) fn has_loose(&self) -> bool {
-        self.tools.iter().any(|tool| !is_strict(function(tool)))
+    /// Tools that may be called and need not be held to all of their schemas.
+    pub(super) fn lenient(&self) -> Vec<(&'a str, &'a Value)> {
+        self.functions().into_iter().filter(|(_, function)| !is_strict(function)).collect()
     }
 
-    fn callable(&self, loosely: bool) -> Result<Vec<Tool>, String> {
+    /// The tools that may be called, of several with one name the first.
+    fn functions(&self) -> Vec<(&'a str, &'a Value)> {
+        let mut seen = BTreeSet::new();
+        let named = self.tools.iter().map(function).map(|function| {
+            (function.get("name").and_then(Value::as_str).unwrap_or_default(), function)
+        });
+        let is_wanted =
+            |name: &str| self.names.is_empty() || self.names.iter().any(|one| one == name);
+        named.filter(|(name, _)| is_wanted(name) && seen.insert(*name)).collect()
+    }
+
+    fn callable(&self, loose: &BTreeSet<&str>) -> Result<Vec<Tool>, String> {
         let mut tools: Vec<Tool> = Vec::new();
         let mut bytes = 0;
-        for function in self.tools.iter().map(function) {
-            let name = function.get("name").and_then(Value::as_str).unwrap_or_default();
-            let is_wanted = self.names.is_empty() || self.names.iter().any(|one| one == name);
-            if !is_wanted || tools.iter().any(|tool| tool.name == name) {
-                continue;
-            }
-            let tool = tool(name, function, loosely)?;
-            bytes += tool.parameters.to_string().len();
+        for (name, function) in self.functions() {
+            let tool = tool(name, function, loose.contains(name))?;
+            bytes += tool.bytes();
             if bytes > SCHEMA_BYTES_MAX {
                 return Err(format!(
                     "the schemas of the tools that may be called have more than {SCHEMA_BYTES_MAX} bytes \
@@ -84,9 +94,16 @@ impl Wanted<'_> {
 /// A tool that may be called.
 struct Tool {
     name: String,
-    /// The schema of an object.
-    parameters: Value,
+    /// The schema of an object, without what is written for people.
+    parameters: Map<String, Value>,
     is_strict: bool,
+}
+
+impl Tool {
+    /// Of its schema, written without blanks.
+    fn bytes(&self) -> usize {
+        serde_json::to_string(&self.parameters).map_or(usize::MAX, |text| text.len())
+    }
 }
 
 fn function(tool: &Value) -> &Value {
@@ -102,35 +119,31 @@ fn is_strict(function: &Value) -> bool {
     function.get("strict").and_then(Value::as_bool).unwrap_or(false)
 }
 
-fn tool(name: &str, function: &Value, loosely: bool) -> Result<Tool, String> {
+fn tool(name: &str, function: &Value, is_loose: bool) -> Result<Tool, String> {
     if !is_name(name) {
         return Err(format!(
             "a call of the tool {name:?} cannot be told from text; name it with letters, digits and _-.:/ only"
         ));
     }
     let is_strict = is_strict(function);
-    let parameters = parameters(function.get("parameters"));
-    let checked = parameters.and_then(|parameters| {
-        check::schema(&parameters)?;
-        Ok(parameters)
-    });
-    let parameters = match checked {
-        Ok(parameters) if is_strict || !loosely => parameters,
+    let parameters = match parameters(function.get("parameters")) {
+        Ok(parameters) if is_strict || !is_loose => parameters,
         Ok(parameters) => loose(&parameters),
         Err(reason) if is_strict => {
             return Err(format!("the schema of the tool {name:?}: {reason}"));
         }
-        Err(_) => loose(function.get("parameters").unwrap_or(&Value::Null)),
+        Err(_) => {
+            loose(function.get("parameters").and_then(Value::as_object).unwrap_or(&Map::new()))
+        }
     };
     Ok(Tool { name: name.to_owned(), parameters, is_strict })
 }
 
 /// The schema of the arguments, which are an object. Parameters that it does not list are not made up.
-fn parameters(schema: Option<&Value>) -> Result<Value, String> {
+fn parameters(schema: Option<&Value>) -> Result<Map<String, Value>, String> {
     let mut schema = match schema {
         None | Some(Value::Null) => Map::new(),
-        Some(Value::Object(schema)) => schema.clone(),
-        Some(_) => return Err("it must be an object".to_owned()),
+        Some(schema) => parts::plain(check::schema(schema)?),
     };
     let kind = schema.entry("type").or_insert_with(|| "object".into());
     if kind != "object" {
@@ -140,32 +153,38 @@ fn parameters(schema: Option<&Value>) -> Result<Value, String> {
     if !is_open.iter().any(|key| schema.contains_key(*key)) {
         schema.insert("additionalProperties".to_owned(), false.into());
     }
-    Ok(Value::Object(schema))
+    Ok(schema)
 }
 
 /// What of a schema can always be enforced: which parameters there are, which must be there, and what
 /// kinds of values the simple ones have.
-fn loose(schema: &Value) -> Value {
+fn loose(schema: &Map<String, Value>) -> Map<String, Value> {
     const SIMPLE: [&str; 6] = ["string", "integer", "number", "boolean", "null", "array"];
     let simple = |schema: &Value| match schema.get("type").and_then(Value::as_str) {
         Some(kind) if SIMPLE.contains(&kind) => json!({ "type": kind }),
         Some("object") => json!({ "type": "object" }),
         Some(_) | None => json!({}),
     };
+    let object = |fields: Vec<(&str, Value)>| {
+        fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    };
+    let kind = ("type", "object".into());
     let properties = schema.get("properties").and_then(Value::as_object);
     let Some(properties) = properties.filter(|properties| properties.len() <= LOOSE_MAX) else {
-        return json!({ "type": "object" });
+        return object(vec![kind]);
     };
-    let required: Vec<&Value> = schema
-        .get("required")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter(|name| name.as_str().is_some_and(|name| properties.contains_key(name)))
-        .collect();
-    let properties: Map<String, Value> =
-        properties.iter().map(|(name, schema)| (name.clone(), simple(schema))).collect();
-    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+    // One that is never allowed is not made up.
+    let may_be = |name: &str| properties.get(name).is_some_and(|schema| *schema != false);
+    let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+    let required = required.filter(|name| name.as_str().is_some_and(may_be)).cloned().collect();
+    let properties = properties.iter().filter(|(name, _)| may_be(name));
+    let properties = properties.map(|(name, schema)| (name.clone(), simple(schema))).collect();
+    object(vec![
+        kind,
+        ("properties", properties),
+        ("required", required),
+        ("additionalProperties", false.into()),
+    ])
 }
 
 /// Parameters that are looked at where a schema cannot be enforced.
@@ -177,6 +196,10 @@ struct Writer<'a> {
     form: Calls,
     rules: Vec<String>,
     marks: Vec<u32>,
+    /// Bytes of all rules.
+    bytes: usize,
+    /// What schemas come to where their parts meet.
+    expanded: u64,
 }
 
 /// A text that stands as it is. The blank behind it keeps flags away.
@@ -197,7 +220,23 @@ fn either(alternatives: &[String]) -> String {
 /// What may stand between two calls, in front of a call and behind it.
 const BREAK: &str = "\"\\n\"?";
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    fn new(markup: &'a Markup, form: Calls) -> Self {
+        Self { markup, form, rules: Vec::new(), marks: Vec::new(), bytes: 0, expanded: 0 }
+    }
+
+    /// Whether what was written is within its bound.
+    fn check(&self) -> Result<(), String> {
+        if self.bytes > CALLS_BYTES_MAX {
+            return Err(format!(
+                "calls of the tools that may be called come to a grammar of more than {CALLS_BYTES_MAX} \
+                 bytes, since each parameter comes with the definitions that it refers to; refer to smaller \
+                 ones, or allow fewer tools"
+            ));
+        }
+        Ok(())
+    }
+
     /// A mark: a control token, or the text that it is.
     fn mark(&mut self, mark: &str) -> String {
         match self.markup.control_token(mark) {
@@ -211,21 +250,28 @@ impl Writer<'_> {
 
     /// Adds a rule and gives its name.
     fn rule(&mut self, body: &str) -> String {
-        let name = format!("r{}", self.rules.len());
-        self.rules.push(format!("{name}: {body}"));
+        self.add(format!("r{}", self.rules.len()), body)
+    }
+
+    fn add(&mut self, name: String, body: &str) -> String {
+        let rule = format!("{name}: {body}");
+        self.bytes = self.bytes.saturating_add(rule.len());
+        self.rules.push(rule);
         name
     }
 
     /// JSON of a schema.
-    fn json(&mut self, schema: &Value) -> String {
+    fn json(&mut self, schema: &Map<String, Value>) -> Result<String, String> {
         let schema = with_options(schema.clone());
-        self.rule(&format!("%json {schema}"))
+        self.expanded = expansion::check(&schema, self.expanded)?;
+        let rule = self.rule(&format!("%json {schema}"));
+        self.check()?;
+        Ok(rule)
     }
 
     /// What an answer without calls is.
     fn answer(&mut self, schema: &Value) -> Result<String, String> {
-        check::schema(schema)?;
-        let json = self.json(schema);
+        let json = self.json(&parts::plain(check::schema(schema)?))?;
         Ok(match self.form {
             Calls::Harmony => {
                 let (channel, message) = (self.mark("<|channel|>"), self.mark("<|message|>"));
@@ -278,7 +324,7 @@ impl Writer<'_> {
     fn calls(&mut self, tools: &[Tool], one_call: bool) -> Result<String, String> {
         match self.form {
             Calls::Hermes => {
-                let one = self.each(tools, |writer, tool| Ok(writer.object(tool, "arguments")))?;
+                let one = self.each(tools, |writer, tool| writer.object(tool, "arguments"))?;
                 Ok(self.marked("<tool_call>", &one, "</tool_call>", one_call))
             }
             Calls::Xml => {
@@ -302,14 +348,14 @@ impl Writer<'_> {
                 Ok(sequence(&[&open, &list, &close]))
             }
             Calls::Llama => {
-                let one = self.each(tools, |writer, tool| Ok(writer.bare_object(tool)))?;
+                let one = self.each(tools, |writer, tool| writer.bare_object(tool))?;
                 // These models set the mark in front of calls now and then.
                 let mark = "<|python_tag|>";
                 let is_token = self.markup.control_token(mark).is_some();
                 Ok(if is_token { format!("{}? {one}", self.mark(mark)) } else { one })
             }
             Calls::List => {
-                let one = self.each(tools, |writer, tool| Ok(writer.object(tool, "arguments")))?;
+                let one = self.each(tools, |writer, tool| writer.object(tool, "arguments"))?;
                 let list = self.list(&one, one_call);
                 let opens = either(&[self.mark("<|tool_call|>"), literal("functools")]);
                 Ok(sequence(&[&opens, &list]))
@@ -320,7 +366,7 @@ impl Writer<'_> {
                 let one = self.each(tools, |writer, tool| {
                     let (open, json) = (
                         literal(&format!("<function={}>", tool.name)),
-                        writer.json(&tool.parameters),
+                        writer.json(&tool.parameters)?,
                     );
                     Ok(sequence(&[&open, &json, &literal("</function>")]))
                 })?;
@@ -328,7 +374,7 @@ impl Writer<'_> {
             }
             Calls::Recipient => {
                 let one = self.each(tools, |writer, tool| {
-                    let json = writer.json(&tool.parameters);
+                    let json = writer.json(&tool.parameters)?;
                     Ok(sequence(&[&literal(&format!("{}\n", tool.name)), &json]))
                 })?;
                 let more = several(&one, &literal(">>>"), one_call);
@@ -366,32 +412,32 @@ impl Writer<'_> {
     }
 
     /// An object with name and arguments.
-    fn object(&mut self, tool: &Tool, arguments: &str) -> String {
-        let json = self.json(&tool.parameters);
+    fn object(&mut self, tool: &Tool, arguments: &str) -> Result<String, String> {
+        let json = self.json(&tool.parameters)?;
         let begin = format!("{{\"name\": {}, \"{arguments}\": ", Value::from(&*tool.name));
-        sequence(&[&literal(&begin), &json, &literal("}")])
+        Ok(sequence(&[&literal(&begin), &json, &literal("}")]))
     }
 
     /// The same where no mark says that a call begins: the model may have begun it in its own way before it was
     /// seen to be one.
-    fn bare_object(&mut self, tool: &Tool) -> String {
-        let json = self.json(&tool.parameters);
+    fn bare_object(&mut self, tool: &Tool) -> Result<String, String> {
+        let json = self.json(&tool.parameters)?;
         let name = literal(&Value::from(&*tool.name).to_string());
         let open = r#"/\{[ \n]{0,4}"name"[ ]?:[ ]?/"#;
         let between = r#"/[ ]?,[ \n]{0,4}"(parameters|arguments)"[ ]?:[ ]?/"#;
-        sequence(&[open, &name, between, &json, r"/[ \n]{0,4}\}/"])
+        Ok(sequence(&[open, &name, between, &json, r"/[ \n]{0,4}\}/"]))
     }
 
     /// Newer models write a name and its arguments, older ones a list of objects.
     fn mistral(&mut self, tools: &[Tool], one_call: bool) -> Result<String, String> {
         let begin = self.mark("[TOOL_CALLS]");
-        let objects = self.each(tools, |writer, tool| Ok(writer.object(tool, "arguments")))?;
+        let objects = self.each(tools, |writer, tool| writer.object(tool, "arguments"))?;
         let list = self.list(&objects, one_call);
         let list = format!("{begin} {list}");
         if !self.markup.has_control_token() || self.markup.control_token("[ARGS]").is_some() {
             let arguments = self.mark("[ARGS]");
             let one = self.each(tools, |writer, tool| {
-                let json = writer.json(&tool.parameters);
+                let json = writer.json(&tool.parameters)?;
                 Ok(sequence(&[&begin, &literal(&tool.name), &arguments, &json]))
             })?;
             return Ok(either(&[several(&one, "", one_call), list]));
@@ -403,7 +449,7 @@ impl Writer<'_> {
     fn deepseek(&mut self, tools: &[Tool], one_call: bool) -> Result<String, String> {
         let separator = self.mark("<｜tool▁sep｜>");
         let one = self.each(tools, |writer, tool| {
-            let (name, json) = (literal(&tool.name), writer.json(&tool.parameters));
+            let (name, json) = (literal(&tool.name), writer.json(&tool.parameters)?);
             let fence = literal(&format!("{}\n```json\n", tool.name));
             let (kind, end) = (literal("function"), literal("\n```"));
             Ok(format!("{name} {separator} {json} | {kind} {separator} {fence} {json} {end}"))
@@ -416,7 +462,7 @@ impl Writer<'_> {
 
     /// The recipient behind the channel, as these models write it, or before it, as their templates do.
     fn harmony(&mut self, tool: &Tool) -> Result<String, String> {
-        let json = self.json(&tool.parameters);
+        let json = self.json(&tool.parameters)?;
         let (channel, message) = (self.mark("<|channel|>"), self.mark("<|message|>"));
         let (constrain, kind) = (self.mark("<|constrain|>"), literal("json"));
         let behind = literal(&format!("commentary to=functions.{} ", tool.name));

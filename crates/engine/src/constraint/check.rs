@@ -15,17 +15,15 @@ use crate::limits::{
 pub(super) const DATA: [&str; 4] = ["const", "enum", "default", "examples"];
 
 /// Keywords whose values have schemas by names of the schema's own choice.
-const NAMED: [&str; 5] =
+pub(super) const NAMED: [&str; 5] =
     ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
 
 /// What of a grammar in Lark would come past the checks of a schema and a regular expression.
 const OTHER_LANGUAGES: [&str; 2] = ["%json", "%regex"];
 
 /// A schema that can be compiled in little time and memory.
-pub(super) fn schema(schema: &Value) -> Result<(), String> {
-    if !schema.is_object() {
-        return Err("it must be an object".to_owned());
-    }
+pub(super) fn schema(schema: &Value) -> Result<&Map<String, Value>, String> {
+    let Value::Object(fields) = schema else { return Err("it must be an object".to_owned()) };
     let mut values = 0;
     size(schema, 0, &mut values)?;
     let bytes = schema.to_string().len();
@@ -36,7 +34,8 @@ pub(super) fn schema(schema: &Value) -> Result<(), String> {
     let mut pairs = 0;
     keywords(schema, &mut multiples, &mut pairs)?;
     multiple(&multiples)?;
-    expansion::check(schema)
+    expansion::check(schema, 0)?;
+    Ok(fields)
 }
 
 /// What of a schema may be one itself, or a list of some, each with its keyword.
@@ -107,6 +106,10 @@ fn keyword(key: &str, value: &Value) -> Result<(), String> {
                 shortened(target)
             ))
         }
+        // Each would be compiled with all that is said of its kind.
+        ("type", Value::Array(kinds)) if has_twice(kinds) => {
+            Err("type names a kind twice, or one that there is not; name each once".to_owned())
+        }
         ("pattern", Value::String(pattern)) => regex("pattern", pattern),
         ("patternProperties", Value::Object(patterns)) => {
             at_most(key, patterns.len())?;
@@ -116,6 +119,15 @@ fn keyword(key: &str, value: &Value) -> Result<(), String> {
         ("anyOf" | "oneOf" | "allOf", Value::Array(schemas)) => at_most(key, schemas.len()),
         _ => Ok(()),
     }
+}
+
+fn has_twice(values: &[Value]) -> bool {
+    /// Null, boolean, number, integer, string, array, object.
+    const KINDS: usize = 7;
+    values.len() > KINDS
+        || (1..)
+            .zip(values)
+            .any(|(next, value)| values.iter().skip(next).any(|other| other == value))
 }
 
 fn at_most(key: &str, entries: usize) -> Result<(), String> {

@@ -3,17 +3,19 @@
 //! references for that. A few kilobytes can come to more than any memory so; what might is refused.
 //!
 //! The figure is an upper bound in values of the schema: a union of `n` alternatives that meets another
-//! of `m` counts both sizes for each of the `n · m` pairs.
+//! of `m` counts both sizes for each of the `n · m` pairs, and what one part says of any name counts for each
+//! name of another. All places where parts meet are added up, since
+//! each has a copy of its own.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::check::{DATA, schemas, shortened};
+use super::check::{schemas, shortened};
 use crate::limits::{EXPANDED_VALUES_MAX, REFERENCES_DEPTH_MAX};
 
 /// Keywords that say nothing about which values are right.
-const ANNOTATIONS: [&str; 16] = [
+const ANNOTATIONS: [&str; 17] = [
     "$anchor",
     "$comment",
     "$defs",
@@ -30,15 +32,30 @@ const ANNOTATIONS: [&str; 16] = [
     "readOnly",
     "title",
     "writeOnly",
+    // Options of the compiler, which are replaced.
+    "x-guidance",
 ];
 
 /// Keywords that combine schemas.
 const COMBINES: [&str; 3] = ["allOf", "anyOf", "oneOf"];
 
-/// Whether the whole schema, with all that is defined in it, stays within its bound.
-pub(super) fn check(schema: &Value) -> Result<(), String> {
-    Expansion { root: schema, known: BTreeMap::new(), followed: 0 }.everywhere(schema)
+/// Keywords of schemas by the names of what they are for.
+const NAMES: [&str; 2] = ["patternProperties", "properties"];
+
+/// Keywords of schemas for all that has none of its own.
+const SPREAD: [&str; 4] = ["additionalItems", "additionalProperties", "items", "patternProperties"];
+
+/// What all places where parts of the schema meet come to, with all that is defined in it and on top of what
+/// `before` came to. Over the bound it is an error.
+pub(super) fn check(schema: &Value, before: u64) -> Result<u64, String> {
+    let mut expansion =
+        Expansion { root: schema, known: BTreeMap::new(), followed: 0, total: before };
+    expansion.everywhere(schema)?;
+    Ok(expansion.total)
 }
+
+/// Levels of names in names that are told apart.
+const LEVELS: usize = 6;
 
 /// What a schema comes to.
 #[derive(Debug, Clone, Copy)]
@@ -47,25 +64,104 @@ struct Measure {
     alternatives: u64,
     /// Values of all of them together.
     values: u64,
+    /// What stands in it, level by level; the last one has all that is deeper.
+    levels: [Level; LEVELS],
+}
+
+/// What stands in a schema at one depth.
+#[derive(Debug, Clone, Copy, Default)]
+struct Level {
+    /// Properties and items that have a schema of their own.
+    names: u64,
+    /// Values of schemas for any others, which are copied for each name of what they meet.
+    spread: u64,
+}
+
+impl Level {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            names: self.names.saturating_add(other.names),
+            spread: self.spread.saturating_add(other.spread),
+        }
+    }
+
+    fn times(self, count: u64) -> Self {
+        Self { names: self.names.saturating_mul(count), spread: self.spread.saturating_mul(count) }
+    }
 }
 
 impl Measure {
-    const ONE: Self = Self { alternatives: 1, values: 1 };
+    const ONE: Self =
+        Self { alternatives: 1, values: 1, levels: [Level { names: 0, spread: 0 }; LEVELS] };
+
+    /// A value that is no schema.
+    fn of_data(value: &Value) -> Self {
+        let mut all = Self::ONE;
+        let mut add = |value: &Value| {
+            all.add_inner(Self::of_data(value));
+            all.levels[0].names += 1;
+        };
+        match value {
+            Value::Array(entries) => entries.iter().for_each(add),
+            Value::Object(fields) => fields.values().for_each(&mut add),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+        all
+    }
+
+    /// Adds what stands in it, one level deeper.
+    fn add_inner(&mut self, inner: Self) {
+        self.values = self.values.saturating_add(inner.values);
+        for (depth, level) in inner.levels.into_iter().enumerate() {
+            let place = &mut self.levels[(depth + 1).min(LEVELS - 1)];
+            *place = place.plus(level);
+        }
+    }
+
+    /// Two that hold for one place together.
+    fn meets(self, other: Self) -> Self {
+        let levels = self.levels.into_iter().zip(other.levels);
+        let mut met = Self {
+            alternatives: self.alternatives.saturating_mul(other.alternatives),
+            values: (self.values.saturating_mul(other.alternatives))
+                .saturating_add(other.values.saturating_mul(self.alternatives)),
+            levels: std::array::from_fn(|depth| {
+                let (mine, others) = (self.levels[depth], other.levels[depth]);
+                mine.times(other.alternatives).plus(others.times(self.alternatives))
+            }),
+        };
+        for (depth, (mine, others)) in levels.enumerate() {
+            for (names, spread, copied) in
+                [(mine.names, others.spread, &other), (others.names, mine.spread, &self)]
+            {
+                met.values = met.values.saturating_add(names.saturating_mul(spread));
+                // With what is copied comes what stands in it.
+                let is_copied = names > 0 && spread > 0;
+                for deeper in (depth + 1..LEVELS).filter(|_| is_copied) {
+                    met.levels[deeper] =
+                        met.levels[deeper].plus(copied.levels[deeper].times(names));
+                }
+            }
+        }
+        met
+    }
 
     /// Parts that hold for one place together.
     fn together(parts: &[Self]) -> Self {
-        let ways = parts.iter().fold(1_u64, |ways, part| ways.saturating_mul(part.alternatives));
-        let share = |part: &Self| (ways / part.alternatives.max(1)).saturating_mul(part.values);
-        let values = parts.iter().map(share).fold(0, u64::saturating_add);
-        Self { alternatives: ways, values }
+        let none = Self { values: 0, ..Self::ONE };
+        parts.iter().fold(none, |met, part| met.meets(*part))
     }
 
     /// Parts of which one holds.
     fn either(parts: &[Self]) -> Self {
-        parts.iter().fold(Self { alternatives: 0, values: 1 }, |sum, part| Self {
+        let none = Self { alternatives: 0, ..Self::ONE };
+        let sum = parts.iter().fold(none, |sum, part| Self {
             alternatives: sum.alternatives.saturating_add(part.alternatives),
             values: sum.values.saturating_add(part.values),
-        })
+            levels: std::array::from_fn(|depth| sum.levels[depth].plus(part.levels[depth])),
+        });
+        // What meets no alternative at all has met its other parts before.
+        Self { alternatives: sum.alternatives.max(1), ..sum }
     }
 }
 
@@ -76,6 +172,8 @@ struct Expansion<'s> {
     known: BTreeMap<&'s str, Option<Measure>>,
     /// References that are being followed, one from within the other.
     followed: usize,
+    /// What all places looked at come to.
+    total: u64,
 }
 
 impl<'s> Expansion<'s> {
@@ -85,7 +183,9 @@ impl<'s> Expansion<'s> {
             Value::Array(entries) => entries.iter().try_for_each(|entry| self.everywhere(entry)),
             Value::Object(fields) => {
                 if parts_of(fields) > 1 {
-                    self.merged(schema)?;
+                    // It counts all that is in it, too.
+                    self.total = self.total.saturating_add(self.merged(schema)?.values);
+                    return within(self.total);
                 }
                 schemas(fields).try_for_each(|(_, schema)| self.everywhere(schema))
             }
@@ -100,7 +200,8 @@ impl<'s> Expansion<'s> {
             Value::Array(entries) => {
                 let mut all = Measure::ONE;
                 for entry in entries {
-                    all.values = all.values.saturating_add(self.merged(entry)?.values);
+                    all.add_inner(self.merged(entry)?);
+                    all.levels[0].names += u64::from(entry.is_object() || entry.is_boolean());
                 }
                 bounded(all)
             }
@@ -123,16 +224,28 @@ impl<'s> Expansion<'s> {
                         parts.push(self.merged(schema)?);
                     }
                 }
-                ("$ref", Value::String(target)) => parts.push(self.target(target)?),
-                (key, value) if DATA.contains(&key) => {
-                    direct.values = direct.values.saturating_add(count(value));
+                ("enum", Value::Array(values)) => {
+                    let values: Vec<_> = values.iter().map(Measure::of_data).collect();
+                    parts.push(bounded(Measure::either(&values))?);
                 }
+                ("$ref", Value::String(target)) => parts.push(self.target(target)?),
+                ("const", value) => parts.push(Measure::of_data(value)),
                 _ => {}
             }
         }
-        let others = schemas(fields).filter(|(key, _)| !COMBINES.contains(key));
-        for (_, schema) in others {
-            direct.values = direct.values.saturating_add(self.merged(schema)?.values);
+        for (key, schema) in schemas(fields).filter(|(key, _)| !COMBINES.contains(key)) {
+            let inner = self.merged(schema)?;
+            if schema.is_array() {
+                // Its entries are what has places of their own.
+                direct = Measure { alternatives: 1, ..Measure::either(&[direct, inner]) };
+                continue;
+            }
+            direct.add_inner(inner);
+            let [first, ..] = &mut direct.levels;
+            first.names += u64::from(NAMES.contains(&key));
+            if SPREAD.contains(&key) && !schema.is_boolean() {
+                first.spread = first.spread.saturating_add(inner.values);
+            }
         }
         parts.push(bounded(direct)?);
         bounded(Measure::together(&parts))
@@ -145,8 +258,7 @@ impl<'s> Expansion<'s> {
             Some(None) => return Err(itself(target)),
             None => {}
         }
-        let path = target.strip_prefix('#').unwrap_or(target);
-        let Some(schema) = self.root.pointer(path) else {
+        let Some(schema) = resolved(self.root, target) else {
             return Err(format!("$ref is {:?}, and nothing is there", shortened(target)));
         };
         self.followed += 1;
@@ -164,37 +276,45 @@ impl<'s> Expansion<'s> {
     }
 }
 
+/// What is referred to, found as llguidance finds it: names stand in a reference as they are.
+fn resolved<'s>(root: &'s Value, target: &str) -> Option<&'s Value> {
+    let path = target.strip_prefix("#/").unwrap_or_default();
+    let segments = path.split('/').filter(|_| !path.is_empty());
+    segments.into_iter().try_fold(root, |value, segment| match value {
+        Value::Array(entries) => entries.get(segment.parse::<usize>().ok()?),
+        Value::Object(fields) => fields.get(segment),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    })
+}
+
 /// How many parts of a schema hold for one place together.
 fn parts_of(fields: &Map<String, Value>) -> usize {
     let part = |(key, value): (&String, &Value)| match (&**key, value) {
         ("allOf", Value::Array(schemas)) => schemas.len(),
-        ("anyOf" | "oneOf", Value::Array(_)) | ("$ref", Value::String(_)) => 1,
+        ("anyOf" | "oneOf" | "enum", Value::Array(_)) | ("$ref", Value::String(_)) => 1,
         _ => 0,
     };
     let combined: usize = fields.iter().map(part).sum();
     let is_direct = |key: &String| {
-        !ANNOTATIONS.contains(&&**key) && !COMBINES.contains(&&**key) && key != "$ref"
+        let is_part = COMBINES.contains(&&**key) || key == "$ref" || key == "enum";
+        !is_part && !ANNOTATIONS.contains(&&**key)
     };
     combined + usize::from(fields.keys().any(is_direct))
 }
 
-/// Values of what is no schema.
-fn count(value: &Value) -> u64 {
-    match value {
-        Value::Array(entries) => entries.iter().map(count).fold(1, u64::saturating_add),
-        Value::Object(fields) => fields.values().map(count).fold(1, u64::saturating_add),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
-    }
+fn bounded(measure: Measure) -> Result<Measure, String> {
+    within(measure.values)?;
+    Ok(measure)
 }
 
-fn bounded(measure: Measure) -> Result<Measure, String> {
-    if measure.values > EXPANDED_VALUES_MAX {
+fn within(values: u64) -> Result<(), String> {
+    if values > EXPANDED_VALUES_MAX {
         return Err(format!(
             "where its parts meet (allOf, a union or a $ref beside other keywords) it comes to more than \
-             {EXPANDED_VALUES_MAX} values; say it with fewer alternatives"
+             {EXPANDED_VALUES_MAX} values; say it with fewer alternatives, or in fewer places"
         ));
     }
-    Ok(measure)
+    Ok(())
 }
 
 fn itself(target: &str) -> String {

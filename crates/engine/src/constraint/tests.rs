@@ -1,5 +1,7 @@
 //! What is refused, what hostile constraints cost, and that masks allow what they must and nothing else.
 
+use serde_json::json;
+
 use super::*;
 use crate::limits::{
     ALTERNATIVES_MAX, LARK_BYTES_MAX, MULTIPLE_MAX, PATTERN_BYTES_MAX, PATTERN_DEPTH_MAX,
@@ -203,8 +205,7 @@ fn nested(levels: usize) -> Value {
 #[test]
 fn what_is_too_large_or_too_deep_is_refused_with_the_bound() {
     let one_of_many = |count| (0..count).map(|i| json!({ "const": i })).collect::<Vec<_>>();
-    let fields =
-        |count| (0..count).map(|i| (format!("p{i}"), json!({}))).collect::<serde_json::Map<_, _>>();
+    let fields = |count| (0..count).map(|i| (format!("p{i}"), json!({}))).collect::<Map<_, _>>();
     let cases = [
         (nested(SCHEMA_DEPTH_MAX + 1), SCHEMA_DEPTH_MAX.to_string()),
         (json!({ "const": "x".repeat(SCHEMA_BYTES_MAX) }), SCHEMA_BYTES_MAX.to_string()),
@@ -226,6 +227,7 @@ fn what_is_too_large_or_too_deep_is_refused_with_the_bound() {
             json!({ "allOf": [{ "multipleOf": 997 }, { "multipleOf": 991 }] }),
             MULTIPLE_MAX.to_string(),
         ),
+        (json!({ "type": ["array", "array"], "items": {} }), "twice".to_owned()),
     ];
     for (schema, word) in cases {
         refused(&Constraint::JsonSchema(schema), &word);
@@ -270,7 +272,7 @@ fn hostile_schemas_are_refused_or_cost_little() {
     let chain = |wraps: fn(Value) -> Value, links: usize| {
         let link =
             |i: usize| (format!("d{i}"), wraps(json!({ "$ref": format!("#/$defs/d{}", i + 1) })));
-        let mut defs: serde_json::Map<_, _> = (0..links).map(link).collect();
+        let mut defs: Map<_, _> = (0..links).map(link).collect();
         defs.insert(format!("d{links}"), json!({ "type": "integer" }));
         json!({ "$defs": defs, "$ref": "#/$defs/d0" })
     };
@@ -302,7 +304,7 @@ fn hostile_schemas_are_refused_or_cost_little() {
         (
             "optional",
             json!({ "type": "object", "properties":
-            (0..1000).map(|i| (format!("p{i}"), json!({}))).collect::<serde_json::Map<_, _>>() }),
+            (0..1000).map(|i| (format!("p{i}"), json!({}))).collect::<Map<_, _>>() }),
         ),
         ("a{0,100000}", pattern("^a{0,100000}$")),
         ("a in a in a", pattern("^((a{0,1000}b?){0,1000}c?){1000}$")),
@@ -336,7 +338,7 @@ fn hostile_schemas_are_refused_or_cost_little() {
 fn a_small_schema_that_grows_where_its_parts_meet_is_refused() {
     let doubling = |link: fn(&Value) -> Value| {
         let reference = |i: usize| json!({ "$ref": format!("#/$defs/d{i}"), "type": "array" });
-        let mut defs = serde_json::Map::new();
+        let mut defs = Map::new();
         defs.insert("d0".to_owned(), json!({ "type": "array" }));
         for i in 0..22 {
             defs.insert(format!("d{}", i + 1), link(&reference(i)));
@@ -358,17 +360,39 @@ fn a_small_schema_that_grows_where_its_parts_meet_is_refused() {
         json!({ "allOf": [{ "$ref": "#/$defs/a" }, { "$ref": "#/$defs/b" }], "$defs": {
             "a": { "properties": { "x": { "$ref": "#/$defs/a" } } },
             "b": { "properties": { "x": { "$ref": "#/$defs/b" } } } } }),
+        // Each place is small, and there are many.
+        json!({ "type": "array", "prefixItems": vec![json!({ "$ref": "#/$defs/b", "type": "array" }); 1000],
+            "$defs": { "b": { "type": "array", "items": { "enum": words[..4400] } } } }),
+        // Each value of an enum meets all that is said beside it.
+        json!({ "type": "array", "items": { "enum": words[..4400] },
+            "enum": (0..4400).map(|i| json!([i])).collect::<Vec<_>>() }),
+        // What one part says of any name is copied for each name of another.
+        json!({ "allOf": [{ "properties": (0..900).map(|i| (format!("p{i}"), json!({})))
+            .collect::<Map<_, _>>() }, { "additionalProperties": { "enum": words } }] }),
+        json!({ "allOf": [{ "prefixItems": vec![true; 4400] }, { "items": { "enum": words } }] }),
+        json!({ "enum": [(0..900).map(|i| (format!("p{i}"), json!(1))).collect::<Map<_, _>>(), 1],
+            "additionalProperties": { "enum": words } }),
+        json!({ "allOf": [
+            { "properties": (0..90).map(|i| (format!("a{i}"), json!({}))).collect::<Map<_, _>>() },
+            { "additionalProperties": { "properties": (0..90).map(|i| (format!("b{i}"), json!({})))
+                .collect::<Map<_, _>>() } },
+            { "additionalProperties": { "additionalProperties": { "enum": words[..90] } } }] }),
+        // What meets no alternative has met the others before.
+        json!({ "allOf": [{ "type": "array", "items": { "enum": words } }, arrays(150), { "anyOf": [] }] }),
+        // Names stand in a reference as they are.
+        json!({ "$ref": "#/$defs/a~1b", "type": "array", "$defs": { "a/b": {}, "a~1b": {
+            "allOf": [{ "type": "array", "items": { "enum": words } }, arrays(150)] } } }),
     ];
     for schema in cases {
         refused(&Constraint::JsonSchema(schema), "parts");
     }
-    let chain: serde_json::Map<String, Value> = (0..100)
+    let chain: Map<String, Value> = (0..100)
         .map(|i| (format!("d{i}"), json!({ "items": { "$ref": format!("#/$defs/d{}", i + 1) } })))
         .chain([("d100".to_owned(), json!({}))])
         .collect();
     let schema = json!({ "$defs": chain, "$ref": "#/$defs/d0", "type": "array" });
     refused(&Constraint::JsonSchema(schema), "one to the next");
-    let patterns: serde_json::Map<String, Value> =
+    let patterns: Map<String, Value> =
         (0..100).map(|i| (format!("^a{i:04}x"), json!({}))).collect();
     let schema = json!({ "properties": { "default": { "patternProperties": patterns } } });
     refused(&Constraint::JsonSchema(schema), "pairs");
@@ -381,6 +405,19 @@ fn honest_schemas_whose_parts_meet_are_taken() {
         "name": { "type": "string", "title": "Name" },
         "next": { "anyOf": [{ "$ref": "#/$defs/person" }, { "type": "null" }], "default": null } },
         "required": ["name", "next"], "additionalProperties": false });
+    // Thirty kinds of a thing, each all that the thing is and some more.
+    let list = json!({ "type": "array", "items": { "type": "object", "properties": {
+        "key": { "type": "string" }, "value": { "enum": ["a", "b", "c"] } } } });
+    let fields =
+        |of: &str| (0..12).map(|i| (format!("{of}{i}"), list.clone())).collect::<Map<_, _>>();
+    let base = json!({ "type": "object", "properties": fields("base") });
+    let derived = |i| {
+        let own = fields(&format!("own{i}_"));
+        (
+            format!("kind{i}"),
+            json!({ "allOf": [{ "$ref": "#/$defs/base" }, { "properties": own }] }),
+        )
+    };
     for schema in [
         json!({ "$defs": { "person": person }, "$ref": "#/$defs/person", "title": "A person" }),
         json!({ "$defs": { "person": person }, "type": "object", "properties": {
@@ -389,6 +426,10 @@ fn honest_schemas_whose_parts_meet_are_taken() {
         json!({ "type": "object", "properties": { "a": { "type": "integer" } }, "anyOf": [
             { "required": ["a"] }, { "properties": { "b": { "type": "string" } }, "required": ["b"] }] }),
         json!({ "oneOf": [{ "type": "integer" }, { "type": "string" }] }),
+        json!({ "type": "array", "prefixItems": vec![json!({ "$ref": "#/$defs/b", "type": "string" }); 50],
+            "$defs": { "b": { "enum": (0..500).map(|i| format!("w{i}")).collect::<Vec<_>>() } } }),
+        json!({ "type": "object", "properties": (0..30).map(derived).collect::<Map<_, _>>(),
+            "$defs": { "base": base } }),
     ] {
         guard(&Constraint::JsonSchema(schema)).unwrap();
     }

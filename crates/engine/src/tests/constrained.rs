@@ -377,12 +377,20 @@ pub(super) fn any_schema() -> impl Strategy<Value = Value> {
         }),
         prop::sample::select(vec!["^[a-c]{1,4}$", "^(ä|🦀)+x?$", "^\\d{2}:\\d{2}$"])
             .prop_map(|pattern| json!({ "type": "string", "pattern": pattern, "maxLength": 12 })),
-        prop::collection::vec(word, 1..4).prop_map(|words| json!({ "enum": words })),
+        prop::collection::vec(word.clone(), 1..4).prop_map(|words| json!({ "enum": words })),
+        word.clone().prop_map(|word| json!({ "const": word })),
+        word.clone().prop_map(|word| json!({ "type": "string", "const": word })),
+        word.prop_map(|word| json!({ "type": "string", "anyOf": [
+            { "const": word }, { "minLength": 3, "maxLength": 4 }] })),
+        prop::sample::select(vec!["date", "ipv4", "uuid"])
+            .prop_map(|format| json!({ "type": "string", "format": format })),
         (0..99_u32).prop_map(|value| json!({ "const": { "fixed": [value, null] } })),
     ];
     leaf.prop_recursive(3, 16, 4, |inner| {
         let name = prop::sample::select(vec!["a", "b", "größe", "with space", "$"]);
-        let fields = prop::collection::btree_map(name, (inner.clone(), any::<bool>()), 0..4);
+        let never = Just((json!(false), false));
+        let field = prop_oneof![6 => (inner.clone(), any::<bool>()), 1 => never];
+        let fields = prop::collection::btree_map(name, field, 0..4);
         prop_oneof![
             fields.prop_map(|fields| {
                 let of = |field: (&&str, &(Value, bool))| (field.0.to_string(), field.1.0.clone());

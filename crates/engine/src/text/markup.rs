@@ -167,7 +167,8 @@ pub(crate) enum Kind {
     Any,
 }
 
-/// The offered tools: their parameters by name.
+/// The offered tools: their parameters by name. Of two with one name the first counts, as in the grammar of
+/// calls.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Tools(BTreeMap<String, Map<String, Value>>);
 
@@ -179,7 +180,11 @@ impl Tools {
             let properties = function.pointer("/parameters/properties").and_then(Value::as_object);
             Some((name, properties.cloned().unwrap_or_default()))
         };
-        Self(tools.iter().filter_map(tool).collect())
+        let mut known = BTreeMap::new();
+        for (name, properties) in tools.iter().filter_map(tool) {
+            known.entry(name).or_insert(properties);
+        }
+        Self(known)
     }
 
     pub(super) fn has(&self, name: &str) -> bool {

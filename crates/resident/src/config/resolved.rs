@@ -206,10 +206,7 @@ pub(crate) fn resolve(
         .or(raw.models_dir.map(from_file))
         .unwrap_or_else(|| data_dir.join("models"));
     let worker = std::env::var_os("RESIDENT_WORKER").filter(|path| !path.is_empty());
-    let key = place.key.clone().or(raw.key);
-    if key.as_ref().is_some_and(String::is_empty) {
-        return Err(Error::EmptyKey);
-    }
+    let key = key(place.key.clone().or(raw.key))?;
     let idle_unload = match (serving.idle_unload, raw.idle_unload) {
         (Some(cli::IdleUnload(span)), _) => span,
         (None, Some(text)) => duration::parse(&text)?,
@@ -275,6 +272,14 @@ fn listen(text: Option<&str>) -> Result<SocketAddr, Error> {
         None => text.to_owned(),
     };
     numeric.parse().map_err(|_| Error::Listen { value: text.to_owned() })
+}
+
+/// The key for clients, which locks nothing where it is empty.
+fn key(said: Option<String>) -> Result<Option<String>, Error> {
+    match said {
+        Some(key) if key.is_empty() => Err(Error::EmptyKey),
+        said => Ok(said),
+    }
 }
 
 /// What was said about memory.

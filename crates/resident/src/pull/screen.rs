@@ -347,7 +347,7 @@ mod tests {
     fn one_file_is_one_line_on_any_screen() {
         let state = state(vec![file("Qwen3-8B-Q4_K_M.gguf", 2 << 30, 5 << 30)]);
         expect!["Qwen3-8B-Q4_K_M.gguf     ━━━━╸         40 %      2.0/5.0 GiB  52.0 MiB/s   1m 2s"]
-            .assert_eq(&shown(80, &[state.clone()]));
+            .assert_eq(&shown(80, std::slice::from_ref(&state)));
         let wide = shown(120, &[state]);
         assert_eq!(wide.chars().count(), 120, "{wide}");
         assert!(wide.ends_with("52.0 MiB/s   1m 2s"), "{wide}");
@@ -368,7 +368,7 @@ mod tests {
             m-00003-of-00003.gguf    ╸              0 %  1.0 MiB/5.0 GiB
             in all, 1 of 3 files     ━━━━╸         40 %     6.0/15.0 GiB  52.0 MiB/s   1m 2s
         "]]
-        .assert_eq(&(shown(80, &[before.clone()]) + "\n"));
+        .assert_eq(&(shown(80, std::slice::from_ref(&before)) + "\n"));
         expect![[r"
             m-00003-of-00003.gguf    ╸              0 %  1.0 MiB/5.0 GiB
             in all, 2 of 3 files     ━━━━╸         40 %     6.0/15.0 GiB  52.0 MiB/s   1m 2s

@@ -137,9 +137,8 @@ impl Library {
 }
 
 impl Means {
-    fn of(_settings: &Settings) -> anyhow::Result<Self> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Ok(Self { access: Access::from_environment(variable)?, terms: Terms::default() })
+    fn of(settings: &Settings) -> anyhow::Result<Self> {
+        Ok(Self { access: crate::pull::access(settings)?, terms: crate::pull::terms(settings) })
     }
 }
 

@@ -110,8 +110,11 @@ pub(crate) fn digest(bytes: &[u8]) -> Sha256 {
     hasher.finish()
 }
 
+/// Method, path, and the first and last byte of the range that is wanted.
+type Asked = (String, String, Option<(usize, usize)>);
+
 /// Method and path of a request, and the first and last byte that it asks for.
-fn request(connection: &TcpStream) -> io::Result<(String, String, Option<(usize, usize)>)> {
+fn request(connection: &TcpStream) -> io::Result<Asked> {
     let mut reader = BufReader::new(connection);
     let mut first = String::new();
     reader.read_line(&mut first)?;

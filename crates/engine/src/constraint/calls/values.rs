@@ -1,16 +1,21 @@
 //! Arguments in the forms that are no JSON: each has its parameters one by one, texts without quotes, and
 //! everything else as JSON, which `text::parser` reads there as well.
 
-use serde_json::{Value, json};
+use std::borrow::Cow;
 
+use serde_json::{Map, Value};
+
+use super::super::parts;
+use super::texts::Texts;
 use super::{Tool, Writer, literal, sequence};
 use crate::text::{Kind, kind};
 
 /// One parameter of a tool.
 struct Parameter<'a> {
     name: &'a str,
-    /// Its own schema, with what that refers to.
-    schema: Value,
+    /// Its own schema.
+    schema: Cow<'a, Map<String, Value>>,
+    kind: Kind,
     is_required: bool,
 }
 
@@ -20,7 +25,7 @@ impl Writer<'_> {
         let mut call = literal(&format!("<function={}>\n", tool.name));
         for parameter in parameters(tool, &['>', '\n'])? {
             let open = literal(&format!("<parameter={}>\n", parameter.name));
-            let value = self.bare(&parameter.schema, "\n", "</parameter>", tool.is_strict)?;
+            let value = self.bare(&parameter, tool, "\n", "</parameter>")?;
             add(&mut call, &sequence(&[&open, &value, &literal("\n")]), parameter.is_required);
         }
         Ok(sequence(&[&call, &literal("</function>")]))
@@ -32,7 +37,7 @@ impl Writer<'_> {
         for parameter in parameters(tool, &['<', '\n'])? {
             let (open, close) = (self.mark("<arg_key>"), self.mark("</arg_key>"));
             let value_open = self.mark("<arg_value>");
-            let value = self.bare(&parameter.schema, "", "</arg_value>", tool.is_strict)?;
+            let value = self.bare(&parameter, tool, "", "</arg_value>")?;
             let one = sequence(&[
                 &open,
                 &literal(parameter.name),
@@ -52,12 +57,12 @@ impl Writer<'_> {
         let mut members = Vec::new();
         for parameter in parameters(tool, &[])? {
             let key = literal(&format!("{}:", key(parameter.name)));
-            let value = if kind(&parameter.schema) == Kind::Text {
+            let value = if parameter.kind == Kind::Text {
                 let open = self.mark("<|\"|>");
-                let text = self.bare(&parameter.schema, "", "<|\"|>", tool.is_strict)?;
+                let text = self.bare(&parameter, tool, "", "<|\"|>")?;
                 sequence(&[&open, &text])
             } else {
-                self.json(&parameter.schema)
+                self.part(&parameter, tool)?
             };
             members.push((sequence(&[&key, &value]), parameter.is_required));
         }
@@ -70,11 +75,18 @@ impl Writer<'_> {
         let mut members = Vec::new();
         for parameter in parameters(tool, &[])? {
             let key = literal(&format!("{}=", key(parameter.name)));
-            let value = self.json(&parameter.schema);
+            let value = self.part(&parameter, tool)?;
             members.push((sequence(&[&key, &value]), parameter.is_required));
         }
         let members = self.members(&members, ", ");
         Ok(sequence(&[&literal(&format!("{}(", tool.name)), &members, &literal(")")]))
+    }
+
+    /// JSON of one parameter.
+    fn part(&mut self, parameter: &Parameter<'_>, tool: &Tool) -> Result<String, String> {
+        let schema = parts::alone(&parameter.schema, &tool.parameters);
+        let json = schema.and_then(|schema| self.json(&schema));
+        json.map_err(|reason| format!("the parameter {:?}: {reason}", parameter.name))
     }
 
     /// Members with something between any two, of which those that are not required may be missing.
@@ -98,51 +110,46 @@ impl Writer<'_> {
     /// A value that stands between marks, and the mark that ends it, with `around` on either side of it.
     fn bare(
         &mut self,
-        schema: &Value,
+        parameter: &Parameter<'_>,
+        tool: &Tool,
         around: &str,
         end: &str,
-        is_strict: bool,
     ) -> Result<String, String> {
-        if kind(schema) != Kind::Text {
-            let json = self.json(schema);
-            let mark = self.mark(end);
-            let around = if around.is_empty() { String::new() } else { literal(around) };
-            return Ok(sequence(&[&json, &around, &mark]));
+        let last = if around.is_empty() { String::new() } else { literal(around) };
+        if parameter.kind != Kind::Text {
+            let (json, mark) = (self.part(parameter, tool)?, self.mark(end));
+            return Ok(sequence(&[&json, &last, &mark]));
         }
+        let of_parameter = |reason| format!("the parameter {:?}: {reason}", parameter.name);
+        let texts = Texts::of(&parameter.schema, tool.is_strict).map_err(of_parameter)?;
         let is_control = self.markup.control_token(end).is_some();
-        if let Some(values) = schema.get("enum").and_then(Value::as_array) {
-            let fits = |text: &&str| is_control || !text.contains(end);
-            let texts: Vec<&str> = values.iter().filter_map(Value::as_str).filter(fits).collect();
-            if texts.is_empty() {
-                return Err("none of the values of an enum can be written".to_owned());
+        match texts {
+            Texts::OneOf(mut texts) => {
+                texts.retain(|text| is_control || !text.contains(end));
+                if texts.is_empty() {
+                    let reason = "none of the values of its enum or const can be written";
+                    return Err(of_parameter(reason.to_owned()));
+                }
+                let texts: Vec<String> =
+                    texts.iter().map(|text| literal(&format!("{text}{around}"))).collect();
+                Ok(sequence(&[&super::either(&texts), &self.mark(end)]))
             }
-            let mark = self.mark(end);
-            let texts: Vec<String> =
-                texts.iter().map(|text| literal(&format!("{text}{around}"))).collect();
-            return Ok(sequence(&[&super::either(&texts), &mark]));
+            Texts::Like { limits, .. } if !is_control => {
+                Ok(self.terminal_rule(&terminal(&limits, around, end)))
+            }
+            Texts::Like { is_empty: true, .. } => Ok(sequence(&[&last, &self.mark(end)])),
+            Texts::Like { limits, may_be_empty, is_empty: false } => {
+                let text = self.terminal_rule(&format!("(/(?s:.+)/{limits})"));
+                let optional = if may_be_empty { "?" } else { "" };
+                let mark = self.mark(end);
+                Ok(format!("{text}{optional} {last} {mark}"))
+            }
         }
-        let limits = limits(schema, is_strict)?;
-        if !is_control {
-            return Ok(self.terminal_rule(&terminal(&limits, around, end)));
-        }
-        if schema.get("maxLength").and_then(Value::as_u64) == Some(0) {
-            return Ok(self.mark(end));
-        }
-        let may_be_empty = schema.get("minLength").and_then(Value::as_u64).unwrap_or(0) == 0
-            && schema.get("pattern").is_none();
-        let text = format!("(/(?s:.+)/{limits})");
-        let text = self.terminal_rule(&text);
-        let optional = if may_be_empty { "?" } else { "" };
-        let mark = self.mark(end);
-        let around = if around.is_empty() { String::new() } else { literal(around) };
-        Ok(format!("{text}{optional} {around} {mark}"))
     }
 
     /// A rule for text, whose name says that it is one.
     pub(super) fn terminal_rule(&mut self, body: &str) -> String {
-        let name = format!("T{}", self.rules.len());
-        self.rules.push(format!("{name}: {body}"));
-        name
+        self.add(format!("T{}", self.rules.len()), body)
     }
 }
 
@@ -155,85 +162,6 @@ fn terminal(limits: &str, around: &str, end: &str) -> String {
     let inner = regex(end);
     let text = format!("(/(?s:.*)/ & ~/(?s:.*){inner}(?s:.*)/{limits})");
     format!("({text} {})", literal(&format!("{around}{end}")))
-}
-
-/// What else a schema says of a text, as what is added to a regular expression.
-fn limits(schema: &Value, is_strict: bool) -> Result<String, String> {
-    let mut limits = String::new();
-    let count = |key: &str| schema.get(key).and_then(Value::as_u64);
-    if let (least, Some(most)) = (count("minLength").unwrap_or(0), count("maxLength")) {
-        if least > most {
-            return Err(format!("minLength {least} is over maxLength {most}"));
-        }
-        limits.push_str(&format!(" & /(?s:.{{{least},{most}}})/"));
-    } else if let Some(least) = count("minLength") {
-        limits.push_str(&format!(" & /(?s:.{{{least},}})/"));
-    }
-    if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
-        match anchored(pattern) {
-            Some(pattern) => limits.push_str(&format!(" & /{pattern}/")),
-            None if is_strict => {
-                return Err(format!(
-                    "the pattern {pattern:?} cannot be enforced in text without quotes"
-                ));
-            }
-            None => {}
-        }
-    }
-    Ok(limits)
-}
-
-/// A pattern, which need only match somewhere, as one that matches the whole; `None` where its anchors
-/// stand elsewhere than at its ends.
-fn anchored(pattern: &str) -> Option<String> {
-    let (from_start, rest) = match pattern.strip_prefix('^') {
-        Some(rest) => (true, rest),
-        None => (false, pattern),
-    };
-    let (to_end, body) = match rest.strip_suffix('$') {
-        Some(body) if !body.ends_with('\\') => (true, body),
-        Some(_) | None => (false, rest),
-    };
-    let mut out = String::new();
-    let (mut depth, mut in_class) = (0_usize, false);
-    let mut characters = body.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' => match characters.next()? {
-                'd' => out.push_str("[0-9]"),
-                'w' => out.push_str("[A-Za-z0-9_]"),
-                'b' | 'B' => return None,
-                next => out.extend(['\\', next]),
-            },
-            '/' => out.push_str("\\/"),
-            '[' if !in_class => {
-                in_class = true;
-                out.push('[');
-                // The one that turns a class round is no anchor.
-                if let Some(rest) = characters.as_str().strip_prefix('^') {
-                    out.push('^');
-                    characters = rest.chars();
-                }
-            }
-            ']' if in_class => {
-                in_class = false;
-                out.push(']');
-            }
-            '^' | '$' if !in_class => return None,
-            '|' if !in_class && depth == 0 && (from_start || to_end) => return None,
-            '(' if !in_class => {
-                depth += 1;
-                out.push('(');
-            }
-            ')' if !in_class => {
-                depth = depth.checked_sub(1)?;
-                out.push(')');
-            }
-            _ => out.push(character),
-        }
-    }
-    let any = |is_fixed: bool| if is_fixed { "" } else { "(?s:.*)" };
-    Some(format!("{}({out}){}", any(from_start), any(to_end)))
 }
 
 /// A text as a regular expression between slashes.
@@ -278,9 +206,7 @@ fn parameters<'a>(tool: &'a Tool, apart: &[char]) -> Result<Vec<Parameter<'a>>, 
         "dependentRequired",
         "dependentSchemas",
     ];
-    let schema = tool.parameters.as_object();
-    let together =
-        TOGETHER.iter().find(|key| schema.is_some_and(|fields| fields.contains_key(**key)));
+    let together = TOGETHER.iter().find(|key| tool.parameters.contains_key(**key));
     if let Some(key) = together.filter(|_| tool.is_strict) {
         return Err(format!(
             "{key} of its parameters cannot be enforced in this model's form of calls"
@@ -297,9 +223,10 @@ fn parameters<'a>(tool: &'a Tool, apart: &[char]) -> Result<Vec<Parameter<'a>>, 
         .collect();
     let is_listed = |name: &str| properties.is_some_and(|properties| properties.contains_key(name));
     let listed = properties.into_iter().flatten();
-    let listed = listed.map(|(name, schema)| (name.as_str(), schema.clone()));
+    let listed = listed.map(|(name, schema)| (name.as_str(), schema));
     let unlisted = required.iter().filter(|name| !is_listed(name));
-    let all = listed.chain(unlisted.map(|name| (*name, json!({}))));
+    let other = other(tool);
+    let all = listed.chain(unlisted.map(|name| (*name, other)));
     let mut parameters = Vec::new();
     for (name, schema) in all {
         let is_required = required.contains(&name);
@@ -309,24 +236,38 @@ fn parameters<'a>(tool: &'a Tool, apart: &[char]) -> Result<Vec<Parameter<'a>>, 
                 "the parameter {name:?} cannot be written in this model's form of calls"
             ));
         }
-        if !is_odd {
-            let schema = with_definitions(schema, &tool.parameters);
-            parameters.push(Parameter { name, schema, is_required });
+        let kind = kind(schema);
+        if let Some(schema) = allowed(name, schema, is_required)?.filter(|_| !is_odd) {
+            parameters.push(Parameter { name, schema, kind, is_required });
         }
     }
     Ok(parameters)
 }
 
-/// A part of a schema with all that it may refer to.
-fn with_definitions(schema: Value, whole: &Value) -> Value {
-    let Value::Object(mut fields) = schema else {
-        return if schema == Value::Bool(false) { schema } else { json!({}) };
-    };
-    let refers = Value::Object(fields.clone()).to_string().contains("\"$ref\"");
-    for key in ["$defs", "definitions"].into_iter().filter(|_| refers) {
-        if let Some(definitions) = whole.get(key) {
-            fields.entry(key).or_insert_with(|| definitions.clone());
+/// What is said of parameters that are not listed.
+fn other(tool: &Tool) -> &Value {
+    match tool.parameters.get("additionalProperties") {
+        Some(other) if tool.is_strict => other,
+        // They are none of its own, and whoever requires them says no more of them.
+        Some(_) | None => &Value::Bool(true),
+    }
+}
+
+/// The schema of a parameter, or nothing where it is one that is never there.
+fn allowed<'a>(
+    name: &str,
+    schema: &'a Value,
+    is_required: bool,
+) -> Result<Option<Cow<'a, Map<String, Value>>>, String> {
+    match schema {
+        Value::Object(fields) => Ok(Some(Cow::Borrowed(fields))),
+        Value::Bool(true) => Ok(Some(Cow::Owned(Map::new()))),
+        Value::Bool(false) if is_required => {
+            Err(format!("the parameter {name:?} is required, and no value of it is allowed"))
+        }
+        Value::Bool(false) => Ok(None),
+        Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err(format!("the schema of the parameter {name:?} is {schema}, and must be an object"))
         }
     }
-    Value::Object(fields)
 }
