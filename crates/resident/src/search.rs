@@ -311,7 +311,7 @@ mod tests {
             "Q4_K_M",
             "70 is more than 7/8 of 78"
         );
-        assert_eq!(largest(&choices, 57), None);
+        assert_eq!(largest(&choices, 56), None);
     }
 
     #[test]

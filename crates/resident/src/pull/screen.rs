@@ -368,7 +368,7 @@ mod tests {
             m-00003-of-00003.gguf    ╸              0 %  1.0 MiB/5.0 GiB
             in all, 1 of 3 files     ━━━━╸         40 %     6.0/15.0 GiB  52.0 MiB/s   1m 2s
         "]]
-        .assert_eq(&(shown(80, &[before.clone()]) + "\n"));
+        .assert_eq(&(shown(80, std::slice::from_ref(&before)) + "\n"));
         expect![[r"
             m-00003-of-00003.gguf    ╸              0 %  1.0 MiB/5.0 GiB
             in all, 2 of 3 files     ━━━━╸         40 %     6.0/15.0 GiB  52.0 MiB/s   1m 2s

@@ -113,7 +113,8 @@ fn a_repository_is_planned_pulled_listed_and_shown() {
     assert!(modelfile.starts_with("FROM "), "{modelfile}");
     // Once more costs nothing but a look at what there is.
     let before = person.server.file_bytes();
-    person.says(&["pull", "hf:o/r-GGUF", "--name", "mine"]);
+    // Without a plan, which would read a header.
+    person.says(&["pull", source, "--name", "mine", "--force"]);
     assert_eq!(person.server.file_bytes(), before, "nothing was fetched twice");
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Elsewhere {
 #[derive(Default)]
 struct Counts {
     requests: AtomicU64,
-    /// Bytes of files that were sent.
+    /// Bytes of files that were asked for.
     file_bytes: AtomicU64,
     /// Whether files come but for their ends, and who waits for that to change.
     is_held: Mutex<bool>,
@@ -105,6 +105,7 @@ fn answer(mut stream: TcpStream, counts: &Counts) -> std::io::Result<()> {
         ("/api/models", _) => ok(r#"[{"id":"o/r-GGUF","downloads":7,"likes":1}]"#.to_owned()),
         (_, Some((_, content))) => {
             let (head, body) = part(&content, range.as_deref());
+            counts.file_bytes.fetch_add(body.len() as u64, Ordering::SeqCst);
             let status = if range.is_some() { "206 Partial Content" } else { "200 OK" };
             return send_file(stream, status, &head, &body, counts);
         }
@@ -133,7 +134,6 @@ fn send_file(
     stream.write_all(head(status, headers, body.len()).as_bytes())?;
     let (first, rest) = body.split_at(body.len() / 2);
     for piece in [first, rest] {
-        counts.file_bytes.fetch_add(piece.len() as u64, Ordering::SeqCst);
         stream.write_all(piece)?;
         let held = counts.is_held.lock().unwrap();
         drop(counts.released.wait_while(held, |is_held| *is_held).unwrap());

@@ -225,7 +225,7 @@ fn a_word_that_says_nothing_is_refused_with_a_way_out() {
         assert_eq!(refused(&format!("[models.m]\n{text}")), format!("[models.m] {message}"));
     }
     let message = refused("[models.qwen3-8]\npin = true");
-    assert!(message.ends_with("either; did you mean 'qwen3-8b'?"), "{message}");
+    assert!(message.ends_with("; did you mean 'qwen3-8b'?"), "{message}");
 }
 
 #[test]
