@@ -189,7 +189,8 @@ mod tests {
         shelf.keep(answer(1, None, 10));
         shelf.keep(answer(2, None, 10_000));
         assert!(shelf.answer("2").is_none() && shelf.answer("1").is_some());
-        assert_eq!(shelf.answers().bytes, counted(&shelf));
+        let bytes = shelf.answers().bytes;
+        assert_eq!(bytes, counted(&shelf));
     }
 
     #[test]
