@@ -269,6 +269,18 @@ fn names_are_copied_and_removed_and_what_that_frees_is_said() {
 }
 
 #[test]
+fn what_comes_twice_from_an_address_is_kept_once() {
+    let person = Person::new();
+    let address = format!("{}/o/r-GGUF/resolve/main/m-F32.gguf", person.server.url());
+    for name in ["one", "two"] {
+        person.says(&["pull", &address, "--name", name]);
+    }
+    let usage = person.json(&["du"]);
+    let bytes = File::small().bytes().len() as u64;
+    assert_eq!((&usage["blobs_bytes"], &usage["half_pulled_bytes"]), (&bytes.into(), &0.into()));
+}
+
+#[test]
 fn a_plain_file_goes_only_when_the_file_is_meant() {
     let person = Person::new();
     let file = person.models_file("plain.gguf");
