@@ -187,6 +187,9 @@ impl Pull<'_> {
     /// Takes a file that came into the store. `None` when another pull took it and it is not there all the same.
     async fn take(&mut self, at: usize) -> Result<Option<manifest::File>, Error> {
         if let Some(file) = self.here(at).await {
+            if self.known[at].is_some() {
+                self.forget(at).await?;
+            }
             return Ok(Some(file));
         }
         // It is whole, so that nobody is asked.
@@ -204,6 +207,24 @@ impl Pull<'_> {
             Ok(Some(manifest::File::new(file.role, file.name, fetched.digest, fetched.bytes)))
         })
         .await
+    }
+
+    /// Forgets a file that came although the store had its content, which its source did not say.
+    async fn forget(&self, at: usize) -> Result<(), Error> {
+        let fetched = match self.fetch(at).await {
+            Ok(fetched) => fetched,
+            Err(transfer::Error::Taken { .. }) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let (store, wanted) = (self.store.clone(), self.found.files[at].wanted.clone());
+        aside(move || {
+            // While nobody else may begin with it.
+            let forgotten = transfer::forget(&wanted, &store.pulls());
+            drop(fetched);
+            forgotten
+        })
+        .await?;
+        Ok(())
     }
 
     /// Keeps the model. `None` when one of its files is not there any more.

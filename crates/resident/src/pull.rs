@@ -275,8 +275,8 @@ fn of_outside(error: &outside::Error) -> Code {
 /// What a source says, with the code of servers, or of a model that is not there.
 pub(crate) fn of_source(error: sources::Error) -> anyhow::Error {
     let code = match &error {
-        sources::Error::Source { .. } => Code::Usage,
-        sources::Error::Companion { .. }
+        sources::Error::Source { .. }
+        | sources::Error::Companion { .. }
         | sources::Error::NoModel { .. }
         | sources::Error::NotThere { .. }
         | sources::Error::Several { .. }

@@ -34,7 +34,7 @@ pub(super) async fn pull(
     let source = Source::parse(&order.source);
     // What was resolved is a source; were it none, its text says enough.
     let source = source.ok_or_else(|| exit::error(Code::Model, order.source.clone()))?;
-    let source = source.map_err(|error| exit::error(Code::Usage, error.to_string()))?;
+    let source = source.map_err(super::of_source)?;
     let (events, mut seen) = watch::channel(Progress::default());
     let mut pulling =
         pin!(pull::pull(&access, &store, &terms, &source, order.name.clone(), &events));

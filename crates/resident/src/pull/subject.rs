@@ -47,8 +47,7 @@ impl Order {
 /// What `text` means, and what of it this machine should take.
 ///
 /// # Errors
-/// With [`Code::Model`] when it means nothing, with [`Code::Usage`] when it makes no sense, with
-/// [`Code::Elsewhere`] when nobody may be asked.
+/// With [`Code::Model`] when it means nothing, with [`Code::Elsewhere`] when nobody may be asked.
 pub(super) fn meant(
     text: &str,
     name: Option<&Name>,
@@ -56,7 +55,7 @@ pub(super) fn meant(
     settings: &Settings,
 ) -> anyhow::Result<Meant> {
     if let Some(source) = Source::parse(text) {
-        let source = source.map_err(|error| exit::error(Code::Usage, error.to_string()))?;
+        let source = source.map_err(super::of_source)?;
         refuse_offline(text, settings)?;
         return Ok(Meant::Elsewhere(Box::new(elsewhere(
             text, &source, name, is_forced, settings,

@@ -211,10 +211,10 @@ fn what_means_nothing_is_named_with_the_way_out() {
             &["no model `no-such-model`", "ollama:no-such-model"][..],
         ),
         (&["pull", "owner/repo"], 4, &["hf:owner/repo"]),
-        (&["pull", "hf:owner"], 2, &["'hf:owner' does not name a repository"]),
+        (&["pull", "hf:owner"], 4, &["'hf:owner' does not name a repository"]),
         (&["pull", "hf:o/gone"], 4, &["404", "check the name"]),
         (&["pull", "hf:o/r-GGUF:Q2_K"], 4, &["no model 'Q2_K'", "BF16, F32"]),
-        (&["pull", "http://example.com/x.gguf"], 2, &["http://example.com/x.gguf"]),
+        (&["pull", "http://example.com/x.gguf"], 4, &["http://example.com/x.gguf"]),
         (&["pull", "x.gguf"], 4, &["cannot read the model file x.gguf"]),
         (&["pull", "--list"], 3, &["no hub runs", "resident serve"]),
         (&["pull", "--resume", "3"], 3, &["no hub runs"]),
@@ -266,6 +266,18 @@ fn names_are_copied_and_removed_and_what_that_frees_is_said() {
     let removed = person.json(&["rm", "two"]);
     assert_eq!(removed["freed_bytes"], bytes);
     assert_eq!(person.json(&["du"])["blobs_bytes"], 0);
+}
+
+#[test]
+fn what_comes_twice_from_an_address_is_kept_once() {
+    let person = Person::new();
+    let address = format!("{}/o/r-GGUF/resolve/main/m-F32.gguf", person.server.url());
+    for name in ["one", "two"] {
+        person.says(&["pull", &address, "--name", name]);
+    }
+    let usage = person.json(&["du"]);
+    let bytes = File::small().bytes().len() as u64;
+    assert_eq!((&usage["blobs_bytes"], &usage["half_pulled_bytes"]), (&bytes.into(), &0.into()));
 }
 
 #[test]
