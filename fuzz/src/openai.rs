@@ -157,6 +157,12 @@ pub(crate) fn generates(body: &[u8], model: &str, generates: &[Generate]) {
 
 /// Writes and reads a command, and gives the bytes of its frame.
 pub(crate) fn through_a_frame(body: &[u8], command: &Command) -> usize {
+    let mut command = command.clone();
+    // What a request says itself is the hub's to know.
+    if let Command::Generate { generate, .. } = &mut command {
+        generate.sampling.said.clear();
+    }
+    let command = &command;
     let bytes = match frame::encode(command) {
         Ok(bytes) => bytes,
         Err(error) => panic!("what the dialect let through has no frame: {error}"),

@@ -151,6 +151,7 @@ fn every_corpus_has_a_test() {
             "anthropic_messages",
             "frame",
             "gguf",
+            "importance",
             "infill",
             "kv_entry",
             "modelfile",
