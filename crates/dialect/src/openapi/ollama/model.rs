@@ -113,5 +113,5 @@ fn details() -> Shape {
 }
 
 fn capabilities() -> Shape {
-    list(word(&["completion", "tools", "thinking", "vision", "insert", "embedding"]))
+    list(word(&["completion", "tools", "thinking", "vision", "insert", "embedding", "rerank"]))
 }
