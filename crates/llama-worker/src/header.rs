@@ -68,13 +68,13 @@ fn read_one(path: &Path) -> Result<(Header, u64), String> {
             Err(error) => error,
         };
         let has_grown = prefix.len() as u64 > had_bytes;
-        match error {
-            gguf::Error::Incomplete { needed_bytes }
-                if has_grown && had_bytes < HEADER_BYTES_MAX =>
-            {
-                wanted_bytes = needed_bytes.max(wanted_bytes * 2).min(HEADER_BYTES_MAX);
-            }
-            error => return Err(format!("{}: {error}", path.display())),
+        if let gguf::Error::Incomplete { needed_bytes } = error
+            && has_grown
+            && had_bytes < HEADER_BYTES_MAX
+        {
+            wanted_bytes = needed_bytes.max(wanted_bytes * 2).min(HEADER_BYTES_MAX);
+        } else {
+            return Err(format!("{}: {error}", path.display()));
         }
     }
 }
