@@ -12,7 +12,8 @@ use dialect::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use worker_protocol::{
-    Event, Failure, FailureKind, FinishReason, Finished, Piece, Prompt, Role, ToolCallPiece, Usage,
+    Event, Failure, FailureKind, FinishReason, Finished, Piece, Prompt, Role, ToolCallPiece,
+    ToolChoice, Usage,
 };
 
 fn piece() -> impl Strategy<Value = Piece> {
@@ -417,4 +418,32 @@ fn only_what_openais_machines_did_is_passed_over_in_silence() {
         let error = with(item.clone()).unwrap_err();
         assert_eq!(error.param.as_deref(), Some("input[1].type"), "{item}");
     }
+}
+
+#[test]
+fn a_tool_of_a_namespace_is_chosen_by_its_own_words() {
+    let chosen = |choice: Value| {
+        let mut body = asked(json!("hi"));
+        body["tools"] = json!([
+            { "type": "web_search" },
+            { "type": "namespace", "name": "fs", "description": "", "tools": [
+                { "type": "function", "name": "grep", "parameters": {} },
+            ] },
+        ]);
+        body["tool_choice"] = choice;
+        responses::decode(body.to_string().as_bytes(), &()).map(|request| {
+            let Prompt::Chat(chat) = request.generate.prompt else { panic!("a conversation") };
+            chat.tool_choice
+        })
+    };
+    let grep = json!({ "type": "function", "name": "grep", "namespace": "fs" });
+    let demanded = ToolChoice::Required(vec!["fs__grep".to_owned()]);
+    assert_eq!(chosen(grep.clone()).unwrap(), demanded);
+    let among =
+        |tools: Value| json!({ "type": "allowed_tools", "mode": "required", "tools": tools });
+    assert_eq!(chosen(among(json!([{ "type": "web_search" }, grep]))).unwrap(), demanded);
+    let none = chosen(among(json!([{ "type": "web_search" }]))).unwrap_err();
+    assert_eq!(none.param.as_deref(), Some("tool_choice.tools"));
+    let other = chosen(json!({ "type": "function", "name": "grep" })).unwrap_err();
+    assert_eq!(other.param.as_deref(), Some("tool_choice.name"));
 }

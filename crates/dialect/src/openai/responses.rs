@@ -26,6 +26,7 @@ pub use answer::Beginning;
 pub use count::counted;
 pub use kept::{Earlier, Entry, Kept, Page, Turn, deleted, not_found};
 pub use stream::StreamEncoder;
+pub(in crate::openai) use tools::known_name;
 pub use whole::WholeEncoder;
 
 use crate::{

@@ -6,6 +6,7 @@ use worker_protocol::ToolChoice;
 use crate::{
     Error,
     limits::TOOLS_MAX,
+    openai::responses::known_name,
     read::{Object, Path},
     tools::{self, Offered},
 };
@@ -96,7 +97,9 @@ fn function_name(form: &mut Object<'_>, tools: &[Value]) -> Result<String, Error
     let Some(inner) = form.take(key) else {
         let at = form.path("name");
         let name = form.string("name")?.ok_or_else(|| form.path(key).missing())?;
-        return tools::known(&at, name, tools);
+        // Responses say the namespace of a tool beside its name; chat knows none.
+        let namespace = form.string("namespace")?;
+        return tools::known(&at, known_name(namespace.as_deref(), &name), tools);
     };
     let mut inner = Object::new(&at, inner)?;
     let at = inner.path("name");
@@ -110,10 +113,17 @@ fn allowed(form: &mut Object<'_>, offered: &mut Offered) -> Result<(), Error> {
     let mut names = Vec::with_capacity(entries.len());
     for (index, entry) in entries.into_iter().enumerate() {
         let at = Path::Index(&at, index);
-        names.push(function_name(&mut Object::new(&at, entry)?, &offered.tools)?);
+        let mut entry = Object::new(&at, entry)?;
+        // What OpenAI runs itself is not offered, so that it cannot be called either.
+        let kind = entry.string("type")?;
+        if kind.is_none_or(|kind| ["function", "custom"].contains(&&*kind)) {
+            names.push(function_name(&mut entry, &offered.tools)?);
+        }
     }
     if names.is_empty() {
-        return Err(at.refuse("must name at least one tool; \"tool_choice\": \"none\" allows none"));
+        return Err(at.refuse(
+            "must name at least one tool that is offered here; \"tool_choice\": \"none\" allows none",
+        ));
     }
     let at = form.path("mode");
     match form.string("mode")?.as_deref() {

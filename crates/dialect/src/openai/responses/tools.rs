@@ -43,7 +43,7 @@ pub(super) struct Tool {
 }
 
 /// The name by which the model knows a tool.
-pub(super) fn known_name(namespace: Option<&str>, name: &str) -> String {
+pub(in crate::openai) fn known_name(namespace: Option<&str>, name: &str) -> String {
     match namespace {
         None | Some("" | NO_NAMESPACE) => name.to_owned(),
         Some(namespace) => format!("{namespace}__{name}"),
