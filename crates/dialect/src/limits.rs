@@ -163,3 +163,6 @@ pub const UPSTREAM_TOOL_CALLS_MAX: usize = 128;
 
 /// Characters of a file's name that are passed on to a server, its ending first of all.
 pub const FILE_NAME_CHARS_MAX: usize = 64;
+
+/// Collections of files that one request may name; a person has some tens.
+pub const KNOWLEDGE_MAX: usize = 64;

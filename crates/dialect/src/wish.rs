@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     Error,
-    limits::SHORT_VALUE_BYTES_MAX,
+    limits::{KNOWLEDGE_MAX, SHORT_VALUE_BYTES_MAX},
     read::{Object, Path},
 };
 
@@ -18,13 +18,15 @@ const KEEP_ALIVE_FORMS: &str =
     "a time such as \"10m\" or \"1h30m\", a number of seconds, 0 to unload at once, or -1 for ever";
 
 /// What a request wishes beside its answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wish {
     /// Whether requests that somebody waits for come first.
     pub background: bool,
     /// How long the model stays unused after this request, `Duration::MAX` for ever; `None` leaves
     /// that to the model's settings.
     pub keep_alive: Option<Duration>,
+    /// Collections of the person's files that are to answer.
+    pub knowledge: Vec<String>,
 }
 
 impl Wish {
@@ -35,7 +37,34 @@ impl Wish {
     pub(crate) fn decode(fields: &mut Object<'_>) -> Result<Self, Error> {
         let path = fields.path("keep_alive");
         let keep_alive = fields.take("keep_alive").map(|value| keep_alive(&path, &value));
-        Ok(Self { background: background(fields)?, keep_alive: keep_alive.transpose()? })
+        let (background, keep_alive) = (background(fields)?, keep_alive.transpose()?);
+        Ok(Self { background, keep_alive, knowledge: knowledge(fields)? })
+    }
+}
+
+/// A name or a list of names.
+fn knowledge(fields: &mut Object<'_>) -> Result<Vec<String>, Error> {
+    let path = fields.path("knowledge");
+    let form = "the name of a collection of files, or a list of such names";
+    let name = |value: &Value| match value {
+        Value::String(name) => {
+            path.bytes_at_most(name.len(), SHORT_VALUE_BYTES_MAX)?;
+            Ok(name.clone())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Err(path.wrong(form, value))
+        }
+    };
+    match fields.take("knowledge") {
+        None => Ok(Vec::new()),
+        Some(Value::Array(names)) if names.len() <= KNOWLEDGE_MAX => {
+            names.iter().map(name).collect()
+        }
+        Some(Value::Array(names)) => Err(path.refuse(format_args!(
+            "must name at most {KNOWLEDGE_MAX} collections, but it has {}",
+            names.len()
+        ))),
+        Some(value) => Ok(vec![name(&value)?]),
     }
 }
 

@@ -23,6 +23,7 @@ use supervisor::{
 };
 use worker_protocol::{Embed, Event, Generate, Rank};
 
+use crate::knowledge::consult::{self, Cites};
 use crate::limits::{BODY_BYTES_MAX, BODY_WAIT_MAX, DRAIN_BYTES_MAX, DRAIN_WAIT_MAX};
 use crate::name;
 use crate::routes::Site;
@@ -37,17 +38,16 @@ pub(crate) async fn chat(site: &Arc<Site>, body: Body) -> Result<Response, Error
     let request = chat::decode(&read_body(body).await?)?;
     site.guard().check_grammars(&request.generates)?;
     let (id, created) = (new_id(), now_unix_s());
-    let wish = wish(request.wish);
     if request.stream {
         let encoder = chat::StreamEncoder::new(&request, &id, created, &request.model);
         let tells_progress = request.include_progress;
-        let job = Job { model: request.model, work: Work::Generate(request.generates), wish };
+        let job = Job::new(request.model, Work::Generate(request.generates), request.wish);
         let (encoder, framing) = (Box::new(encoder), Framing::Events);
         return stream::respond(Arc::clone(site), job, encoder, framing, tells_progress).await;
     }
     let mut encoder = chat::WholeEncoder::new(&request, &id, created, &request.model);
-    let job = Job { model: request.model, work: Work::Generate(request.generates), wish };
-    let (choices, model) = job.begin(&site.hub, None).await?;
+    let job = Job::new(request.model, Work::Generate(request.generates), request.wish);
+    let (choices, model) = job.begin(site, None).await?;
     if let Some(model) = model {
         encoder.served_by(&model);
     }
@@ -60,16 +60,15 @@ pub(crate) async fn completions(site: &Arc<Site>, body: Body) -> Result<Response
     let request = completion::decode(&read_body(body).await?)?;
     site.guard().check_grammars(&request.generates)?;
     let (id, created) = (new_id(), now_unix_s());
-    let wish = wish(request.wish);
     if request.stream {
         let encoder = completion::StreamEncoder::new(&request, &id, created, &request.model);
-        let job = Job { model: request.model, work: Work::Generate(request.generates), wish };
+        let job = Job::new(request.model, Work::Generate(request.generates), request.wish);
         let (encoder, framing) = (Box::new(encoder), Framing::Events);
         return stream::respond(Arc::clone(site), job, encoder, framing, false).await;
     }
     let mut encoder = completion::WholeEncoder::new(&request, &id, created, &request.model);
-    let job = Job { model: request.model, work: Work::Generate(request.generates), wish };
-    let (choices, model) = job.begin(&site.hub, None).await?;
+    let job = Job::new(request.model, Work::Generate(request.generates), request.wish);
+    let (choices, model) = job.begin(site, None).await?;
     if let Some(model) = model {
         encoder.served_by(&model);
     }
@@ -81,9 +80,8 @@ pub(crate) async fn completions(site: &Arc<Site>, body: Body) -> Result<Response
 pub(crate) async fn embeddings(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = embedding::decode(&read_body(body).await?)?;
     let mut encoder = embedding::WholeEncoder::new(&request, &request.model);
-    let wish = wish(request.wish);
-    let job = Job { model: request.model.clone(), work: Work::Embed(request.embed), wish };
-    let (choices, model) = job.begin(&site.hub, None).await?;
+    let job = Job::new(request.model.clone(), Work::Embed(request.embed), request.wish);
+    let (choices, model) = job.begin(site, None).await?;
     encoder.served_by(model.as_deref().unwrap_or(&request.model));
     collect(site, choices, |_, event| encoder.event(event)).await;
     Ok(json(encoder.finish()?))
@@ -95,6 +93,8 @@ pub(crate) struct Job {
     pub(crate) model: String,
     pub(crate) work: Work,
     pub(crate) wish: Wish,
+    /// Collections of files that are to answer, beside those behind the model's name.
+    pub(crate) knowledge: Vec<String>,
 }
 
 pub(crate) enum Work {
@@ -107,6 +107,11 @@ pub(crate) enum Work {
 }
 
 impl Job {
+    pub(crate) fn new(model: String, work: Work, mut wish: dialect::Wish) -> Self {
+        let knowledge = std::mem::take(&mut wish.knowledge);
+        Self { model, work, wish: self::wish(&wish), knowledge }
+    }
+
     /// Gets the model and begins the answers; returns when the first event came. With them comes the
     /// model's name, if a role was asked for. `watch` shows meanwhile what is waited for.
     ///
@@ -115,18 +120,24 @@ impl Job {
     /// once, when the one that was to answer is broken.
     pub(crate) async fn begin(
         mut self,
-        hub: &Handle,
+        site: &Site,
         watch: Option<&Watch>,
     ) -> Result<(Choices, Option<String>), Error> {
+        let hub = &site.hub;
+        let cites =
+            consult::consult(site, &mut self.model, &mut self.work, &self.knowledge).await?;
         self.model = name::known(hub, &self.model).await;
         let served = hub.serve(&self.model, self.work.purpose(), self.wish, watch).await;
         let Served { mut lease, mut model } = served.map_err(|error| refusal(&error))?;
         let mut losses = Losses::default();
         loop {
-            let mut choices = Choices { answers: self.work.answers(&lease), first: 0, heard: None };
+            let mut choices = Choices::new(self.work.answers(&lease));
             drop(lease);
             choices.heard = choices.next().await;
-            let Some(loss) = choices.loss().await else { return Ok((choices, model)) };
+            let Some(loss) = choices.loss().await else {
+                choices.cites = cites;
+                return Ok((choices, model));
+            };
             match self.elsewhere(loss, model.as_deref(), &mut losses, hub).await {
                 Ok(Some(served)) => (lease, model) = (served.lease, served.model),
                 Ok(None) => return Ok((choices, model)),
@@ -198,7 +209,7 @@ impl Work {
 }
 
 /// What a client wishes, as the hub is told.
-pub(crate) fn wish(wish: dialect::Wish) -> Wish {
+pub(crate) fn wish(wish: &dialect::Wish) -> Wish {
     let priority = if wish.background { Priority::Background } else { Priority::Interactive };
     Wish { priority, keep_alive: wish.keep_alive }
 }
@@ -210,15 +221,33 @@ pub(crate) struct Choices {
     first: usize,
     /// An event that was waited for already.
     heard: Option<(u32, Event)>,
+    /// What the answers may cite.
+    cites: Option<Cites>,
+    /// The end of a choice, which comes behind what it cites.
+    ended: Option<(u32, Event)>,
 }
 
 impl Choices {
+    fn new(answers: Vec<Option<Answer>>) -> Self {
+        Self { answers, first: 0, heard: None, cites: None, ended: None }
+    }
+
     /// The next event of any choice, and which; `None` when all have ended.
     pub(crate) async fn next(&mut self) -> Option<(u32, Event)> {
-        match self.heard.take() {
-            Some(heard) => Some(heard),
-            None => self.next_event().await,
+        if let Some(ended) = self.ended.take() {
+            return Some(ended);
         }
+        let (choice, event) = match self.heard.take() {
+            Some(heard) => heard,
+            None => self.next_event().await?,
+        };
+        if let Some(cites) = &mut self.cites
+            && let Some(sources) = cites.below(choice, &event).await
+        {
+            self.ended = Some((choice, event));
+            return Some((choice, sources));
+        }
+        Some((choice, event))
     }
 
     /// How the answer was lost, if what was heard says that it was.

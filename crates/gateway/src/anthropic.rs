@@ -46,13 +46,13 @@ pub(crate) async fn messages(site: &Arc<Site>, body: Body) -> Result<Response, E
     let messages::Request { model, generate, stream, wish } = request;
     let id = answer::new_id();
     let work = Work::Generate(vec![generate]);
-    let job = Job { model: model.clone(), work, wish: answer::wish(wish) };
+    let job = Job::new(model.clone(), work, wish);
     if stream {
         let encoder = Box::new(anthropic::StreamEncoder::new(&id, &model));
         return stream::respond(Arc::clone(site), job, encoder, Framing::NamedEvents, false).await;
     }
     let mut encoder = anthropic::WholeEncoder::new(&id, &model);
-    let (choices, model) = job.begin(&site.hub, None).await?;
+    let (choices, model) = job.begin(site, None).await?;
     if let Some(model) = model {
         encoder.served_by(&model);
     }
@@ -65,8 +65,8 @@ pub(crate) async fn messages(site: &Arc<Site>, body: Body) -> Result<Response, E
 pub(crate) async fn count_tokens(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let count::Request { model, prompt, wish } = count::decode(&answer::read_body(body).await?)?;
     let work = Work::Count(Box::new(Generate::new(prompt)));
-    let job = Job { model, work, wish: answer::wish(wish) };
-    let (mut choices, _) = job.begin(&site.hub, None).await?;
+    let job = Job::new(model, work, wish);
+    let (mut choices, _) = job.begin(site, None).await?;
     // What was counted is no usage: nothing was computed.
     let broke_off = || Error::new(500, "the count broke off; try again");
     let (_, event) = choices.next().await.ok_or_else(broke_off)?;

@@ -403,7 +403,7 @@ fn no_pin_of_role(role: &str, models: &[String]) -> Error {
     Error::invalid(format!("'{role}' is a role, and only models are pinned; {which}")).at("model")
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], shape: &str) -> Result<T, Error> {
+pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], shape: &str) -> Result<T, Error> {
     serde_json::from_slice(body)
         .map_err(|error| Error::invalid(format!("the body must be {shape}: {error}")))
 }

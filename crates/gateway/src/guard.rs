@@ -270,6 +270,7 @@ mod tests {
             tools: Vec::new(),
             changes: None,
             library: None,
+            knowledge: None,
         };
         Guard::new(&config, listen)
     }

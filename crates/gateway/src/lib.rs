@@ -13,6 +13,7 @@ mod bind;
 mod change;
 pub mod control;
 mod guard;
+mod knowledge;
 mod library;
 pub mod limits;
 mod llama_server;
@@ -36,6 +37,10 @@ use tokio::sync::mpsc;
 
 pub use bind::{BindError, bind};
 pub use change::{ChangeAsked, ChangeError, Door};
+pub use knowledge::{
+    Citation, Collection, CollectionChange, Collections, Found, Knowledge, NewSources, Passage,
+    Place, Search,
+};
 pub use library::{About, Library, PullChange, Steps};
 pub use server::Server;
 
@@ -67,4 +72,6 @@ pub struct Config {
     pub changes: Option<mpsc::Sender<ChangeAsked>>,
     /// Who keeps the models of this machine; `None` where nobody does.
     pub library: Option<Arc<dyn Library>>,
+    /// Who keeps a person's own files; `None` where nobody does.
+    pub knowledge: Option<Arc<dyn Knowledge>>,
 }

@@ -67,6 +67,13 @@ pub const BODY_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Connections at once. Each costs some ten kilobytes; one person's clients use a few dozen.
 pub const CONNECTIONS_MAX: usize = 1024;
 
+/// Bytes of a question that files are searched for. A page that somebody pastes is no better a question than its
+/// beginning.
+pub const QUESTION_BYTES_MAX: usize = 4096;
+
+/// Characters of a citation that stand below an answer: a sentence or two.
+pub const CITED_CHARACTERS_MAX: usize = 240;
+
 /// Time a stream waits for its first event before it commits to status 200: long enough that a
 /// refusal gets its real status, short enough that clients with a time-out see signs of life.
 pub const FIRST_EVENT_WAIT_MAX: Duration = Duration::from_secs(10);

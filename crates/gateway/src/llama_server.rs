@@ -21,14 +21,13 @@ pub(crate) async fn infill(site: &Arc<Site>, body: Body) -> Result<Response, Err
         Some(model) => model,
         None => one_that_fills(&site.hub).await?,
     };
-    let (work, wish) = (Work::Generate(generates), answer::wish(wish));
-    let job = Job { model: model.clone(), work, wish };
+    let job = Job::new(model.clone(), Work::Generate(generates), wish);
     if stream {
         let encoder = Box::new(infill::StreamEncoder::new(&model, told));
         return stream::respond(Arc::clone(site), job, encoder, Framing::BareEvents, false).await;
     }
     let mut encoder = infill::WholeEncoder::new(&model, told);
-    let (choices, model) = job.begin(&site.hub, None).await?;
+    let (choices, model) = job.begin(site, None).await?;
     if let Some(model) = model {
         encoder.served_by(&model);
     }

@@ -15,6 +15,27 @@ pub(crate) async fn known(hub: &Handle, asked: &str) -> String {
     if is_other { plain } else { asked }.to_owned()
 }
 
+/// The model and the collections of files that `asked` names together, as in `daily+notes+letters`; nothing where it
+/// is the name of a model itself, or begins with none.
+pub(crate) async fn with_collections(hub: &Handle, asked: &str) -> Option<(String, Vec<String>)> {
+    if !asked.contains('+') {
+        return None;
+    }
+    let asked = asked.strip_suffix(TAG_DEFAULT).unwrap_or(asked);
+    if is_known(hub, asked).await {
+        return None;
+    }
+    // A name may have the sign itself, so the longest that is one counts.
+    for (at, _) in asked.rmatch_indices('+') {
+        let model = known(hub, &asked[..at]).await;
+        if is_known(hub, &model).await {
+            let collections = asked[at + 1..].split('+').filter(|name| !name.is_empty());
+            return Some((model, collections.map(str::to_owned).collect()));
+        }
+    }
+    None
+}
+
 async fn is_known(hub: &Handle, name: &str) -> bool {
     hub.is_role(name) || of_model(hub, name).await.is_some()
 }

@@ -62,15 +62,14 @@ async fn embedded(
     form: embed::Form,
     request: embed::Request,
 ) -> Result<Response, Error> {
-    let wish = answer::wish(request.wish);
     let begun = Instant::now();
     if request.embed.inputs.is_empty() {
-        load(&site.hub, &request.model, wish).await?;
+        load(&site.hub, &request.model, answer::wish(&request.wish)).await?;
         return Ok(answer::json(embed::loaded(form, &request.model, begun.elapsed())));
     }
     let mut encoder = embed::WholeEncoder::new(form, &request, &request.model);
-    let job = Job { model: request.model, work: Work::Embed(request.embed), wish };
-    let (choices, model) = job.begin(&site.hub, None).await?;
+    let job = Job::new(request.model, Work::Embed(request.embed), request.wish);
+    let (choices, model) = job.begin(site, None).await?;
     encoder.served_by(model.as_deref(), begun.elapsed());
     answer::collect(site, choices, |_, event| encoder.event(event)).await;
     Ok(answer::json(encoder.finish()?))
@@ -109,17 +108,16 @@ async fn answered(
     request: ollama::Request,
 ) -> Result<Response, Error> {
     let ollama::Request { model: asked, ask, stream, wish } = request;
-    let wish = answer::wish(wish);
     let created_at = jiff::Timestamp::now().to_string();
     let generate = match ask {
         Ask::Generate(generate) => generate,
         Ask::Load => {
-            let is_unloaded = load(&site.hub, &asked, wish).await?;
+            let is_unloaded = load(&site.hub, &asked, answer::wish(&wish)).await?;
             return Ok(answer::json(ollama::loaded(form, &created_at, &asked, is_unloaded)));
         }
     };
     let id = answer::new_id();
-    let job = Job { model: asked.clone(), work: Work::Generate(vec![*generate]), wish };
+    let job = Job::new(asked.clone(), Work::Generate(vec![*generate]), wish);
     if stream {
         let encoder = ollama::StreamEncoder::new(form, &id, &created_at, &asked);
         let framing = Framing::Lines { nothing: encoder.nothing() };
@@ -127,7 +125,7 @@ async fn answered(
     }
     let mut encoder = ollama::WholeEncoder::new(form, &id, &created_at, &asked);
     let begun = Instant::now();
-    let (choices, model) = job.begin(&site.hub, None).await?;
+    let (choices, model) = job.begin(site, None).await?;
     encoder.served_by(model.as_deref(), begun.elapsed());
     answer::collect(site, choices, |_, event| encoder.event(event)).await;
     let cached = encoder.cached();
@@ -138,7 +136,11 @@ async fn answered(
 /// is in memory goes.
 async fn load(hub: &Handle, asked: &str, wish: Wish) -> Result<bool, Error> {
     let refusal = |error| answer::refusal(&error);
-    let asked = &*name::known(hub, asked).await;
+    // Collections of files take no memory.
+    let asked = match name::with_collections(hub, asked).await {
+        Some((model, _)) => &*model.clone(),
+        None => &*name::known(hub, asked).await,
+    };
     if wish.keep_alive != Some(Duration::ZERO) {
         hub.warm(asked, wish.keep_alive).await.map_err(refusal)?;
         return Ok(false);

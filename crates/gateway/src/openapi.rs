@@ -14,6 +14,7 @@ use utoipa::openapi::{Info, InfoBuilder};
 
 use crate::control::pulls::{NewPull, Pull, Pulls};
 use crate::control::{ExplainedRole, Models, Pin, Reloaded, Residents, Stop, Warm, Warmed, WhatIf};
+use crate::knowledge::{Collection, Collections, Found, NewSources, Search};
 
 /// The document, as it is in `docs`.
 pub(crate) fn document() -> &'static str {
@@ -113,7 +114,50 @@ fn control() -> Vec<Operation> {
             .about("Server-sent events, from now on and without an end.")
             .streams(happening()),
     ];
-    operations.into_iter().chain(pulls()).collect()
+    operations.into_iter().chain(pulls()).chain(knowledge()).collect()
+}
+
+fn knowledge() -> [Operation; 5] {
+    let get = |path, id, summary| Operation::get(path, Words::OpenAi, id, summary).tag("Knowledge");
+    let post =
+        |path, id, summary| Operation::post(path, Words::OpenAi, id, summary).tag("Knowledge");
+    let name =
+        |operation: Operation| operation.name_in_path("name", "The collection's name.", text());
+    [
+        get("/api/knowledge", "collections", "Lists collections of files, and how they stand")
+            .answers(of::<Collections>())
+            .fails(&[500, 503]),
+        post("/api/knowledge/search", "knowledge_search", "Finds passages of files")
+            .takes(of::<Search>())
+            .answers(of::<Found>())
+            .fails(&[404, 500, 503]),
+        post("/api/knowledge", "knowledge_add", "Adds folders and files to a collection")
+            .access(Access::Token)
+            .takes(of::<NewSources>())
+            .answers(of::<Collection>())
+            .fails(&[500, 503]),
+        name(post(
+            "/api/knowledge/{name}/{change}",
+            "knowledge_change",
+            "Changes what becomes of a collection",
+        ))
+        .access(Access::Token)
+        .about("Its body is not read; its content type is `application/json`.")
+        .name_in_path("change", "What.", word(&["scan", "pause", "resume", "rebuild"]))
+        .answers(of::<Collection>())
+        .fails(&[400, 404, 415, 500, 503]),
+        name(Operation::delete(
+            "/api/knowledge/{name}",
+            Words::OpenAi,
+            "knowledge_remove",
+            "Forgets a collection",
+        ))
+        .tag("Knowledge")
+        .access(Access::Token)
+        .about("Its files stay where they are. The answer lists the others.")
+        .answers(of::<Collections>())
+        .fails(&[404, 500, 503]),
+    ]
 }
 
 fn pulls() -> [Operation; 5] {

@@ -23,9 +23,8 @@ pub(crate) async fn rerank(site: &Arc<Site>, route: Route, body: Body) -> Result
     };
     refuse_others(&site.hub, &model).await?;
     let mut encoder = rerank::WholeEncoder::new(&request, &answer::new_id(), &model);
-    let wish = answer::wish(request.wish);
-    let job = Job { model, work: Work::Rank(request.rank), wish };
-    let (choices, model) = job.begin(&site.hub, None).await?;
+    let job = Job::new(model, Work::Rank(request.rank), request.wish);
+    let (choices, model) = job.begin(site, None).await?;
     if let Some(model) = model {
         encoder.served_by(&model);
     }

@@ -21,7 +21,7 @@ pub(crate) async fn create(site: &Arc<Site>, body: Body) -> Result<Response, Err
     // Whoever knows an id may read the answer, so nobody must be able to try them all.
     let id = answer::new_id() + &answer::new_id();
     let beginning = Beginning::new(told, &id, answer::now_unix_s(), &model);
-    let job = Job { model, work: Work::Generate(vec![generate]), wish: answer::wish(wish) };
+    let job = Job::new(model, Work::Generate(vec![generate]), wish);
     if stream {
         let encoder = StreamEncoder::new(beginning.clone());
         let encoder = Box::new(Keeping { encoder, site: Arc::clone(site) });
@@ -29,7 +29,7 @@ pub(crate) async fn create(site: &Arc<Site>, body: Body) -> Result<Response, Err
         return stream::respond(Arc::clone(site), job, encoder, framing, false).await;
     }
     let mut encoder = WholeEncoder::new(beginning);
-    let (choices, model) = job.begin(&site.hub, None).await?;
+    let (choices, model) = job.begin(site, None).await?;
     if let Some(model) = model {
         encoder.served_by(&model);
     }
@@ -46,8 +46,8 @@ pub(crate) async fn create(site: &Arc<Site>, body: Body) -> Result<Response, Err
 pub(crate) async fn count_tokens(site: &Arc<Site>, body: Body) -> Result<Response, Error> {
     let request = responses::decode(&answer::read_body(body).await?, &site.shelf)?;
     let Request { model, generate, wish, .. } = request;
-    let job = Job { model, work: Work::Count(Box::new(generate)), wish: answer::wish(wish) };
-    let (mut choices, _) = job.begin(&site.hub, None).await?;
+    let job = Job::new(model, Work::Count(Box::new(generate)), wish);
+    let (mut choices, _) = job.begin(site, None).await?;
     // What was counted is no usage: nothing was computed.
     let broke_off = || Error::new(500, "the count broke off; try again");
     let (_, event) = choices.next().await.ok_or_else(broke_off)?;

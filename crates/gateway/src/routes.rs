@@ -27,8 +27,8 @@ use crate::metrics::Metrics;
 use crate::shelf::Shelf;
 use crate::tools::{self, Tools};
 use crate::{
-    ChangeAsked, Config, answer, anthropic, control, llama_server, ollama, openapi, rerank,
-    responses, stream,
+    ChangeAsked, Config, answer, anthropic, control, knowledge, llama_server, ollama, openapi,
+    rerank, responses, stream,
 };
 
 /// Who may use a route.
@@ -99,7 +99,18 @@ enum Endpoint {
     OllamaDelete,
     OllamaHasBlob,
     OllamaPutBlob,
+    Knowledge(Knowledge),
     Control(Control),
+}
+
+/// What a route of a person's files does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Knowledge {
+    List,
+    Search,
+    Add,
+    Change,
+    Remove,
 }
 
 /// What a route for programs of the same person does.
@@ -195,6 +206,11 @@ const ROUTES: &[Route] = &[
     delete("/api/delete", Policy::Manage, Endpoint::OllamaDelete),
     head("/api/blobs/", Policy::Manage, Endpoint::OllamaHasBlob),
     upload("/api/blobs/", Policy::Manage, Takes::Raw, Endpoint::OllamaPutBlob),
+    get("/api/knowledge", Policy::Inference, Endpoint::Knowledge(Knowledge::List)),
+    post("/api/knowledge/search", Policy::Inference, Endpoint::Knowledge(Knowledge::Search)),
+    post("/api/knowledge", Policy::Control, Endpoint::Knowledge(Knowledge::Add)),
+    post("/api/knowledge/", Policy::Control, Endpoint::Knowledge(Knowledge::Change)),
+    delete("/api/knowledge/", Policy::Control, Endpoint::Knowledge(Knowledge::Remove)),
     get("/resident/v1/ps", Policy::Control, Endpoint::Control(Control::Residents)),
     get("/resident/v1/models", Policy::Control, Endpoint::Control(Control::Models)),
     post("/resident/v1/stop", Policy::Control, Endpoint::Control(Control::Stop)),
@@ -227,6 +243,8 @@ pub(crate) struct Site {
     pub(crate) changes: Option<mpsc::Sender<ChangeAsked>>,
     /// Places for files that come in as parts of models.
     pub(crate) blobs: Semaphore,
+    /// Who keeps a person's files, if anyone does.
+    pub(crate) knowledge: Option<Arc<dyn knowledge::Knowledge>>,
     guard: RwLock<Arc<Guard>>,
     library: RwLock<Option<Arc<dyn Library>>>,
 }
@@ -265,6 +283,7 @@ pub(crate) fn router(config: Config, address: SocketAddr, hub: Handle) -> (Route
         shelf: Shelf::default(),
         changes,
         blobs: Semaphore::new(BLOBS_MAX),
+        knowledge: config.knowledge,
         guard,
         library: RwLock::new(config.library),
     });
@@ -383,9 +402,21 @@ async fn serve(
         Endpoint::OllamaDelete => ollama::library::delete(site, body).await,
         Endpoint::OllamaHasBlob => ollama::library::has_blob(site, rest).await,
         Endpoint::OllamaPutBlob => ollama::library::put_blob(site, rest, body).await,
+        Endpoint::Knowledge(asked) => known(site, asked, rest, body).await,
         Endpoint::Control(control) => controlled(site, control, rest, parts, body).await,
     };
     outcome.unwrap_or_else(|error| speaks(parts.uri.path(), &parts.headers).refuse(&error))
+}
+
+/// What the routes of a person's files do.
+async fn known(site: &Site, asked: Knowledge, rest: &str, body: Body) -> Result<Response, Error> {
+    match asked {
+        Knowledge::List => knowledge::list(site).await,
+        Knowledge::Search => knowledge::search(site, body).await,
+        Knowledge::Add => knowledge::add(site, body).await,
+        Knowledge::Change => knowledge::change(site, rest).await,
+        Knowledge::Remove => knowledge::remove(site, rest).await,
+    }
 }
 
 /// What the control routes do.
@@ -439,7 +470,8 @@ impl Speaks {
 fn speaks(path: &str, headers: &HeaderMap) -> Speaks {
     let is_message = path == "/v1/messages" || path.starts_with("/v1/messages/");
     let is_model = path == "/v1/models" || path.starts_with("/v1/models/");
-    if path.starts_with("/api/") && !path.starts_with("/api/tools/") {
+    let is_ours = path.starts_with("/api/tools/") || path.starts_with("/api/knowledge");
+    if path.starts_with("/api/") && !is_ours {
         Speaks::Ollama
     } else if is_message || (is_model && anthropic::asks(headers)) {
         Speaks::Anthropic
@@ -539,6 +571,11 @@ mod tests {
         "DELETE /api/delete Manage",
         "HEAD /api/blobs/ Manage",
         "POST /api/blobs/ Manage Raw",
+        "GET /api/knowledge Inference",
+        "POST /api/knowledge/search Inference",
+        "POST /api/knowledge Control",
+        "POST /api/knowledge/ Control",
+        "DELETE /api/knowledge/ Control",
         "GET /resident/v1/ps Control",
         "GET /resident/v1/models Control",
         "POST /resident/v1/stop Control",

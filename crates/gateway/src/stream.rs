@@ -302,8 +302,8 @@ impl Production {
         job: Job,
         begun: &mut bool,
     ) -> Result<(Choices, Option<String>), Error> {
-        let wait = self.wait.clone();
-        let beginning = job.begin(&wait.hub, Some(&wait.watch));
+        let (wait, site) = (self.wait.clone(), Arc::clone(&self.site));
+        let beginning = job.begin(&site, Some(&wait.watch));
         if !self.tells_progress {
             return beginning.await;
         }

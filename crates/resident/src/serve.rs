@@ -203,6 +203,7 @@ fn entrance(
         tools: settings.served.tools_in_order(),
         changes: None,
         library: library.map(|library| Arc::clone(library) as Arc<dyn gateway::Library>),
+        knowledge: None,
     }
 }
 

@@ -5,8 +5,8 @@ use super::shape::{
     text, text_like, text_of, truth, whole, word,
 };
 use crate::limits::{
-    DIMENSIONS_MAX, DRY_BREAKER_BYTES_MAX, DRY_BREAKERS_MAX, LOGIT_BIAS_MAX, MODEL_NAME_BYTES_MAX,
-    SHORT_VALUE_BYTES_MAX, STOP_BYTES_MAX, STOP_STRINGS_MAX, TOOLS_MAX,
+    DIMENSIONS_MAX, DRY_BREAKER_BYTES_MAX, DRY_BREAKERS_MAX, KNOWLEDGE_MAX, LOGIT_BIAS_MAX,
+    MODEL_NAME_BYTES_MAX, SHORT_VALUE_BYTES_MAX, STOP_BYTES_MAX, STOP_STRINGS_MAX, TOOLS_MAX,
 };
 
 // What is read.
@@ -41,6 +41,14 @@ pub(super) fn wish(fields: Fields) -> Fields {
             "priority",
             "`background` lets requests that somebody waits for go first.",
             word(&["interactive", "background"]),
+        )
+        .may(
+            "knowledge",
+            "Collections of files that are to answer, as in `/api/knowledge`.",
+            either([
+                text_of(0..=SHORT_VALUE_BYTES_MAX),
+                list_of(text_of(0..=SHORT_VALUE_BYTES_MAX), 0..=KNOWLEDGE_MAX),
+            ]),
         )
 }
 

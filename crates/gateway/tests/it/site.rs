@@ -133,6 +133,7 @@ pub(crate) fn config() -> Config {
         tools: Vec::new(),
         changes: None,
         library: None,
+        knowledge: None,
     }
 }
 
