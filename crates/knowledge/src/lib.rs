@@ -7,4 +7,6 @@
 //! them through traits), HTTP, and the internet.
 
 pub mod document;
+pub mod index;
 pub mod limits;
+pub mod words;

@@ -1,1 +1,48 @@
 //! Every bound of this crate, with its reason.
+
+// --- words: text as terms ---
+
+/// The longest term that is kept whole: a SHA-512 in hexadecimal digits fits. What is longer is data, not a word.
+pub const TERM_BYTES_MAX: usize = 128;
+
+/// BM25's saturation of repeated terms. See `benches/retrieval.rs`, which prints what it is worth.
+pub const BM25_K1: f32 = 1.2;
+
+/// How much of a passage's length counts against its terms.
+pub const BM25_B: f32 = 0.75;
+
+/// Terms of a usual passage in a script with spaces, of some 400 tokens.
+pub const PASSAGE_TERMS_MEAN_SPACED: f32 = 150.0;
+
+/// Terms of a usual passage in a script without: each character and each pair of some 400 tokens.
+pub const PASSAGE_TERMS_MEAN_PAIRED: f32 = 800.0;
+
+// --- index::edge: memory-mapped files ---
+
+/// Links of a vector in the graph. Qdrant's own choice; found 0.997 of the ten nearest of 100,000 when measured.
+pub const EDGE_HNSW_LINKS: usize = 16;
+
+/// How many vectors are looked at for the links of a new one.
+pub const EDGE_HNSW_SEARCH_BUILDING: usize = 100;
+
+/// Below this many kilobytes of vectors everything is compared, which is as quick as the graph.
+pub const EDGE_SCAN_BELOW_KB: usize = 1000;
+
+/// From this many kilobytes of vectors a part of the index gets its graph: some 650 vectors of 384 numbers, so that
+/// little is compared one by one and little is in the heap.
+pub const EDGE_INDEX_FROM_KB: usize = 1000;
+
+/// How many parts are kept before they are joined. Fewer are searched faster, more are joined with less memory.
+pub const EDGE_SEGMENTS_WANTED: usize = 8;
+
+/// What a part may become by joining: 130,000 vectors of 384 numbers, whose graph takes a minute to make.
+pub const EDGE_SEGMENT_KB_MAX: usize = 200_000;
+
+/// How many times more candidates are taken by the vectors of 4 bits than are then compared exactly.
+pub const EDGE_OVERSAMPLING: f64 = 3.0;
+
+/// One file of the engine's log. Its own default of 32 MiB is for servers.
+pub const EDGE_LOG_SEGMENT_BYTES: usize = 4 << 20;
+
+/// How long the log may become before it is cut, which takes closing and opening the index: a tenth of a second.
+pub const EDGE_LOG_BYTES_MAX: u64 = 64 << 20;
