@@ -9,4 +9,5 @@
 pub mod document;
 pub mod index;
 pub mod limits;
+pub mod search;
 pub mod words;

@@ -46,3 +46,27 @@ pub const EDGE_LOG_SEGMENT_BYTES: usize = 4 << 20;
 
 /// How long the log may become before it is cut, which takes closing and opening the index: a tenth of a second.
 pub const EDGE_LOG_BYTES_MAX: u64 = 64 << 20;
+
+// --- search: one order of two ---
+
+/// How many hits each leg of a search gives. Beyond the fiftieth hardly any answer is first found.
+pub const LEG_HITS: usize = 50;
+
+/// What is added to ranks before they are turned into shares: the published value, which lets the first places of one
+/// leg count little more than its tenth.
+pub const FUSION_RANK_OFFSET: f32 = 60.0;
+
+/// How many passages a reranker reads for a question: what it costs rises with each.
+pub const RERANKED_MAX: usize = 24;
+
+/// How many times more hits are asked for where a glob has taken too many away.
+pub const GLOB_WIDENING: usize = 8;
+
+/// How often: 50, 400 and 3,200 hits of each leg.
+pub const GLOB_ROUNDS_MAX: u32 = 3;
+
+/// How many of the six questions of a script an embedder may get wrong and still count as understanding it.
+pub const PROBES_MISSED_MAX: usize = 1;
+
+/// Which share of a text may be in scripts that the embedder does not know: a name in an otherwise known text.
+pub const FOREIGN_SHARE_MAX: f32 = 0.1;
