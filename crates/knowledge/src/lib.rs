@@ -7,4 +7,7 @@
 //! them through traits), HTTP, and the internet.
 
 pub mod document;
+pub mod index;
 pub mod limits;
+pub mod search;
+pub mod words;

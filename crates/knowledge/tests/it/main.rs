@@ -1,0 +1,7 @@
+//! Tests of the whole crate, one module for each area.
+
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+
+mod index;
+mod retrieval;
+mod sets;
