@@ -7,4 +7,5 @@
 //! them through traits), HTTP, and the internet.
 
 pub mod document;
+pub mod extract;
 pub mod limits;
