@@ -8,6 +8,7 @@
 
 pub mod document;
 pub mod index;
+pub mod extract;
 pub mod limits;
 pub mod search;
 pub mod words;

@@ -70,3 +70,129 @@ pub const PROBES_MISSED_MAX: usize = 1;
 
 /// Which share of a text may be in scripts that the embedder does not know: a name in an otherwise known text.
 pub const FOREIGN_SHARE_MAX: f32 = 0.1;
+use std::time::Duration;
+
+// Extraction: what one file may cost, and what is looked at of it. The figures of `extract::Limits` are defaults,
+// these are what holds whatever they say.
+
+/// Beginning of a file by which its kind is told: a PDF's mark may stand anywhere in its first 1,024 bytes, and whether
+/// bytes are text shows in a few thousand.
+pub const HEAD_BYTES: usize = 8 << 10;
+
+/// Bytes read of a file whose text is stored as such. What is longer is no text that a person wrote (a log, a dump);
+/// its beginning is read and the rest is a gap. Decoding one takes up to ten times as much.
+pub const TEXT_FILE_BYTES_MAX: u64 = 32 << 20;
+
+/// Bytes of a PDF. Its reader holds a file twice, and this is a third of the memory that a reader may have.
+pub const PDF_BYTES_MAX: u64 = 320 << 20;
+
+/// Bytes of an archive (DOCX, PPTX, XLSX, EPUB), which is read from its place and not held: a thousand photographs in it
+/// cost nothing.
+pub const ARCHIVE_BYTES_MAX: u64 = 4 << 30;
+
+/// Entries of an archive. A long book has hundreds, a deck with pictures thousands.
+pub const ARCHIVE_ENTRIES_MAX: u64 = 20_000;
+
+/// Inflated bytes of one entry that is held whole while it is read: 500 pages of text are about 10 MiB of Word's XML.
+pub const ENTRY_BYTES_MAX: u64 = 64 << 20;
+
+/// Inflated bytes of a sheet, which is read as a stream: ten million cells are 400 MB.
+pub const SHEET_BYTES_MAX: u64 = 1 << 30;
+
+/// Inflated bytes of all that is read of one archive.
+pub const ARCHIVE_INFLATED_BYTES_MAX: u64 = 2 << 30;
+
+/// How many times its size an entry may inflate to once it is larger than [`RATIO_FREE_BYTES`]. XML of office files
+/// stays below 100, the most that deflate can is 1,032.
+pub const INFLATE_RATIO_MAX: u64 = 200;
+
+/// Up to here an entry may inflate as it likes: it costs little, and small ones of one repeated row do.
+pub const RATIO_FREE_BYTES: u64 = 16 << 20;
+
+/// Depth of elements of XML or HTML. Word's deepest are about 50; what is deeper is read as if it were not there.
+pub const DEPTH_MAX: usize = 512;
+
+/// Pages of a PDF.
+pub const PAGES_MAX: usize = 20_000;
+
+/// Cells that are looked at in a row of a sheet or of a table: Excel has 16,384 columns.
+pub const CELLS_PER_ROW_MAX: usize = 16_384;
+
+/// Sheets of a workbook, chapters of a book, slides: entries that are read one after the other.
+pub const ENTRIES_READ_MAX: usize = 5_000;
+
+/// Text of one part. What is longer is divided at the end of a sentence, so that whoever makes passages of parts never
+/// meets one of megabytes.
+pub const PART_TEXT_BYTES_MAX: usize = 8 << 10;
+
+/// Text of one cell that is kept: Excel allows 32,767 characters.
+pub const CELL_TEXT_BYTES_MAX: usize = 128 << 10;
+
+/// A part of source code grows by whole items up to here: about what an embedder takes.
+pub const CODE_PART_BYTES: usize = 2 << 10;
+
+/// Letters that a page of a PDF must have to count as text; a page number alone is none.
+pub const PAGE_LETTERS_MIN: usize = 8;
+
+/// The share of a page's characters, in percent, that may mean nothing before the page counts as garbage.
+pub const GARBAGE_PERCENT_MAX: usize = 10;
+
+/// Milliseconds between two lines of subtitles within which a sentence may go on.
+pub const CUE_PAUSE_MS_MAX: u64 = 2_000;
+
+/// Bytes of lines of subtitles that are joined to one sentence.
+pub const CUE_TEXT_BYTES_MAX: usize = 600;
+
+/// Share of all text, as a divisor, that an element which calls itself the main one must hold to be believed.
+pub const MAIN_SHARE_DIVISOR: usize = 4;
+
+/// Bytes of HTML in which it says its encoding; browsers look at 1,024.
+pub const HTML_ENCODING_BYTES: usize = 4 << 10;
+
+/// Parts of a mail, nested ones included.
+pub const MAIL_PARTS_MAX: usize = 1_000;
+
+/// Bytes of a quote that is looked for; citations are sentences. It travels in an environment variable.
+pub const QUOTE_BYTES_MAX: usize = 32 << 10;
+
+/// Text at a place in which a quote is looked for.
+pub const LOCATE_TEXT_BYTES_MAX: usize = 8 << 20;
+
+/// Memory of the process that reads one file. The worst of the hostile PDFs measured takes a third.
+pub const CHILD_MEMORY_BYTES: u64 = 1 << 30;
+
+/// Processor time of the process that reads one file: a PDF of 5,000 pages takes half a minute.
+pub const CHILD_CPU_SECONDS: u64 = 120;
+
+/// Time on the clock of the process that reads one file; a machine under load may give it a fifth of a processor.
+pub const CHILD_WALL: Duration = Duration::from_secs(600);
+
+/// Text that is kept of one file: the Bible is 4 MiB.
+pub const DOCUMENT_TEXT_BYTES: u64 = 32 << 20;
+
+/// Parts that are kept of one file, and gaps: as many as lines of 100 bytes in the text that is kept.
+pub const DOCUMENT_PARTS_MAX: usize = 300_000;
+
+/// Bytes of a part in the child's answer beside its text and the names in its place: about 90 are usual.
+pub const PART_FRAME_BYTES: u64 = 192;
+
+/// Words about a damage that are kept.
+pub const DAMAGE_CHARACTERS_MAX: usize = 200;
+
+/// The share of its processor time, in percent, after which a reader ends with what it has.
+pub const CPU_SOFT_PERCENT: u64 = 80;
+
+/// Stack of the thread that reads: readers of nested things are recursive, and this is enough for honest ones.
+pub const CHILD_STACK_BYTES: usize = 32 << 20;
+
+/// Files that the reading process may have open; it needs its three and a few of its own.
+pub const CHILD_FILES_MAX: u64 = 64;
+
+/// What is kept of what the reading process says about its death.
+pub const STDERR_BYTES_MAX: u64 = 4 << 10;
+
+/// How often it is asked whether a process that has closed its output has ended, which takes less than this.
+pub const EXIT_INTERVAL: Duration = Duration::from_millis(1);
+
+/// How often the parent looks at the memory of a reading process and at whether it is to stop.
+pub const WATCH_INTERVAL: Duration = Duration::from_millis(20);
