@@ -6,5 +6,9 @@
 //! embedder, `index`, `search`. `document` has the words that all of them share. Not here: models (the hub supplies
 //! them through traits), HTTP, and the internet.
 
+pub mod chunk;
 pub mod document;
+pub mod ingest;
 pub mod limits;
+pub mod source;
+pub mod store;
