@@ -6,9 +6,13 @@
 //! embedder, `index`, `search`. `document` has the words that all of them share. Not here: models (the hub supplies
 //! them through traits), HTTP, and the internet.
 
+pub mod chunk;
 pub mod document;
 pub mod index;
 pub mod extract;
 pub mod limits;
 pub mod search;
 pub mod words;
+pub mod ingest;
+pub mod source;
+pub mod store;

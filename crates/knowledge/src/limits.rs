@@ -1,5 +1,7 @@
 //! Every bound of this crate, with its reason.
 
+use std::time::Duration;
+
 // --- words: text as terms ---
 
 /// The longest term that is kept whole: a SHA-512 in hexadecimal digits fits. What is longer is data, not a word.
@@ -70,7 +72,6 @@ pub const PROBES_MISSED_MAX: usize = 1;
 
 /// Which share of a text may be in scripts that the embedder does not know: a name in an otherwise known text.
 pub const FOREIGN_SHARE_MAX: f32 = 0.1;
-use std::time::Duration;
 
 // Extraction: what one file may cost, and what is looked at of it. The figures of `extract::Limits` are defaults,
 // these are what holds whatever they say.
@@ -196,3 +197,132 @@ pub const EXIT_INTERVAL: Duration = Duration::from_millis(1);
 
 /// How often the parent looks at the memory of a reading process and at whether it is to stop.
 pub const WATCH_INTERVAL: Duration = Duration::from_millis(20);
+
+// Passages (chunk).
+
+/// Tokens of a passage that is aimed at: 350 to 450 Chinese characters, or 1,500 English letters. Shorter ones lose what
+/// their words refer to, longer ones blur what they are about (measured on spans: recall .829 at 800 letters, .921 at
+/// 1,600, with precision falling as fast).
+pub const PASSAGE_TOKENS: u32 = 400;
+
+/// Tokens of a passage at most, whatever the embedder could read: a table or a piece of code of twice the usual length is
+/// worth keeping whole, and five of them still fit into the context of a small model.
+pub const PASSAGE_TOKENS_MAX: u32 = 2 * PASSAGE_TOKENS;
+
+/// This part of the embedder's window stays free: what is counted here and what is embedded may differ by the few tokens
+/// that a model puts around texts.
+pub const WINDOW_RESERVE_DIVISOR: u32 = 16;
+
+/// Passages of one long paragraph share this part of their length, so that a sentence and the one that it refers to are
+/// found together; more only stores the same twice.
+pub const OVERLAP_DIVISOR: u32 = 10;
+
+/// Texts that are counted in one call: a call to another process costs about as much as counting so many.
+pub const TOKEN_TEXTS_PER_CALL: usize = 256;
+
+/// Bytes of texts that are counted in one call: well below any bound on a request's body.
+pub const TOKEN_BYTES_PER_CALL: usize = 1 << 20;
+
+/// Bytes of text whose sentences are looked for at once: some ten passages. Looking takes time with the square of it, so
+/// that a gigabyte in one line takes time in proportion.
+pub const SPLIT_WINDOW_BYTES: usize = 16 << 10;
+
+/// How often what is still too long is cut again before whole passages are counted; each time what is left is shorter.
+pub const SPLIT_ROUNDS: usize = 4;
+
+/// Characters of title and headings that are embedded with each passage: more would be more than the passage itself says.
+pub const CONTEXT_CHARACTERS_MAX: usize = 160;
+
+/// Characters of a heading in the path of headings. What is longer is a paragraph that looks like one.
+pub const HEADING_CHARACTERS_MAX: usize = 80;
+
+// The store.
+
+/// How long a write waits for another process that writes. Writes are batches of some hundred files, a fraction of a
+/// second each; who waits this long waits for somebody that hangs.
+pub const BUSY_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Bytes of a page of the store: three vectors of 1,024 dimensions fit one, where of half the size only one would.
+pub const PAGE_BYTES: u32 = 8192;
+
+/// Of each connection, in KiB: the inner pages of a store with a million passages.
+pub const STORE_CACHE_KIB: i64 = 8192;
+
+/// What the log beside the store keeps of its length once it is written back.
+pub const WAL_KEPT_BYTES: u32 = 32 << 20;
+
+/// Connections for reading that are kept open: as many as searches that commonly run at once.
+pub const READERS_IDLE_MAX: usize = 4;
+
+/// Letters of a collection's name: what fits into a line and into a model's name.
+pub const COLLECTION_NAME_CHARACTERS_MAX: usize = 64;
+
+/// Files or passages that one query takes from the store at once.
+pub const STORE_PAGE_ROWS: usize = 256;
+
+// Sources.
+
+/// Folders of one walk that could not be read and are remembered. With more of them nothing is known to be gone.
+pub const UNREADABLE_FOLDERS_MAX: usize = 1000;
+
+/// Folders that are remembered while it is proved that files are gone: a few megabytes of paths at most.
+pub const FOLDERS_REMEMBERED_MAX: usize = 4096;
+
+/// Bytes of a file that are hashed at once: as much as stays in the second-level cache.
+pub const HASH_BUFFER_BYTES: usize = 128 << 10;
+
+/// How long nothing must change before a change is acted on: editors write a file in several steps.
+pub const WATCH_QUIET: Duration = Duration::from_millis(500);
+
+/// How long a change is put off while others follow: a log that grows all the time must not hide a new file.
+pub const WATCH_QUIET_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How often whoever waits for a change looks whether it is to stop.
+pub const WATCH_LOOK: Duration = Duration::from_millis(100);
+
+/// Paths that are remembered between two looks; when more change, a walk is quicker than looking at each.
+pub const WATCH_PATHS_MAX: usize = 1000;
+
+/// How often everything is walked where the system does not tell of all changes: a walk of a million files takes ten
+/// seconds or so.
+pub const WALK_AGAIN_BLIND: Duration = Duration::from_secs(10 * 60);
+
+/// How often everything is walked although it is watched: what network disks and sleeping machines did not tell.
+pub const WALK_AGAIN_WATCHED: Duration = Duration::from_secs(6 * 60 * 60);
+
+// The work of keeping a collection in step (ingest).
+
+/// Files that a walk notes at once: few transactions, and a quarter of a megabyte of names.
+pub const SEEN_BATCH_FILES: usize = 1000;
+
+/// Files that are handed to readers beyond one for each, so that none waits for the next one. Each holds the text of
+/// one file at most.
+pub const READERS_AHEAD: usize = 2;
+
+/// How often a file is read that changes meanwhile, before it is left for the next look.
+pub const READ_TRIES: usize = 3;
+
+/// Files that are written in one transaction. One costs a write that the disk confirms, some milliseconds.
+pub const GROUP_FILES: usize = 128;
+
+/// Passages that are written in one transaction, unless one file has more.
+pub const GROUP_PASSAGES: usize = 512;
+
+/// Bytes of text that are written in one transaction, unless one file has more.
+pub const GROUP_TEXT_BYTES: usize = 4 << 20;
+
+/// Passages that the index takes before it is asked to see that they are on the disk, which takes it milliseconds; also
+/// what is done again at most for the index after a kill.
+pub const INDEX_PASSAGES: usize = 512;
+
+/// Texts that are embedded in one call: enough for full batches of a model, few enough that a kill costs a second or so.
+pub const EMBED_TEXTS: usize = 32;
+
+/// Passages after which the index is put in order: it holds those before in memory (118 MB at 20,000 of them).
+pub const OPTIMIZE_PASSAGES: u64 = 4096;
+
+/// Numbers of passages that are compared at once.
+pub const INDEX_IDS_PAGE: usize = 4096;
+
+/// What stands for the window of an embedder where there is none: passages are as long as for most.
+pub const WORDS_WINDOW_TOKENS: u32 = 1024;

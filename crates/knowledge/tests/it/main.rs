@@ -3,6 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 mod extract;
+mod folder;
+mod hostile;
 mod index;
+mod ingest;
+mod kills;
 mod retrieval;
 mod sets;
+mod support;

@@ -1,0 +1,260 @@
+//! An ingest that is killed at any moment: what was acknowledged stays, nothing is there twice, and in the end the store
+//! and the index are what they are without a kill.
+//!
+//! Half of the processes kill themselves at an operation, the others are killed when they have said so many lines, which
+//! is anywhere in what comes next. `INGEST_KILLS=1000 INGEST_SEED=7` is the long run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use knowledge::store::{State, Store};
+
+use crate::{
+    folder::{Random, document},
+    ingest::{agree, files_below},
+    support::{Lines, Operations},
+};
+
+fn setting(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |value| value.parse().unwrap())
+}
+
+/// Files when it begins: a run has some hundred operations.
+const FILES: u64 = 150;
+/// Texts that one call embeds, so that a kill may cost them.
+const EMBEDDED_AT_ONCE: u64 = 32;
+
+#[derive(Default)]
+struct Said {
+    lines: Vec<String>,
+    is_done: bool,
+}
+
+/// Runs the fixture. It kills itself at an operation, or is killed after so many lines, or neither.
+fn run(home: &Path, folder: &Path, kill_at: u64, kill_after: Option<u64>) -> Said {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_knowledge-fixture-ingest"))
+        .args([
+            &home.join("store.sqlite"),
+            &home.join("index"),
+            folder,
+            Path::new(&kill_at.to_string()),
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = Said::default();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    for line in output.lines() {
+        said.lines.push(line.unwrap());
+        if kill_after == Some(said.lines.len() as u64) {
+            child.kill().unwrap();
+        }
+    }
+    let status = child.wait().unwrap();
+    said.is_done = status.success();
+    let failed = said.lines.iter().find(|line| line.starts_with("failed"));
+    assert!(failed.is_none() && status.code().is_none_or(|code| code == 0), "{status} {failed:?}");
+    said
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_at_fifty_kills() {
+    let kills = setting("INGEST_KILLS", 50);
+    let seed = setting("INGEST_SEED", 1);
+    let random = &mut Random(seed);
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().canonicalize().unwrap().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let mut number = 0;
+    for _ in 0..FILES {
+        write_new(&folder, random, &mut number);
+    }
+    let mut known = Known::default();
+    let mut killed = 0;
+    let mut rounds = 0;
+    while killed < kills {
+        rounds += 1;
+        assert!(
+            rounds < 4 * kills,
+            "too few runs are killed before their end: {killed} of {rounds}"
+        );
+        let at = 1 + random.below(if rounds < kills / 2 { 450 } else { 150 });
+        let said = match random.below(2) {
+            0 => run(home.path(), &folder, at, None),
+            _ => run(home.path(), &folder, 0, Some(at)),
+        };
+        killed += u64::from(!said.is_done);
+        for path in said.lines.iter().filter_map(|line| line.strip_prefix("extract ")) {
+            assert!(
+                !known.acknowledged.contains_key(Path::new(path)),
+                "{path} is read after it was indexed"
+            );
+        }
+        known.note(&said);
+        check(home.path(), &known.acknowledged, &said);
+        if said.is_done {
+            agree_now(home.path(), &folder);
+        }
+        if said.is_done || random.below(4) == 0 {
+            change(&folder, random, &mut number, &mut known);
+        }
+    }
+    let said = run(home.path(), &folder, 0, None);
+    assert!(said.is_done);
+    known.note(&said);
+    check(home.path(), &known.acknowledged, &said);
+    agree_now(home.path(), &folder);
+
+    let clean = tempfile::tempdir().unwrap();
+    assert!(run(clean.path(), &folder, 0, None).is_done);
+    assert_eq!(content(home.path()), content(clean.path()), "seed {seed}");
+
+    let embedded = known.embedded;
+    let again: u64 = embedded.values().map(|times| times - 1).sum();
+    println!(
+        "{killed} kills in {rounds} runs, {} texts embedded, {again} of them again",
+        embedded.len()
+    );
+    assert!(again <= killed * EMBEDDED_AT_ONCE, "{again} texts were embedded again");
+}
+
+fn write_new(folder: &Path, random: &mut Random, number: &mut u64) {
+    *number += 1;
+    let kind = ["md", "txt", "csv"][random.below(3) as usize];
+    let inside = folder.join(format!("folder {}", random.below(4)));
+    fs::create_dir_all(&inside).unwrap();
+    // The number makes each text the only one of its kind, so that embedding it twice is a fault.
+    let text = document(random, kind).replace("Part", &format!("Part {number}"));
+    fs::write(inside.join(format!("file {number}.{kind}")), format!("{number} {text}")).unwrap();
+}
+
+/// Changes, moves, removes and adds files while no process runs.
+fn change(folder: &Path, random: &mut Random, number: &mut u64, known: &mut Known) {
+    for path in files_below(folder) {
+        match random.below(12) {
+            0 | 1 => {
+                fs::remove_file(&path).unwrap();
+                write_new(folder, random, number);
+                known.changed(path);
+            }
+            2 => {
+                let mut text = fs::read_to_string(&path).unwrap();
+                *number += 1;
+                text.push_str(&format!("\n\nA line that came later, {number}.\n"));
+                fs::write(&path, text).unwrap();
+                known.changed(path);
+            }
+            3 => {
+                let kind = path.extension().unwrap().to_str().unwrap();
+                *number += 1;
+                fs::rename(&path, folder.join(format!("moved {number}.{kind}"))).unwrap();
+                known.changed(path);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What the processes said.
+#[derive(Default)]
+struct Known {
+    /// What was told as indexed, with what the file held then.
+    acknowledged: BTreeMap<PathBuf, blake3::Hash>,
+    /// Files that changed since they were read last: what is told of them is of what they held before.
+    changed: BTreeSet<PathBuf>,
+    /// How often each text was embedded.
+    embedded: HashMap<String, u64>,
+}
+
+impl Known {
+    fn note(&mut self, said: &Said) {
+        for line in &said.lines {
+            if let Some(path) = line.strip_prefix("stored ") {
+                self.changed.remove(Path::new(path));
+            } else if let Some(path) = line.strip_prefix("indexed ") {
+                if !self.changed.contains(Path::new(path)) {
+                    self.acknowledged.insert(path.into(), blake3::hash(&fs::read(path).unwrap()));
+                }
+            } else if let Some(text) = line.strip_prefix("embed ") {
+                *self.embedded.entry(text.to_owned()).or_default() += 1;
+            }
+        }
+    }
+
+    fn changed(&mut self, path: PathBuf) {
+        self.acknowledged.remove(&path);
+        self.changed.insert(path);
+    }
+}
+
+/// What was acknowledged is there, in the store and in the index, once.
+fn check(home: &Path, acknowledged: &BTreeMap<PathBuf, blake3::Hash>, said: &Said) {
+    let store = Store::open(&home.join("store.sqlite")).unwrap();
+    let Ok(collection) = store.collection("files") else {
+        assert!(acknowledged.is_empty());
+        return;
+    };
+    let entries = Lines::open(&home.join("index"), &Operations::new(|_, _| {})).entries();
+    for (path, hash) in acknowledged {
+        let file = store.file_at(collection.id, path).unwrap();
+        let file = file.unwrap_or_else(|| panic!("{} is missing", path.display()));
+        assert_eq!(
+            (file.state, file.hash),
+            (State::Indexed, Some(*hash.as_bytes())),
+            "{}",
+            path.display()
+        );
+        let passages = store.passages_of(file.id).unwrap();
+        assert!(!passages.is_empty());
+        for passage in passages {
+            assert_eq!(entries[&passage.id].text, passage.text, "{}", path.display());
+        }
+    }
+    // Of the entries whose passages the store has, none is there twice; the others are noted to be forgotten.
+    let ids: Vec<u64> = entries.keys().copied().collect();
+    let unknown: BTreeSet<u64> = store.unknown_ids(&ids).unwrap().into_iter().collect();
+    let gone: BTreeSet<u64> =
+        store.gone(collection.id, usize::MAX >> 1).unwrap().into_iter().collect();
+    assert!(unknown.is_subset(&gone), "the index has passages that nobody will remove");
+    let mut indexed = BTreeSet::new();
+    for line in &said.lines {
+        if let Some(path) = line.strip_prefix("indexed ") {
+            assert!(indexed.insert(path), "{path} was told twice");
+        }
+    }
+}
+
+fn agree_now(home: &Path, folder: &Path) {
+    let store = Store::open(&home.join("store.sqlite")).unwrap();
+    agree(&store, &Lines::open(&home.join("index"), &Operations::new(|_, _| {})), folder);
+}
+
+/// Everything but numbers, which depend on the way here.
+fn content(home: &Path) -> BTreeSet<String> {
+    let store = Store::open(&home.join("store.sqlite")).unwrap();
+    let entries = Lines::open(&home.join("index"), &Operations::new(|_, _| {})).entries();
+    let mut content = BTreeSet::new();
+    for (id, entry) in entries {
+        let passage = store.passages(&[id]).unwrap().remove(0);
+        let line = format!(
+            "{:?}",
+            (
+                passage.path,
+                passage.ordinal,
+                passage.text,
+                passage.context,
+                passage.headings,
+                passage.pieces
+            )
+        );
+        let indexed =
+            format!("{:?}", (entry.vector, entry.text, entry.path, entry.kind, entry.modified_s));
+        assert!(content.insert(format!("{line} {indexed}")), "twice: {line}");
+    }
+    content
+}
