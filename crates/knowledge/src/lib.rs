@@ -8,11 +8,11 @@
 
 pub mod chunk;
 pub mod document;
-pub mod index;
 pub mod extract;
+pub mod index;
+pub mod ingest;
 pub mod limits;
 pub mod search;
-pub mod words;
-pub mod ingest;
 pub mod source;
 pub mod store;
+pub mod words;

@@ -27,10 +27,6 @@ fn read(path: &Path) -> Result<Document, Error> {
     extractor().extract(path, &AtomicBool::new(false)).map(|extracted| extracted.document)
 }
 
-fn locate(
-    path: &Path,
-    place: &knowledge::document::Place,
-    quote: &str,
-) -> Result<Located, Error> {
+fn locate(path: &Path, place: &knowledge::document::Place, quote: &str) -> Result<Located, Error> {
     extractor().locate(path, place, quote, &AtomicBool::new(false))
 }
