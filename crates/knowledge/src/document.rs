@@ -1,6 +1,6 @@
 //! What a file says, and where in it: the words that extraction, chunks, the store and citations share.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use serde::{Deserialize, Serialize};
 
@@ -100,4 +100,55 @@ pub enum Why {
     TooLong,
     /// It is damaged; the words are for a person.
     Damaged(String),
+}
+
+/// As a person says it: `page 3`, `row 12 of sheet Costs`, `bytes 10 to 24`.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.inside {
+            Inside::Whole => {}
+            Inside::Page(page) => write!(f, "page {page}")?,
+            Inside::Slide(slide) => write!(f, "slide {slide}")?,
+            Inside::Paragraph(paragraph) => write!(f, "paragraph {paragraph}")?,
+            Inside::Row { sheet, row, column: _ } => write!(f, "row {row} of sheet {sheet}")?,
+            Inside::Entry(entry) => write!(f, "{entry}")?,
+            Inside::Time(range) => write!(f, "{} to {}", Clock(range.start), Clock(range.end))?,
+        }
+        match (&self.inside, &self.bytes) {
+            (Inside::Whole, Some(bytes)) => write!(f, "bytes {} to {}", bytes.start, bytes.end),
+            (Inside::Entry(_), Some(bytes)) => write!(f, ", bytes {} to {}", bytes.start, bytes.end),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A moment of a film, in milliseconds.
+struct Clock(u64);
+
+impl fmt::Display for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0 / 1000;
+        write!(f, "{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(inside: Inside, bytes: Option<Range<u64>>, expected: &str) {
+        assert_eq!(Place { inside, bytes }.to_string(), expected);
+    }
+
+    #[test]
+    fn places_are_said_as_people_say_them() {
+        check(Inside::Whole, Some(10..24), "bytes 10 to 24");
+        check(Inside::Whole, None, "");
+        check(Inside::Page(3), None, "page 3");
+        let row = Inside::Row { sheet: "Costs".to_owned(), row: 12, column: "B".to_owned() };
+        check(row, None, "row 12 of sheet Costs");
+        check(Inside::Entry("c1.xhtml".to_owned()), Some(1..2), "c1.xhtml, bytes 1 to 2");
+        check(Inside::Time(61_000..3_661_500), None, "0:01:01 to 1:01:01");
+    }
 }

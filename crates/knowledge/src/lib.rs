@@ -6,7 +6,9 @@
 //! embedder, `index`, `search`. `document` has the words that all of them share. Not here: models (the hub supplies
 //! them through traits), HTTP, and the internet.
 
+pub mod base;
 pub mod chunk;
+pub mod cite;
 pub mod document;
 pub mod extract;
 pub mod index;

@@ -326,3 +326,24 @@ pub const INDEX_IDS_PAGE: usize = 4096;
 
 /// What stands for the window of an embedder where there is none: passages are as long as for most.
 pub const WORDS_WINDOW_TOKENS: u32 = 1024;
+
+// Citations.
+
+/// Citations of one answer. An answer that has more names passages and does not cite them.
+pub const CITATIONS_MAX: usize = 64;
+
+/// Bytes before the number of a passage in which the statement is looked for that rests on it: some sentences.
+pub const CITED_STATEMENT_BYTES_MAX: usize = 2_000;
+
+/// What a term of the question counts beside one of the statement: it decides between sentences that hold the statement
+/// equally well, and outweighs none that holds it better.
+pub const QUESTION_TERM_WEIGHT: f32 = 0.3;
+
+// Collections.
+
+/// Passages of one file among those that answer a question: enough for one that answers it alone, few enough that
+/// others are seen.
+pub const FOUND_PER_FILE_MAX: usize = 3;
+
+/// Files that are read at once. Each reader is a process with memory of its own, and the models' cores are not theirs.
+pub const READERS: usize = 2;

@@ -1,0 +1,476 @@
+//! All collections behind one handle: where they are kept, the work on each, and questions to several at once.
+//!
+//! A folder has the store and, for each collection, an index, which is thrown away and made again from the store
+//! whenever it is damaged or was made for another embedder. Everything blocks. Not here: when work is done and by which
+//! models, which the caller decides and supplies.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    cite,
+    document::Place,
+    index::{self, Embedder, Filter, Index},
+    ingest::{self, Control, Event, Extract, Ingest, Outcome, Scope},
+    limits::{FOUND_PER_FILE_MAX, READERS},
+    search::{self, Embed, Failed, Known, Leg, Request, Rerank, Searcher, Trusted},
+    store::{self, Collection, Counts, Job, Source, Store},
+};
+
+/// The file of the store.
+const STORE: &str = "knowledge.sqlite";
+/// The folder of the indexes.
+const INDEX: &str = "index";
+
+/// A person's collections. Any number of threads may ask; one at a time works on a collection.
+pub struct Base {
+    folder: PathBuf,
+    store: Store,
+    open: Mutex<BTreeMap<u64, Opened>>,
+    /// What embedders were seen to understand, by their names.
+    known: Mutex<BTreeMap<String, Known>>,
+}
+
+/// An index that is open, and the collection's generation that it was made for.
+struct Opened {
+    generation: u64,
+    index: Arc<dyn Index>,
+}
+
+/// Who reads, embeds and ranks. Nobody embeds where passages are found by their words alone.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// Makes documents of files.
+    pub extract: &'a dyn Extract,
+    /// Makes vectors.
+    pub embed: Option<&'a dyn Embed>,
+}
+
+/// What is done for a collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// It is brought in step with the disk, as far as this goes.
+    Scan(Scope),
+    /// It is cut and embedded anew, for the embedder that there is now.
+    Rebuild,
+}
+
+/// A question to collections. What is empty or absent does not restrict.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Question<'a> {
+    /// The question, or words.
+    pub text: &'a str,
+    /// The collections.
+    pub collections: &'a [String],
+    /// Folders, or files.
+    pub folders: &'a [String],
+    /// Which paths, as in `**/*.md`.
+    pub glob: Option<&'a str>,
+    /// Kinds of files.
+    pub kinds: &'a [String],
+    /// When files were changed: from, and before, in seconds since 1970.
+    pub modified_s: Option<Range<i64>>,
+    /// How many passages are wanted.
+    pub limit: usize,
+    /// How many passages before and after each are given with it.
+    pub neighbours: u32,
+}
+
+/// Passages, best first, and what a person should know of how they were found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Answer {
+    /// The passages.
+    pub found: Vec<Found>,
+    /// Whole sentences, each once.
+    pub notes: Vec<String>,
+}
+
+/// A passage that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The passage, with its file.
+    pub passage: store::Found,
+    /// What the order is by.
+    pub score: f32,
+    /// What stands around it, in the order of the file.
+    pub neighbours: Vec<String>,
+}
+
+/// What a statement of an answer rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Citation {
+    /// The number that the answer names it by, from 1.
+    pub number: usize,
+    /// The passage.
+    pub passage: u64,
+    /// The file.
+    pub path: PathBuf,
+    /// Where the quote stands; several places where it goes over parts of the document.
+    pub places: Vec<Place>,
+    /// The file's own words.
+    pub quote: String,
+}
+
+/// A collection as it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// The collection.
+    pub collection: Collection,
+    /// Where its files come from.
+    pub sources: Vec<Source>,
+    /// It in numbers.
+    pub counts: Counts,
+    /// The work on it, as it was last noted.
+    pub job: Job,
+}
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder.
+    #[error("cannot use {path} for the knowledge base: {source}", path = path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// An index.
+    #[error(transparent)]
+    Index(#[from] index::Error),
+    /// The work on a collection.
+    #[error(transparent)]
+    Ingest(#[from] ingest::Error),
+    /// A question.
+    #[error(transparent)]
+    Search(#[from] search::Error),
+}
+
+impl Base {
+    /// The collections that are kept in a folder, which is made if there is none.
+    ///
+    /// # Errors
+    /// When the folder or its store cannot be used.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
+        let store = Store::open(&folder.join(STORE))?;
+        Ok(Self { folder: folder.to_owned(), store, open: Mutex::default(), known: Mutex::default() })
+    }
+
+    /// The truth about files and passages.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// All collections as they stand, by name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn collections(&self) -> Result<Vec<Status>, Error> {
+        self.store.collections()?.into_iter().map(|collection| self.status(collection)).collect()
+    }
+
+    /// One collection as it stands.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn collection(&self, name: &str) -> Result<Status, Error> {
+        self.status(self.store.collection(name)?)
+    }
+
+    fn status(&self, collection: Collection) -> Result<Status, Error> {
+        let sources = self.store.sources(collection.id)?;
+        let (counts, job) = (self.store.counts(collection.id)?, self.store.job(collection.id)?);
+        Ok(Status { collection, sources, counts, job })
+    }
+
+    /// Forgets a collection and its index; the files stay where they are. Nobody may be at work on it.
+    ///
+    /// # Errors
+    /// When there is none of this name, or it cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        let collection = self.store.collection(name)?;
+        self.store.remove_collection(collection.id)?;
+        let mut open = self.opened();
+        drop(open.remove(&collection.id));
+        self.remove_indexes_of(collection.id, None)
+    }
+
+    /// Works on a collection until that is done or `control` stops it.
+    ///
+    /// # Errors
+    /// When the store, the index or the embedder fail; [`store::Error::OtherEmbedder`] before anything is done when the
+    /// collection has another embedder than `means`.
+    pub fn work(
+        &self,
+        name: &str,
+        work: &Work,
+        means: Means<'_>,
+        control: &Control,
+        tell: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Outcome, Error> {
+        let collection = self.store.collection(name)?;
+        let embedder = means.embed.map(|embed| {
+            // No embedder has more numbers than that.
+            (embed.name(), u32::try_from(embed.dimension()).unwrap_or(u32::MAX))
+        });
+        let scope = match work {
+            Work::Scan(scope) => {
+                self.store.embedded_by(&collection, embedder)?;
+                scope
+            }
+            Work::Rebuild => {
+                self.store.embed_anew(collection.id, embedder)?;
+                &Scope::Unfinished
+            }
+        };
+        // Read again: its embedder was noted just now.
+        let index = self.index(&self.store.collection(name)?)?;
+        let ingest = Ingest {
+            store: &self.store,
+            collection: name,
+            extract: means.extract,
+            embed: means.embed,
+            index: &*index,
+            readers: READERS,
+        };
+        Ok(ingest.run(scope, control, tell)?)
+    }
+
+    /// Answers a question from one or several collections.
+    ///
+    /// # Errors
+    /// When there is no such collection, the pattern for paths is none, or something cannot be read.
+    pub fn search(
+        &self,
+        question: &Question<'_>,
+        embed: Option<&dyn Embed>,
+        rerank: Option<&dyn Rerank>,
+    ) -> Result<Answer, Error> {
+        let collections = match question.collections {
+            [] => self.store.collections()?,
+            names => names.iter().map(|name| self.store.collection(name)).collect::<Result<_, _>>()?,
+        };
+        let mut answer = Answer::default();
+        let trusted = match rerank.map(Trusted::examine) {
+            Some(Err(untrusted)) => {
+                answer.note(untrusted.to_string());
+                None
+            }
+            Some(Ok(trusted)) => Some(trusted),
+            None => None,
+        };
+        let mut hits = Vec::new();
+        for collection in collections {
+            let embed = self.embed_for(&collection, embed, &mut answer);
+            let searcher = Searcher {
+                index: &*self.index(&collection)?,
+                passages: &self.store,
+                embedder: embed.as_ref().map(|(embed, known)| (*embed, known)),
+                reranker: trusted.as_ref(),
+            };
+            let found = searcher.search(&request(question))?;
+            answer.note_legs(&found.meaning, &found.reranking);
+            hits.extend(found.found);
+        }
+        // Ranks of one collection are as good as those of another.
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+        hits.truncate(question.limit);
+        for hit in hits {
+            // It may have gone since it was found.
+            let Some(passage) = self.store.passages(&[hit.passage.id])?.pop() else { continue };
+            let neighbours = hit.neighbours.into_iter().map(|passage| passage.text).collect();
+            answer.found.push(Found { passage, score: hit.score, neighbours });
+        }
+        Ok(answer)
+    }
+
+    /// What an answer cites of the passages with these numbers, which the model knew by their order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn cite(&self, question: &str, answer: &str, passages: &[u64]) -> Result<Vec<Citation>, Error> {
+        let found: BTreeMap<u64, store::Found> =
+            self.store.passages(passages)?.into_iter().map(|found| (found.id, found)).collect();
+        let text = |id: &u64| found.get(id).map_or("", |found| found.text.as_str());
+        let texts: Vec<&str> = passages.iter().map(text).collect();
+        let citation = |cited: cite::Cited| {
+            let found = found.get(passages.get(cited.number - 1)?)?;
+            Some(Citation {
+                number: cited.number,
+                passage: found.id,
+                path: found.path.clone(),
+                places: found.places(cited.span.clone()),
+                quote: found.text[cited.span].to_owned(),
+            })
+        };
+        Ok(cite::cited(question, answer, &texts).into_iter().filter_map(citation).collect())
+    }
+
+    /// The embedder, if it made this collection's vectors, with what it understands.
+    fn embed_for<'a>(
+        &self,
+        collection: &Collection,
+        embed: Option<&'a dyn Embed>,
+        answer: &mut Answer,
+    ) -> Option<(&'a dyn Embed, Known)> {
+        let (made_by, _) = collection.embedder.as_ref()?;
+        let name = &collection.name;
+        let Some(embed) = embed else {
+            answer.note(format!(
+                "{name} was searched by words alone: its embedding model {made_by} is not there"
+            ));
+            return None;
+        };
+        if embed.name() != made_by {
+            answer.note(format!(
+                "{name} was searched by words alone: it was embedded by {made_by}, and the embedding model is \
+                 {} now; rebuild the collection",
+                embed.name()
+            ));
+            return None;
+        }
+        match self.known(embed) {
+            Ok(known) => Some((embed, known)),
+            Err(failed) => {
+                answer.note(format!("{name} was searched by words alone: {failed}"));
+                None
+            }
+        }
+    }
+
+    /// What an embedder understands, looked at once.
+    fn known(&self, embed: &dyn Embed) -> Result<Known, Failed> {
+        let all = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all().get(embed.name()) {
+            return Ok(known.clone());
+        }
+        let known = Known::examine(embed)?;
+        all().insert(embed.name().to_owned(), known.clone());
+        Ok(known)
+    }
+
+    fn opened(&self) -> MutexGuard<'_, BTreeMap<u64, Opened>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The collection's index, opened or made.
+    fn index(&self, collection: &Collection) -> Result<Arc<dyn Index>, Error> {
+        let mut open = self.opened();
+        if let Some(opened) = open.get(&collection.id)
+            && opened.generation == collection.generation
+        {
+            return Ok(Arc::clone(&opened.index));
+        }
+        drop(open.remove(&collection.id));
+        let folder = self.index_folder(collection);
+        self.remove_indexes_of(collection.id, Some(&folder))?;
+        let embedder = collection.embedder.as_ref().map(|(name, dimension)| Embedder {
+            name: name.clone(),
+            dimension: *dimension as usize,
+        });
+        let index = match form(&folder, embedder.clone()) {
+            // Nothing is lost: whoever works on the collection next finds that it is empty, and fills it from the store.
+            Err(index::Error::Damaged { .. } | index::Error::Different { .. }) => {
+                remove_folder(&folder)?;
+                form(&folder, embedder)?
+            }
+            other => other?,
+        };
+        let opened = Opened { generation: collection.generation, index: Arc::clone(&index) };
+        open.insert(collection.id, opened);
+        Ok(index)
+    }
+
+    fn index_folder(&self, collection: &Collection) -> PathBuf {
+        let Collection { id, generation, .. } = collection;
+        self.folder.join(INDEX).join(format!("{id}-{generation}"))
+    }
+
+    /// Removes what is left of a collection's indexes, but for one.
+    fn remove_indexes_of(&self, collection: u64, but: Option<&Path>) -> Result<(), Error> {
+        let beginning = format!("{collection}-");
+        // Without the folder there is none.
+        for entry in fs::read_dir(self.folder.join(INDEX)).into_iter().flatten().flatten() {
+            let is_its = entry.file_name().to_str().is_some_and(|name| name.starts_with(&beginning));
+            if is_its && but != Some(&entry.path()) {
+                remove_folder(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Base {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Base").field("folder", &self.folder).finish_non_exhaustive()
+    }
+}
+
+impl Answer {
+    fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    fn note_legs(&mut self, meaning: &Leg, reranking: &Leg) {
+        match meaning {
+            Leg::Failed(failed) => {
+                self.note(format!("the question was not embedded, so that only words count: {failed}"));
+            }
+            Leg::Foreign(script) => self.note(format!(
+                "only words count: the embedding model was not seen to understand this script ({script:?})"
+            )),
+            Leg::Used | Leg::Absent => {}
+        }
+        if let Leg::Failed(failed) = reranking {
+            self.note(format!("the reranker did not take part: {failed}"));
+        }
+    }
+}
+
+fn request<'a>(question: &Question<'a>) -> Request<'a> {
+    Request {
+        query: question.text,
+        filter: Filter {
+            folders: question.folders.to_vec(),
+            kinds: question.kinds.to_vec(),
+            modified_s: question.modified_s.clone(),
+            ..Filter::default()
+        },
+        glob: question.glob,
+        limit: question.limit,
+        per_file_max: FOUND_PER_FILE_MAX,
+        neighbours: question.neighbours,
+    }
+}
+
+/// The index in a folder, in the form that this build has.
+#[cfg(feature = "edge")]
+fn form(folder: &Path, embedder: Option<Embedder>) -> Result<Arc<dyn Index>, index::Error> {
+    Ok(Arc::new(index::edge::Edge::open(folder, embedder)?))
+}
+
+/// The index in a folder, in the form that this build has.
+#[cfg(not(feature = "edge"))]
+fn form(folder: &Path, embedder: Option<Embedder>) -> Result<Arc<dyn Index>, index::Error> {
+    Ok(Arc::new(index::exact::Exact::open(folder, embedder)?))
+}
+
+fn remove_folder(folder: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(folder) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::Folder { path: folder.to_owned(), source })
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
