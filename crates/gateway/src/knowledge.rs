@@ -39,8 +39,8 @@ pub struct Collection {
     pub files: u64,
     /// Files that were not, with a reason each.
     pub skipped: u64,
-    /// Files with pages that are pictures of text.
-    pub needs_ocr: u64,
+    /// Files of which something could not be read, such as pages that are pictures of text.
+    pub with_gaps: u64,
     /// Passages that can be found.
     pub passages: u64,
     /// `waiting`, `running`, `paused`, `stopped`, `failed` or `done`.
@@ -234,8 +234,8 @@ pub trait Knowledge: Send + Sync + fmt::Debug {
     /// A collection or a filter makes no sense, or the index cannot be read.
     fn search(&self, search: &Search) -> Result<Found, Error>;
 
-    /// What of `passages`, which the model knew by their order from 1, an answer cites.
-    fn cite(&self, answer: &str, passages: &[Passage]) -> Vec<Citation>;
+    /// What an answer to a question cites of `passages`, which the model knew by their order from 1.
+    fn cite(&self, question: &str, answer: &str, passages: &[Passage]) -> Vec<Citation>;
 }
 
 /// Asks it where blocking is allowed.

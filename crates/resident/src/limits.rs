@@ -163,3 +163,12 @@ pub(crate) const BACKUPS_MAX: usize = 100;
 
 /// Steps of a pull that wait for a client to read them. It reads as fast as a person looks; whoever pulls goes on.
 pub(crate) const STEPS_WAITING_MAX: usize = 64;
+
+/// Passages that a search gives unless it says how many: what a model reads in a second and a person on one screen.
+pub(crate) const FOUND_DEFAULT: u32 = 8;
+
+/// Passages that a search gives at most; further ones share few words with the question.
+pub(crate) const FOUND_MAX: u32 = 100;
+
+/// Passages before and after each that a search gives at most; whoever wants more wants the file.
+pub(crate) const FOUND_NEIGHBOURS_MAX: u32 = 8;

@@ -56,8 +56,10 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     // No subcommand: only the hub starts it, and what follows is not for a person to write.
-    if arguments.next().is_some_and(|word| word == serve::GUARD_WORD) {
-        return supervisor::guard::run(arguments).into();
+    match arguments.next() {
+        Some(word) if word == serve::GUARD_WORD => return supervisor::guard::run(arguments).into(),
+        Some(word) if word == serve::EXTRACT_WORD => return ::knowledge::extract::child(),
+        Some(_) | None => {}
     }
     let cli = cli::Cli::parse();
     listen_to_logs();

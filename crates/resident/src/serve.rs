@@ -4,6 +4,7 @@
 //! hub answers. A changed configuration is taken by `change`. Not here: what the hub does (`gateway`, `supervisor`).
 
 mod change;
+mod knowledge;
 mod library;
 mod pressure;
 
@@ -51,6 +52,8 @@ const WORKER_NAME: &str = "resident-llama";
 /// The first argument of this program when it is to guard a foreign one.
 pub(crate) const GUARD_WORD: &str = "guard";
 
+pub(crate) use knowledge::EXTRACT_WORD;
+
 /// Serves until a signal.
 ///
 /// # Errors
@@ -91,6 +94,7 @@ pub(crate) struct Hub {
     token: String,
     loads: Loads,
     library: Option<Arc<library::Library>>,
+    knowledge: Option<Arc<knowledge::Knowledge>>,
 }
 
 impl Hub {
@@ -113,12 +117,15 @@ impl Hub {
         offer::refuse_broken_pins(&settings.served.groups, settings.budget_bytes, pinned)?;
         // A hub for one conversation pulls nothing.
         let library = changes.as_ref().and_then(|_| library_of(settings));
-        let gateway = gateway::Config { changes, ..entrance(settings, &token, library.as_ref()) };
+        let knowledge = changes.as_ref().and_then(|_| knowledge_of(settings, &supervisor));
+        let shared = knowledge.clone().map(|knowledge| knowledge as Arc<dyn gateway::Knowledge>);
+        let entrance = entrance(settings, &token, library.as_ref());
+        let gateway = gateway::Config { changes, knowledge: shared, ..entrance };
         let server = gateway::bind(gateway, supervisor.clone()).await.map_err(refused)?;
         let loads = Loads::default();
         loads.begin(&supervisor, loaded, settings.served.warm_model());
         tokio::spawn(cache::forget_deleted(settings.keep.folder.clone()));
-        Ok(Self { supervisor, task, server, token, loads, library })
+        Ok(Self { supervisor, task, server, token, loads, library, knowledge })
     }
 
     /// Where it listens.
@@ -139,6 +146,9 @@ impl Hub {
         // left to wait for.
         let stopping = async {
             stopped.await;
+            if let Some(knowledge) = self.knowledge {
+                knowledge.close();
+            }
             if let Some(library) = self.library {
                 // Whoever waits for a pull is told at once, and it goes on the next time.
                 let _closed = tokio::task::spawn_blocking(move || library.close()).await;
@@ -183,6 +193,12 @@ pub(crate) fn inspect<T>(
 fn library_of(settings: &Settings) -> Option<Arc<library::Library>> {
     let library = library::Library::open(settings);
     library.inspect_err(|error| tracing::warn!("there is no library: {error:#}")).ok()
+}
+
+/// The person's files. Without them the hub serves models.
+fn knowledge_of(settings: &Settings, hub: &supervisor::Handle) -> Option<Arc<knowledge::Knowledge>> {
+    let knowledge = knowledge::Knowledge::open(settings, hub.clone());
+    knowledge.inspect_err(|error| tracing::warn!("there is no knowledge base: {error:#}")).ok()
 }
 
 /// Who may ask, and which tools there are.

@@ -30,6 +30,7 @@ const NOTHING: &str = "The person's files were searched for the question below, 
 /// What an answer may cite.
 pub(crate) struct Cites {
     knowledge: Arc<dyn Knowledge>,
+    question: Arc<str>,
     passages: Arc<[Passage]>,
     /// The answers so far, one for each choice.
     texts: Vec<String>,
@@ -62,7 +63,7 @@ pub(crate) async fn consult(
         let message = "files are searched for the last message of a person, and there is none; ask in messages";
         return Err(Error::invalid(message).at("knowledge"));
     };
-    let search = Search { query: question, collections, ..Search::default() };
+    let search = Search { query: question.clone(), collections, ..Search::default() };
     let knowledge = of(site)?;
     let asked = Arc::clone(&knowledge);
     let found = tokio::task::spawn_blocking(move || asked.search(&search)).await;
@@ -76,7 +77,8 @@ pub(crate) async fn consult(
         return Ok(None);
     }
     let texts = vec![String::new(); generates.len()];
-    Ok(Some(Cites { knowledge, passages: found.passages.into(), texts }))
+    let (question, passages) = (question.into(), found.passages.into());
+    Ok(Some(Cites { knowledge, question, passages, texts }))
 }
 
 /// What is looked for: the last words of the person.
@@ -153,7 +155,8 @@ impl Cites {
                 let (knowledge, passages) =
                     (Arc::clone(&self.knowledge), Arc::clone(&self.passages));
                 let answer = std::mem::take(text);
-                let citing = move || knowledge.cite(&answer, &passages);
+                let question = Arc::clone(&self.question);
+                let citing = move || knowledge.cite(&question, &answer, &passages);
                 let citations = tokio::task::spawn_blocking(citing).await.unwrap_or_default();
                 return sources(&citations)
                     .map(|text| Event::Text(Piece { text, logprobs: Vec::new() }));
@@ -219,7 +222,7 @@ mod tests {
             Ok(Found::default())
         }
 
-        fn cite(&self, answer: &str, passages: &[Passage]) -> Vec<Citation> {
+        fn cite(&self, _: &str, answer: &str, passages: &[Passage]) -> Vec<Citation> {
             let first = passages.first().filter(|_| answer.contains("[1]"));
             let cited = first.map(|passage| Citation {
                 number: 1,
@@ -278,7 +281,8 @@ mod tests {
     async fn what_is_cited_stands_below_the_answer_that_cites_it() {
         let passages = [passage("It is\nblue.")].into();
         let texts = vec![String::new(); 2];
-        let mut cites = Cites { knowledge: Arc::new(First), passages, texts };
+        let (knowledge, question) = (Arc::new(First), "What colour is it?".into());
+        let mut cites = Cites { knowledge, question, passages, texts };
         let said = |text: &str| Event::Text(Piece { text: text.to_owned(), logprobs: Vec::new() });
         for (choice, text) in [(0, "Blue ["), (1, "Nobody knows."), (0, "1].")] {
             assert_eq!(cites.below(choice, &said(text)).await, None);

@@ -1,0 +1,206 @@
+//! A person's files as clients of the hub reach them: what they ask, carried out on the collections.
+//!
+//! `work` keeps collections in step with the disk on a thread of its own, `embedder` has the fleet embed, `rows` says what
+//! is found in the gateway's words. Not here: HTTP and what a model is told (`gateway`), and how files are read, kept
+//! and found (`knowledge`).
+
+mod embedder;
+mod rows;
+mod work;
+
+use std::{fmt, path::Path, sync::Arc};
+
+use dialect::Error;
+use gateway::{Citation, Collection, CollectionChange, Found, NewSources, Passage, Search};
+use knowledge::{
+    base::{Base, Question, Work},
+    extract::Extractor,
+    ingest::Scope,
+    search::Embed,
+    source, store,
+};
+use supervisor::{Handle, Priority};
+use tokio::runtime;
+
+use crate::{
+    config::Settings,
+    limits::{FOUND_DEFAULT, FOUND_MAX, FOUND_NEIGHBOURS_MAX},
+};
+use embedder::Embedder;
+use work::Worker;
+
+/// The folder of the collections, in the data folder.
+const FOLDER: &str = "knowledge";
+
+/// The first argument of this program when it is to read one file. Nobody else uses it.
+pub(crate) const EXTRACT_WORD: &str = "extract-file";
+
+/// The collections of a hub.
+pub(super) struct Knowledge {
+    base: Arc<Base>,
+    worker: Worker,
+    hub: Handle,
+    runtime: runtime::Handle,
+}
+
+impl fmt::Debug for Knowledge {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Knowledge").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+impl Knowledge {
+    /// The collections of these settings. They are brought in step with the disk from now on.
+    ///
+    /// # Errors
+    /// When their folder or its store cannot be used.
+    pub(super) fn open(settings: &Settings, hub: Handle) -> anyhow::Result<Arc<Self>> {
+        let base = Arc::new(Base::open(&settings.data_dir.join(FOLDER))?);
+        let extractor = Extractor {
+            program: std::env::current_exe()?,
+            arguments: vec![EXTRACT_WORD.into()],
+            limits: knowledge::extract::Limits::default(),
+        };
+        let runtime = runtime::Handle::current();
+        let embedding = (hub.clone(), runtime.clone());
+        let embed = move || Embedder::find(&embedding.0, &embedding.1, Priority::Background);
+        let worker = Worker::start(Arc::clone(&base), extractor, Box::new(embed))?;
+        Ok(Arc::new(Self { base, worker, hub, runtime }))
+    }
+
+    /// Stops what goes on, so that it goes on the next time.
+    pub(super) fn close(&self) {
+        self.worker.close();
+    }
+
+    fn collection(&self, name: &str) -> Result<Collection, Error> {
+        let status = self.base.collection(name).map_err(|error| of_base(&error))?;
+        Ok(rows::collection(status, self.worker.at(name)))
+    }
+}
+
+impl gateway::Knowledge for Knowledge {
+    fn collections(&self) -> Result<Vec<Collection>, Error> {
+        let all = self.base.collections().map_err(|error| of_base(&error))?;
+        let row = |status: knowledge::base::Status| {
+            let at = self.worker.at(&status.collection.name);
+            rows::collection(status, at)
+        };
+        Ok(all.into_iter().map(row).collect())
+    }
+
+    fn add(&self, new: &NewSources) -> Result<Collection, Error> {
+        let parsed = |path: &String| {
+            let path = Path::new(path);
+            if !path.is_absolute() {
+                let message =
+                    format!("'{}' is no absolute path, and the hub has no folder of its own", path.display());
+                return Err(Error::invalid(message).at("paths"));
+            }
+            source::parse(path, &new.include, &new.exclude, false)
+                .map_err(|error| Error::invalid(error.to_string()).at("paths"))
+        };
+        // All of them or none.
+        let sources = new.paths.iter().map(parsed).collect::<Result<Vec<_>, _>>()?;
+        let store = self.base.store();
+        let collection = store.collection_or_new(&new.collection).map_err(|error| of_store(&error))?;
+        for source in &sources {
+            store.add_source(&collection, source).map_err(|error| of_store(&error))?;
+        }
+        self.worker.sources_changed();
+        self.worker.wants(&new.collection, Work::Scan(Scope::Everything));
+        self.collection(&new.collection)
+    }
+
+    fn remove(&self, collection: &str) -> Result<(), Error> {
+        self.base.store().collection(collection).map_err(|error| of_store(&error))?;
+        self.worker.forget(collection);
+        self.base.remove(collection).map_err(|error| of_base(&error))?;
+        self.worker.sources_changed();
+        Ok(())
+    }
+
+    fn change(&self, collection: &str, change: CollectionChange) -> Result<Collection, Error> {
+        self.base.store().collection(collection).map_err(|error| of_store(&error))?;
+        match change {
+            CollectionChange::Scan => self.worker.wants(collection, Work::Scan(Scope::Everything)),
+            CollectionChange::Rebuild => self.worker.wants(collection, Work::Rebuild),
+            CollectionChange::Pause => self.worker.pause(collection, true),
+            CollectionChange::Resume => self.worker.pause(collection, false),
+        }
+        self.collection(collection)
+    }
+
+    fn search(&self, search: &Search) -> Result<Found, Error> {
+        let question = question(search)?;
+        let embedder = Embedder::find(&self.hub, &self.runtime, Priority::Interactive);
+        let (embedder, missing) = match embedder {
+            Ok(embedder) => (embedder, None),
+            Err(failed) => (None, Some(failed.to_string())),
+        };
+        let embed = embedder.as_ref().map(|embedder| embedder as &dyn Embed);
+        let answer = self.base.search(&question, embed, None).map_err(|error| of_base(&error))?;
+        let notes = missing.into_iter().chain(answer.notes).collect();
+        Ok(Found { passages: answer.found.into_iter().map(rows::passage).collect(), notes })
+    }
+
+    fn cite(&self, question: &str, answer: &str, passages: &[Passage]) -> Vec<Citation> {
+        let ids: Vec<u64> = passages.iter().map(|passage| passage.id).collect();
+        match self.base.cite(question, answer, &ids) {
+            Ok(citations) => citations.into_iter().map(rows::citation).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "an answer's sources cannot be read");
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// A question as it is asked of collections.
+fn question(search: &Search) -> Result<Question<'_>, Error> {
+    let limit = search.limit.unwrap_or(FOUND_DEFAULT);
+    let within = |name: &'static str, value: u32, most: u32| {
+        let message = format!("{name} is {value}; at most {most} are given");
+        if value <= most { Ok(value) } else { Err(Error::invalid(message).at(name)) }
+    };
+    if search.query.trim().is_empty() {
+        return Err(Error::invalid("query is empty; ask something, or name words").at("query"));
+    }
+    let modified_s = match (search.changed_from, search.changed_before) {
+        (None, None) => None,
+        (from, before) => Some(from.unwrap_or(i64::MIN)..before.unwrap_or(i64::MAX)),
+    };
+    Ok(Question {
+        text: &search.query,
+        collections: &search.collections,
+        folders: &search.folders,
+        glob: search.glob.as_deref(),
+        kinds: &search.kinds,
+        modified_s,
+        limit: within("limit", limit, FOUND_MAX)? as usize,
+        neighbours: within("neighbours", search.neighbours, FOUND_NEIGHBOURS_MAX)?,
+    })
+}
+
+fn of_base(error: &knowledge::base::Error) -> Error {
+    use knowledge::base::Error as Base;
+    match error {
+        Base::Store(error) => of_store(error),
+        Base::Search(knowledge::search::Error::Glob { .. }) => {
+            Error::invalid(error.to_string()).at("glob")
+        }
+        Base::Folder { .. } | Base::Index(_) | Base::Ingest(_) | Base::Search(_) => {
+            Error::new(500, error.to_string())
+        }
+    }
+}
+
+fn of_store(error: &store::Error) -> Error {
+    let status = match error {
+        store::Error::NoCollection { .. } => 404,
+        store::Error::Name { .. } => 400,
+        store::Error::OtherEmbedder { .. } => 409,
+        _ => 500,
+    };
+    Error::new(status, error.to_string())
+}
