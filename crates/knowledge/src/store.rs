@@ -205,6 +205,26 @@ impl Store {
         attempt().map_err(|source| told(&self.path, source))
     }
 
+    /// As [`Store::write`], without waiting for the disk: a loss of power may undo it, the end of the process does not.
+    /// For what is found out or done again by itself.
+    fn write_lightly<T>(
+        &self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let mut writer = self.writer();
+        let attempt = |writer: &mut Connection| {
+            writer.pragma_update(None, "synchronous", "normal")?;
+            let transaction =
+                writer.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        let done = attempt(&mut writer);
+        let restored = writer.pragma_update(None, "synchronous", "full");
+        done.and_then(|done| restored.map(|()| done)).map_err(|source| told(&self.path, source))
+    }
+
     /// Does `work` on temporary tables of the connection that writes, without keeping other processes from writing.
     fn scratch<T>(
         &self,

@@ -329,11 +329,11 @@ fn a_million_files_are_walked_in_bounded_memory() {
     }
     let before = memory_peak();
     let began = std::time::Instant::now();
-    let (outcome, _) = run_quietly(&place);
+    let outcome = run_quietly(&place);
     let took = began.elapsed();
     assert_eq!((outcome.progress.files_done, outcome.is_done), (count as u64, true));
     let began = std::time::Instant::now();
-    let (outcome, _) = run_quietly(&place);
+    let outcome = run_quietly(&place);
     assert_eq!(outcome.progress.files, 0);
     let counts = place.store.counts(place.collection().id).unwrap();
     assert_eq!((counts.indexed, counts.due), (count as u64, 0));
@@ -345,7 +345,7 @@ fn a_million_files_are_walked_in_bounded_memory() {
 }
 
 /// Without noting what is done, which would grow with the files; and into an index that keeps nothing but numbers.
-fn run_quietly(place: &Place) -> (knowledge::ingest::Outcome, ()) {
+fn run_quietly(place: &Place) -> knowledge::ingest::Outcome {
     use knowledge::chunk::Failed;
     struct Numbers(std::sync::Mutex<std::collections::BTreeSet<u64>>);
     impl knowledge::ingest::Index for Numbers {
@@ -377,7 +377,7 @@ fn run_quietly(place: &Place) -> (knowledge::ingest::Outcome, ()) {
         index: &Numbers(std::sync::Mutex::default()),
         readers: 2,
     };
-    (ingest.run(&Scope::Everything, &Control::default(), &mut |_| {}).unwrap(), ())
+    ingest.run(&Scope::Everything, &Control::default(), &mut |_| {}).unwrap()
 }
 
 /// The most memory that this process has had, in KiB; 0 where the system does not say.
@@ -443,7 +443,7 @@ fn what_changes_is_told_and_what_is_read_is_not() {
     let (sender, told) = channel();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let mut watch = Watch::new(&[place.folder.clone()]);
+        let mut watch = Watch::new(std::slice::from_ref(&place.folder));
         if let Some(why) = watch.blind() {
             println!("skipped: {why}");
             return;

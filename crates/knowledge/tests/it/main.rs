@@ -1,4 +1,6 @@
 //! Tests of this crate as others use it: one module for each area.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::print_stdout, reason = "shown when a test fails or is skipped")]
 
 mod folder;
 mod hostile;

@@ -22,8 +22,10 @@ use knowledge::{
 /// Counts what is done, and can be asked to act at a certain moment.
 pub(crate) struct Operations {
     count: AtomicU64,
-    each: Box<dyn Fn(u64, &str) + Send + Sync>,
+    each: Box<Each>,
 }
+
+type Each = dyn Fn(u64, &str) + Send + Sync;
 
 impl Operations {
     pub(crate) fn new(each: impl Fn(u64, &str) + Send + Sync + 'static) -> Arc<Operations> {
