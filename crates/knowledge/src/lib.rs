@@ -8,7 +8,10 @@
 
 pub mod chunk;
 pub mod document;
+pub mod index;
 pub mod ingest;
 pub mod limits;
+pub mod search;
 pub mod source;
 pub mod store;
+pub mod words;

@@ -4,6 +4,9 @@
 
 mod folder;
 mod hostile;
+mod index;
 mod ingest;
 mod kills;
+mod retrieval;
+mod sets;
 mod support;

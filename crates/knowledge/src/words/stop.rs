@@ -1,0 +1,60 @@
+//! Words that say nothing about a text.
+
+/// Whether an English word is so frequent that finding it tells passages apart no more. Lower case.
+///
+/// The list holds articles, forms of "be", conjunctions and the prepositions among them, and nothing that could be
+/// a name or a matter ("will", "may", "can", "it" as a department are left to their frequency).
+pub(super) fn is_stop(word: &str) -> bool {
+    matches!(
+        word,
+        "a" | "an"
+            | "and"
+            | "are"
+            | "as"
+            | "at"
+            | "be"
+            | "been"
+            | "but"
+            | "by"
+            | "do"
+            | "does"
+            | "for"
+            | "from"
+            | "had"
+            | "has"
+            | "have"
+            | "he"
+            | "how"
+            | "if"
+            | "in"
+            | "into"
+            | "is"
+            | "its"
+            | "of"
+            | "on"
+            | "or"
+            | "she"
+            | "such"
+            | "that"
+            | "the"
+            | "their"
+            | "then"
+            | "there"
+            | "these"
+            | "they"
+            | "this"
+            | "those"
+            | "to"
+            | "was"
+            | "we"
+            | "were"
+            | "what"
+            | "when"
+            | "where"
+            | "which"
+            | "while"
+            | "with"
+            | "would"
+            | "you"
+    )
+}
