@@ -18,10 +18,8 @@ use crate::{
         OVERLAP_DIVISOR, PASSAGE_TOKENS, PASSAGE_TOKENS_MAX, TOKEN_BYTES_PER_CALL,
         TOKEN_TEXTS_PER_CALL, WINDOW_RESERVE_DIVISOR,
     },
+    search::Failed,
 };
-
-/// What an embedder or whoever counts for it had to say when it failed.
-pub type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// Counts texts in tokens of the model that will embed them.
 pub trait Tokens {

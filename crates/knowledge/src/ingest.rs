@@ -19,9 +19,11 @@ use std::{
 };
 
 use crate::{
-    chunk::{self, Failed, Sizes, Tokens},
+    chunk::{self, Sizes, Tokens},
     document::Document,
+    index::{self, Index},
     limits::{SEEN_BATCH_FILES, WORDS_WINDOW_TOKENS},
+    search::{Embed, Failed},
     source::{self, Walk},
     store::{self, Collection, Job, JobState, Kind, Seen, Source, Stat, Store},
 };
@@ -44,87 +46,23 @@ pub struct Unread {
     pub again: bool,
 }
 
-/// What a text is embedded for. Many models embed questions another way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// To be found.
-    Passage,
-    /// To find.
-    Question,
-}
+/// Counts in the tokens of who embeds, or as well as it goes without.
+#[derive(Clone, Copy)]
+struct Counter<'a>(Option<&'a (dyn Embed + 'a)>);
 
-/// Makes vectors of texts, and counts them in its own tokens.
-pub trait Embed: Tokens + Sync {
-    /// Vectors of `texts` in their order, each of [`Embed::dimension`] numbers.
-    ///
-    /// # Errors
-    /// Whatever kept it from that.
-    fn embed(&self, texts: &[String], purpose: Purpose) -> Result<Vec<Vec<f32>>, Failed>;
-
-    /// How many numbers a vector has.
-    fn dimension(&self) -> u32;
-
-    /// The model's name. Vectors of another name are never compared with its own.
-    fn name(&self) -> &str;
-
-    /// How many tokens it reads at once.
-    fn window_tokens(&self) -> u32;
-}
-
-/// A passage for the index.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    /// Its number in the store.
-    pub id: u64,
-    /// Its vector; none without an embedder.
-    pub vector: Option<Vec<f32>>,
-    /// What it says.
-    pub text: String,
-    /// Title and headings above it.
-    pub context: String,
-    /// The collection's name.
-    pub collection: String,
-    /// The file's number in the store.
-    pub file: u64,
-    /// Where the file is.
-    pub path: PathBuf,
-    /// What the file is, such as `pdf`.
-    pub kind: String,
-    /// When the file was changed, in seconds since 1970.
-    pub modified_s: i64,
-}
-
-/// What an index has to do for this work.
-pub trait Index: Sync {
-    /// Takes passages, in place of those with the same numbers.
-    ///
-    /// # Errors
-    /// Whatever kept it from that.
-    fn upsert(&self, entries: Vec<Entry>) -> Result<(), Failed>;
-
-    /// Forgets passages; those that it does not have are nothing to complain of.
-    ///
-    /// # Errors
-    /// Whatever kept it from that.
-    fn remove(&self, passages: &[u64]) -> Result<(), Failed>;
-
-    /// Sees that all it took is on the disk.
-    ///
-    /// # Errors
-    /// Whatever kept it from that.
-    fn flush(&self) -> Result<(), Failed>;
-
-    /// Puts what it took lately into its quickest form.
-    ///
-    /// # Errors
-    /// Whatever kept it from that.
-    fn optimize(&self, stop: &AtomicBool) -> Result<(), Failed>;
-
-    /// The numbers of its passages above `after`, ascending, at most `limit`.
-    ///
-    /// # Errors
-    /// Whatever kept it from that.
-    fn ids(&self, after: Option<u64>, limit: usize) -> Result<Vec<u64>, Failed>;
+impl Tokens for Counter<'_> {
+    fn count(&self, texts: &[&str]) -> Result<Vec<u32>, Failed> {
+        match self.0 {
+            Some(embed) => {
+                let counts = embed.count_tokens(texts)?;
+                Ok(counts
+                    .into_iter()
+                    .map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+                    .collect())
+            }
+            None => chunk::Estimate.count(texts),
+        }
+    }
 }
 
 /// Stops and pauses work from another thread.
@@ -283,7 +221,15 @@ pub enum Error {
     },
     /// The index failed.
     #[error("the index failed: {0}; nothing is lost, it is made again from the store")]
-    Index(#[source] Failed),
+    Index(#[source] index::Error),
+    /// Somebody is at it already.
+    #[error(
+        "the collection {collection:?} is being brought in step already; wait for that, or stop it"
+    )]
+    Running {
+        /// The collection.
+        collection: String,
+    },
     /// A temporary file could not be written.
     #[error("cannot write a temporary file: {0}; make room in the folder for temporary files")]
     Temporary(#[source] std::io::Error),
@@ -339,6 +285,7 @@ impl Ingest<'_> {
         tell: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Outcome, Error> {
         let collection = self.store.collection(self.collection)?;
+        let _held = self.hold(&collection)?;
         self.store.embedded_by(&collection, self.embedder())?;
         self.begun(scope, control, tell)
     }
@@ -353,6 +300,7 @@ impl Ingest<'_> {
         tell: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Outcome, Error> {
         let collection = self.store.collection(self.collection)?;
+        let _held = self.hold(&collection)?;
         self.store.embed_anew(collection.id, self.embedder())?;
         self.begun(&Scope::Unfinished, control, tell)
     }
@@ -367,21 +315,26 @@ impl Ingest<'_> {
         tell: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Outcome, Error> {
         let collection = self.store.collection(self.collection)?;
+        let _held = self.hold(&collection)?;
         self.store.embedded_by(&collection, self.embedder())?;
         self.store.not_indexed(collection.id, None)?;
         self.begun(&Scope::Unfinished, control, tell)
     }
 
+    /// Two at once would take each other's work away.
+    fn hold(&self, collection: &Collection) -> Result<store::Held<'_>, Error> {
+        let running = || Error::Running { collection: collection.name.clone() };
+        self.store.hold(collection.id).ok_or_else(running)
+    }
+
     fn embedder(&self) -> Option<(&str, u32)> {
-        self.embed.map(|embed| (embed.name(), embed.dimension()))
+        self.embed.map(|embed| (embed.name(), u32::try_from(embed.dimension()).unwrap_or(u32::MAX)))
     }
 
     /// How long passages are, and who counts them.
-    fn sizes(&self) -> (Sizes, &dyn Tokens) {
-        match self.embed {
-            Some(embed) => (Sizes::for_window(embed.window_tokens()), embed as &dyn Tokens),
-            None => (Sizes::for_window(WORDS_WINDOW_TOKENS), &chunk::Estimate),
-        }
+    fn sizes(&self) -> (Sizes, Counter<'_>) {
+        let window = self.embed.map(|embed| u32::try_from(embed.tokens_max()).unwrap_or(u32::MAX));
+        (Sizes::for_window(window.unwrap_or(WORDS_WINDOW_TOKENS)), Counter(self.embed))
     }
 
     fn begun(

@@ -296,6 +296,3 @@ impl Scopes {
             || here.into_iter().any(|at| self.scopes.contains(at))
     }
 }
-
-#[cfg(test)]
-mod tests;

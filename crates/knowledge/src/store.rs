@@ -17,6 +17,7 @@ mod sources;
 mod write;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -26,8 +27,8 @@ use rusqlite::{Connection, ErrorCode};
 pub use read::{Counts, File, Found, State};
 pub use seen::{Change, Seen, Stat, Vanished};
 pub use sources::{Collection, Job, JobState, Kind, Source};
-pub(crate) use write::kind_of;
 pub use write::{Due, Outcome, Read, Stale, VectorKey, vector_key};
+pub(crate) use {paths::label, write::kind_of};
 
 use crate::limits::READERS_IDLE_MAX;
 
@@ -146,6 +147,21 @@ pub struct Store {
     path: PathBuf,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
+    /// Collections that are being brought in step.
+    busy: Mutex<BTreeSet<u64>>,
+}
+
+/// A collection that somebody brings in step, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held<'a> {
+    store: &'a Store,
+    collection: u64,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.store.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.collection);
+    }
 }
 
 impl Store {
@@ -159,7 +175,8 @@ impl Store {
         Ok(Store {
             path: path.to_owned(),
             writer: Mutex::new(opened),
-            readers: Mutex::new(Vec::new()),
+            readers: Mutex::default(),
+            busy: Mutex::default(),
         })
     }
 
@@ -177,6 +194,12 @@ impl Store {
             "ok" => Ok(()),
             _ => Err(Error::Damaged { path: self.path.clone(), why: said }),
         })
+    }
+
+    /// Holds a collection for whoever brings it in step; nothing if somebody else does.
+    pub(crate) fn hold(&self, collection: u64) -> Option<Held<'_>> {
+        let is_free = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(collection);
+        is_free.then_some(Held { store: self, collection })
     }
 
     /// Where it is.
@@ -203,6 +226,26 @@ impl Store {
             Ok(done)
         };
         attempt().map_err(|source| told(&self.path, source))
+    }
+
+    /// As [`Store::write`], without waiting for the disk: a loss of power may undo it, the end of the process does not.
+    /// For what is found out or done again by itself.
+    fn write_lightly<T>(
+        &self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let mut writer = self.writer();
+        let attempt = |writer: &mut Connection| {
+            writer.pragma_update(None, "synchronous", "normal")?;
+            let transaction =
+                writer.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        let done = attempt(&mut writer);
+        let restored = writer.pragma_update(None, "synchronous", "full");
+        done.and_then(|done| restored.map(|()| done)).map_err(|source| told(&self.path, source))
     }
 
     /// Does `work` on temporary tables of the connection that writes, without keeping other processes from writing.

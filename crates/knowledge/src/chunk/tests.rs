@@ -258,7 +258,7 @@ fn a_counter_that_fails_is_told() {
     struct Fails;
     impl Tokens for Fails {
         fn count(&self, _texts: &[&str]) -> Result<Vec<u32>, Failed> {
-            Err("the model left".into())
+            Err(Failed("the model left".to_owned()))
         }
     }
     struct Forgets;

@@ -4,11 +4,14 @@ use std::collections::HashMap;
 
 use half::f16;
 
-use super::{Entry, Error, Event, Purpose, Run};
+use super::{Error, Event, Run};
 use crate::{
     chunk,
+    index::{Labels, Point},
     limits::{EMBED_TEXTS, INDEX_IDS_PAGE, INDEX_PASSAGES, OPTIMIZE_PASSAGES},
-    store::{Due, VectorKey},
+    search::Purpose,
+    store::{Due, VectorKey, label},
+    words,
 };
 
 impl Run<'_, '_> {
@@ -25,9 +28,9 @@ impl Run<'_, '_> {
             }
             let Some(due) = self.embedded(due)? else { return Ok(false) };
             let ids: Vec<u64> = due.iter().map(|due| due.id).collect();
-            let entries = due.into_iter().map(|due| entry(&self.collection.name, due)).collect();
+            let points = due.into_iter().map(|due| point(&self.collection.name, due)).collect();
             let index = self.ingest.index;
-            index.upsert(entries).and_then(|()| index.flush()).map_err(Error::Index)?;
+            index.upsert(points).and_then(|()| index.flush()).map_err(Error::Index)?;
             let whole = self.ingest.store.indexed(&ids)?;
             self.progress.passages += ids.len() as u64;
             self.untidy += ids.len() as u64;
@@ -59,7 +62,7 @@ impl Run<'_, '_> {
             if !self.goes_on()? {
                 return Ok(None);
             }
-            let texts: Vec<String> = batch.iter().map(|(_, text)| text.clone()).collect();
+            let texts: Vec<&str> = batch.iter().map(|(_, text)| text.as_str()).collect();
             let embedded = embed.embed(&texts, Purpose::Passage).map_err(Error::Embed)?;
             self.check(&embedded, texts.len())?;
             let rounded = |vector: Vec<f32>| {
@@ -87,7 +90,7 @@ impl Run<'_, '_> {
         if vectors.len() != asked {
             return told(format!("{} vectors", vectors.len()), format!("{asked}"));
         }
-        let dimension = embed.dimension() as usize;
+        let dimension = embed.dimension();
         if let Some(other) = vectors.iter().find(|vector| vector.len() != dimension) {
             return told(format!("a vector of {} dimensions", other.len()), format!("{dimension}"));
         }
@@ -172,7 +175,7 @@ impl Run<'_, '_> {
                 stale.passages.iter().map(|(text, pieces)| (text.as_str(), pieces.as_slice()));
             let document = chunk::document(stale.title, pieces);
             let (sizes, tokens) = self.ingest.sizes();
-            let passages = chunk::passages(&document, sizes, tokens)?;
+            let passages = chunk::passages(&document, sizes, &tokens)?;
             self.ingest.store.recut(&self.collection, stale.file, &passages)?;
             self.forget_gone()?;
             if !self.index_due()? {
@@ -208,16 +211,18 @@ impl Ids {
     }
 }
 
-fn entry(collection: &str, due: Due) -> Entry {
-    Entry {
+fn point(collection: &str, due: Due) -> Point {
+    Point {
         id: due.id,
-        vector: due.vector,
-        text: due.text,
-        context: due.context,
-        collection: collection.to_owned(),
-        file: due.file,
-        path: due.path,
-        kind: due.kind,
-        modified_s: due.modified_ns.div_euclid(1_000_000_000),
+        // A passage is found by the words of its title and headings too.
+        sparse: words::passage(&due.embedded()),
+        dense: due.vector,
+        labels: Labels {
+            collection: collection.to_owned(),
+            file: due.file,
+            kind: due.kind,
+            modified_s: due.modified_ns.div_euclid(1_000_000_000),
+            path: label(&due.path),
+        },
     }
 }

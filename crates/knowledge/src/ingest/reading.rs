@@ -358,7 +358,7 @@ fn outcome(
     match read {
         Ok(document) => {
             let (sizes, tokens) = ingest.sizes();
-            let passages = chunk::passages(&document, sizes, tokens)?;
+            let passages = chunk::passages(&document, sizes, &tokens)?;
             let Document { title, gaps, .. } = document;
             let outcome = Outcome::Passages { title, gaps, passages };
             Ok(Answer::Read(Read {

@@ -29,6 +29,16 @@ pub(super) fn path(bytes: Vec<u8>) -> PathBuf {
     String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
+/// A path as an index has it: text, with `/` between its parts on every system.
+pub(crate) fn label(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    if std::path::MAIN_SEPARATOR == '/' {
+        text.into_owned()
+    } else {
+        text.replace(std::path::MAIN_SEPARATOR, "/")
+    }
+}
+
 /// The bytes that begin the paths of all that is inside the folder `path`.
 pub(super) fn inside(path: &Path) -> Vec<u8> {
     let mut bytes = bytes(path);

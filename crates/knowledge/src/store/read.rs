@@ -9,6 +9,7 @@ use crate::{
     chunk::Piece,
     document::{Gap, Place},
     limits::STORE_PAGE_ROWS,
+    search,
 };
 
 /// A passage with its file.
@@ -265,6 +266,32 @@ impl Store {
             }
         }
     }
+}
+
+impl search::Passages for Store {
+    fn load(&self, ids: &[u64]) -> Result<Vec<search::Passage>, search::Failed> {
+        let found = self.passages(ids).map_err(failed)?;
+        Ok(found.into_iter().map(searched).collect())
+    }
+
+    fn neighbours(
+        &self,
+        id: u64,
+        before: u32,
+        after: u32,
+    ) -> Result<Vec<search::Passage>, search::Failed> {
+        let found = Store::neighbours(self, id, before, after).map_err(failed)?;
+        Ok(found.into_iter().filter(|found| found.id != id).map(searched).collect())
+    }
+}
+
+fn failed(error: Error) -> search::Failed {
+    search::Failed(error.to_string())
+}
+
+fn searched(found: Found) -> search::Passage {
+    let text = crate::chunk::embedded(&found.context, &found.text);
+    search::Passage { id: found.id, file: found.file, path: paths::label(&found.path), text }
 }
 
 fn file_line(file: &File) -> serde_json::Value {

@@ -184,7 +184,7 @@ impl Store {
     /// # Errors
     /// When it cannot be written.
     pub fn note_devices(&self, source: u64) -> Result<(), Error> {
-        self.write(|transaction| {
+        self.write_lightly(|transaction| {
             let query = format!("SELECT files.id, seen.device {SAME_ELSEWHERE}");
             let mut query = transaction.prepare_cached(&query)?;
             let mut rows = query.query([source])?;

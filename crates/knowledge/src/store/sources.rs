@@ -341,7 +341,7 @@ impl Store {
     /// When it cannot be written.
     pub fn set_job(&self, collection: u64, job: &Job) -> Result<(), Error> {
         let text = serde_json::json!(job).to_string();
-        self.write(|transaction| {
+        self.write_lightly(|transaction| {
             transaction.execute(
                 "UPDATE collections SET job = ? WHERE id = ?",
                 params![text, collection],

@@ -146,13 +146,23 @@ impl Store {
     /// # Errors
     /// When it cannot be written.
     pub fn touched(&self, file: u64, stat: Stat) -> Result<(), Error> {
-        self.write(|transaction| {
+        self.write_lightly(|transaction| {
+            let modified = "SELECT modified_ns FROM files WHERE id = ?";
+            let before: Option<i64> =
+                transaction.query_row(modified, [file], |row| row.get(0)).optional()?;
             transaction.execute(
                 "UPDATE files SET size = ?2, modified_ns = ?3, device = ?4, inode = ?5 WHERE id = ?1",
-                params![file, stat.size, stat.modified_ns, stat.device.cast_signed(), stat.inode.cast_signed()],
+                params![
+                    file,
+                    stat.size,
+                    stat.modified_ns,
+                    stat.device.cast_signed(),
+                    stat.inode.cast_signed()
+                ],
             )?;
-            // The index can choose by the time of change.
-            due_again(transaction, file)
+            // The index can choose by the time of change. Some disks give files other numbers each day, which is
+            // nothing to it.
+            if before == Some(stat.modified_ns) { Ok(()) } else { due_again(transaction, file) }
         })
     }
 
@@ -161,7 +171,7 @@ impl Store {
     /// # Errors
     /// When it cannot be written.
     pub fn moved(&self, file: u64, source: u64, to: &Path, stat: Stat) -> Result<(), Error> {
-        self.write(|transaction| {
+        self.write_lightly(|transaction| {
             // Something that was skipped at that path makes room.
             let path = paths::bytes(to);
             remove_where(transaction, "source = ?1 AND path = ?2 AND id <> ?3", params![source, path, file])?;
@@ -224,7 +234,7 @@ impl Store {
     /// # Errors
     /// When they cannot be written.
     pub fn put_vectors(&self, vectors: &[(VectorKey, Vec<f32>)]) -> Result<(), Error> {
-        self.write(|transaction| {
+        self.write_lightly(|transaction| {
             let mut insert =
                 transaction.prepare_cached("INSERT OR REPLACE INTO vectors VALUES (?, ?)")?;
             for (key, vector) in vectors {
@@ -349,7 +359,7 @@ impl Store {
     /// # Errors
     /// When it cannot be written.
     pub fn forget_gone(&self, passages: &[u64]) -> Result<(), Error> {
-        self.write(|transaction| {
+        self.write_lightly(|transaction| {
             let mut delete = transaction.prepare_cached("DELETE FROM gone WHERE passage = ?")?;
             for passage in passages {
                 delete.execute([passage])?;

@@ -221,8 +221,12 @@ impl Words<'_> {
         }
     }
 
-    /// Letters and digits without anything between them: `header`, `4711`, `parseHttpHeader`, `inv20240315`.
+    /// Letters and digits without anything between them: `header`, `4711`, `parseHttpHeader`, `inv20240315`. What is
+    /// too long for a term is data, whose parts mean nothing either.
     fn part(&mut self, part: &str) {
+        if part.len() > TERM_BYTES_MAX {
+            return;
+        }
         if is_number(part) {
             return self.whole(part);
         }

@@ -75,7 +75,7 @@ pub(crate) fn document(random: &mut Random, kind: &str) -> String {
                 paragraph(random)
             ),
             "csv" => {
-                write!(text, "bolt {block},{},{}\n", random.below(10_000), sentence(random).trim())
+                writeln!(text, "bolt {block},{},{}", random.below(10_000), sentence(random).trim())
             }
             "html" => write!(text, "<h2>Part {block}</h2>\n\n<p>{}</p>\n\n", paragraph(random)),
             "rs" | "py" => {
@@ -107,10 +107,7 @@ fn write_new(place: &Place, random: &mut Random, number: usize) {
     let kind = random.of(&KINDS);
     let folder = random.of(&FOLDERS);
     let text = document(random, kind);
-    place.write(
-        &format!("{folder}/document {number}.{kind}").trim_start_matches('/').to_owned(),
-        &text,
-    );
+    place.write(format!("{folder}/document {number}.{kind}").trim_start_matches('/'), &text);
 }
 
 fn some(place: &Place, random: &mut Random, count: usize) -> Vec<PathBuf> {

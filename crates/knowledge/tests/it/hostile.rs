@@ -64,7 +64,7 @@ fn links_pipes_and_sockets_cost_nothing() {
     make_pipe(&real);
     place.run();
     assert!(place.files().iter().all(|file| matches!(file.state, State::Skipped(_))));
-    assert!(place.index.entries().is_empty());
+    assert!(place.index.points().is_empty());
     // One that takes its place after the walk is not waited for.
     let error = source::hash(&real, &AtomicBool::new(false)).unwrap_err();
     assert!(error.to_string().contains("named pipe"), "{error}");
@@ -327,13 +327,14 @@ fn a_million_files_are_walked_in_bounded_memory() {
         }
         fs::write(folder.join(format!("{number}.txt")), format!("File {number}.")).unwrap();
     }
+    let index = Lines::of_numbers(&place.home.path().join("numbers"), &Operations::new(|_, _| {}));
     let before = memory_peak();
     let began = std::time::Instant::now();
-    let (outcome, _) = run_quietly(&place);
+    let outcome = run_quietly(&place, &index);
     let took = began.elapsed();
     assert_eq!((outcome.progress.files_done, outcome.is_done), (count as u64, true));
     let began = std::time::Instant::now();
-    let (outcome, _) = run_quietly(&place);
+    let outcome = run_quietly(&place, &index);
     assert_eq!(outcome.progress.files, 0);
     let counts = place.store.counts(place.collection().id).unwrap();
     assert_eq!((counts.indexed, counts.due), (count as u64, 0));
@@ -344,29 +345,8 @@ fn a_million_files_are_walked_in_bounded_memory() {
     );
 }
 
-/// Without noting what is done, which would grow with the files; and into an index that keeps nothing but numbers.
-fn run_quietly(place: &Place) -> (knowledge::ingest::Outcome, ()) {
-    use knowledge::chunk::Failed;
-    struct Numbers(std::sync::Mutex<std::collections::BTreeSet<u64>>);
-    impl knowledge::ingest::Index for Numbers {
-        fn upsert(&self, entries: Vec<knowledge::ingest::Entry>) -> Result<(), Failed> {
-            self.0.lock().unwrap().extend(entries.iter().map(|entry| entry.id));
-            Ok(())
-        }
-        fn remove(&self, _passages: &[u64]) -> Result<(), Failed> {
-            Ok(())
-        }
-        fn flush(&self) -> Result<(), Failed> {
-            Ok(())
-        }
-        fn optimize(&self, _stop: &AtomicBool) -> Result<(), Failed> {
-            Ok(())
-        }
-        fn ids(&self, after: Option<u64>, limit: usize) -> Result<Vec<u64>, Failed> {
-            let from = after.map_or(0, |after| after + 1);
-            Ok(self.0.lock().unwrap().range(from..).take(limit).copied().collect())
-        }
-    }
+/// Without noting what is done, which would grow with the files.
+fn run_quietly(place: &Place, index: &Lines) -> knowledge::ingest::Outcome {
     let operations = Operations::new(|_, _| {});
     let embed = Hashed::new(&operations);
     let ingest = Ingest {
@@ -374,10 +354,10 @@ fn run_quietly(place: &Place) -> (knowledge::ingest::Outcome, ()) {
         collection: "files",
         extract: &Plain { operations: operations.clone() },
         embed: Some(&embed),
-        index: &Numbers(std::sync::Mutex::default()),
+        index,
         readers: 2,
     };
-    (ingest.run(&Scope::Everything, &Control::default(), &mut |_| {}).unwrap(), ())
+    ingest.run(&Scope::Everything, &Control::default(), &mut |_| {}).unwrap()
 }
 
 /// The most memory that this process has had, in KiB; 0 where the system does not say.
@@ -443,7 +423,7 @@ fn what_changes_is_told_and_what_is_read_is_not() {
     let (sender, told) = channel();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let mut watch = Watch::new(&[place.folder.clone()]);
+        let mut watch = Watch::new(std::slice::from_ref(&place.folder));
         if let Some(why) = watch.blind() {
             println!("skipped: {why}");
             return;
@@ -489,7 +469,8 @@ fn what_changes_is_told_and_what_is_read_is_not() {
 }
 
 fn holds(place: &Place, word: &str) -> bool {
-    place.index.entries().values().any(|entry| entry.text.contains(word))
+    let ids: Vec<u64> = place.index.points().into_keys().collect();
+    place.store.passages(&ids).unwrap().iter().any(|found| found.text.contains(word))
 }
 
 #[test]
@@ -511,5 +492,5 @@ fn an_index_that_is_newer_than_the_store_forgets_what_nobody_knows() {
         readers: 1,
     };
     ingest.run(&Scope::Everything, &Control::default(), &mut |_| {}).unwrap();
-    assert!(other.entries().is_empty());
+    assert!(other.points().is_empty());
 }

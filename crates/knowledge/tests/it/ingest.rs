@@ -12,12 +12,13 @@ use std::{
 
 use half::f16;
 use knowledge::{
-    chunk::{self, Failed, Sizes, Tokens},
-    ingest::{
-        Control, Embed, Entry, Error, Event, Extract, Index, Ingest, Outcome, Purpose, Scope,
-    },
+    chunk::{self, Sizes},
+    index::{Index, Labels, Point},
+    ingest::{Control, Error, Event, Extract, Ingest, Outcome, Scope},
+    search::{Embed, Failed, Purpose},
     source,
     store::{self, Collection, File, State, Store},
+    words,
 };
 
 use crate::support::{Hashed, Lines, Operations, Plain};
@@ -157,7 +158,7 @@ pub(crate) fn agree(store: &Store, index: &Lines, folder: &Path) {
     let extract = Plain { operations: operations.clone() };
     let embed = Hashed::new(&operations);
     let collection = store.collection("files").unwrap();
-    let mut left = index.entries();
+    let mut left = index.points();
     let files = files_below(folder);
     let mut passages_count = 0;
     for path in &files {
@@ -188,16 +189,17 @@ pub(crate) fn agree(store: &Store, index: &Lines, folder: &Path) {
                 left.remove(&found.id).unwrap_or_else(|| panic!("no entry of {}", path.display()));
             let vector = embed.vector(&passage.embedded());
             let vector = vector.into_iter().map(|value| f16::from_f32(value).to_f32()).collect();
-            let expected = Entry {
+            let expected = Point {
                 id: found.id,
-                vector: Some(vector),
-                text: found.text,
-                context: found.context,
-                collection: "files".to_owned(),
-                file: file.id,
-                path: path.clone(),
-                kind: file.kind.clone(),
-                modified_s: file.modified_ns.unwrap().div_euclid(1_000_000_000),
+                dense: Some(vector),
+                sparse: words::passage(&passage.embedded()),
+                labels: Labels {
+                    collection: "files".to_owned(),
+                    file: file.id,
+                    kind: file.kind.clone(),
+                    modified_s: file.modified_ns.unwrap().div_euclid(1_000_000_000),
+                    path: path.to_string_lossy().into_owned(),
+                },
             };
             assert_eq!(entry, expected);
             passages_count += 1;
@@ -394,7 +396,7 @@ fn standard_input_and_single_files_are_sources_too() {
     let text = sources.iter().find(|source| source.path == name).unwrap();
     place.store.remove_source(text.id).unwrap();
     place.run();
-    assert!(place.index.entries().is_empty());
+    assert!(place.index.points().is_empty());
 }
 
 #[test]
@@ -456,13 +458,13 @@ fn another_embedder_is_refused_until_the_collection_is_rebuilt() {
             texts(found),
             expected.iter().map(|passage| passage.text.clone()).collect::<Vec<_>>()
         );
-        let entries = place.index.entries();
+        let entries = place.index.points();
         assert_eq!(entries.len(), expected.len());
         for (entry, passage) in entries.values().zip(&expected) {
             let vector = embed.vector(&passage.embedded());
             let vector =
                 vector.into_iter().map(|value| f16::from_f32(value).to_f32()).collect::<Vec<_>>();
-            assert_eq!(entry.vector.as_ref(), Some(&vector));
+            assert_eq!(entry.dense.as_ref(), Some(&vector));
         }
         place.done("");
     }
@@ -475,16 +477,16 @@ fn an_index_is_made_again_without_reading_or_embedding() {
         place.write(&format!("{number}.txt"), &format!("File {number}.\n\nIts second paragraph."));
     }
     place.run();
-    let before = place.index.entries();
+    let before = place.index.points();
     place.done("");
 
     // Some entries are lost, some are nobody's.
     let lost: Vec<u64> = before.keys().copied().step_by(3).collect();
     place.index.remove(&lost).unwrap();
-    let stranger = Entry { id: 1_000_000, ..before.values().next().unwrap().clone() };
+    let stranger = Point { id: 1_000_000, ..before.values().next().unwrap().clone() };
     place.index.upsert(vec![stranger]).unwrap();
     place.run();
-    assert_eq!(place.index.entries(), before);
+    assert_eq!(place.index.points(), before);
 
     let fresh = Lines::open(&place.home.path().join("fresh"), &place.operations);
     let embed = Hashed::new(&place.operations);
@@ -497,7 +499,7 @@ fn an_index_is_made_again_without_reading_or_embedding() {
         readers: 1,
     };
     ingest.reindex(&Control::default(), &mut |_| {}).unwrap();
-    assert_eq!(fresh.entries(), before);
+    assert_eq!(fresh.points(), before);
     assert_eq!((place.done("extract"), place.done("embed")), (0, 0));
 }
 
@@ -514,8 +516,8 @@ fn without_an_embedder_passages_have_no_vectors() {
         readers: 1,
     };
     ingest.run(&Scope::Everything, &Control::default(), &mut |_| {}).unwrap();
-    let entries = place.index.entries();
-    assert_eq!(entries.values().map(|entry| entry.vector.is_none()).collect::<Vec<_>>(), [true]);
+    let entries = place.index.points();
+    assert_eq!(entries.values().map(|entry| entry.dense.is_none()).collect::<Vec<_>>(), [true]);
 }
 
 #[test]
@@ -584,30 +586,28 @@ fn an_embedder_that_fails_or_lies_loses_nothing() {
         NotANumber,
     }
     struct Faulty<'a>(&'a Hashed, Fault);
-    impl Tokens for Faulty<'_> {
-        fn count(&self, texts: &[&str]) -> Result<Vec<u32>, Failed> {
-            self.0.count(texts)
-        }
-    }
     impl Embed for Faulty<'_> {
-        fn embed(&self, texts: &[String], purpose: Purpose) -> Result<Vec<Vec<f32>>, Failed> {
+        fn name(&self) -> &str {
+            &self.0.name
+        }
+        fn dimension(&self) -> usize {
+            self.0.dimension()
+        }
+        fn tokens_max(&self) -> usize {
+            self.0.tokens_max()
+        }
+        fn count_tokens(&self, texts: &[&str]) -> Result<Vec<usize>, Failed> {
+            self.0.count_tokens(texts)
+        }
+        fn embed(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Vec<f32>>, Failed> {
             let mut vectors = self.0.embed(texts, purpose)?;
             match self.1 {
-                Fault::Fails => return Err("it left".into()),
+                Fault::Fails => return Err(Failed("it left".to_owned())),
                 Fault::Shortens => vectors.iter_mut().for_each(|vector| vector.truncate(3)),
                 Fault::Forgets => vectors.truncate(1),
                 Fault::NotANumber => vectors[0][0] = f32::NAN,
             }
             Ok(vectors)
-        }
-        fn dimension(&self) -> u32 {
-            self.0.dimension
-        }
-        fn name(&self) -> &str {
-            &self.0.name
-        }
-        fn window_tokens(&self) -> u32 {
-            self.0.window
         }
     }
     let place = Place::new();
@@ -630,6 +630,34 @@ fn an_embedder_that_fails_or_lies_loses_nothing() {
         assert_eq!((job.state, job.error), (store::JobState::Failed, Some(error.to_string())));
     }
     assert_eq!(place.done("extract"), 5, "what was read once is not read again");
+    place.run();
+    place.agree();
+}
+
+#[test]
+fn a_collection_is_brought_in_step_by_one_at_a_time() {
+    let place = Place::new();
+    place.write("a.txt", "Words.");
+    let embed = Hashed::new(&place.operations);
+    let ingest = Ingest {
+        store: &place.store,
+        collection: "files",
+        extract: &Plain { operations: place.operations.clone() },
+        embed: Some(&embed),
+        index: &place.index,
+        readers: 1,
+    };
+    let mut refused = 0;
+    ingest
+        .run(&Scope::Everything, &Control::default(), &mut |event| {
+            if matches!(event, Event::Indexed(_)) {
+                let again = ingest.run(&Scope::Everything, &Control::default(), &mut |_| {});
+                assert!(matches!(again, Err(Error::Running { .. })));
+                refused += 1;
+            }
+        })
+        .unwrap();
+    assert_eq!(refused, 1);
     place.run();
     place.agree();
 }

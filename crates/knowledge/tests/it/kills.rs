@@ -199,7 +199,7 @@ fn check(home: &Path, acknowledged: &BTreeMap<PathBuf, blake3::Hash>, said: &Sai
         assert!(acknowledged.is_empty());
         return;
     };
-    let entries = Lines::open(&home.join("index"), &Operations::new(|_, _| {})).entries();
+    let entries = Lines::open(&home.join("index"), &Operations::new(|_, _| {})).points();
     for (path, hash) in acknowledged {
         let file = store.file_at(collection.id, path).unwrap();
         let file = file.unwrap_or_else(|| panic!("{} is missing", path.display()));
@@ -212,7 +212,7 @@ fn check(home: &Path, acknowledged: &BTreeMap<PathBuf, blake3::Hash>, said: &Sai
         let passages = store.passages_of(file.id).unwrap();
         assert!(!passages.is_empty());
         for passage in passages {
-            assert_eq!(entries[&passage.id].text, passage.text, "{}", path.display());
+            assert_eq!(entries[&passage.id].labels.file, file.id, "{}", path.display());
         }
     }
     // Of the entries whose passages the store has, none is there twice; the others are noted to be forgotten.
@@ -237,7 +237,7 @@ fn agree_now(home: &Path, folder: &Path) {
 /// Everything but numbers, which depend on the way here.
 fn content(home: &Path) -> BTreeSet<String> {
     let store = Store::open(&home.join("store.sqlite")).unwrap();
-    let entries = Lines::open(&home.join("index"), &Operations::new(|_, _| {})).entries();
+    let entries = Lines::open(&home.join("index"), &Operations::new(|_, _| {})).points();
     let mut content = BTreeSet::new();
     for (id, entry) in entries {
         let passage = store.passages(&[id]).unwrap().remove(0);
@@ -252,8 +252,16 @@ fn content(home: &Path) -> BTreeSet<String> {
                 passage.pieces
             )
         );
-        let indexed =
-            format!("{:?}", (entry.vector, entry.text, entry.path, entry.kind, entry.modified_s));
+        let indexed = format!(
+            "{:?}",
+            (
+                entry.dense,
+                entry.sparse,
+                entry.labels.path,
+                entry.labels.kind,
+                entry.labels.modified_s
+            )
+        );
         assert!(content.insert(format!("{line} {indexed}")), "twice: {line}");
     }
     content

@@ -1,11 +1,17 @@
 //! How well passages are found by terms, held against what the design wants.
 
-use crate::sets::Set;
+use knowledge::index::{Filter, Index};
+use knowledge::words;
+
+use crate::sets::{CUTOFF, Set};
 
 /// What `cargo bench -p knowledge --bench retrieval` prints for all sets, held for one.
 fn holds(name: &str, wanted: f64) {
     let Some(set) = Set::load(name) else { return };
-    let found = set.lexical(&set.indexed(None, None));
+    let index = set.indexed(None, None);
+    let found = set.score(|_, query| {
+        index.lexical(&words::query(&query.text), &Filter::default(), CUTOFF).unwrap()
+    });
     assert!(found >= wanted, "{name}: nDCG@10 {found:.4}, wanted {wanted}");
 }
 

@@ -176,13 +176,6 @@ impl Set {
         }
         sum / f64::from(asked)
     }
-
-    /// [`Set::score`] of terms alone.
-    pub(crate) fn lexical(&self, index: &dyn Index) -> f64 {
-        self.score(|_, query| {
-            index.lexical(&words::query(&query.text), &Filter::default(), CUTOFF).unwrap()
-        })
-    }
 }
 
 fn discount(rank: usize) -> f64 {

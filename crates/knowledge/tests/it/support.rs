@@ -6,7 +6,7 @@ use std::{
     fs::File,
     io::{Read, Write},
     ops::Range,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -14,16 +14,21 @@ use std::{
 };
 
 use knowledge::{
-    chunk::{Failed, Tokens},
+    chunk::Tokens,
     document::{Document, Inside, Part, Place, Role},
-    ingest::{Embed, Entry, Extract, Index, Purpose, Unread},
+    index::{Description, Embedder, Error, Filter, Hit, Index, Optimized, Point},
+    ingest::{Extract, Unread},
+    search::{Embed, Failed, Purpose},
+    words::Sparse,
 };
 
 /// Counts what is done, and can be asked to act at a certain moment.
 pub(crate) struct Operations {
     count: AtomicU64,
-    each: Box<dyn Fn(u64, &str) + Send + Sync>,
+    each: Box<Each>,
 }
+
+type Each = dyn Fn(u64, &str) + Send + Sync;
 
 impl Operations {
     pub(crate) fn new(each: impl Fn(u64, &str) + Send + Sync + 'static) -> Arc<Operations> {
@@ -126,36 +131,43 @@ impl Tokens for Hashed {
 }
 
 impl Embed for Hashed {
-    fn embed(&self, texts: &[String], _purpose: Purpose) -> Result<Vec<Vec<f32>>, Failed> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn dimension(&self) -> usize {
+        self.dimension as usize
+    }
+
+    fn tokens_max(&self) -> usize {
+        self.window as usize
+    }
+
+    fn count_tokens(&self, texts: &[&str]) -> Result<Vec<usize>, Failed> {
+        Ok(self.count(texts)?.into_iter().map(|count| count as usize).collect())
+    }
+
+    fn embed(&self, texts: &[&str], _purpose: Purpose) -> Result<Vec<Vec<f32>>, Failed> {
         for text in texts {
             self.operations.did(&format!("embed {}", blake3::hash(text.as_bytes())));
         }
         Ok(texts.iter().map(|text| self.vector(text)).collect())
     }
-
-    fn dimension(&self) -> u32 {
-        self.dimension
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn window_tokens(&self) -> u32 {
-        self.window
-    }
 }
 
-/// An index that is a file with a line for each change. What was not flushed dies with its process.
+/// An index that is a file with a line for each change. What was not flushed dies with its process. It finds nothing.
 pub(crate) struct Lines {
+    description: Description,
     operations: Arc<Operations>,
     state: Mutex<State>,
+    /// Whether it keeps nothing but numbers, so that it takes no memory to speak of.
+    of_numbers: bool,
 }
 
 struct State {
     file: File,
     unwritten: String,
-    entries: BTreeMap<u64, Entry>,
+    points: BTreeMap<u64, Option<Box<Point>>>,
 }
 
 impl Lines {
@@ -164,127 +176,119 @@ impl Lines {
             File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap();
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).unwrap();
-        let mut entries = BTreeMap::new();
+        let mut points = BTreeMap::new();
         let mut whole = 0;
         // A line without an end was being written when its process was killed.
         for line in
             bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"))
         {
-            apply(&mut entries, &serde_json::from_slice(line).unwrap());
+            let (id, point): (u64, Option<Point>) = serde_json::from_slice(line).unwrap();
+            match point {
+                Some(point) => points.insert(id, Some(Box::new(point))),
+                None => points.remove(&id),
+            };
             whole += line.len() as u64;
         }
         file.set_len(whole).unwrap();
         std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).unwrap();
-        let state = Mutex::new(State { file, unwritten: String::new(), entries });
-        Lines { operations: Arc::clone(operations), state }
+        let state = Mutex::new(State { file, unwritten: String::new(), points });
+        let embedder = Some(Embedder { name: "hashed".to_owned(), dimension: 16 });
+        let description = Description { engine: "lines".to_owned(), words: 1, embedder };
+        Lines { description, operations: Arc::clone(operations), state, of_numbers: false }
     }
 
-    pub(crate) fn entries(&self) -> BTreeMap<u64, Entry> {
-        self.state.lock().unwrap().entries.clone()
+    /// One that keeps nothing but numbers.
+    pub(crate) fn of_numbers(path: &Path, operations: &Arc<Operations>) -> Lines {
+        Lines { of_numbers: true, ..Lines::open(path, operations) }
     }
 
-    fn change(&self, change: &serde_json::Value) {
+    pub(crate) fn points(&self) -> BTreeMap<u64, Point> {
+        let state = self.state.lock().unwrap();
+        state.points.iter().filter_map(|(id, point)| Some((*id, *point.clone()?))).collect()
+    }
+
+    fn change(&self, id: u64, point: Option<Point>) {
         let mut state = self.state.lock().unwrap();
-        apply(&mut state.entries, change);
-        state.unwritten.push_str(&change.to_string());
-        state.unwritten.push('\n');
+        if !self.of_numbers {
+            state.unwritten.push_str(&serde_json::json!((id, &point)).to_string());
+            state.unwritten.push('\n');
+        }
+        match point {
+            Some(point) => {
+                let kept = (!self.of_numbers).then(|| Box::new(point));
+                state.points.insert(id, kept)
+            }
+            None => state.points.remove(&id),
+        };
     }
 }
 
-fn apply(entries: &mut BTreeMap<u64, Entry>, change: &serde_json::Value) {
-    let id = change["id"].as_u64().unwrap();
-    if change["text"].is_null() {
-        entries.remove(&id);
-        return;
-    }
-    let text = |name: &str| change[name].as_str().unwrap().to_owned();
-    let path: Vec<u8> = serde_json::from_value(change["path"].clone()).unwrap();
-    let entry = Entry {
-        id,
-        vector: serde_json::from_value(change["vector"].clone()).unwrap(),
-        text: text("text"),
-        context: text("context"),
-        collection: text("collection"),
-        file: change["file"].as_u64().unwrap(),
-        path: path_of(path),
-        kind: text("kind"),
-        modified_s: change["modified_s"].as_i64().unwrap(),
-    };
-    entries.insert(id, entry);
+fn finds_nothing<T>() -> Result<T, Error> {
+    Err(Error::Engine { what: "find", why: "it only keeps".to_owned() })
 }
 
 impl Index for Lines {
-    fn upsert(&self, entries: Vec<Entry>) -> Result<(), Failed> {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn upsert(&self, points: Vec<Point>) -> Result<(), Error> {
         self.operations.did("upsert");
-        for entry in entries {
-            self.change(&serde_json::json!({
-                "id": entry.id,
-                "vector": entry.vector,
-                "text": entry.text,
-                "context": entry.context,
-                "collection": entry.collection,
-                "file": entry.file,
-                "path": bytes_of(&entry.path),
-                "kind": entry.kind,
-                "modified_s": entry.modified_s,
-            }));
-        }
+        points.into_iter().for_each(|point| self.change(point.id, Some(point)));
         Ok(())
     }
 
-    fn remove(&self, passages: &[u64]) -> Result<(), Failed> {
+    fn remove(&self, passages: &[u64]) -> Result<(), Error> {
         self.operations.did("remove");
-        for id in passages {
-            self.change(&serde_json::json!({ "id": id }));
-        }
+        passages.iter().for_each(|id| self.change(*id, None));
         Ok(())
     }
 
-    fn flush(&self) -> Result<(), Failed> {
+    fn remove_files(&self, files: &[u64]) -> Result<(), Error> {
+        let of_them = |(_, point): &(u64, Point)| files.contains(&point.labels.file);
+        self.points().into_iter().filter(of_them).for_each(|(id, _)| self.change(id, None));
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), Error> {
         self.operations.did("flush");
         let mut state = self.state.lock().unwrap();
         let unwritten = std::mem::take(&mut state.unwritten);
-        state.file.write_all(unwritten.as_bytes())?;
+        state.file.write_all(unwritten.as_bytes()).unwrap();
         drop(state);
         self.operations.did("flushed");
         Ok(())
     }
 
-    fn optimize(&self, _stop: &AtomicBool) -> Result<(), Failed> {
+    fn optimize(&self, _stop: &AtomicBool) -> Result<Optimized, Error> {
         self.operations.did("optimize");
-        Ok(())
+        Ok(Optimized::Whole)
     }
 
-    fn ids(&self, after: Option<u64>, limit: usize) -> Result<Vec<u64>, Failed> {
+    fn nearest(&self, _vector: &[f32], _filter: &Filter, _limit: usize) -> Result<Vec<Hit>, Error> {
+        finds_nothing()
+    }
+
+    fn nearest_exact(
+        &self,
+        _vector: &[f32],
+        _filter: &Filter,
+        _limit: usize,
+    ) -> Result<Vec<Hit>, Error> {
+        finds_nothing()
+    }
+
+    fn lexical(&self, _query: &Sparse, _filter: &Filter, _limit: usize) -> Result<Vec<Hit>, Error> {
+        finds_nothing()
+    }
+
+    fn count(&self, filter: &Filter) -> Result<u64, Error> {
+        let points = self.points();
+        Ok(points.values().filter(|point| filter.admits(&point.labels)).count() as u64)
+    }
+
+    fn ids(&self, after: Option<u64>, limit: usize) -> Result<Vec<u64>, Error> {
         let from = after.map_or(0, |after| after + 1);
-        Ok(self
-            .state
-            .lock()
-            .unwrap()
-            .entries
-            .range(from..)
-            .take(limit)
-            .map(|(id, _)| *id)
-            .collect())
+        Ok(self.state.lock().unwrap().points.range(from..).take(limit).map(|(id, _)| *id).collect())
     }
-}
-
-#[cfg(unix)]
-fn bytes_of(path: &Path) -> Vec<u8> {
-    std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec()
-}
-
-#[cfg(unix)]
-fn path_of(bytes: Vec<u8>) -> PathBuf {
-    <std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes).into()
-}
-
-#[cfg(not(unix))]
-fn bytes_of(path: &Path) -> Vec<u8> {
-    path.to_string_lossy().into_owned().into_bytes()
-}
-
-#[cfg(not(unix))]
-fn path_of(bytes: Vec<u8>) -> PathBuf {
-    String::from_utf8(bytes).unwrap().into()
 }
