@@ -160,9 +160,15 @@ impl Base {
     /// # Errors
     /// When the folder or its store cannot be used.
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        fs::create_dir_all(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
+        fs::create_dir_all(folder)
+            .map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
         let store = Store::open(&folder.join(STORE))?;
-        Ok(Self { folder: folder.to_owned(), store, open: Mutex::default(), known: Mutex::default() })
+        Ok(Self {
+            folder: folder.to_owned(),
+            store,
+            open: Mutex::default(),
+            known: Mutex::default(),
+        })
     }
 
     /// The truth about files and passages.
@@ -257,7 +263,9 @@ impl Base {
     ) -> Result<Answer, Error> {
         let collections = match question.collections {
             [] => self.store.collections()?,
-            names => names.iter().map(|name| self.store.collection(name)).collect::<Result<_, _>>()?,
+            names => {
+                names.iter().map(|name| self.store.collection(name)).collect::<Result<_, _>>()?
+            }
         };
         let mut answer = Answer::default();
         let trusted = match rerank.map(Trusted::examine) {
@@ -297,7 +305,12 @@ impl Base {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn cite(&self, question: &str, answer: &str, passages: &[u64]) -> Result<Vec<Citation>, Error> {
+    pub fn cite(
+        &self,
+        question: &str,
+        answer: &str,
+        passages: &[u64],
+    ) -> Result<Vec<Citation>, Error> {
         let found: BTreeMap<u64, store::Found> =
             self.store.passages(passages)?.into_iter().map(|found| (found.id, found)).collect();
         let text = |id: &u64| found.get(id).map_or("", |found| found.text.as_str());
@@ -400,7 +413,8 @@ impl Base {
         let beginning = format!("{collection}-");
         // Without the folder there is none.
         for entry in fs::read_dir(self.folder.join(INDEX)).into_iter().flatten().flatten() {
-            let is_its = entry.file_name().to_str().is_some_and(|name| name.starts_with(&beginning));
+            let is_its =
+                entry.file_name().to_str().is_some_and(|name| name.starts_with(&beginning));
             if is_its && but != Some(&entry.path()) {
                 remove_folder(&entry.path())?;
             }

@@ -6,7 +6,7 @@
 //! that no passage has is no citation.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     ops::Range,
 };
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What a statement of an answer rests on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Cited {
     /// The passage, by its place in the order in which the model saw them, from 1.
     pub number: usize,
@@ -27,7 +27,7 @@ pub struct Cited {
 /// What `answer` cites of `passages`, in the order in which it does, each span once.
 pub fn cited(question: &str, answer: &str, passages: &[&str]) -> Vec<Cited> {
     let asked: HashSet<String> = words::terms(question).into_iter().collect();
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::new();
     let mut all = Vec::new();
     for mark in marks(answer) {
         let statement = statement(answer, mark.at);

@@ -116,7 +116,9 @@ impl fmt::Display for Place {
         }
         match (&self.inside, &self.bytes) {
             (Inside::Whole, Some(bytes)) => write!(f, "bytes {} to {}", bytes.start, bytes.end),
-            (Inside::Entry(_), Some(bytes)) => write!(f, ", bytes {} to {}", bytes.start, bytes.end),
+            (Inside::Entry(_), Some(bytes)) => {
+                write!(f, ", bytes {} to {}", bytes.start, bytes.end)
+            }
             _ => Ok(()),
         }
     }

@@ -21,6 +21,7 @@ use std::{
 use crate::{
     chunk::{self, Sizes, Tokens},
     document::Document,
+    extract::Extractor,
     index::{self, Index},
     limits::{SEEN_BATCH_FILES, WORDS_WINDOW_TOKENS},
     search::{Embed, Failed},
@@ -35,6 +36,15 @@ pub trait Extract: Sync {
     /// # Errors
     /// Why it cannot be read.
     fn extract(&self, path: &Path, stop: &AtomicBool) -> Result<Document, Unread>;
+}
+
+impl Extract for Extractor {
+    fn extract(&self, path: &Path, stop: &AtomicBool) -> Result<Document, Unread> {
+        match Extractor::extract(self, path, stop) {
+            Ok(extracted) => Ok(extracted.document),
+            Err(error) => Err(Unread { again: error.again(), reason: error.to_string() }),
+        }
+    }
 }
 
 /// Why a file was not read.

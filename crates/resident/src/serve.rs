@@ -196,7 +196,10 @@ fn library_of(settings: &Settings) -> Option<Arc<library::Library>> {
 }
 
 /// The person's files. Without them the hub serves models.
-fn knowledge_of(settings: &Settings, hub: &supervisor::Handle) -> Option<Arc<knowledge::Knowledge>> {
+fn knowledge_of(
+    settings: &Settings,
+    hub: &supervisor::Handle,
+) -> Option<Arc<knowledge::Knowledge>> {
     let knowledge = knowledge::Knowledge::open(settings, hub.clone());
     knowledge.inspect_err(|error| tracing::warn!("there is no knowledge base: {error:#}")).ok()
 }

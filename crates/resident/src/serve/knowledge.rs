@@ -93,8 +93,10 @@ impl gateway::Knowledge for Knowledge {
         let parsed = |path: &String| {
             let path = Path::new(path);
             if !path.is_absolute() {
-                let message =
-                    format!("'{}' is no absolute path, and the hub has no folder of its own", path.display());
+                let message = format!(
+                    "'{}' is no absolute path, and the hub has no folder of its own",
+                    path.display()
+                );
                 return Err(Error::invalid(message).at("paths"));
             }
             source::parse(path, &new.include, &new.exclude, false)
@@ -103,7 +105,8 @@ impl gateway::Knowledge for Knowledge {
         // All of them or none.
         let sources = new.paths.iter().map(parsed).collect::<Result<Vec<_>, _>>()?;
         let store = self.base.store();
-        let collection = store.collection_or_new(&new.collection).map_err(|error| of_store(&error))?;
+        let collection =
+            store.collection_or_new(&new.collection).map_err(|error| of_store(&error))?;
         for source in &sources {
             store.add_source(&collection, source).map_err(|error| of_store(&error))?;
         }

@@ -92,7 +92,9 @@ impl Embedder {
         let mut counts = Vec::with_capacity(texts.len());
         for text in texts {
             match lease.count(Prompt::Text((*text).to_owned())).next().await {
-                Some(Event::Finished(finished)) => counts.push(finished.usage.prompt_tokens as usize),
+                Some(Event::Finished(finished)) => {
+                    counts.push(finished.usage.prompt_tokens as usize)
+                }
                 Some(Event::Failed(failure)) => return Err(self.failed(&failure)),
                 Some(_) | None => return Err(Failed(format!("{} did not count", self.name))),
             }

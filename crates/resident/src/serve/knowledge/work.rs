@@ -66,7 +66,11 @@ pub(super) enum At {
 
 impl Worker {
     /// Starts the threads. All collections are looked at first: files have changed while nobody did.
-    pub(super) fn start(base: Arc<Base>, extractor: Extractor, embed: Find) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        base: Arc<Base>,
+        extractor: Extractor,
+        embed: Find,
+    ) -> anyhow::Result<Self> {
         let mut state = State::default();
         for status in base.collections()? {
             state.waiting.push_back((status.collection.name, Work::Scan(Scope::Everything)));
@@ -174,8 +178,8 @@ impl Shared {
         let mut state = self.state();
         let everything = Work::Scan(Scope::Everything);
         let has = |waiting: &(String, Work)| {
-            let covers = waiting.1 == work
-                || matches!(work, Work::Scan(_)) && waiting.1 == everything;
+            let covers =
+                waiting.1 == work || matches!(work, Work::Scan(_)) && waiting.1 == everything;
             waiting.0 == collection && covers
         };
         if !state.waiting.iter().any(has) {
