@@ -1,6 +1,8 @@
 //! Extraction: files are made here, read by a child process, and every place is proved on the file itself.
 
 mod formats;
+#[cfg(unix)]
+mod hostile;
 
 mod made;
 
@@ -27,10 +29,6 @@ fn read(path: &Path) -> Result<Document, Error> {
     extractor().extract(path, &AtomicBool::new(false)).map(|extracted| extracted.document)
 }
 
-fn locate(
-    path: &Path,
-    place: &knowledge::document::Place,
-    quote: &str,
-) -> Result<Located, Error> {
+fn locate(path: &Path, place: &knowledge::document::Place, quote: &str) -> Result<Located, Error> {
     extractor().locate(path, place, quote, &AtomicBool::new(false))
 }

@@ -41,7 +41,8 @@ pub(super) fn pdf(objects: &[Vec<u8>], trailer: &str) -> Vec<u8> {
         writeln!(table, "{place:010} 00000 n ").unwrap();
     }
     let size = objects.len() + 1;
-    write!(table, "trailer\n<< /Size {size} /Root 1 0 R {trailer} >>\nstartxref\n{start}\n%%EOF\n").unwrap();
+    write!(table, "trailer\n<< /Size {size} /Root 1 0 R {trailer} >>\nstartxref\n{start}\n%%EOF\n")
+        .unwrap();
     bytes.extend(table.as_bytes());
     bytes
 }
@@ -68,7 +69,8 @@ pub(super) fn pdf_of_streams(pages: Vec<Vec<u8>>, to_unicode: &str, trailer: &st
                    1 begincodespacerange <0000> <FFFF> endcodespacerange\n"
         .to_owned();
     for (code, character) in (1..).zip(to_unicode.chars()) {
-        writeln!(map, "1 beginbfchar <{code:04X}> <{:04X}> endbfchar", u32::from(character)).unwrap();
+        writeln!(map, "1 beginbfchar <{code:04X}> <{:04X}> endbfchar", u32::from(character))
+            .unwrap();
     }
     map.push_str("endcmap CMapName currentdict /CMap defineresource pop end end");
     let descriptor = "<< /Type /FontDescriptor /FontName /Song /Flags 4 /FontBBox [0 -200 1000 900] /ItalicAngle 0 \
@@ -145,7 +147,8 @@ pub(super) fn xlsx(rows: &[u8], strings: &[u8]) -> Vec<u8> {
     let mut entries = xlsx_frame();
     entries.push(("xl/sharedStrings.xml", shared));
     entries.push(("xl/worksheets/sheet1.xml", sheet));
-    let entries: Vec<(&str, &[u8])> = entries.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+    let entries: Vec<(&str, &[u8])> =
+        entries.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
     archive(&entries)
 }
 
