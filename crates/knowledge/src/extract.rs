@@ -172,6 +172,10 @@ impl Error {
     }
 
     fn system(doing: &str, error: &std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::OutOfMemory {
+            // How much it was is known where the limits are.
+            return Self::Memory { bytes_max: 0 };
+        }
         Self::System { doing: doing.to_owned(), error: error.to_string() }
     }
 }

@@ -111,7 +111,7 @@ mod tests {
             values(text, b','),
             [vec!["a", "b, \"c\"\nd", "e"], vec!["1", "", ""], vec!["open, to the end"]]
         );
-        assert_eq!(separator("姓名;城市,区\n", "csv"), b';');
+        assert_eq!(separator("姓名;城市;住址,区\n", "csv"), b';');
         assert_eq!(separator("a,b;c\n", "csv"), b',');
         assert_eq!(separator("a\tb,c\td\n", "csv"), b'\t');
         assert_eq!(separator("a,b", "TSV"), b'\t');

@@ -157,17 +157,19 @@ struct Page {
     text: Spelled,
     is_item: bool,
     is_title: bool,
+    /// The outermost open element that hides what is in it.
+    hidden_at: Option<usize>,
 }
 
 impl Page {
     fn is_hidden(&self) -> bool {
-        self.open.iter().any(|open| open.is_hidden)
+        self.hidden_at.is_some()
     }
 
     fn start(&mut self, tag: &Tag<'_>) {
         let name = tag.name.as_str();
         if OPEN_ENDED.contains(&name) && self.open.last().is_some_and(|open| open.name == name) {
-            self.open.pop();
+            self.close(self.open.len() - 1);
         }
         if self.is_hidden() {
             // Only what has the same name is counted, so that its end is told from the end of the hidden one.
@@ -190,8 +192,16 @@ impl Page {
 
     fn push(&mut self, open: Open) {
         if self.open.len() < limits::DEPTH_MAX {
+            if open.is_hidden {
+                self.hidden_at.get_or_insert(self.open.len());
+            }
             self.open.push(open);
         }
+    }
+
+    fn close(&mut self, index: usize) {
+        self.open.truncate(index);
+        self.hidden_at = self.hidden_at.filter(|hidden| *hidden < index);
     }
 
     fn end(&mut self, name: &str) {
@@ -200,7 +210,7 @@ impl Page {
         }
         self.is_title = false;
         if let Some(index) = self.open.iter().rposition(|open| open.name == name) {
-            self.open.truncate(index);
+            self.close(index);
         }
     }
 

@@ -57,6 +57,15 @@ pub(crate) fn read(
     limits: &Limits,
     sought: Option<Sought>,
 ) -> Result<(Document, Option<Sought>), Error> {
+    let mut collect = Collect::new(limits, sought);
+    match read_into(file, extension, &mut collect) {
+        Ok(()) => Ok(collect.finish()),
+        Err(Error::Memory { .. }) => Err(Error::Memory { bytes_max: limits.memory_bytes }),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_into(file: File, extension: &str, collect: &mut Collect) -> Result<(), Error> {
     let mut file = file;
     let failed = |error: std::io::Error| Error::system("read the file", &error);
     let bytes = file.metadata().map_err(failed)?.len();
@@ -65,12 +74,11 @@ pub(crate) fn read(
     file.by_ref().take(limits::HEAD_BYTES as u64).read_to_end(&mut head).map_err(failed)?;
     let kind = Kind::of(extension, &head)?;
     file.seek(SeekFrom::Start(0)).map_err(failed)?;
-    let mut collect = Collect::new(limits, sought);
     match kind {
-        Kind::Pdf => pdf::read(held(file, bytes, limits::PDF_BYTES_MAX, kind)?, &mut collect)?,
+        Kind::Pdf => pdf::read(held(file, bytes, limits::PDF_BYTES_MAX, kind)?, collect)?,
         Kind::Archive => {
             check_size(bytes, limits::ARCHIVE_BYTES_MAX, kind)?;
-            archive::read(file, bytes, &mut collect)?;
+            archive::read(file, bytes, collect)?;
         }
         Kind::Csv
         | Kind::Markdown
@@ -82,13 +90,13 @@ pub(crate) fn read(
             let is_cut = bytes > limits::TEXT_FILE_BYTES_MAX;
             let mut text = Vec::new();
             file.take(limits::TEXT_FILE_BYTES_MAX).read_to_end(&mut text).map_err(failed)?;
-            read_text(kind, &text, extension, &mut collect);
+            read_text(kind, &text, extension, collect);
             if is_cut {
                 collect.close();
             }
         }
     }
-    Ok(collect.finish())
+    Ok(())
 }
 
 fn read_text(kind: Kind, bytes: &[u8], extension: &str, collect: &mut Collect) {

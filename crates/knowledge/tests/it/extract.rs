@@ -1,6 +1,8 @@
 //! Extraction: files are made here, read by a child process, and every place is proved on the file itself.
 
 mod formats;
+#[cfg(unix)]
+mod hostile;
 
 mod made;
 
