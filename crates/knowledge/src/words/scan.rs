@@ -321,6 +321,7 @@ fn singular(part: &str) -> &str {
 /// The words of an identifier that are told apart by case, and letters from longer numbers. Short numbers belong to
 /// their letters: `p53` and `H5N1` are names.
 fn humps(part: &str) -> Vec<&str> {
+    const PIECE_BYTES_MIN: usize = 3;
     let characters: Vec<(usize, char)> = part.char_indices().collect();
     let mut pieces = Vec::new();
     let mut from = 0;
@@ -339,6 +340,14 @@ fn humps(part: &str) -> Vec<&str> {
         }
     }
     pieces.push(&part[from..]);
+    // Two pieces of which one is no word are a name: `siRNA`, `TNFalpha`.
+    let is_name = |piece: &&str| piece.len() < PIECE_BYTES_MIN;
+    if pieces.len() == 2
+        && !pieces.iter().any(|piece| is_number(piece))
+        && pieces.iter().any(is_name)
+    {
+        return vec![part];
+    }
     pieces
 }
 

@@ -91,6 +91,8 @@ fn identifiers_are_found_as_wholes_and_in_parts() {
 #[test]
 fn names_of_letters_and_few_digits_stay_together() {
     assert_eq!(terms("p53 H5N1 mRNA"), ["p53", "h5n1", "mrna"]);
+    assert_eq!(terms("siRNA TNFalpha"), ["sirna", "tnfalpha"]);
+    assert_eq!(terms("microRNA"), ["microrna", "micro", "rna"]);
     assert!(finds("GPU", "GPUs"));
 }
 
