@@ -260,7 +260,11 @@ pub const COLLECTION_NAME_CHARACTERS_MAX: usize = 64;
 /// Files or passages that one query takes from the store at once.
 pub const STORE_PAGE_ROWS: usize = 256;
 
-// Sources.
+/// Files with the same content that are looked at when one may have moved. Where there are more, such as empty ones, one
+/// that moved is read again, and nothing else is lost.
+pub const SAME_CONTENT_MAX: usize = 16;
+
+// --- source: which files there are ---
 
 /// Folders of one walk that could not be read and are remembered. With more of them nothing is known to be gone.
 pub const UNREADABLE_FOLDERS_MAX: usize = 1000;

@@ -168,8 +168,11 @@ impl Run<'_, '_> {
                 self.progress.unchanged += 1;
             }
             Answer::MaybeMoved { hash, stat } => {
-                // What was read before this is written first, so that a file is not taken for another's place.
-                self.write(group)?;
+                // What was read before this is written first, so that a file is not taken for another's place. The index
+                // is told later: whoever moves a folder moves thousands of files.
+                let (files, bytes) = self.keep_group(group)?;
+                self.progress.files_done += files;
+                self.progress.bytes_done += bytes;
                 match self.moved_from(path, &hash, walked)? {
                     Some((file, from)) => {
                         store.moved(file, task.source, path, stat)?;

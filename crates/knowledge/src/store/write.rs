@@ -9,7 +9,7 @@ use super::{Error, Stat, Store, paths};
 use crate::{
     chunk::{Passage, Piece, embedded},
     document::Gap,
-    limits::STORE_PAGE_ROWS,
+    limits::SAME_CONTENT_MAX,
 };
 
 /// By what a vector is known: embedder, dimension and text.
@@ -192,7 +192,7 @@ impl Store {
         })
     }
 
-    /// Files of a collection that hold what has this hash and were read as the same kind.
+    /// Some files of a collection that hold what has this hash and were read as the same kind.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -212,7 +212,7 @@ impl Store {
                 let path = paths::path(row.get(1)?);
                 Ok(super::Vanished { file: row.get(0)?, path, device: device.cast_unsigned() })
             };
-            query.query_map(params![collection, hash, kind, STORE_PAGE_ROWS], file)?.collect()
+            query.query_map(params![collection, hash, kind, SAME_CONTENT_MAX], file)?.collect()
         })
     }
 

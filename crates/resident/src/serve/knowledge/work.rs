@@ -18,7 +18,7 @@ use knowledge::{
     extract::Extractor,
     ingest::{Control, Event, Progress, Scope},
     search::{Embed, Failed},
-    source::watch::{Changed, Watch},
+    source::{Changed, Watch},
     store::Kind,
 };
 
