@@ -16,7 +16,7 @@ use crate::{
         self, Settings,
         raw::{KvCache, Speculation},
     },
-    connect, convert, copy, create, du, duration, exit, import, models, plan, pull, quantize,
+    connect, convert, copy, create, du, duration, exit, import, kb, models, plan, pull, quantize,
     remove, search, size, verify,
 };
 
@@ -76,6 +76,9 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Tell what the hub was told and decided, and decide it once more
     Replay(Replay),
+    /// Ask your own files: add folders, find passages, have a model answer from them
+    #[command(subcommand)]
+    Kb(kb::Kb),
     /// Show or clear what is kept of conversations in files
     #[command(subcommand)]
     Cache(Cache),

@@ -151,6 +151,40 @@ impl Client {
         self.parse(self.whole(request, CONTROL_WAIT_MAX).await?)
     }
 
+    /// A request that reads, as any client makes it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(crate) async fn get_as_client<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let key = self.key.as_deref();
+        let request = request(self.address, Method::GET, path, key, Bytes::new());
+        self.parse(self.whole(request, CONTROL_WAIT_MAX).await?)
+    }
+
+    /// A request that asks something, as any client makes it. A model may have to be loaded for the answer.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(crate) async fn post_as_client<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
+        let body = serde_json::to_vec(body).map_err(|error| self.broken(error))?;
+        let key = self.key.as_deref();
+        let request = request(self.address, Method::POST, path, key, body.into());
+        self.parse(self.whole(request, LOAD_WAIT_MAX).await?)
+    }
+
+    /// A control request that deletes something.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let request = request(self.address, Method::DELETE, path, Some(&self.token), Bytes::new());
+        self.parse(self.whole(request, CONTROL_WAIT_MAX).await?)
+    }
+
     /// A control request that changes something.
     ///
     /// # Errors

@@ -172,3 +172,6 @@ pub(crate) const FOUND_MAX: u32 = 100;
 
 /// Passages before and after each that a search gives at most; whoever wants more wants the file.
 pub(crate) const FOUND_NEIGHBOURS_MAX: u32 = 8;
+
+/// Between two looks at how far the work on a collection is.
+pub(crate) const KNOWLEDGE_LOOK_INTERVAL: Duration = Duration::from_millis(300);

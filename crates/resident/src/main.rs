@@ -20,6 +20,7 @@ mod exit;
 mod explain;
 mod hardware;
 mod import;
+mod kb;
 mod limits;
 mod ls;
 mod making;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         Command::Reload(arguments) => reload::reload(arguments),
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Replay(arguments) => replay::replay(arguments),
+        Command::Kb(command) => kb::kb(command),
         Command::Cache(arguments) => cache::cache(arguments),
         Command::Connect(arguments) => connect::connect(arguments),
         Command::Quantize(arguments) => quantize::quantize(arguments),

@@ -63,6 +63,31 @@ pub(crate) fn run(arguments: &cli::Run) -> anyhow::Result<()> {
     })
 }
 
+/// Has a model answer one question from collections of files, and shows the answer.
+///
+/// # Errors
+/// When there is no such model or collection, or it does not answer.
+pub(crate) async fn ask_files(
+    client: &Client,
+    model: &str,
+    question: &str,
+    collections: &[String],
+) -> anyhow::Result<()> {
+    let mut request = Conversation::default().request(model, question);
+    request["knowledge"] = collections.into();
+    if answer::show(client, model, &request, interrupted()).await?.stopped {
+        return Err(exit::error(Code::Interrupted, "stopped by Ctrl-C"));
+    }
+    Ok(())
+}
+
+/// Comes back when Ctrl-C is pressed.
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// A conversation with a model of a hub.
 struct Chat<'a> {
     client: &'a Client,
@@ -115,12 +140,7 @@ impl Chat<'_> {
     /// Shows the answer to `question` and keeps both; whether Ctrl-C stopped it.
     async fn ask(&mut self, question: &str) -> anyhow::Result<bool> {
         let request = self.conversation.request(&self.model, question);
-        let interrupt = async {
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        let answer = answer::show(self.client, &self.model, &request, interrupt).await?;
+        let answer = answer::show(self.client, &self.model, &request, interrupted()).await?;
         self.conversation.keep(question, &answer.text);
         Ok(answer.stopped)
     }
