@@ -136,10 +136,10 @@ fn words(error: &PdfError) -> String {
 }
 
 fn damaged(error: &PdfError) -> Error {
-    match error {
-        PdfError::EncryptedPdf => Error::Encrypted,
-        other => Error::Damaged(words(other)),
+    if matches!(error, PdfError::EncryptedPdf) {
+        return Error::Encrypted;
     }
+    Error::Damaged(words(error))
 }
 
 #[cfg(test)]
