@@ -37,7 +37,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    child::{child, set_limits},
+    child::child,
     kind::Kind,
     locate::Located,
     ocr::{Ocr, fill_gaps},

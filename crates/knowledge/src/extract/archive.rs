@@ -115,16 +115,13 @@ impl Archive {
     }
 }
 
-pub(crate) fn damaged(error: &ZipError) -> Error {
-    match error {
-        ZipError::InvalidPassword => Error::Encrypted,
-        ZipError::UnsupportedArchive(why) if *why == ZipError::PASSWORD_REQUIRED => {
-            Error::Encrypted
-        }
-        other => {
-            Error::Damaged(other.to_string().chars().take(limits::DAMAGE_CHARACTERS_MAX).collect())
-        }
+fn damaged(error: &ZipError) -> Error {
+    let is_locked = matches!(error, ZipError::InvalidPassword)
+        || matches!(error, ZipError::UnsupportedArchive(why) if *why == ZipError::PASSWORD_REQUIRED);
+    if is_locked {
+        return Error::Encrypted;
     }
+    Error::Damaged(error.to_string().chars().take(limits::DAMAGE_CHARACTERS_MAX).collect())
 }
 
 /// How many entries the archive says it has, before anything makes room for them. APPNOTE.TXT 4.3.14 to 4.3.16.

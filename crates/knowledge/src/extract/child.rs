@@ -67,11 +67,7 @@ pub fn child() -> ExitCode {
 }
 
 /// Bounds this process: processor time, address space, open files, no file written and no memory dumped.
-///
-/// # Errors
-///
-/// What the system says when it refuses.
-pub fn set_limits(limits: &Limits) -> io::Result<()> {
+fn set_limits(limits: &Limits) -> io::Result<()> {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -185,7 +185,9 @@ impl Page {
             self.boundary(name);
         }
         let open = Open::of(tag);
-        if !tag.is_empty && open.means_something() {
+        // Elements of the same name within one that means something are counted, so that its own end is known.
+        let is_within_its_like = self.open.iter().any(|open| open.name == name);
+        if !tag.is_empty && (open.means_something() || is_within_its_like) {
             self.push(open);
         }
     }

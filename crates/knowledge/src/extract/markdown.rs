@@ -6,8 +6,9 @@ use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 
 use super::{
     collect::Collect,
+    html,
     rows::{Cell, Columns},
-    spelled::{Source, Spelled},
+    spelled::{Map, Source, Spelled},
 };
 use crate::document::{Inside, Role};
 
@@ -49,13 +50,19 @@ impl Blocks {
         collect: &mut Collect,
     ) {
         match event {
+            Event::Start(Tag::HtmlBlock) => {
+                self.flush(source, collect);
+                if !self.is_metadata {
+                    read_html(source, range, collect);
+                }
+            }
             Event::Start(tag) => self.start(source, tag, collect),
             Event::End(tag) => self.end(source, *tag, collect),
             Event::Text(text) => self.add(source, text, range),
             Event::Code(text) | Event::InlineMath(text) | Event::DisplayMath(text) => {
                 self.within(source, text, range)
             }
-            // What a page of Markdown has of HTML is marks, and comments that nobody sees.
+            // Blocks of HTML are read as a whole; within a line it is marks.
             Event::Html(_)
             | Event::InlineHtml(_)
             | Event::FootnoteReference(_)
@@ -87,14 +94,21 @@ impl Blocks {
             }
             Tag::TableHead | Tag::TableRow => self.cells = Some(Vec::new()),
             Tag::Paragraph if self.text.is_empty() => {}
-            Tag::Paragraph
-            | Tag::BlockQuote(_)
-            | Tag::List(_)
-            | Tag::HtmlBlock
-            | Tag::FootnoteDefinition(_) => {
+            Tag::Paragraph | Tag::BlockQuote(_) | Tag::List(_) | Tag::FootnoteDefinition(_) => {
                 self.flush(source, collect);
             }
-            _ => {}
+            Tag::HtmlBlock
+            | Tag::DefinitionList
+            | Tag::DefinitionListTitle
+            | Tag::DefinitionListDefinition
+            | Tag::TableCell
+            | Tag::Emphasis
+            | Tag::Strong
+            | Tag::Strikethrough
+            | Tag::Superscript
+            | Tag::Subscript
+            | Tag::Link { .. }
+            | Tag::Image { .. } => {}
         }
     }
 
@@ -145,7 +159,17 @@ impl Blocks {
             | TagEnd::FootnoteDefinition => {
                 self.flush(source, collect);
             }
-            _ => {}
+            TagEnd::DefinitionList
+            | TagEnd::DefinitionListTitle
+            | TagEnd::DefinitionListDefinition
+            | TagEnd::Table
+            | TagEnd::Emphasis
+            | TagEnd::Strong
+            | TagEnd::Strikethrough
+            | TagEnd::Superscript
+            | TagEnd::Subscript
+            | TagEnd::Link
+            | TagEnd::Image => {}
         }
     }
 
@@ -183,6 +207,15 @@ impl Blocks {
         self.is_item = false;
         collect.part(source, role, Inside::Whole, &text);
     }
+}
+
+/// A block of HTML in the text, with places in the whole.
+fn read_html(source: &Source<'_>, range: Range<usize>, collect: &mut Collect) {
+    let mut whole = Map::default();
+    whole.push_copy(range.len(), range.start);
+    let layers: Vec<&Map> = std::iter::once(&whole).chain(source.layers.iter().copied()).collect();
+    let block = Source { text: &source.text[range], layers: &layers };
+    html::read(&block, &Inside::Whole, collect);
 }
 
 fn number(level: HeadingLevel) -> u8 {

@@ -44,14 +44,19 @@ pub fn fill_gaps(document: &mut Document, pdf: &Path, ocr: &mut impl Ocr) -> Opt
     for (page, text) in read {
         let parts: Vec<Part> = pdf::paragraphs(&text)
             .map(|text| Part {
-                text: text.to_owned(),
+                text,
                 role: Role::Paragraph,
                 place: Place { inside: Inside::Page(page), bytes: None },
             })
             .collect();
         let at = document.parts.partition_point(|part| match part.place.inside {
             Inside::Page(before) => before <= page,
-            _ => true,
+            Inside::Whole
+            | Inside::Slide(_)
+            | Inside::Paragraph(_)
+            | Inside::Row { .. }
+            | Inside::Entry(_)
+            | Inside::Time(_) => true,
         });
         document.parts.splice(at..at, parts);
     }

@@ -40,7 +40,7 @@ fn read_page(document: &PdfDocument, index: usize, inside: &Inside, collect: &mu
     };
     if is_text(&text) {
         for paragraph in paragraphs(&text) {
-            collect.plain(Role::Paragraph, inside.clone(), paragraph);
+            collect.plain(Role::Paragraph, inside.clone(), &paragraph);
         }
     } else if !text.trim().is_empty() || !is_blank(document, index) {
         collect.gap(inside.clone(), Why::NeedsOcr);
@@ -68,8 +68,29 @@ pub(crate) fn is_text(text: &str) -> bool {
         && garbage * 100 <= (letters + garbage) * limits::GARBAGE_PERCENT_MAX
 }
 
-/// The paragraphs of a page: what stands between blank lines.
-pub(crate) fn paragraphs(text: &str) -> impl Iterator<Item = &str> {
+/// The paragraphs of a page: what stands between blank lines. Chinese and Japanese words go on over the end of a line.
+pub(crate) fn paragraphs(text: &str) -> impl Iterator<Item = String> {
+    blocks(text).map(|block| {
+        let mut paragraph = String::with_capacity(block.len());
+        for line in block.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let goes_on = paragraph.chars().next_back().is_some_and(is_ideograph)
+                && line.chars().next().is_some_and(is_ideograph);
+            if !paragraph.is_empty() && !goes_on {
+                paragraph.push('\n');
+            }
+            paragraph.push_str(line);
+        }
+        paragraph
+    })
+}
+
+/// Characters of scripts that have no spaces between words, and their punctuation.
+fn is_ideograph(character: char) -> bool {
+    matches!(character, '\u{2e80}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ffef}'
+        | '\u{20000}'..='\u{3ffff}')
+}
+
+fn blocks(text: &str) -> impl Iterator<Item = &str> {
     let is_blank = |line: &str| line.trim().is_empty();
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -115,10 +136,10 @@ fn words(error: &PdfError) -> String {
 }
 
 fn damaged(error: &PdfError) -> Error {
-    match error {
-        PdfError::EncryptedPdf => Error::Encrypted,
-        other => Error::Damaged(words(other)),
+    if matches!(error, PdfError::EncryptedPdf) {
+        return Error::Encrypted;
     }
+    Error::Damaged(words(error))
 }
 
 #[cfg(test)]
@@ -137,8 +158,9 @@ mod tests {
 
     #[test]
     fn paragraphs_stand_between_blank_lines() {
-        let found: Vec<&str> = paragraphs("\n a\nb\n\n \nc\n").collect();
-        assert_eq!(found, ["a\nb", "c"]);
+        let found: Vec<String> =
+            paragraphs("\n a\nb\n\n \nc\n\n人工智\n 能 and\n学习。\n然后").collect();
+        assert_eq!(found, ["a\nb", "c", "人工智能 and\n学习。然后"]);
         assert_eq!(paragraphs(" \n").count(), 0);
     }
 }

@@ -142,10 +142,10 @@ fn words(error: &XlsxError) -> String {
 }
 
 fn damaged(error: &XlsxError) -> Error {
-    match error {
-        XlsxError::Password => Error::Encrypted,
-        other => Error::Damaged(words(other)),
+    if matches!(error, XlsxError::Password) {
+        return Error::Encrypted;
     }
+    Error::Damaged(words(error))
 }
 
 #[cfg(test)]

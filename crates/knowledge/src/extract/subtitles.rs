@@ -98,7 +98,7 @@ fn without_marks(text: &str, line: Range<usize>) -> Spelled {
 /// The times of a line such as `00:00:01,500 --> 00:00:04.000 align:start`.
 fn times(line: &str) -> Option<Range<u64>> {
     let (from, to) = line.split_once("-->")?;
-    let to = to.trim_start().split_whitespace().next()?;
+    let to = to.split_whitespace().next()?;
     Some(milliseconds(from.trim())?..milliseconds(to)?)
 }
 

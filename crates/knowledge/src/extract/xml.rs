@@ -38,15 +38,18 @@ pub(crate) fn entry(archive: &mut Archive, name: &str) -> Result<Option<String>,
 pub(crate) fn walk(text: &str, mut tell: impl FnMut(Met<'_>)) -> Result<(), Error> {
     let mut reader = Reader::from_str(text);
     let mut depth = 0_usize;
+    let mut is_xml = false;
     loop {
         match reader.read_event() {
             Ok(Event::Start(element)) => {
                 depth += 1;
+                is_xml = true;
                 if depth <= limits::DEPTH_MAX {
                     tell(Met::Start(&element));
                 }
             }
             Ok(Event::Empty(element)) => {
+                is_xml = true;
                 if depth < limits::DEPTH_MAX {
                     tell(Met::Start(&element));
                     tell(Met::End(element.local_name().as_ref()));
@@ -70,6 +73,7 @@ pub(crate) fn walk(text: &str, mut tell: impl FnMut(Met<'_>)) -> Result<(), Erro
             Ok(Event::Eof) if depth > 0 => {
                 return Err(Error::Damaged("its XML ends early".to_owned()));
             }
+            Ok(Event::Eof) if !is_xml => return Err(Error::Damaged("it holds no XML".to_owned())),
             Ok(Event::Eof) => return Ok(()),
             Err(error) => {
                 let words: String =
@@ -186,6 +190,8 @@ mod tests {
         assert!(matches!(words(bomb).1, Err(Error::Bomb(_))));
         assert!(matches!(words("<a><b></a>").1, Err(Error::Damaged(_))));
         assert!(matches!(words("<a>text").1, Err(Error::Damaged(_))));
+        assert!(matches!(words("PK and so on").1, Err(Error::Damaged(_))));
+        assert_eq!(words("<a/>").1, Ok(()));
     }
 
     #[test]
