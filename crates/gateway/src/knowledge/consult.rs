@@ -192,7 +192,7 @@ fn sources(citations: &[Citation]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use worker_protocol::{Chat, Finished, Media, MediaKind};
+    use worker_protocol::{Chat, FinishReason, Finished, Media, MediaKind, Usage};
 
     use super::super::{Collection, CollectionChange, Found, NewSources, Place};
     use super::*;
@@ -287,7 +287,8 @@ mod tests {
         for (choice, text) in [(0, "Blue ["), (1, "Nobody knows."), (0, "1].")] {
             assert_eq!(cites.below(choice, &said(text)).await, None);
         }
-        let ended = Event::Finished(Finished::default());
+        let ended =
+            Event::Finished(Finished { reason: FinishReason::End, usage: Usage::default() });
         assert_eq!(cites.below(1, &ended).await, None);
         let below = cites.below(0, &ended).await;
         assert_eq!(below, Some(said("\n\n\n[1] /notes/a.pdf, page 3: “It is blue.”")));

@@ -37,6 +37,8 @@ mod kept;
 mod kept_trouble;
 mod kills;
 #[cfg(unix)]
+mod knowledge;
+#[cfg(unix)]
 mod kv_folder;
 mod kv_types;
 mod layouts;
