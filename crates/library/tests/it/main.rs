@@ -15,5 +15,6 @@ mod peer;
 mod peers;
 mod pulls;
 mod registries;
+mod review;
 mod server;
 mod whole;
