@@ -1,14 +1,16 @@
 //! How fast a file comes over loopback with its hash, and how much memory that takes.
 //!
 //! `cargo bench -p library --bench speed`; `PULL_BYTES` and `PULL_FOLDER` say how much and where to. The client is a
-//! process of its own, so that its memory is its own.
+//! process of its own, so that its memory is its own. Beside it stands what the folder takes from one thread that does
+//! nothing but write, twice: a virtual machine that meets its memory for the first time writes several times slower
+//! than later, and a pull can only be measured where the memory has been met.
 
 #![expect(clippy::print_stdout, reason = "a bench says what it found")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on panics")]
 
 mod served;
 
-use std::{path::Path, process::Command, time::Instant};
+use std::{fs::File, io::Write as _, path::Path, process::Command, time::Instant};
 
 use library::{
     digest::Sha256,
@@ -20,6 +22,9 @@ use tokio::sync::watch;
 
 /// Says that this process is the client: address, bytes, digest and folder follow.
 const CLIENT: &str = "--pull";
+
+/// What is written at once when nothing is pulled.
+const BLOCK_BYTES: usize = 1 << 20;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -34,11 +39,13 @@ fn main() {
         Err(_) => vec!["/dev/shm".to_owned(), std::env::temp_dir().display().to_string()],
     };
     println!(
-        "| to | GB | GB/s until whole | GB/s with fsync | processor, s per GB | peak memory, MiB |\n|---|---|---|---|---|---|"
+        "| to | GB | written alone, GB/s | again | pulled, GB/s until whole | with fsync | processor, s per GB | peak memory, MiB |\n|---|---|---|---|---|---|---|---|"
     );
     for folder in folders.iter().filter(|folder| Path::new(folder).is_dir()) {
         let folder = tempfile::tempdir_in(folder).unwrap();
         let path = folder.path().display().to_string();
+        let alone = [(); 2].map(|()| written(&folder.path().join("alone"), bytes));
+        print!("| {path} | {:.2} | {:.2} | {:.2} ", bytes as f64 / 1e9, alone[0], alone[1]);
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args([CLIENT, &served.url(), &bytes.to_string(), &digest, &path]);
         let output = command.output().unwrap();
@@ -79,7 +86,23 @@ fn client(arguments: &[String]) {
     let peak_mib = peak_kib() / 1024;
     let processor_s = processor_s() / gb;
     let (whole, all) = (gb / whole_s, gb / all_s);
-    println!("| {folder} | {gb:.2} | {whole:.2} | {all:.2} | {processor_s:.2} | {peak_mib} |");
+    println!("| {whole:.2} | {all:.2} | {processor_s:.2} | {peak_mib} |");
+}
+
+/// GB/s at which one thread writes a file of so many bytes, which is removed again.
+fn written(path: &Path, bytes: u64) -> f64 {
+    let block = vec![1; BLOCK_BYTES];
+    let began = Instant::now();
+    let mut file = File::create(path).unwrap();
+    let mut left = bytes;
+    while left > 0 {
+        let piece = left.min(block.len() as u64);
+        file.write_all(&block[..piece as usize]).unwrap();
+        left -= piece;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    std::fs::remove_file(path).unwrap();
+    bytes as f64 / 1e9 / seconds
 }
 
 /// What this process took of the processors, where the system says so: on a busy machine it says more than the clock.

@@ -97,6 +97,8 @@ pub(super) struct Keep {
     folder: PathBuf,
     part_path: PathBuf,
     part: File,
+    /// One connection writes at a time: a system lets one at a time write a file, and the others spin until then.
+    turn: Mutex<()>,
     journal: Mutex<Journal>,
     /// Bytes are compared with what is there already, and only those that differ are written.
     is_comparing: AtomicBool,
@@ -139,6 +141,7 @@ impl Keep {
             folder: folder.to_owned(),
             part_path,
             part,
+            turn: Mutex::new(()),
             journal: Mutex::new(journal),
             is_comparing: AtomicBool::new(false),
             _lock: lock,
@@ -219,6 +222,7 @@ impl Keep {
         let is_comparing = self.is_comparing.load(Ordering::Relaxed);
         for chunk in chunks {
             if !(is_comparing && self.has(chunk, growing.end)) {
+                let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
                 place::write_at(&self.part, chunk, growing.end)
                     .map_err(|error| self.part_failed(&error))?;
             }

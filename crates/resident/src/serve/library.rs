@@ -11,6 +11,7 @@ mod steps;
 use std::{
     fmt,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -34,7 +35,7 @@ use tokio::{
     sync::{Notify, mpsc, watch},
 };
 
-use crate::{config::Settings, limits::STEPS_WAITING_MAX, models::Catalog};
+use crate::{config::Settings, limits::STEPS_WAITING_MAX, models::Catalog, size};
 
 /// The library of a hub.
 pub(super) struct Library {
@@ -150,8 +151,30 @@ impl Place {
     ) -> anyhow::Result<Self> {
         let catalog = settings.catalog.clone();
         let store = catalog.library()?;
+        let tidied = store.clone();
+        tokio::task::spawn_blocking(move || tidy(&tidied, library::limits::GRACE));
         let queue = Queue::open(&store.pulls(), work(&store, means, changed));
         Ok(Self { catalog, store, queue })
+    }
+}
+
+/// Removes what no model has needed for `grace`, such as what an interrupted upload left. Nothing waits for it, and
+/// what stays is looked at the next time.
+fn tidy(store: &Store, grace: Duration) {
+    match store.collect_garbage(grace) {
+        Ok(collected) => {
+            for problem in &collected.problems {
+                tracing::warn!("{problem}");
+            }
+            if collected.files > 0 {
+                let freed = size::format(collected.bytes);
+                tracing::info!(
+                    files = collected.files,
+                    "{freed} of the library that no model needed are free again"
+                );
+            }
+        }
+        Err(error) => tracing::warn!(%error, "what no model of the library needs stays"),
     }
 }
 
@@ -387,6 +410,22 @@ mod tests {
     fn check(text: &str, source: &str, name: Option<&str>) {
         let job = job(text, None).unwrap();
         assert_eq!((&*job.source, job.name.as_ref().map(Name::as_str)), (source, name));
+    }
+
+    #[test]
+    fn what_no_model_needs_goes_when_it_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let digest = Sha256::of([7; 32]);
+        let blob = folder.path().join("blobs").join(format!("sha256-{}", digest.hex()));
+        std::fs::create_dir_all(blob.parent().unwrap()).unwrap();
+        std::fs::write(&blob, "nobody's").unwrap();
+        tidy(&store, library::limits::GRACE);
+        assert!(blob.exists(), "it may be an upload of which the model is still to be made");
+        let file = std::fs::File::options().append(true).open(&blob).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        tidy(&store, library::limits::GRACE);
+        assert!(!blob.exists());
     }
 
     #[test]

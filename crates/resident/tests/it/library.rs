@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use crate::http::Request;
 use crate::hub::{Hub, binary, demo};
+use crate::peer;
 use crate::python;
-use crate::registry::Image;
+use crate::registry::{Image, digest};
 
 /// Tokens of an answer of the model in the registry, unless somebody asks for more.
 const TOKENS_MAX: u32 = 4;
@@ -64,6 +65,27 @@ fn a_pulled_model_answers_in_every_dialect_as_its_registry_says() {
     longer["max_tokens"] = json!(7);
     let answer = hub.post("/v1/chat/completions", &longer).ok();
     assert_eq!(answer["usage"]["completion_tokens"], 7);
+}
+
+#[test]
+fn a_model_of_a_real_container_registry_is_pulled_and_served() {
+    let Some(registry) = peer::registry() else { return };
+    let weights = std::fs::read(demo()).unwrap();
+    let parameters = format!(r#"{{"num_predict":{TOKENS_MAX},"temperature":0}}"#);
+    registry.push(
+        ("team/brief", "8b"),
+        &[
+            ("application/vnd.ollama.image.model", &weights),
+            ("application/vnd.ollama.image.params", parameters.as_bytes()),
+        ],
+        |content| digest(content).to_string(),
+    );
+    let hub = Hub::start_with(|_| {});
+    let model = format!("{}/team/brief:8b", registry.address);
+    let pulled = hub.post("/api/pull", &json!({ "model": model, "stream": false })).ok();
+    assert_eq!(pulled, json!({ "status": "success" }));
+    let answer = hub.post("/api/chat", &question(&model)).ok();
+    assert_eq!(answer["eval_count"], TOKENS_MAX);
 }
 
 #[test]

@@ -50,6 +50,10 @@ mod models;
 mod node;
 mod ollama_client;
 mod openai_client;
+#[cfg(unix)]
+#[path = "../../../library/tests/it/peer.rs"]
+#[expect(dead_code, reason = "the library's tests use all of it")]
+mod peer;
 mod plan;
 #[cfg(unix)]
 mod play;
