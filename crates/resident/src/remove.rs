@@ -177,14 +177,14 @@ fn forget(manifest: &Manifest, store: &Store) -> anyhow::Result<Removed> {
 
 /// Whether somebody else has the file too, by a link of its own: the library has the blob and a readable name.
 #[cfg(unix)]
-fn has_other_links(path: &std::path::Path) -> bool {
+fn has_other_links(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     fs::metadata(path).is_ok_and(|metadata| metadata.nlink() > 2)
 }
 
 /// Elsewhere nobody says how many links there are without further ado.
 #[cfg(not(unix))]
-fn has_other_links(_path: &std::path::Path) -> bool {
+fn has_other_links(_path: &Path) -> bool {
     false
 }
 
