@@ -12,6 +12,7 @@ pub mod manifest;
 pub mod modelfile;
 pub mod name;
 pub mod outside;
+mod private;
 pub mod projector;
 pub mod pull;
 pub mod queue;

@@ -53,8 +53,20 @@ pub const PULLS_MAX: usize = 256;
 /// Pulls that have ended and are told for whoever looks now and then.
 pub const PULLS_ENDED_MAX: usize = 32;
 
-/// Bytes of the file in which pulls are written down: [`PULLS_MAX`] of them with long addresses.
-pub const PULLS_FILE_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of the file in which pulls are written down: [`PULLS_MAX`] of them, each with a long address, the keys of
+/// [`PULL_KEYS_MAX`] files at 75 bytes, and [`FAILURE_CHARACTERS_MAX`].
+pub const PULLS_FILE_BYTES_MAX: u64 = 32 << 20;
+
+/// Files of one pull that are remembered, so that what is half here of them can be removed: those of two versions of
+/// the largest model.
+pub const PULL_KEYS_MAX: usize = 2 * MODEL_FILES_MAX;
+
+/// Characters of the reason why a pull failed that are kept. A sentence has some hundred.
+pub const FAILURE_CHARACTERS_MAX: usize = 2_000;
+
+/// How long a pull of the queue that could not reach its servers waits before it is tried again: a network that is
+/// back should be noticed within a minute, and meanwhile others go on.
+pub const PULL_RETRY_WAIT: Duration = Duration::from_secs(45);
 
 /// Bytes of a manifest. Licences are its greatest part, some tens of kilobytes each; what was said before the
 /// first request may be a document.
@@ -114,6 +126,9 @@ pub const LAYERS_MAX: usize = 1_000;
 /// Files of one model, all parts counted. The largest models are published in some sixty.
 pub const MODEL_FILES_MAX: usize = 256;
 
+/// Parts that the name of a file may say there are, as many as `planner::gguf::split` takes.
+pub const PARTS_MAX: u64 = 1_024;
+
 /// Texts of one model at a registry, such as template and licences; each is a request. Usual are up to five.
 pub const SETTINGS_MAX: usize = 32;
 
@@ -137,6 +152,12 @@ pub const LISTED_FILES_MAX: usize = 10_000;
 
 /// Bytes of a file's name. File systems take 255, and a store may put something in front or behind.
 pub const PLAIN_NAME_BYTES_MAX: usize = 200;
+
+/// Names that a message lists. A person looks for one among them, and a repository can have tens of thousands.
+pub const NAMES_TOLD_MAX: usize = 20;
+
+/// Characters of a name from elsewhere that a message tells.
+pub const TOLD_CHARACTERS_MAX: usize = 200;
 
 /// Models that a search answers with at most; ModelScope gives 50 at once.
 pub const HITS_MAX: usize = 50;
@@ -228,8 +249,20 @@ pub const JOURNAL_LINES_SPARE: usize = 10_000;
 /// How long to wait for another process that pulls the same file, between two looks.
 pub const LOCK_WAIT: Duration = Duration::from_millis(250);
 
+/// Bytes of what a lock says of a file that was taken into the library: a digest and a length.
+pub const LOCK_BYTES_MAX: u64 = 128;
+
+/// How long files of a pull that was given up may still be held by its own threads, which end what they write or hash.
+pub const FORGET_WAIT: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether they are.
+pub const FORGET_INTERVAL: Duration = Duration::from_millis(20);
+
 /// What stays free on the disk beside a pulled file, for manifests and the journal.
 pub const DISK_SPARE_BYTES: u64 = 32 << 20;
+
+/// After how much more of a file whose length nobody says the disk is asked whether there is room for as much again.
+pub const ROOM_BYTES: u64 = 64 << 20;
 
 /// How far a hash goes between two times that it says so.
 pub const HASH_TOLD_BYTES: u64 = 32 << 20;

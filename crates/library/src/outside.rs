@@ -9,7 +9,13 @@ mod address;
 mod challenge;
 mod error;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use hyper_util::client::proxy::matcher::Matcher;
 
 use reqwest::{
     Client, Response, StatusCode, Url,
@@ -23,7 +29,7 @@ use address::{Turn, is_inner, is_private_way, turn, without_password};
 pub(crate) use address::{is_loopback, with_password_of};
 use challenge::{Challenge, Tokens};
 pub use error::Error;
-pub(crate) use error::{of_request, of_status, shown};
+pub(crate) use error::{after, of_request, of_status, shown};
 
 /// Hugging Face's word for why it refuses.
 const REASON: HeaderName = HeaderName::from_static("x-error-code");
@@ -84,7 +90,19 @@ pub struct Outside {
     /// For where somebody else's redirect leads: names that mean this machine or its network lead nowhere.
     guarded: Client,
     options: Arc<Options>,
+    /// The proxies that these clients use, if any.
+    proxies: Option<Arc<Matcher>>,
     tokens: Arc<Tokens>,
+}
+
+/// What is shown to a server with a question.
+enum Sign {
+    /// A token that it gave.
+    Token(HeaderValue),
+    /// What belongs to it: the user's credential, or the password in the address.
+    Own,
+    /// No credential.
+    Nothing,
 }
 
 impl Outside {
@@ -113,6 +131,7 @@ impl Outside {
             http: build(outward())?,
             here: build(client().no_proxy())?,
             guarded: build(outward().dns_resolver(Arc::new(OutwardOnly)))?,
+            proxies: options.proxies.then(|| Arc::new(Matcher::from_system())),
             options: Arc::new(options),
             tokens: Arc::default(),
         })
@@ -161,8 +180,7 @@ impl Outside {
             let Some(next) = location(&response) else {
                 return Ok((response, Place { url: at, is_guarded }));
             };
-            let from_inside = response.remote_addr().map(|peer: SocketAddr| peer.ip());
-            is_guarded = match turn(&at, from_inside, &next) {
+            is_guarded = match turn(&at, self.peer(&at, &response), &next) {
                 Ok(Turn::Inside) => false,
                 Ok(Turn::Outward) => true,
                 Err(why) => return Err(Error::Redirect { url: shown(url), why }),
@@ -199,7 +217,8 @@ impl Outside {
     ) -> Result<Response, Error> {
         let is_own = challenge::place(at).is_some() && at.origin() == asked.origin();
         let used = if is_own { self.tokens.of(at) } else { None };
-        let response = self.ask_once(client, asked, at, headers, used.clone()).await?;
+        let sign = used.clone().map_or(Sign::Own, Sign::Token);
+        let response = self.ask_once(client, asked, at, headers, sign).await?;
         if !is_own || response.status() != StatusCode::UNAUTHORIZED || !is_private_way(at) {
             return Ok(response);
         }
@@ -209,7 +228,7 @@ impl Outside {
             None => self.fetch_token(&response, at).await?,
         };
         match token {
-            Some(token) => self.ask_once(client, asked, at, headers, Some(token)).await,
+            Some(token) => self.ask_once(client, asked, at, headers, Sign::Token(token)).await,
             None => Ok(response),
         }
     }
@@ -221,15 +240,17 @@ impl Outside {
         at: &Url,
     ) -> Result<Option<HeaderValue>, Error> {
         let Some(challenge) = Challenge::of(response) else { return Ok(None) };
-        let peer = response.remote_addr().map(|peer: SocketAddr| peer.ip());
         let realm = with_password_of(at, challenge.realm());
-        let client = match turn(at, peer, &realm) {
+        // Another server gives a token to anybody, or none: who asks for it there is for the registry to say, and no
+        // secret of the user's goes where a registry says.
+        let shown_to = if realm.origin() == at.origin() { Sign::Own } else { Sign::Nothing };
+        let client = match turn(at, self.peer(at, response), &realm) {
             Ok(Turn::Inside) => self.client_for(&realm),
             Ok(Turn::Outward) => &self.guarded,
             Err(why) => return Err(Error::Redirect { url: shown(at), why }),
         };
         let url = challenge.address(realm);
-        let mut answer = self.ask_once(client, &url, &url, &[], None).await?;
+        let mut answer = self.ask_once(client, &url, &url, &[], shown_to).await?;
         if !answer.status().is_success() {
             return Err(of_status(&url, answer.status(), None, None));
         }
@@ -250,30 +271,45 @@ impl Outside {
         Ok(Some(token))
     }
 
-    /// Asks `at`, with `token` if there is one, or else with what belongs to that server.
+    /// Asks `at`, and shows who asks.
     async fn ask_once(
         &self,
         client: &Client,
         asked: &Url,
         at: &Url,
         headers: &[(HeaderName, &str)],
-        token: Option<HeaderValue>,
+        sign: Sign,
     ) -> Result<Response, Error> {
-        // An address with a password would send that as well.
-        let bare = if token.is_some() { without_password(at) } else { at.clone() };
+        let (bare, value) = match sign {
+            // An address with a password would send that as well.
+            Sign::Token(token) => (without_password(at), Some(token)),
+            Sign::Own => (at.clone(), self.credential_for(at)?),
+            Sign::Nothing => (at.clone(), None),
+        };
         let mut request = client.get(bare);
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        let value = match token {
-            Some(token) => Some(token),
-            None => self.credential_for(at)?,
-        };
         if let Some(value) = value {
             request = request.header(AUTHORIZATION, value);
         }
         let response = request.send().await;
         response.map_err(|error| of_request(asked, &error, self.options.silence_max))
+    }
+
+    /// Where an answer of `at` came from, unless a proxy may have passed it on: the proxy is in the user's network, and
+    /// the server is anywhere.
+    fn peer(&self, at: &Url, response: &Response) -> Option<IpAddr> {
+        let peer = response.remote_addr().map(|peer: SocketAddr| peer.ip());
+        peer.filter(|_| !self.is_proxied(at))
+    }
+
+    fn is_proxied(&self, url: &Url) -> bool {
+        let is_intercepted = |proxies: &Matcher| match url.as_str().parse() {
+            Ok(address) => proxies.intercept(&address).is_some(),
+            Err(_) => true,
+        };
+        !is_loopback(url) && self.proxies.as_deref().is_some_and(is_intercepted)
     }
 
     fn client_for(&self, url: &Url) -> &Client {
@@ -360,6 +396,24 @@ mod tests {
         let options = Options { credentials: vec![credential], ..Options::default() };
         let message = Outside::new(options).err().unwrap().to_string();
         assert!(message.starts_with("HF_TOKEN is '…', which has characters"), "{message}");
+    }
+
+    #[test]
+    fn who_answers_behind_a_proxy_is_not_known() {
+        let mut outside = Outside::new(Options { proxies: false, ..Options::default() }).unwrap();
+        let is_proxied =
+            |outside: &Outside, url: &str| outside.is_proxied(&Url::parse(url).unwrap());
+        assert!(!is_proxied(&outside, "http://hub.example/a"));
+        let proxies = Matcher::builder().all("http://10.0.0.1:3128").no("mirror.lan").build();
+        outside.proxies = Some(Arc::new(proxies));
+        for (url, expected) in [
+            ("http://hub.example/a", true),
+            ("https://hub.example/a?b=c", true),
+            ("http://mirror.lan/a", false),
+            ("http://127.0.0.1:9/a", false),
+        ] {
+            assert_eq!(is_proxied(&outside, url), expected, "{url}");
+        }
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ mod progress;
 
 use std::{
     fs,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{sync::watch, task::spawn_blocking};
@@ -21,13 +21,14 @@ pub use progress::{FileProgress, Progress, Stage};
 
 use crate::{
     digest::Sha256,
-    limits::PULL_ROUNDS_MAX,
+    limits::{FORGET_INTERVAL, FORGET_WAIT, PULL_ROUNDS_MAX},
     manifest::{self, Manifest},
     name::Name,
+    private,
     source::Source,
     sources::{Access, Found, FoundFile},
     store::{self, Store},
-    transfer::{self, Fetched, Seen, Terms},
+    transfer::{self, Fetched, Key, Seen, Terms},
 };
 
 /// Brings the model that `source` means into `store`, under `name` or the name that suits it. How it stands is said
@@ -44,10 +45,13 @@ pub async fn pull(
     events: &watch::Sender<Progress>,
 ) -> Result<Manifest, Error> {
     events.send_replace(Progress { name: name.clone(), ..Progress::default() });
-    let found = access.found(source).await?;
+    let waits = |note| events.send_modify(|progress| progress.note = note);
+    let found = terms.pace.patiently(waits, || access.found(source)).await?;
     let name = name.unwrap_or_else(|| found.suggested_name.clone());
+    let keys = found.files.iter().map(|file| file.wanted.key()).collect();
+    let held = found.files.iter().map(|_| None).collect();
     let known = vec![None; found.files.len()];
-    let mut pull = Pull { access, store, terms, events, found, name, known };
+    let mut pull = Pull { access, store, terms, events, found, name, keys, held, known };
     pull.check_name().await?;
     pull.begin().await?;
     for _round in 0..PULL_ROUNDS_MAX {
@@ -59,13 +63,27 @@ pub async fn pull(
     Err(Error::Vanishing { name: pull.name, times: PULL_ROUNDS_MAX })
 }
 
-/// Forgets the half pulled files of a pull that is not wanted any more.
+/// Forgets the half pulled files of a pull that is not wanted any more, but for those that another one works on. It
+/// blocks for a moment: threads of the pull itself may be about to let go of them.
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn forget(progress: &Progress, store: &Store) -> Result<(), transfer::Error> {
-    let folder = store.pulls();
-    progress.files.iter().try_for_each(|file| transfer::forget(&file.wanted, &folder))
+pub fn forget(keys: &[Key], store: &Store) -> Result<(), transfer::Error> {
+    let (folder, until) = (store.pulls(), Instant::now() + FORGET_WAIT);
+    let mut left: Vec<&Key> = keys.iter().collect();
+    loop {
+        let mut used = Vec::new();
+        for key in left {
+            if !transfer::forget(key, &folder)? {
+                used.push(key);
+            }
+        }
+        if used.is_empty() || Instant::now() >= until {
+            return Ok(());
+        }
+        left = used;
+        std::thread::sleep(FORGET_INTERVAL);
+    }
 }
 
 /// One pull under way.
@@ -76,6 +94,10 @@ struct Pull<'a> {
     events: &'a watch::Sender<Progress>,
     found: Found,
     name: Name,
+    /// What each file is known by on its way.
+    keys: Vec<Key>,
+    /// Files that came, which nobody else may touch until they are in the store.
+    held: Vec<Option<Fetched>>,
     /// Digest and length of each file that came, which not every source says before.
     known: Vec<Option<(Sha256, u64)>>,
 }
@@ -103,7 +125,7 @@ impl Pull<'_> {
         });
         let (folder, name) = (self.store.pulls(), self.name.to_string());
         aside(move || {
-            fs::create_dir_all(&folder).map_err(|error| transfer::Error::Disk {
+            private::folder(&folder).map_err(|error| transfer::Error::Disk {
                 path: folder.display().to_string(),
                 why: error.to_string(),
             })?;
@@ -115,18 +137,13 @@ impl Pull<'_> {
 
     /// Fetches what is missing, and writes the manifest. `None` when meanwhile something vanished that was there.
     async fn round(&mut self) -> Result<Option<Manifest>, Error> {
-        for at in 0..self.found.files.len() {
-            if self.here(at).await.is_none() {
-                match self.fetch(at).await {
-                    // It stays where it is until all are there.
-                    Ok(fetched) => self.known[at] = Some((fetched.digest, fetched.bytes)),
-                    Err(transfer::Error::Taken { name }) => {
-                        if let Some(manifest) = self.finished_by_another(at, name).await? {
-                            return Ok(Some(manifest));
-                        }
-                    }
-                    Err(error) => return Err(error.into()),
-                }
+        for at in self.order() {
+            let twin = (0..at).find(|other| self.keys[*other] == self.keys[at]);
+            match twin {
+                // One that has been seen to already, and that this pull itself may hold.
+                Some(twin) => self.known[at] = self.known[twin],
+                None if self.here(at).await.is_some() => {}
+                None => self.obtain(at).await?,
             }
             self.events.send_modify(|progress| progress.finish(at));
         }
@@ -142,22 +159,35 @@ impl Pull<'_> {
         self.write(files).await
     }
 
-    /// What another pull of the same file made of it. Without a digest only the whole model tells.
-    async fn finished_by_another(
-        &self,
-        at: usize,
-        name: String,
-    ) -> Result<Option<Manifest>, Error> {
-        if self.here(at).await.is_some() {
-            return Ok(None);
+    /// The files in the order in which they are fetched: that of their keys, whatever the model. A pull holds what came
+    /// and waits for what another one holds; in one order for all, no two can wait for each other.
+    fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.keys.len()).collect();
+        order.sort_by_key(|at| &self.keys[*at]);
+        order
+    }
+
+    /// Fetches a file and holds it, unless another pull brings it into the store meanwhile.
+    async fn obtain(&mut self, at: usize) -> Result<(), Error> {
+        for _round in 0..PULL_ROUNDS_MAX {
+            match self.fetch(at).await {
+                Ok(fetched) => {
+                    self.known[at] = Some((fetched.digest, fetched.bytes));
+                    self.held[at] = Some(fetched);
+                    return Ok(());
+                }
+                Err(transfer::Error::Taken { digest, bytes, .. }) => {
+                    self.known[at] = Some((digest, bytes));
+                    if self.here(at).await.is_some() {
+                        return Ok(());
+                    }
+                    // It was removed again, so nobody has it.
+                    self.known[at] = None;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        let (store, own) = (self.store.clone(), self.name.clone());
-        let manifest = aside(move || store.find(&own)).await;
-        let manifest = manifest.filter(|manifest| manifest.source == self.found.source);
-        match manifest {
-            Some(manifest) => Ok(Some(manifest)),
-            None => Err(transfer::Error::Taken { name }.into()),
-        }
+        Err(Error::Vanishing { name: self.name.clone(), times: PULL_ROUNDS_MAX })
     }
 
     /// A file that the store has, as its manifest names it.
@@ -184,47 +214,24 @@ impl Pull<'_> {
         }
     }
 
-    /// Takes a file that came into the store. `None` when another pull took it and it is not there all the same.
+    /// Takes a file that came into the store. `None` when one is not there any more that was.
     async fn take(&mut self, at: usize) -> Result<Option<manifest::File>, Error> {
-        if let Some(file) = self.here(at).await {
-            if self.known[at].is_some() {
-                self.forget(at).await?;
-            }
-            return Ok(Some(file));
-        }
-        // It is whole, so that nobody is asked.
-        let fetched = match self.fetch(at).await {
-            Ok(fetched) => fetched,
-            Err(transfer::Error::Taken { .. }) => return Ok(self.here(at).await),
-            Err(error) => return Err(error.into()),
-        };
-        self.known[at] = Some((fetched.digest, fetched.bytes));
+        let here = self.here(at).await;
+        let Some(fetched) = self.held[at].take() else { return Ok(here) };
         let (store, file) = (self.store.clone(), self.found.files[at].clone());
         aside(move || {
-            store.adopt(&fetched.path, &fetched.digest)?;
-            // While nobody else may begin with it.
-            transfer::forget(&file.wanted, &store.pulls())?;
-            Ok(Some(manifest::File::new(file.role, file.name, fetched.digest, fetched.bytes)))
+            // The store may have had its content, which its source did not say.
+            let file = match here {
+                Some(here) => here,
+                None => {
+                    store.adopt(&fetched.path, &fetched.digest)?;
+                    manifest::File::new(file.role, file.name, fetched.digest, fetched.bytes)
+                }
+            };
+            fetched.taken()?;
+            Ok(Some(file))
         })
         .await
-    }
-
-    /// Forgets a file that came although the store had its content, which its source did not say.
-    async fn forget(&self, at: usize) -> Result<(), Error> {
-        let fetched = match self.fetch(at).await {
-            Ok(fetched) => fetched,
-            Err(transfer::Error::Taken { .. }) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        let (store, wanted) = (self.store.clone(), self.found.files[at].wanted.clone());
-        aside(move || {
-            // While nobody else may begin with it.
-            let forgotten = transfer::forget(&wanted, &store.pulls());
-            drop(fetched);
-            forgotten
-        })
-        .await?;
-        Ok(())
     }
 
     /// Keeps the model. `None` when one of its files is not there any more.

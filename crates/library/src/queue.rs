@@ -15,9 +15,10 @@ use std::{
     path::Path,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::{runtime, sync::watch};
+use tokio::{runtime, sync::watch, time::Instant};
 
 use entry::{Entries, Entry};
 pub use entry::{Row, State};
@@ -27,6 +28,7 @@ use crate::{
     limits::{PULLS_AT_ONCE_MAX, PULLS_ATTENDED_MAX, PULLS_MAX},
     name::Name,
     pull::Progress,
+    transfer::Key,
 };
 
 /// What is pulled.
@@ -39,14 +41,25 @@ pub struct Job {
 }
 
 /// A pull under way. Dropping it pauses it: what came is kept.
-pub type Pulling = Pin<Box<dyn Future<Output = Result<Name, String>> + Send>>;
+pub type Pulling = Pin<Box<dyn Future<Output = Result<Name, Failure>> + Send>>;
+
+/// Why a pull could not go on, in a sentence for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Its servers cannot be reached now: it is tried again, unless it is there only for somebody who looks on.
+    Passing(String),
+    /// It needs somebody to do something.
+    Final(String),
+}
 
 /// How the queue does what it does.
 pub struct Work {
-    /// Pulls a model, telling how far it is. The error is a sentence for a person.
+    /// Pulls a model, telling how far it is.
     pub pull: Box<dyn Fn(Job, watch::Sender<Progress>) -> Pulling + Send + Sync>,
-    /// Throws away what is half here of a pull that was this far.
-    pub forget: Box<dyn Fn(&Progress) + Send + Sync>,
+    /// Throws away what is half here of files.
+    pub forget: Box<dyn Fn(&[Key]) + Send + Sync>,
+    /// How long a pull waits that could not reach its servers.
+    pub retry: Duration,
 }
 
 /// Why something cannot be done to a pull.
@@ -175,7 +188,7 @@ impl Queue {
     pub fn cancel(&self, id: u64) -> Result<Row, Error> {
         let mut entries = self.lock();
         let entry = entries.open(id)?;
-        let (running, progress) = (entry.stop(), entry.progress());
+        let (running, keys) = (entry.stop(), entry.keys());
         entry.state = State::Cancelled;
         entries.end(id);
         let row = self.changed(entries, id);
@@ -185,7 +198,7 @@ impl Queue {
             if let Some(running) = running {
                 let _aborted = running.await;
             }
-            let forgotten = tokio::task::spawn_blocking(move || (shared.work.forget)(&progress));
+            let forgotten = tokio::task::spawn_blocking(move || (shared.work.forget)(&keys));
             let _panicked = forgotten.await;
         });
         row
@@ -218,6 +231,10 @@ impl Queue {
         self.go_on(&mut entries);
         drop(entries);
         self.tell();
+        self.save_aside();
+    }
+
+    fn save_aside(&self) {
         let shared = Arc::clone(&self.shared);
         self.shared.runtime.spawn_blocking(move || shared.save());
     }
@@ -228,6 +245,14 @@ impl Queue {
         entries.close();
         drop(entries);
         self.shared.save();
+    }
+
+    /// Lets all that go on begin again, and all that wait to be tried again be tried now: what is asked of whom has
+    /// changed.
+    pub fn start_over(&self) {
+        let mut entries = self.lock();
+        entries.start_over();
+        self.changed_by_itself(entries);
     }
 
     fn tell(&self) {
@@ -256,10 +281,16 @@ impl Queue {
         let (queue, id) = (self.clone(), entry.id);
         let run = entry.begin(seen.clone());
         let running = self.shared.runtime.spawn(async move {
+            let mut is_known = false;
             let outcome = loop {
                 tokio::select! {
                     outcome = &mut pulling => break outcome,
                     Ok(()) = seen.changed() => queue.tell(),
+                }
+                if !is_known && !seen.borrow().files.is_empty() {
+                    is_known = true;
+                    // What its files are must be known after a restart too, so that it can be given up then.
+                    queue.save_aside();
                 }
             };
             queue.ended(id, run, outcome);
@@ -268,14 +299,30 @@ impl Queue {
     }
 
     /// A run has ended by itself. One that was stopped meanwhile counts no more.
-    fn ended(&self, id: u64, run: u64, outcome: Result<Name, String>) {
+    fn ended(&self, id: u64, run: u64, outcome: Result<Name, Failure>) {
         let mut entries = self.lock();
         let Some(entry) = entries.of_run(id, run) else { return };
-        entry.has_ended(outcome);
+        let wait = self.shared.work.retry;
+        entry.has_ended(outcome, Instant::now().checked_add(wait));
+        if entry.state == State::Waiting {
+            self.look_again(wait);
+        }
         if entry.state.is_end() || !entry.is_standing {
             entries.end(id);
         }
         self.changed_by_itself(entries);
+    }
+
+    /// Starts what is on its turn after a while, unless nobody needs the queue then.
+    fn look_again(&self, wait: Duration) {
+        let shared = Arc::downgrade(&self.shared);
+        self.shared.runtime.spawn(async move {
+            tokio::time::sleep(wait).await;
+            if let Some(shared) = shared.upgrade() {
+                let queue = Self { shared };
+                queue.changed_by_itself(queue.lock());
+            }
+        });
     }
 
     fn leave(&self, id: u64) {

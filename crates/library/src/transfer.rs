@@ -6,6 +6,7 @@
 //! as a network that is gone, is waited for; whatever does not, ends it, and all bytes stay for the next time. Not
 //! here: what a file is wanted for (`sources`), and where it belongs when it is whole (`store`).
 
+mod again;
 mod drive;
 mod error;
 mod follow;
@@ -29,12 +30,13 @@ use std::{
 
 use tokio::sync::watch;
 
-pub use crate::wanted::Wanted;
+pub use crate::wanted::{Key, Wanted};
 use crate::{digest::Sha256, limits, outside::Outside};
 use drive::Drive;
 pub use error::Error;
 use error::of_disk;
 use keep::{Keep, Lock};
+pub(crate) use pace::MayPass;
 pub use pace::Pace;
 pub use rate::Rate;
 
@@ -82,13 +84,28 @@ pub struct Fetched {
     /// Its length.
     pub bytes: u64,
     /// Nobody else works on this file before it was taken away.
-    _lock: Held,
+    held: Held,
+}
+
+impl Fetched {
+    /// The library has it now: what is here of it is forgotten, and whoever waits for it hears that.
+    ///
+    /// # Errors
+    /// [`Error::Disk`].
+    pub fn taken(self) -> Result<(), Error> {
+        let lock = match &self.held {
+            Held::Lock(lock) => lock,
+            Held::Keep(keep) => keep.lock(),
+        };
+        lock.say_taken(&self.digest, self.bytes);
+        self.path.parent().map_or(Ok(()), remove)
+    }
 }
 
 /// What keeps others off.
 enum Held {
-    Lock { _lock: Lock },
-    Keep { _keep: Arc<Keep> },
+    Lock(Lock),
+    Keep(Arc<Keep>),
 }
 
 impl std::fmt::Debug for Held {
@@ -100,10 +117,11 @@ impl std::fmt::Debug for Held {
 /// Brings `wanted` here, into a folder of its own below `folder`, and goes on where an earlier call stopped, in
 /// whatever way that did. Dropping the future pauses it. When somebody else fetches the same file, it waits for them.
 ///
-/// Whoever takes the file away does so before [`Fetched`] is dropped, and then calls [`forget`].
+/// Whoever takes the file away does so before [`Fetched`] is dropped, and then calls [`Fetched::taken`].
 ///
 /// # Errors
-/// [`Error`]: what no waiting helps with. [`Error::Taken`] means that it is in the library already.
+/// [`Error`]: what no waiting helps with. [`Error::Taken`] means that whoever was waited for brought it into the
+/// library.
 pub async fn fetch(
     outside: &Outside,
     wanted: &Wanted,
@@ -111,29 +129,64 @@ pub async fn fetch(
     terms: &Terms,
     seen: &watch::Sender<Seen>,
 ) -> Result<Fetched, Error> {
-    let key = keep::key(wanted);
-    let own = folder.join(&key);
+    let key = wanted.key();
+    let own = folder.join(key.as_str());
     let (lock, has_waited) = lock(folder, &key, seen).await?;
-    if let Some((path, digest, bytes)) = keep::finished(&own, wanted.digest) {
-        return Ok(Fetched { path, digest, bytes, _lock: Held::Lock { _lock: lock } });
+    if has_waited
+        && !own.exists()
+        && let Some((digest, bytes)) = lock.taken()
+    {
+        return Err(Error::Taken { name: wanted.name.clone(), digest, bytes });
     }
-    if has_waited && !own.exists() {
-        return Err(Error::Taken { name: wanted.name.clone() });
+    lock.begin();
+    if let Some((path, digest, bytes)) = whole(outside, wanted, &own, &terms.pace).await? {
+        return Ok(Fetched { path, digest, bytes, held: Held::Lock(lock) });
     }
     let keep = Keep::open(&own, wanted, lock)?;
     let drive = Drive::new(outside, wanted, terms, keep, seen);
     let (path, digest, bytes, keep) = drive.run().await?;
-    Ok(Fetched { path, digest, bytes, _lock: Held::Keep { _keep: keep } })
+    Ok(Fetched { path, digest, bytes, held: Held::Keep(keep) })
 }
 
-/// Forgets what is here of `wanted`: it was taken away, or is not wanted any more.
+/// The file, if it came whole earlier and still is the wanted one. Another one that is whole is forgotten.
+async fn whole(
+    outside: &Outside,
+    wanted: &Wanted,
+    own: &Path,
+    pace: &Pace,
+) -> Result<Option<(PathBuf, Sha256, u64)>, Error> {
+    let Some(found) = keep::finished(own, wanted) else {
+        keep::forget_whole(own)?;
+        return Ok(None);
+    };
+    let is_same = wanted.digest.is_some()
+        || again::is_same(outside, wanted, &keep::identity(own), pace).await?;
+    if is_same {
+        return Ok(Some(found));
+    }
+    remove(own)?;
+    Ok(None)
+}
+
+/// Forgets what is here of the file with this key, which is not wanted any more; nothing of one that somebody works
+/// on now. Whether nothing is there any more.
 ///
 /// # Errors
 /// [`Error::Disk`].
-pub fn forget(wanted: &Wanted, folder: &Path) -> Result<(), Error> {
-    let own = folder.join(keep::key(wanted));
-    match std::fs::remove_dir_all(&own) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(of_disk(&own, &error)),
+pub fn forget(key: &Key, folder: &Path) -> Result<bool, Error> {
+    let own = folder.join(key.as_str());
+    if !own.exists() {
+        return Ok(true);
+    }
+    let Some(lock) = keep::lock(folder, key)? else { return Ok(false) };
+    lock.begin();
+    remove(&own).map(|()| true)
+}
+
+/// Removes the folder of a file, whose lock the caller has.
+fn remove(own: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(own) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(of_disk(own, &error)),
         Ok(()) | Err(_) => Ok(()),
     }
 }
@@ -145,10 +198,14 @@ pub fn forget(wanted: &Wanted, folder: &Path) -> Result<(), Error> {
 pub fn forget_all(folder: &Path) -> Result<(), Error> {
     // Without the folder there is nothing to forget.
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let (own, key) = (entry.path(), entry.file_name());
-        let Some(key) = key.to_str().filter(|_| own.is_dir()) else { continue };
-        if let Some(_lock) = keep::lock(folder, key)? {
-            std::fs::remove_dir_all(&own).map_err(|error| of_disk(&own, &error))?;
+        let name = entry.file_name();
+        match name.to_str().and_then(Key::of_text) {
+            Some(key) => {
+                let _in_use = forget(&key, folder)?;
+            }
+            // No pull of ours works there.
+            None if entry.path().is_dir() => remove(&entry.path())?,
+            None => {}
         }
     }
     Ok(())
@@ -157,8 +214,8 @@ pub fn forget_all(folder: &Path) -> Result<(), Error> {
 /// How much of `wanted` is here.
 #[must_use]
 pub fn kept_bytes(wanted: &Wanted, folder: &Path) -> u64 {
-    let own = folder.join(keep::key(wanted));
-    keep::finished(&own, wanted.digest).map_or_else(|| keep::bytes(&own), |(.., bytes)| bytes)
+    let own = folder.join(wanted.key().as_str());
+    keep::finished(&own, wanted).map_or_else(|| keep::bytes(&own), |(.., bytes)| bytes)
 }
 
 /// Whether the disk of `folder`, which exists, has room for `bytes` more of `name`.
@@ -166,8 +223,13 @@ pub fn kept_bytes(wanted: &Wanted, folder: &Path) -> u64 {
 /// # Errors
 /// [`Error::Space`] if not, [`Error::Disk`] if it does not tell.
 pub fn is_room(folder: &Path, name: &str, bytes: u64) -> Result<(), Error> {
+    is_room_beside(folder, name, bytes, limits::DISK_SPARE_BYTES)
+}
+
+/// The same, where so much else is to stay free.
+fn is_room_beside(folder: &Path, name: &str, bytes: u64, spare_bytes: u64) -> Result<(), Error> {
     let free_bytes = fs4::available_space(folder).map_err(|error| of_disk(folder, &error))?;
-    let needed_bytes = bytes.saturating_add(limits::DISK_SPARE_BYTES);
+    let needed_bytes = bytes.saturating_add(spare_bytes);
     if bytes == 0 || needed_bytes <= free_bytes {
         return Ok(());
     }
@@ -176,7 +238,7 @@ pub fn is_room(folder: &Path, name: &str, bytes: u64) -> Result<(), Error> {
 }
 
 /// The lock for `key`, and whether somebody else had it first.
-async fn lock(folder: &Path, key: &str, seen: &watch::Sender<Seen>) -> Result<(Lock, bool), Error> {
+async fn lock(folder: &Path, key: &Key, seen: &watch::Sender<Seen>) -> Result<(Lock, bool), Error> {
     let mut has_waited = false;
     loop {
         if let Some(lock) = keep::lock(folder, key)? {

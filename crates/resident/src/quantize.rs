@@ -86,7 +86,7 @@ struct Order {
 
 impl Order {
     fn of(arguments: &cli::Quantize, settings: &Settings) -> anyhow::Result<Self> {
-        let source = source(&arguments.model, settings)?;
+        let (source, place) = source(&arguments.model, settings)?;
         let unusable = |why: String| exit::error(Code::Model, terminal::inert(&why));
         let header = supervisor::read_header(&source).map_err(unusable)?;
         let matrix = arguments.imatrix.as_deref().map(std::path::absolute).transpose()?;
@@ -103,7 +103,7 @@ impl Order {
             let message = format!("{} {refusal}", source.display());
             exit::error(code, terminal::inert(&message))
         })?;
-        let target = name::target(&source, wish.recipe, arguments.out.as_deref())?;
+        let target = name::target(&place, wish.recipe, arguments.out.as_deref())?;
         let source_bytes = file_bytes(&source);
         Ok(Self { source, header, source_bytes, wish, matrix, made, target })
     }
@@ -166,11 +166,13 @@ pub(crate) fn word(header: &Header) -> &'static str {
     if header.generates() && header.chat_template().is_some() { "run" } else { "show" }
 }
 
-/// The file that `text` means: a model of this machine, or a path.
-fn source(text: &str, settings: &Settings) -> anyhow::Result<PathBuf> {
+/// The file that `text` means, a model of this machine or a path, and the file beside which the result lies: itself,
+/// unless it is the library's.
+fn source(text: &str, settings: &Settings) -> anyhow::Result<(PathBuf, PathBuf)> {
     if models::file_of(text)?.is_some() {
         // Not what a link leads to: the result lies beside the name that the person knows.
-        return Ok(std::path::absolute(text)?);
+        let path = std::path::absolute(text)?;
+        return Ok((path.clone(), path));
     }
     let offer = Offer::of(settings);
     let Some(model) = offer.find(text) else {
@@ -184,7 +186,12 @@ fn source(text: &str, settings: &Settings) -> anyhow::Result<PathBuf> {
         );
         exit::error(Code::Model, message)
     })?;
-    Ok(std::path::absolute(&file.path)?)
+    let path = std::path::absolute(&file.path)?;
+    let place = match model.kept {
+        Some(_) => name::in_folder(&model.name, &settings.catalog.folder),
+        None => path.clone(),
+    };
+    Ok((path, place))
 }
 
 /// Bytes of the model's file, all parts of a split one.

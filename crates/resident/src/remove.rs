@@ -3,10 +3,15 @@
 //! Models that the configuration or a file of the models folder makes are no models of the library: they are
 //! named, and a file goes only with `--file`.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use library::{digest::Sha256, manifest::Manifest, name::Name, store::Store};
+use planner::gguf::split;
 use serde::Serialize;
 
 use crate::{
@@ -53,8 +58,8 @@ struct Removed {
 enum Meant {
     /// A model of the library.
     Kept(Box<Manifest>),
-    /// A file of the models folder.
-    Plain(PathBuf),
+    /// A file of the models folder, with all parts of its model.
+    Plain(Vec<PathBuf>),
 }
 
 /// Removes the models: all of them, or none when one of the names means nothing.
@@ -74,7 +79,7 @@ pub(crate) fn remove(arguments: &Remove) -> anyhow::Result<()> {
     for (name, meant) in names.into_iter().zip(meant?) {
         let removed = match meant {
             Meant::Kept(manifest) => forget(&manifest, &store)?,
-            Meant::Plain(path) => delete(name, &path)?,
+            Meant::Plain(paths) => delete(name, &paths)?,
         };
         document.freed_bytes = document.freed_bytes.saturating_add(removed.freed_bytes);
         if !arguments.json {
@@ -114,7 +119,16 @@ fn meant(
             format!("{}; --file removes that file", plain_sentence(name, &found)),
         ));
     }
-    Ok(Meant::Plain(found.path))
+    Ok(Meant::Plain(parts(&found.path)))
+}
+
+/// All files of the model whose first is `path`.
+fn parts(path: &Path) -> Vec<PathBuf> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match split::names(name) {
+        Ok(names) => names.iter().map(|name| path.with_file_name(name)).collect(),
+        Err(_) => vec![path.to_owned()],
+    }
 }
 
 /// Refuses a model that is no model of the library.
@@ -163,23 +177,33 @@ fn forget(manifest: &Manifest, store: &Store) -> anyhow::Result<Removed> {
 
 /// Whether somebody else has the file too, by a link of its own: the library has the blob and a readable name.
 #[cfg(unix)]
-fn has_other_links(path: &std::path::Path) -> bool {
+fn has_other_links(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     fs::metadata(path).is_ok_and(|metadata| metadata.nlink() > 2)
 }
 
 /// Elsewhere nobody says how many links there are without further ado.
 #[cfg(not(unix))]
-fn has_other_links(_path: &std::path::Path) -> bool {
+fn has_other_links(_path: &Path) -> bool {
     false
 }
 
-fn delete(name: &Name, path: &std::path::Path) -> anyhow::Result<Removed> {
-    let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
-    fs::remove_file(path).map_err(|error| {
-        exit::error(Code::Failure, format!("cannot remove {}: {error}", path.display()))
-    })?;
-    Ok(Removed { model: name.to_string(), freed_bytes: bytes, kept_bytes: 0 })
+fn delete(name: &Name, paths: &[PathBuf]) -> anyhow::Result<Removed> {
+    let mut freed_bytes: u64 = 0;
+    // The first part goes last: as long as it is there, the name means the model.
+    for (number, path) in paths.iter().enumerate().rev() {
+        let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
+        match fs::remove_file(path) {
+            Ok(()) => freed_bytes = freed_bytes.saturating_add(bytes),
+            // A part that was missing is no hindrance.
+            Err(error) if number > 0 && error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let message = format!("cannot remove {}: {error}", path.display());
+                return Err(exit::error(Code::Failure, message));
+            }
+        }
+    }
+    Ok(Removed { model: name.to_string(), freed_bytes, kept_bytes: 0 })
 }
 
 fn line(removed: &Removed) -> String {
@@ -193,6 +217,26 @@ fn line(removed: &Removed) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_parts_of_a_plain_model_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let names = ["m-00001-of-00003.gguf", "m-00003-of-00003.gguf", "m-00001-of-00002.gguf"];
+        for name in names.iter().chain(&["n.gguf"]) {
+            fs::write(file(name), [0; 5]).unwrap();
+        }
+        let removed = |name: &str, path: &str| {
+            delete(&Name::new(name).unwrap(), &parts(&file(path))).unwrap().freed_bytes
+        };
+        // The second part was never there.
+        assert_eq!(removed("m", names[0]), 10);
+        assert_eq!(removed("n", "n.gguf"), 5);
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|one| one.unwrap().path()).collect();
+        assert_eq!(left, [file(names[2])]);
+        assert!(delete(&Name::new("n").unwrap(), &parts(&file("n.gguf"))).is_err());
+    }
 
     #[test]
     fn what_is_freed_and_what_stays_is_said() {

@@ -39,7 +39,7 @@ pub struct Pull {
     pub name: Option<String>,
     /// `waiting`, `running`, `paused`, `failed` or `done`.
     pub state: String,
-    /// Why it failed.
+    /// Why it failed; while it waits, why it could not go on the last time, which is tried again.
     pub error: Option<String>,
     /// While it runs: `manifest`, `files`, `verifying` or `writing`.
     pub stage: Option<String>,

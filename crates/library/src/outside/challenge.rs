@@ -1,7 +1,7 @@
 //! What a container registry asks for before it answers: a token, which it gives to anybody for what is public.
 //!
-//! A token is asked for without any credential unless its server is one that a credential belongs to, and is sent
-//! to the registry that asked for it and to nobody else. Sources: RFC 6750, and the token authentication of the
+//! A token is asked for without any credential unless the registry gives it itself and a credential belongs to it, and
+//! is sent to the registry that asked for it and to nobody else. Sources: RFC 6750, and the token authentication of the
 //! distribution project.
 
 use std::{

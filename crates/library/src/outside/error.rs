@@ -4,6 +4,8 @@ use std::{error::Error as _, time::Duration};
 
 use reqwest::{StatusCode, Url};
 
+use crate::transfer::MayPass;
+
 /// Why a server could not be asked, or what it refused.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -70,9 +72,56 @@ pub enum Error {
         url: String,
         /// The status, for example 404.
         status: u16,
+        /// How long the server wants to be left alone.
+        after: Option<Duration>,
         /// What it means, and what to do.
         way_out: String,
     },
+}
+
+impl Error {
+    /// Whether this is so because nothing is to be asked of anybody.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        matches!(self, Self::Offline { .. })
+    }
+}
+
+impl MayPass for Error {
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Silent { .. } | Self::Broken { .. } => true,
+            Self::Refused { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
+            Self::Offline { .. }
+            | Self::Setting { .. }
+            | Self::Client { .. }
+            | Self::Redirect { .. } => false,
+        }
+    }
+
+    fn after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { after, .. } => *after,
+            Self::Unreachable { .. }
+            | Self::Silent { .. }
+            | Self::Broken { .. }
+            | Self::Offline { .. }
+            | Self::Setting { .. }
+            | Self::Client { .. }
+            | Self::Redirect { .. } => None,
+        }
+    }
+}
+
+/// How long a server wants to be left alone, as its `Retry-After` says: seconds, or until a date. Source: RFC 9110,
+/// section 10.2.3.
+pub(crate) fn after(said: &str) -> Option<Duration> {
+    let said = said.trim();
+    if let Ok(seconds) = said.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(said).ok()?;
+    Some(until.duration_since(std::time::SystemTime::now()).unwrap_or_default())
 }
 
 /// An address for people: without password and query, which may hold secrets.
@@ -151,5 +200,6 @@ pub(crate) fn of_status(
         (500.., _) => "it has a problem of its own; try again later".to_owned(),
         _ => "this program does not know what to do with that".to_owned(),
     };
-    Error::Refused { url: shown(url), status: status.as_u16(), way_out }
+    let after = retry_after.and_then(after);
+    Error::Refused { url: shown(url), status: status.as_u16(), after, way_out }
 }

@@ -1,6 +1,10 @@
 //! Why a model does not come, each with the way out.
 
-use crate::{name::Name, sources, store, transfer};
+use crate::{
+    name::Name,
+    sources, store,
+    transfer::{self, MayPass as _},
+};
 
 /// Why a model did not come. What came of it is kept, and the next pull goes on from there.
 #[derive(Debug, thiserror::Error)]
@@ -24,4 +28,20 @@ pub enum Error {
         /// How often.
         times: u32,
     },
+}
+
+impl Error {
+    /// Whether the same pull may go well later without anybody's doing: servers or the network could not be reached,
+    /// or nothing is to be asked of them now.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Source(sources::Error::Outside(error))
+            | Self::Transfer(transfer::Error::Outside(error)) => {
+                error.may_pass() || error.is_offline()
+            }
+            Self::Source(error) => error.may_pass(),
+            Self::Transfer(_) | Self::Store(_) | Self::Vanishing { .. } => false,
+        }
+    }
 }

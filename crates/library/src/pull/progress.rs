@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use crate::{digest::Sha256, name::Name, transfer::Seen, wanted::Wanted};
+use crate::{
+    digest::Sha256,
+    name::Name,
+    transfer::{Key, Seen},
+    wanted::Wanted,
+};
 
 /// How a pull stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,6 +66,12 @@ impl FileProgress {
 }
 
 impl Progress {
+    /// What its files are known by on the disk.
+    #[must_use]
+    pub fn keys(&self) -> Vec<Key> {
+        self.files.iter().map(|file| file.wanted.key()).collect()
+    }
+
     /// What is here of all files.
     #[must_use]
     pub fn done_bytes(&self) -> u64 {

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
-use super::{Error, Job, file::Kept};
+use super::{Error, Failure, Job, file::Kept};
 use crate::{
-    limits::{PULLS_ENDED_MAX, PULLS_MAX},
+    limits::{FAILURE_CHARACTERS_MAX, PULL_KEYS_MAX, PULLS_ENDED_MAX, PULLS_MAX},
     name::Name,
     pull::Progress,
+    transfer::Key,
 };
 
 /// How a pull stands.
@@ -49,6 +50,8 @@ pub struct Row {
     pub state: State,
     /// How far it is.
     pub progress: Progress,
+    /// Why it could not go on the last time, while it waits to be tried again.
+    pub trouble: Option<String>,
 }
 
 /// One pull.
@@ -60,6 +63,10 @@ pub(super) struct Entry {
     pub(super) is_standing: bool,
     /// How many look.
     pub(super) attending: usize,
+    /// Why it waits although it was on its turn, and until when, if there is an end to it.
+    trouble: Option<(String, Option<Instant>)>,
+    /// What its files are known by on the disk, those of earlier runs too.
+    keys: Vec<Key>,
     seen: Option<watch::Receiver<Progress>>,
     /// How often it was started.
     run: u64,
@@ -74,6 +81,8 @@ impl Entry {
             state: State::Waiting,
             is_standing: false,
             attending: 0,
+            trouble: None,
+            keys: Vec::new(),
             seen: None,
             run: 0,
             running: None,
@@ -84,7 +93,25 @@ impl Entry {
         self.seen.as_ref().map(|seen| seen.borrow().clone()).unwrap_or_default()
     }
 
+    /// What its files are known by on the disk, as far as any run has said.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        let mut keys = self.seen.as_ref().map(|seen| seen.borrow().keys()).unwrap_or_default();
+        let old = self.keys.iter().filter(|key| !keys.contains(key));
+        let old: Vec<Key> = old.cloned().collect();
+        keys.extend(old);
+        keys.truncate(PULL_KEYS_MAX);
+        keys
+    }
+
+    /// Whether it is waiting for its turn and nothing else.
+    fn is_ready(&self, now: Instant) -> bool {
+        let is_over = |until: &Option<Instant>| until.is_some_and(|until| until <= now);
+        self.state == State::Waiting
+            && self.trouble.as_ref().is_none_or(|(_, until)| is_over(until))
+    }
+
     pub(super) fn let_go_on(&mut self) {
+        self.trouble = None;
         match self.state {
             State::Paused | State::Failed(_) => self.state = State::Waiting,
             State::Waiting | State::Running | State::Done(_) | State::Cancelled => {}
@@ -101,6 +128,9 @@ impl Entry {
     pub(super) fn begin(&mut self, seen: watch::Receiver<Progress>) -> u64 {
         self.run += 1;
         self.state = State::Running;
+        self.trouble = None;
+        // Before the run has said anything.
+        self.keys = self.keys();
         self.seen = Some(seen);
         self.run
     }
@@ -109,12 +139,27 @@ impl Entry {
         self.running = Some(running);
     }
 
-    pub(super) fn has_ended(&mut self, outcome: Result<Name, String>) {
-        self.running = None;
+    /// What has come of a run. One that could not reach its servers waits until then, if somebody wants it who does
+    /// not look on.
+    pub(super) fn has_ended(&mut self, outcome: Result<Name, Failure>, again: Option<Instant>) {
+        (self.running, self.trouble) = (None, None);
         self.state = match outcome {
             Ok(name) => State::Done(name),
-            Err(why) => State::Failed(why),
+            Err(Failure::Passing(why)) if self.is_standing => {
+                self.trouble = Some((brief(why), again));
+                State::Waiting
+            }
+            Err(Failure::Passing(why) | Failure::Final(why)) => State::Failed(brief(why)),
         };
+    }
+
+    /// It is stopped if it goes on, and waits for nothing but its turn.
+    pub(super) fn start_over(&mut self) {
+        if self.state == State::Running {
+            let _stopped = self.stop();
+            self.state = State::Waiting;
+        }
+        self.trouble = None;
     }
 
     fn row(&self) -> Row {
@@ -123,8 +168,25 @@ impl Entry {
             job: self.job.clone(),
             state: self.state.clone(),
             progress: self.progress(),
+            trouble: match self.state {
+                State::Waiting => self.trouble.as_ref().map(|(why, _)| why.clone()),
+                State::Running
+                | State::Paused
+                | State::Failed(_)
+                | State::Done(_)
+                | State::Cancelled => None,
+            },
         }
     }
+}
+
+/// Why a pull failed, as much of it as a person reads.
+fn brief(mut why: String) -> String {
+    if let Some((end, _)) = why.char_indices().nth(FAILURE_CHARACTERS_MAX) {
+        why.truncate(end);
+        why.push('…');
+    }
+    why
 }
 
 /// All pulls.
@@ -144,9 +206,10 @@ impl Entries {
             is_standing: true,
             state: match (pull.is_paused, pull.failed) {
                 (true, _) => State::Paused,
-                (false, Some(why)) => State::Failed(why),
+                (false, Some(why)) => State::Failed(brief(why)),
                 (false, None) => State::Waiting,
             },
+            keys: pull.keys.iter().filter_map(|text| Key::of_text(text)).collect(),
             ..Entry::new(pull.id, Job { source: pull.source, name: pull.name })
         });
         let open: Vec<Entry> = open.collect();
@@ -161,6 +224,7 @@ impl Entries {
             id: entry.id,
             source: entry.job.source.clone(),
             name: entry.job.name.clone(),
+            keys: entry.keys().iter().map(Key::to_string).collect(),
             is_paused: entry.state == State::Paused,
             failed: match &entry.state {
                 State::Failed(why) => Some(why.clone()),
@@ -202,8 +266,13 @@ impl Entries {
 
     /// Those that come to their turn.
     pub(super) fn waiting(&mut self) -> impl Iterator<Item = &mut Entry> {
-        let is_closed = self.is_closed;
-        self.open.iter_mut().filter(move |entry| !is_closed && entry.state == State::Waiting)
+        let (is_closed, now) = (self.is_closed, Instant::now());
+        self.open.iter_mut().filter(move |entry| !is_closed && entry.is_ready(now))
+    }
+
+    /// Stops all that go on, and lets them and all that wait come to their turn.
+    pub(super) fn start_over(&mut self) {
+        self.open.iter_mut().for_each(Entry::start_over);
     }
 
     /// Stops all that go on, which wait from now on.

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{limits::PULLS_FILE_BYTES_MAX, name::Name};
+use crate::{limits::PULLS_FILE_BYTES_MAX, name::Name, private};
 
 const NAME: &str = "queue.json";
 const LOCK: &str = "queue.lock";
@@ -36,6 +36,9 @@ pub(super) struct Pull {
     pub(super) is_paused: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) failed: Option<String>,
+    /// What its files are known by on the disk.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) keys: Vec<String>,
 }
 
 /// The file, and that nobody else has it.
@@ -47,7 +50,7 @@ pub(super) struct StateFile {
 impl StateFile {
     /// The file of this folder with what it says; `None` when another program has it.
     pub(super) fn open(folder: &Path) -> Option<(Self, Kept)> {
-        fs::create_dir_all(folder).ok()?;
+        private::folder(folder).ok()?;
         let lock = File::options().append(true).create(true).open(folder.join(LOCK)).ok()?;
         lock.try_lock().ok()?;
         let file = Self { folder: folder.to_owned(), _lock: lock };
@@ -69,7 +72,8 @@ impl StateFile {
 
     fn try_write(&self, kept: &Kept) -> io::Result<()> {
         let new = self.folder.join(format!("{NAME}.new"));
-        let mut file = File::create(&new)?;
+        // Addresses in it may hold passwords.
+        let mut file = private::file(&new)?;
         file.write_all(&serde_json::to_vec(kept)?)?;
         file.sync_all()?;
         fs::rename(&new, self.folder.join(NAME))

@@ -9,11 +9,15 @@ use std::{
 use tokio::{sync::oneshot, time::timeout};
 
 use super::*;
+use crate::{limits::FAILURE_CHARACTERS_MAX, pull::FileProgress, transfer::Wanted};
 
 /// Longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-type End = Result<Name, String>;
+/// How long pulls wait that could not reach their servers, by a clock that a test may move.
+const RETRY: Duration = Duration::from_secs(3600);
+
+type End = Result<Name, Failure>;
 
 /// What happened to pulls, and how those that go on are ended.
 #[derive(Clone, Default)]
@@ -21,9 +25,11 @@ struct World(Arc<Mutex<Seen>>);
 
 #[derive(Default)]
 struct Seen {
-    /// `+a` is begun, `-a` is stopped before its end, `x` is forgotten.
+    /// `+a` is begun, `-a` is stopped before its end, `x1` is one file forgotten.
     story: Vec<String>,
     running: BTreeMap<String, oneshot::Sender<End>>,
+    /// Whether pulls say at once of which file they are.
+    has_files: bool,
 }
 
 /// Says that a pull ended without having been told to.
@@ -44,10 +50,19 @@ impl World {
 
     fn work(&self) -> Work {
         let (pulls, forgets) = (self.clone(), self.clone());
-        let pull = move |job: Job, _| -> Pulling {
+        let pull = move |job: Job, events: watch::Sender<Progress>| -> Pulling {
             let (end, ended) = oneshot::channel();
             pulls.tell(format!("+{}", job.source));
-            pulls.0.lock().unwrap().running.insert(job.source.clone(), end);
+            let mut world = pulls.0.lock().unwrap();
+            world.running.insert(job.source.clone(), end);
+            if world.has_files {
+                let name = job.source.clone();
+                let (addresses, bytes, digest) = (vec![], Some(9), None);
+                let wanted = Wanted { addresses, bytes, digest, name: name.clone() };
+                let file = FileProgress { name, wanted, done_bytes: 5, whole_bytes: Some(9) };
+                events.send_modify(|progress| progress.files.push(file));
+            }
+            drop(world);
             let stopped = Stopped(pulls.clone(), job.source, false);
             Box::pin(async move {
                 // All of it moves in here, not the one field that is set.
@@ -57,7 +72,8 @@ impl World {
                 outcome
             })
         };
-        Work { pull: Box::new(pull), forget: Box::new(move |_| forgets.tell("x".to_owned())) }
+        let forget = move |keys: &[Key]| forgets.tell(format!("x{}", keys.len()));
+        Work { pull: Box::new(pull), forget: Box::new(forget), retry: RETRY }
     }
 
     fn end(&self, source: &str, outcome: End) {
@@ -140,6 +156,14 @@ impl Site {
     }
 }
 
+fn failed(why: &str) -> End {
+    Err(Failure::Final(why.to_owned()))
+}
+
+fn gone() -> End {
+    Err(Failure::Passing("no network".to_owned()))
+}
+
 fn shown(row: &Row) -> String {
     let state = match &row.state {
         State::Waiting => "waiting".to_owned(),
@@ -161,7 +185,7 @@ async fn one_follows_the_other_in_their_order() {
     site.until(&["a running", "b waiting", "c waiting"]).await;
     site.world.end("a", Ok(name("one")));
     site.until(&["b running", "c waiting", "a done: one"]).await;
-    site.world.end("b", Err("no such model".to_owned()));
+    site.world.end("b", failed("no such model"));
     site.until(&["b failed: no such model", "c running", "a done: one"]).await;
     site.world.end("c", Ok(name("three")));
     site.until(&["b failed: no such model", "c done: three", "a done: one"]).await;
@@ -189,7 +213,7 @@ async fn a_paused_one_lets_others_go_on_and_goes_on_itself_when_it_is_told() {
     site.until(&["a waiting", "b running"]).await;
     site.queue.pause(b).unwrap();
     site.until(&["a running", "b paused"]).await;
-    site.world.end("a", Err("odd".to_owned()));
+    site.world.end("a", failed("odd"));
     site.until(&["a failed: odd", "b paused"]).await;
     site.queue.resume(a).unwrap();
     site.until(&["a running", "b paused"]).await;
@@ -202,7 +226,7 @@ async fn what_a_cancelled_one_has_is_thrown_away_once_it_has_stopped() {
     site.until(&["a running"]).await;
     assert_eq!(site.queue.cancel(a).unwrap().state, State::Cancelled);
     site.until(&["a cancelled"]).await;
-    site.until_story("+a -a x").await;
+    site.until_story("+a -a x0").await;
     assert_eq!(site.queue.resume(a).unwrap_err(), Error::Ended { id: a });
     assert_eq!(site.queue.pause(99).unwrap_err(), Error::Unknown { id: 99 });
 }
@@ -244,7 +268,7 @@ async fn after_a_restart_they_go_on_and_paused_ones_stay_so() {
     let attended = site.queue.attend(job("d")).unwrap();
     site.queue.pause(a).unwrap();
     site.until(&["a paused", "b running", "c waiting", "d running"]).await;
-    site.world.end("b", Err("full".to_owned()));
+    site.world.end("b", failed("full"));
     site.until(&["a paused", "b failed: full", "c running", "d running"]).await;
     drop(attended);
     let site = site.restarted().await;
@@ -275,6 +299,104 @@ async fn a_file_that_cannot_be_read_is_no_hindrance() {
     assert!(site.queue.rows().is_empty());
     site.queue.add(job("a")).unwrap();
     site.until(&["a running"]).await;
+}
+
+#[tokio::test]
+async fn one_that_is_given_up_after_a_restart_leaves_nothing() {
+    let site = Site::new();
+    site.world.0.lock().unwrap().has_files = true;
+    let a = site.queue.add(job("a")).unwrap().id;
+    site.until(&["a running"]).await;
+    let mut changes = site.queue.changes();
+    while site.queue.rows()[0].progress.files.is_empty() {
+        timeout(DEADLINE, changes.changed()).await.unwrap().unwrap();
+    }
+    site.queue.pause(a).unwrap();
+    let site = site.restarted().await;
+    site.until(&["a paused"]).await;
+    // Its next run comes no farther than its manifest, and says nothing of files.
+    site.queue.resume(a).unwrap();
+    site.until(&["a running"]).await;
+    site.queue.cancel(a).unwrap();
+    site.until_story("+a -a x1").await;
+}
+
+#[tokio::test]
+async fn what_its_files_are_is_written_down_before_anything_is_done_to_it() {
+    let site = Site::new();
+    site.world.0.lock().unwrap().has_files = true;
+    site.queue.add(job("a")).unwrap();
+    let path = site.folder.path().join("queue.json");
+    let is_written = async {
+        while !std::fs::read_to_string(&path).is_ok_and(|text| text.contains("\"address-")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, is_written).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_long_reason_does_not_lose_the_others() {
+    let site = Site::new();
+    site.queue.add(job("bad")).unwrap();
+    site.queue.add(job("good")).unwrap();
+    site.until(&["bad running", "good waiting"]).await;
+    site.world.end("bad", failed(&"é".repeat(40_000_000)));
+    let kept = format!("bad failed: {}…", "é".repeat(FAILURE_CHARACTERS_MAX));
+    site.until(&[&kept, "good running"]).await;
+    let site = site.restarted().await;
+    site.until(&[&kept, "good running"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_cannot_reach_its_servers_is_tried_again_and_holds_nobody_up() {
+    let site = Site::new();
+    site.queue.add(job("a")).unwrap();
+    site.queue.add(job("b")).unwrap();
+    site.until(&["a running", "b waiting"]).await;
+    site.world.end("a", gone());
+    site.until(&["a waiting", "b running"]).await;
+    let rows = site.queue.rows();
+    assert_eq!(rows[0].trouble.as_deref(), Some("no network"));
+    assert_eq!(rows[1].trouble, None);
+    site.world.end("b", Ok(name("two")));
+    site.until(&["a waiting", "b done: two"]).await;
+    assert_eq!(site.world.story(), "+a +b");
+    tokio::time::sleep(RETRY).await;
+    site.until(&["a running", "b done: two"]).await;
+    site.world.end("a", gone());
+    site.until(&["a waiting", "b done: two"]).await;
+    // Who says so, or knows that there is a network again, does not wait.
+    site.queue.resume(1).unwrap();
+    site.until(&["a running", "b done: two"]).await;
+    site.world.end("a", gone());
+    site.until(&["a waiting", "b done: two"]).await;
+    site.queue.start_over();
+    site.until(&["a running", "b done: two"]).await;
+    assert_eq!(site.queue.rows()[0].trouble, None);
+}
+
+#[tokio::test]
+async fn who_looks_on_is_told_that_servers_cannot_be_reached() {
+    let site = Site::new();
+    let attended = site.queue.attend(job("a")).unwrap();
+    site.until(&["a running"]).await;
+    site.world.end("a", gone());
+    site.until(&["a failed: no network"]).await;
+    assert_eq!(attended.row().unwrap().state, State::Failed("no network".to_owned()));
+}
+
+#[tokio::test]
+async fn what_goes_on_begins_again_when_something_else_is_asked() {
+    let site = Site::new();
+    let a = site.queue.add(job("a")).unwrap().id;
+    let b = site.queue.add(job("b")).unwrap().id;
+    site.queue.pause(b).unwrap();
+    site.until(&["a running", "b paused"]).await;
+    site.queue.start_over();
+    site.until_story("+a +a -a").await;
+    site.until(&["a running", "b paused"]).await;
+    site.queue.cancel(a).unwrap();
 }
 
 #[tokio::test]

@@ -89,12 +89,18 @@ impl Image {
         &self.tag
     }
 
+    /// Its tag, unless that goes without saying.
+    #[must_use]
+    pub fn own_tag(&self) -> Option<&str> {
+        (self.tag != LATEST).then_some(&*self.tag)
+    }
+
     /// It as Ollama's users write it, without what goes without saying: `qwen3:8b`, `me/mine`,
     /// `registry.example/me/mine:q4`.
     #[must_use]
     pub fn short(&self) -> String {
         let own = self.repository.strip_prefix(LIBRARY).and_then(|rest| rest.strip_prefix('/'));
-        let tag = if self.tag == LATEST { String::new() } else { format!(":{}", self.tag) };
+        let tag = self.own_tag().map(|tag| format!(":{tag}")).unwrap_or_default();
         match &self.server {
             None => format!("{}{tag}", own.unwrap_or(&self.repository)),
             Some(server) => format!("{}/{}{tag}", authority(server), self.repository),

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use planner::gguf::{self, split};
 
-use crate::{digest::Sha256, outside};
+use crate::{
+    digest::Sha256,
+    limits::{NAMES_TOLD_MAX, TOLD_CHARACTERS_MAX},
+    outside,
+    transfer::MayPass,
+};
 
 /// Why a model that lies elsewhere could not be found, or its header not be read.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +106,7 @@ pub enum Error {
         repository: String,
     },
     /// Nothing there is called so.
-    #[error("{repository} has no model '{wanted}'; it has {}", found.join(", "))]
+    #[error("{repository} has no model '{}'; it has {}", brief(wanted), list(found))]
     NotThere {
         /// Its owner and name.
         repository: String,
@@ -111,7 +116,7 @@ pub enum Error {
         found: Vec<String>,
     },
     /// More than one model could be meant.
-    #[error("{repository} has several models; name one, as in {repository}:{}; there are {}", found.first().map_or("", String::as_str), found.join(", "))]
+    #[error("{repository} has several models; name one, as in {repository}:{}; there are {}", found.first().map(|name| brief(name)).unwrap_or_default(), list(found))]
     Several {
         /// Its owner and name.
         repository: String,
@@ -134,4 +139,83 @@ pub enum Error {
         /// What is wrong with them.
         error: split::Error,
     },
+}
+
+impl MayPass for Error {
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Outside(error) => error.may_pass(),
+            Self::Slow { .. } => true,
+            Self::Source { .. }
+            | Self::Lengths { .. }
+            | Self::Limit { .. }
+            | Self::List { .. }
+            | Self::Answer { .. }
+            | Self::Manifest { .. }
+            | Self::Digest { .. }
+            | Self::Companion { .. }
+            | Self::NoModel { .. }
+            | Self::NotThere { .. }
+            | Self::Several { .. }
+            | Self::Header { .. }
+            | Self::Split { .. } => false,
+        }
+    }
+
+    fn after(&self) -> Option<Duration> {
+        match self {
+            Self::Outside(error) => error.after(),
+            Self::Slow { .. }
+            | Self::Source { .. }
+            | Self::Lengths { .. }
+            | Self::Limit { .. }
+            | Self::List { .. }
+            | Self::Answer { .. }
+            | Self::Manifest { .. }
+            | Self::Digest { .. }
+            | Self::Companion { .. }
+            | Self::NoModel { .. }
+            | Self::NotThere { .. }
+            | Self::Several { .. }
+            | Self::Header { .. }
+            | Self::Split { .. } => None,
+        }
+    }
+}
+
+/// The first of these names, and how many more there are: a hub may have tens of thousands.
+fn list(names: &[String]) -> String {
+    let told: Vec<String> = names.iter().take(NAMES_TOLD_MAX).map(|name| brief(name)).collect();
+    match names.len() - told.len() {
+        0 => told.join(", "),
+        more => format!("{} and {more} more", told.join(", ")),
+    }
+}
+
+/// A name that somebody else gave, not longer than a person reads.
+fn brief(name: &str) -> String {
+    match name.char_indices().nth(TOLD_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_names_some_are_told() {
+        let found = |names: usize| -> String {
+            let found = (0..names).map(|at| format!("{at}-{}", "x".repeat(100_000))).collect();
+            Error::Several { repository: "hf:o/r".to_owned(), found }.to_string()
+        };
+        assert!(!found(NAMES_TOLD_MAX).contains("more"));
+        let message = found(NAMES_TOLD_MAX + 3);
+        assert!(message.ends_with("… and 3 more") && message.len() < 10_000, "{message}");
+        let found = vec!["Q8_0".to_owned(), "Q4_0".to_owned()];
+        let (repository, wanted) = ("hf:o/r".to_owned(), "F16".repeat(100_000));
+        let message = Error::NotThere { repository, wanted, found }.to_string();
+        assert!(message.ends_with("…'; it has Q8_0, Q4_0") && message.len() < 1_000, "{message}");
+    }
 }

@@ -60,7 +60,11 @@ pub(super) async fn found(
         source: image.to_string(),
         revision: Some(digest.to_string()),
         quantization,
-        suggested_name: plain::name(&image.short())?,
+        // What a registry allows in a name, or is called itself, may not be a name here.
+        suggested_name: match plain::name(&image.short()) {
+            Ok(name) => name,
+            Err(_) => plain::model_name(image.name(), image.own_tag())?,
+        },
         files: files(image, contents, place),
         settings,
     })
@@ -128,9 +132,9 @@ fn address(place: &Url, digest: &Sha256) -> Url {
 
 /// The files, each with a name that people know: its title, or else the model's name and what it is for.
 fn files(image: &Image, contents: &Contents, place: &Url) -> Vec<FoundFile> {
-    let own = match image.tag() {
-        "latest" => image.name().to_owned(),
-        tag => format!("{}-{tag}", image.name()),
+    let own = match image.own_tag() {
+        None => image.name().to_owned(),
+        Some(tag) => format!("{}-{tag}", image.name()),
     };
     let parts = contents.files.iter().filter(|(role, _)| *role == Role::Model).count();
     let mut number = 0;

@@ -5,10 +5,10 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use planner::gguf::split::{self, Part};
+use planner::gguf::split::Part;
 
 use super::Error;
-use crate::{digest::Sha256, source::Repository};
+use crate::{digest::Sha256, limits::PARTS_MAX, source::Repository};
 
 const ENDING: &str = ".gguf";
 
@@ -87,16 +87,23 @@ pub(super) fn models(files: Vec<File>) -> Vec<Model> {
         if !is_model_path(&file.path) {
             continue;
         }
-        let (name, number, count) = match Part::of(&file.path) {
-            // Numbers that cannot be true make a file of its own.
-            Some(part) if split::names(&file.path).is_ok() => {
-                (part.stem.to_owned(), part.number, part.count)
-            }
-            Some(_) | None => (file.path[..file.path.len() - ENDING.len()].to_owned(), 1, 1),
+        // Numbers that cannot be true make a file of its own.
+        let part = Part::of(&file.path).filter(|part| is_sound(part, &file.path));
+        let (name, number, count) = match part {
+            Some(part) => (part.stem.to_owned(), part.number, part.count),
+            None => (file.path[..file.path.len() - ENDING.len()].to_owned(), 1, 1),
         };
         groups.entry((name, count)).or_default().insert(number, file);
     }
     groups.into_iter().map(|((name, count), files)| model(name, count, files)).collect()
+}
+
+/// Whether `split::names` would take `path`, of which this is read, without making the names of all its parts: a list may
+/// have ten thousand such paths.
+fn is_sound(part: &Part<'_>, path: &str) -> bool {
+    (1..=part.count).contains(&part.number)
+        && part.count <= PARTS_MAX
+        && part.name(part.number) == path
 }
 
 /// Whether `path` is that of a GGUF file. Paths are printed, so nothing in them may move a cursor, and made into
@@ -225,10 +232,12 @@ pub(super) fn projector_for<'a>(model: &Model, models: &'a [Model]) -> Option<&'
 /// What to write for each of `several`: its encoding where that tells it from the others, else the
 /// path of its first file.
 fn choices(several: &[&Model]) -> Vec<String> {
-    let is_alone = |model: &Model| {
-        model.quantization.is_some()
-            && several.iter().filter(|other| other.label() == model.label()).count() == 1
-    };
+    let mut labels: BTreeMap<&str, usize> = BTreeMap::new();
+    for model in several {
+        *labels.entry(model.label()).or_default() += 1;
+    }
+    let is_alone =
+        |model: &Model| model.quantization.is_some() && labels.get(model.label()) == Some(&1);
     let path = |model: &Model| model.files.first().map(|file| file.path.clone());
     several
         .iter()
@@ -258,6 +267,8 @@ fn is_named(model: &Model, wanted: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use planner::gguf::split;
+
     use super::*;
     use crate::source::Source;
 
@@ -308,6 +319,27 @@ mod tests {
             ]
         );
         assert_eq!(models[0].files[0].path, "BF16/m-8b-BF16-00001-of-00002.gguf");
+    }
+
+    #[test]
+    fn parts_are_what_the_reader_of_headers_takes_for_parts() {
+        for path in [
+            "m-00001-of-00002.gguf",
+            "d/m-00002-of-00002.gguf",
+            "m-00003-of-00002.gguf",
+            "m-00000-of-00002.gguf",
+            "m-000001-of-000002.gguf",
+            "m-01024-of-01024.gguf",
+            "m-00001-of-01025.gguf",
+        ] {
+            let is_part = Part::of(path).is_some_and(|part| is_sound(&part, path));
+            assert_eq!(is_part, split::names(path).is_ok(), "{path}");
+        }
+        let path = |at: usize| format!("{at}{}-00007-of-01024.gguf", "x".repeat(300));
+        let paths: Vec<String> = (0..10_000).map(path).collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let found = models(entries(&paths));
+        assert!(found.len() == 10_000 && found.iter().all(|one| one.missing_part == Some(1)));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Whether contents still are what their digests say. What is not is moved aside, so that a pull gets it again.
+//! Whether contents still are what their digests say. What is not is moved aside, so that a pull gets it again; what
+//! cannot be read is told and stays.
 
 use std::{collections::BTreeMap, ops::ControlFlow, path::PathBuf};
 
@@ -33,7 +34,7 @@ pub struct Damage {
     pub why: String,
     /// Models that need it.
     pub models: Vec<Name>,
-    /// Where it was moved to; none of a file that is somebody else's, or cannot be moved.
+    /// Where it was moved to; none of a file that is somebody else's, or cannot be read or moved.
     pub moved_to: Option<PathBuf>,
 }
 
@@ -62,7 +63,7 @@ impl Store {
             let found = blobs::digest_of(&path, |done_bytes| {
                 watcher(&Progress { what, done_bytes, whole_bytes }) == ControlFlow::Continue(())
             });
-            let why = match found {
+            let (why, is_read) = match found {
                 Ok(None) => {
                     verified.is_stopped = true;
                     break;
@@ -73,16 +74,17 @@ impl Store {
                     if found == file.digest {
                         continue;
                     }
-                    format!("its content has the digest {found}")
+                    (format!("its content has the digest {found}"), true)
                 }
-                Err(error) => format!("it cannot be read: {error}"),
+                // It may well be right: a disk that is not there, a permission.
+                Err(error) => (format!("it cannot be read: {error}"), false),
             };
             let hit = all
                 .iter()
                 .filter(|model| model.files.iter().any(|other| self.path_of(other) == path));
             let models: Vec<Name> = hit.map(|model| model.name.clone()).collect();
             let moved_to = match file.at {
-                None if path.exists() => self.move_aside(&path, file.digest, &models)?,
+                None if is_read => self.move_aside(&path, file.digest, &models)?,
                 None | Some(_) => None,
             };
             verified.damaged.push(Damage { path, digest: file.digest, why, models, moved_to });

@@ -40,6 +40,8 @@ pub(super) struct Drive<'a> {
     /// What is there.
     done: Ranges,
     whole: Option<u64>,
+    /// How much was there when the disk was asked last whether more finds room.
+    room_seen_at: u64,
     lanes: JoinSet<()>,
     busy: Vec<Option<Busy>>,
     sender: mpsc::UnboundedSender<Event>,
@@ -112,6 +114,7 @@ impl<'a> Drive<'a> {
             progress: Progress::new(seen, done.bytes(), whole),
             done,
             whole,
+            room_seen_at: 0,
             lanes: JoinSet::new(),
             busy: (0..limits::CONNECTIONS_MAX).map(|_| None).collect(),
             sender,
@@ -290,7 +293,7 @@ impl<'a> Drive<'a> {
                     self.done.insert(range);
                     self.hash.tell(Told::Prefix(self.done.prefix()));
                 }
-                Ok(())
+                self.is_room_for_more()
             }
             Event::Ended { slot, outcome } => self.ended(slot, outcome),
         }
@@ -321,7 +324,22 @@ impl<'a> Drive<'a> {
     /// Whether the disk has room for what is missing.
     fn is_room(&self) -> Result<(), Error> {
         let Some(whole) = self.whole else { return Ok(()) };
-        super::is_room(self.keep.folder(), &self.wanted.name, self.done.missing(whole).bytes())
+        self.has_room_for(self.done.missing(whole).bytes())
+    }
+
+    fn has_room_for(&self, bytes: u64) -> Result<(), Error> {
+        let spare_bytes = self.terms.pace.spare_bytes;
+        super::is_room_beside(self.keep.folder(), &self.wanted.name, bytes, spare_bytes)
+    }
+
+    /// Looks now and then whether more of a file of unknown length finds room.
+    fn is_room_for_more(&mut self) -> Result<(), Error> {
+        let (done, step) = (self.done.bytes(), self.terms.pace.room_bytes);
+        if self.whole.is_some() || done < self.room_seen_at.saturating_add(step) {
+            return Ok(());
+        }
+        self.room_seen_at = done;
+        self.has_room_for(step)
     }
 
     fn ended(&mut self, slot: usize, outcome: Result<Outcome, Fault>) -> Result<(), Error> {

@@ -74,11 +74,15 @@ pub enum Error {
         /// What the system says.
         why: String,
     },
-    /// Somebody else pulled it meanwhile, and has taken it away.
-    #[error("{name}: another pull of it has finished; it is in the library, or pull it again")]
+    /// Somebody else pulled it meanwhile, and the library has it.
+    #[error("{name}: another pull of it has brought it into the library as {digest}")]
     Taken {
         /// The file.
         name: String,
+        /// What it hashes to.
+        digest: Sha256,
+        /// Its length.
+        bytes: u64,
     },
 }
 

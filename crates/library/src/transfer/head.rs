@@ -11,7 +11,11 @@ use reqwest::{
 };
 
 use super::{Wanted, journal::Identity};
-use crate::remote::range::{ContentRange, number, text};
+use crate::{
+    outside::after,
+    remote::range::{ContentRange, number, text},
+    wanted::hashed,
+};
 
 /// What follows the head of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +88,8 @@ pub(super) fn read(
             None => Err(Refusal::NoRanges),
         },
         (408 | 425 | 429 | 500.., _) => {
-            Err(Refusal::Later { status: status.as_u16(), after: retry_after(headers) })
+            let after = text(headers, &RETRY_AFTER).and_then(after);
+            Err(Refusal::Later { status: status.as_u16(), after })
         }
         (206 | 416 | 201..=299, _) => Err(Refusal::Lie(format!(
             "it answers {}, with neither the file nor a part of it",
@@ -128,16 +133,6 @@ fn unsatisfied(headers: &HeaderMap) -> Option<u64> {
         .ok()
 }
 
-/// How long the server wants to be left alone: in seconds, or until a date. Source: RFC 9110, section 10.2.3.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let said = text(headers, &RETRY_AFTER)?.trim();
-    if let Ok(seconds) = said.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let until = httpdate::parse_http_date(said).ok()?;
-    Some(until.duration_since(std::time::SystemTime::now()).unwrap_or_default())
-}
-
 /// How an answer fits what is known of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Met {
@@ -163,7 +158,7 @@ pub(super) fn meet(known: &Identity, wanted: &Wanted, address: &Url, facts: &Fac
     }
     let identity = Identity {
         bytes: facts.whole.or(wanted.bytes),
-        address: address.to_string(),
+        address: hashed(address.as_str()),
         etag: facts.etag.clone(),
         last_modified: facts.last_modified.clone(),
     };
@@ -175,13 +170,14 @@ pub(super) fn meet(known: &Identity, wanted: &Wanted, address: &Url, facts: &Fac
     if is_same { Met::Same } else { Met::Changed(identity) }
 }
 
+/// Whether a mark that was known is there again. Where none was known, nothing can tell.
 fn has_same_marks(known: &Identity, met: &Identity) -> bool {
-    let differ = |known: &Option<String>, met: &Option<String>| {
-        known.as_ref().zip(met.as_ref()).map(|(known, met)| known != met)
+    let same = |known: &Option<String>, met: &Option<String>| {
+        known.as_ref().zip(met.as_ref()).map(|(known, met)| known == met)
     };
-    let by_marks = differ(&known.etag, &met.etag);
-    let by_time = differ(&known.last_modified, &met.last_modified);
-    known.address == met.address && !by_marks.or(by_time).unwrap_or(false)
+    let by_marks = same(&known.etag, &met.etag);
+    let by_time = same(&known.last_modified, &met.last_modified);
+    known.address == met.address && by_marks.or(by_time).unwrap_or(!known.has_mark())
 }
 
 #[cfg(test)]
@@ -257,7 +253,7 @@ mod tests {
             (facts(Some(9), Some("b"), Some("monday")), false),
             (facts(Some(9), None, Some("monday")), true),
             (facts(Some(9), None, Some("tuesday")), false),
-            (facts(Some(9), None, None), true),
+            (facts(Some(9), None, None), false),
             (facts(Some(8), Some("a"), None), false),
             (facts(None, Some("a"), None), true),
         ] {

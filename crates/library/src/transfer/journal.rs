@@ -15,7 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{digest::Hasher, limits};
+use crate::{digest::Hasher, limits, wanted::hashed};
 
 /// What the first line says. Another version's journal is none.
 const VERSION: u32 = 1;
@@ -25,10 +25,18 @@ const VERSION: u32 = 1;
 pub(super) struct Identity {
     /// Its length, once a server said it.
     pub(super) bytes: Option<u64>,
-    /// The first address, by which validators are compared: others have their own.
+    /// What the first address is known by ([`hashed`]), since it may hold a password. By it validators are compared:
+    /// others have their own.
     pub(super) address: String,
     pub(super) etag: Option<String>,
     pub(super) last_modified: Option<String>,
+}
+
+impl Identity {
+    /// Whether there is anything by which another file at the same address would be known.
+    pub(super) fn has_mark(&self) -> bool {
+        self.etag.is_some() || self.last_modified.is_some()
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -136,6 +144,11 @@ pub(super) fn bytes(path: &Path) -> u64 {
     pieces.iter().map(|(start, piece)| piece.end - start).sum()
 }
 
+/// What the journal at `path` says of the file.
+pub(super) fn identity(path: &Path) -> Identity {
+    text(path).map(|text| parse(&text).0).unwrap_or_default()
+}
+
 fn text(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     match File::open(path) {
@@ -193,8 +206,12 @@ fn unsealed(line: &str) -> Option<&str> {
 }
 
 fn identity_of(text: &str) -> Option<Identity> {
-    let head: Head = serde_json::from_str(text).ok()?;
-    (head.version == VERSION).then_some(head.identity)
+    let Head { version, mut identity } = serde_json::from_str(text).ok()?;
+    // As earlier programs wrote it.
+    if identity.address.contains("://") {
+        identity.address = hashed(&identity.address);
+    }
+    (version == VERSION).then_some(identity)
 }
 
 fn add(pieces: &mut Pieces, text: &str) -> Option<()> {
@@ -229,7 +246,7 @@ mod tests {
     fn identity() -> Identity {
         Identity {
             bytes: Some(1000),
-            address: "https://h/a".to_owned(),
+            address: hashed("https://h/a"),
             etag: Some("\"a b\n\"".to_owned()),
             last_modified: None,
         }
@@ -277,6 +294,18 @@ mod tests {
                 assert!(whole.contains(&(start, piece.end, piece.sum)), "{start} {piece:?}");
             }
         }
+    }
+
+    #[test]
+    fn an_address_that_an_earlier_program_wrote_is_written_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let old = Identity { address: "https://me:s3cret@h/a".to_owned(), ..identity() };
+        std::fs::write(&path, sealed(&head(&old)) + &sealed(&added(0, 10, 1))).unwrap();
+        let journal = Journal::open(&path).unwrap();
+        let expected = hashed("https://me:s3cret@h/a");
+        assert_eq!((journal.identity().address.as_str(), journal.pieces().len()), (&*expected, 1));
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("s3cret"));
     }
 
     #[test]

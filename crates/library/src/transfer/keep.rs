@@ -6,7 +6,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io,
+    io::{self, Read as _, Seek as _},
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -19,17 +19,14 @@ use reqwest::Url;
 use twox_hash::xxhash3_128;
 
 use super::{
-    Error, Wanted,
+    Error, Key, Wanted,
     error::of_disk,
     head::{self, Facts, Met},
     journal::{self, Identity, Journal, Pieces},
     place,
     ranges::Ranges,
 };
-use crate::{
-    digest::{Hasher, Sha256},
-    limits,
-};
+use crate::{digest::Sha256, limits, private};
 
 /// The bytes that came.
 const PART: &str = "part";
@@ -38,53 +35,86 @@ const JOURNAL: &str = "journal";
 /// What stands before the digits in the name of the whole file.
 const WHOLE: &str = "sha256-";
 
-/// What the folder of `wanted` is called: its digest, or the hash of its first address.
-pub(super) fn key(wanted: &Wanted) -> String {
-    wanted.digest.map_or_else(
-        || {
-            let mut hasher = Hasher::new();
-            let address = wanted.addresses.first().map(Url::as_str);
-            hasher.update(address.unwrap_or_default().as_bytes());
-            format!("address-{}", hasher.finish().hex())
-        },
-        |digest| digest.hex(),
-    )
+/// The lock of one pull, as long as this lives. Its file says what the last who had it made of the pull: nothing, or
+/// that the library has the file now.
+pub(super) struct Lock {
+    file: File,
 }
 
-/// The lock of one pull, as long as this lives.
-pub(super) struct Lock {
-    _file: File,
+impl Lock {
+    /// From now on nothing is said of the file.
+    pub(super) fn begin(&self) {
+        // One who waits then believes what is no longer true, looks into the library, and begins anew.
+        let _still_said = self.file.set_len(0);
+    }
+
+    /// Whoever waits for the lock hears that the library has the file, under this digest.
+    pub(super) fn say_taken(&self, digest: &Sha256, bytes: u64) {
+        self.begin();
+        let text = format!("{} {bytes}", digest.hex());
+        // One who waits then hears nothing, and fetches the file for itself.
+        let _unsaid = place::write_at(&self.file, text.as_bytes(), 0);
+    }
+
+    /// What the last who had it said of the file: its digest and length in the library.
+    pub(super) fn taken(&self) -> Option<(Sha256, u64)> {
+        let mut text = String::new();
+        let mut file = &self.file;
+        file.rewind().ok()?;
+        file.take(limits::LOCK_BYTES_MAX).read_to_string(&mut text).ok()?;
+        let (digest, bytes) = text.split_once(' ')?;
+        Some((digest.parse().ok()?, bytes.parse().ok()?))
+    }
 }
 
 /// The lock for `key`, if nobody else has it.
-pub(super) fn lock(pulls: &Path, key: &str) -> Result<Option<Lock>, Error> {
+pub(super) fn lock(pulls: &Path, key: &Key) -> Result<Option<Lock>, Error> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |error: io::Error| of_disk(&path, &error)
     };
-    std::fs::create_dir_all(pulls).map_err(failed(pulls))?;
+    private::folder(pulls).map_err(failed(pulls))?;
     let path = pulls.join(format!("{key}.lock"));
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let file = file.map_err(failed(&path))?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(Lock { _file: file })),
+        Ok(()) => Ok(Some(Lock { file })),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(of_disk(&path, &error)),
     }
 }
 
-/// The whole file, if it came earlier and nobody has taken it since.
-pub(super) fn finished(folder: &Path, digest: Option<Sha256>) -> Option<(PathBuf, Sha256, u64)> {
+/// The whole file, if it came earlier, nobody has taken it since, and it has the wanted digest and length. Without a
+/// digest its [`identity`] tells whether it still is what its address has.
+pub(super) fn finished(folder: &Path, wanted: &Wanted) -> Option<(PathBuf, Sha256, u64)> {
     for entry in std::fs::read_dir(folder).ok()?.flatten() {
         let name = entry.file_name();
         let found = name.to_str().and_then(|name| name.strip_prefix(WHOLE));
         let Some(found) = found.and_then(|digits| digits.parse::<Sha256>().ok()) else { continue };
-        if digest.is_none_or(|digest| digest == found) {
-            let bytes = entry.metadata().ok()?.len();
+        let bytes = entry.metadata().ok()?.len();
+        if wanted.digest.is_none_or(|digest| digest == found)
+            && wanted.bytes.is_none_or(|expected| expected == bytes)
+        {
             return Some((entry.path(), found, bytes));
         }
     }
     None
+}
+
+/// Forgets files in `folder` that came whole and are not the wanted one.
+pub(super) fn forget_whole(folder: &Path) -> Result<(), Error> {
+    // Without the folder there is none.
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(WHOLE)) {
+            std::fs::remove_file(entry.path()).map_err(|error| of_disk(&entry.path(), &error))?;
+        }
+    }
+    Ok(())
+}
+
+/// What was known of the file in `folder`.
+pub(super) fn identity(folder: &Path) -> Identity {
+    journal::identity(&folder.join(JOURNAL))
 }
 
 /// How much is there in `folder`.
@@ -103,7 +133,7 @@ pub(super) struct Keep {
     /// Bytes are compared with what is there already, and only those that differ are written.
     is_comparing: AtomicBool,
     /// Held as long as anybody may write.
-    _lock: Lock,
+    lock: Lock,
 }
 
 /// What is being written by one connection: a piece that grows.
@@ -144,7 +174,7 @@ impl Keep {
             turn: Mutex::new(()),
             journal: Mutex::new(journal),
             is_comparing: AtomicBool::new(false),
-            _lock: lock,
+            lock,
         };
         keep.believe(wanted)?;
         Ok(keep)
@@ -155,8 +185,7 @@ impl Keep {
         let mut journal = self.journal();
         let identity = journal.identity().clone();
         let has_length = wanted.bytes.is_none() || identity.bytes == wanted.bytes;
-        let has_mark = identity.etag.is_some() || identity.last_modified.is_some();
-        if !has_length || wanted.digest.is_none() && !has_mark {
+        if !has_length || wanted.digest.is_none() && !identity.has_mark() {
             return journal.begin(Identity::default()).map_err(|error| self.journal_failed(&error));
         }
         let length = self.part.metadata().map_err(|error| self.part_failed(&error))?.len();
@@ -266,9 +295,16 @@ impl Keep {
         let whole = self.folder.join(format!("{WHOLE}{}", digest.hex()));
         std::fs::rename(&self.part_path, &whole).map_err(failed)?;
         sync_folder(&self.folder).map_err(|error| of_disk(&self.folder, &error))?;
-        // The whole file needs none, and one that stays is believed by nobody, for want of its bytes.
-        drop(std::fs::remove_file(self.folder.join(JOURNAL)));
+        // Its pieces are no more; what it is stays beside it, for whoever finds it there.
+        let mut journal = self.journal();
+        let identity = Identity { bytes: Some(bytes), ..journal.identity().clone() };
+        // What is not known there is not believed.
+        let _unknown = journal.begin(identity);
         Ok(whole)
+    }
+
+    pub(super) fn lock(&self) -> &Lock {
+        &self.lock
     }
 
     pub(super) fn folder(&self) -> &Path {

@@ -158,6 +158,11 @@ impl Lane {
         let facts = head::read(asked, response.status(), response.headers())
             .map_err(|refusal| self.refused(refusal, &response))?;
         self.meet(&facts)?;
+        // There is no such range, it says, of a file in which there is.
+        let is_empty = facts.end.is_some_and(|end| end <= self.range.start);
+        if self.has_ranges && is_empty && facts.whole.is_some_and(|all| all > self.range.start) {
+            return Err(Fault::NoRanges);
+        }
         if self.has_ranges && facts.start != self.range.start {
             // Only a server that says that there is no such range begins elsewhere.
             return if facts.whole == Some(0) {
@@ -258,7 +263,8 @@ impl Lane {
 
     /// The body is over, sooner than the range.
     fn ended(&self, at: u64, facts: &Facts) -> Result<Outcome, Fault> {
-        if facts.end.is_none() && !self.has_ranges {
+        let known = self.wanted.bytes.or(self.keep.identity().bytes);
+        if facts.end.is_none() && !self.has_ranges && known.is_none_or(|known| known == at) {
             return Ok(Outcome::EndsAt(at));
         }
         let why = outside::Error::Broken {

@@ -1,8 +1,17 @@
 //! How long a transfer waits, how much it asks for at once, and when a connection is slow. Tests set these small.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use crate::limits;
+
+/// What can fail and go well later.
+pub(crate) trait MayPass: Display {
+    /// Whether it may go well when it is tried again.
+    fn may_pass(&self) -> bool;
+
+    /// How long whoever was asked wants to be left alone.
+    fn after(&self) -> Option<Duration>;
+}
 
 /// The waits, sizes and thresholds of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,6 +34,10 @@ pub struct Pace {
     pub first_tries_max: u32,
     /// How long received bytes wait to be written and recorded, unless there are many of them.
     pub flush: Duration,
+    /// What stays free on the disk beside the file.
+    pub spare_bytes: u64,
+    /// After how much more of a file of unknown length the disk is asked again whether there is room.
+    pub room_bytes: u64,
     /// How long to wait between the first and the second probe of whether new connections are faster.
     pub probe: Duration,
 }
@@ -41,12 +54,42 @@ impl Default for Pace {
             retry_after_max: limits::RETRY_AFTER_MAX,
             first_tries_max: limits::FIRST_TRIES_MAX,
             flush: limits::FLUSH_WAIT,
+            spare_bytes: limits::DISK_SPARE_BYTES,
+            room_bytes: limits::ROOM_BYTES,
             probe: limits::PROBE_WAIT,
         }
     }
 }
 
 impl Pace {
+    /// Asks until there is an answer, or a failure that does not pass, or one more than there may be of those that do.
+    /// What it waits for, and then that it waits no more, goes to `say`.
+    ///
+    /// # Errors
+    /// The last failure.
+    pub(crate) async fn patiently<T, E: MayPass, F: Future<Output = Result<T, E>>>(
+        &self,
+        mut say: impl FnMut(Option<String>),
+        mut ask: impl FnMut() -> F,
+    ) -> Result<T, E> {
+        let mut failures = 0;
+        loop {
+            let error = match ask().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            failures += 1;
+            if !error.may_pass() || failures >= self.first_tries_max {
+                return Err(error);
+            }
+            let asked_for = error.after().unwrap_or_default().min(self.retry_after_max);
+            let wait = self.wait(failures).max(asked_for);
+            say(Some(format!("{error}; asking again in {} s", wait.as_secs() + 1)));
+            tokio::time::sleep(wait).await;
+            say(None);
+        }
+    }
+
     /// The wait behind so many failures in a row: it grows, up to a bound.
     pub(super) fn wait(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(16);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![expect(clippy::print_stdout, reason = "shown when a test fails")]
 
+mod doubts;
 mod faults;
 mod found;
 mod headers;
@@ -11,9 +12,11 @@ mod kills;
 mod listing;
 mod misbehaviour;
 mod model;
+mod neighbours;
 mod peer;
 mod peers;
 mod pulls;
 mod registries;
+mod secrets;
 mod server;
 mod whole;

@@ -3,6 +3,10 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,12 +25,12 @@ use tokio::sync::watch;
 use crate::{
     hub::{Hub, entry, layer, weights},
     pulls::{content, digest, terms},
-    server::{Answer, Server},
+    server::{Answer, Body, Server},
 };
 
 /// A store in a folder that goes with it.
 pub(crate) struct Here {
-    store: Store,
+    pub(crate) store: Store,
     folder: tempfile::TempDir,
 }
 
@@ -252,7 +256,7 @@ async fn a_pull_that_was_paused_goes_on_and_one_that_is_cancelled_leaves_nothing
     let pause = async |events: &watch::Sender<Progress>| {
         let source = Source::parse("hf:o/r").unwrap().unwrap();
         let rate = transfer::Rate::new(4_000_000);
-        let slow = Terms { rate: Some(std::sync::Arc::new(rate)), ..terms() };
+        let slow = Terms { rate: Some(Arc::new(rate)), ..terms() };
         let mut watched = events.subscribe();
         tokio::select! {
             done = pull(&access, &here.store, &slow, &source, None, events) => {
@@ -272,7 +276,7 @@ async fn a_pull_that_was_paused_goes_on_and_one_that_is_cancelled_leaves_nothing
     assert_eq!(here.contents(&here.find("m").unwrap()), [first.to_vec(), second.to_vec()]);
     here.store.remove(&Name::new("m").unwrap()).unwrap();
     pause(&events).await;
-    forget(&events.borrow(), &here.store).unwrap();
+    forget(&events.borrow().keys(), &here.store).unwrap();
     let kept = |folder: &Path| {
         std::fs::read_dir(folder)
             .unwrap()
@@ -300,6 +304,87 @@ async fn files_come_from_where_redirects_lead_without_any_secret() {
         server.requests().iter().filter(|request| request.authorization.is_some()).count()
     };
     assert_eq!((with(&server), with(&cdn)), (server.requests().len(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_that_is_not_there_yet_is_waited_for() {
+    let is_back = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&is_back);
+    let server = Hub::default()
+        .hugging_face("o/r", &[("m.gguf", &weights(1))])
+        .serve_unless(move |_| {
+            let is_gone = !switch.load(Ordering::SeqCst);
+            is_gone.then(|| Answer { head: String::new(), body: Body::HangUp })
+        })
+        .await;
+    let (here, access, events) = (Here::new(), server.access(), watch::Sender::default());
+    let source = Source::parse("hf:o/r").unwrap().unwrap();
+    let patient =
+        Terms { pace: transfer::Pace { first_tries_max: u32::MAX, ..terms().pace }, ..terms() };
+    let mut watched = events.subscribe();
+    let says_so = |progress: &Progress| {
+        progress.note.as_ref().is_some_and(|note| note.contains("; asking again in "))
+    };
+    let bring_back = async {
+        drop(watched.wait_for(says_so).await.unwrap());
+        is_back.store(true, Ordering::SeqCst);
+    };
+    let work = pull(&access, &here.store, &patient, &source, None, &events);
+    let (pulled, ()) = tokio::join!(work, bring_back);
+    assert_eq!(pulled.unwrap().name.as_str(), "m");
+    assert_eq!(events.borrow().note, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_never_answers_is_given_up_after_some_tries() {
+    let server = Hub::default()
+        .serve_unless(|request| {
+            let (status, headers) = match request.path.starts_with("/ollama") {
+                true => ("404 Not Found", ""),
+                false => ("503 Service Unavailable", "retry-after: 0\r\n"),
+            };
+            Some(Answer::new(status, headers, b""))
+        })
+        .await;
+    let here = Here::new();
+    for (text, tries, may_pass) in [("ms:o/r", 2, true), ("ollama:m", 1, false)] {
+        let before = server.requests().len();
+        let error = here.pull(&server.access(), text).await.unwrap_err();
+        assert_eq!(error.may_pass(), may_pass, "{error}");
+        assert_eq!(server.requests().len() - before, tries, "{error}");
+    }
+    let options = library::sources::Options { offline: true, ..server.options() };
+    let error = here.pull(&Access::new(&options).unwrap(), "ms:o/r").await.unwrap_err();
+    assert!(error.may_pass(), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_registry_calls_its_models_need_be_no_name_here() {
+    let own = weights(1);
+    let server = Hub::default()
+        .image("_o/m", "latest", &[("model", &own)])
+        .image("_o/m", "8b", &[("model", &own)])
+        .serve()
+        .await;
+    let (here, access, events) = (Here::new(), server.access(), watch::Sender::default());
+    let mine = here.pull_as(&access, "ollama:_o/m", Some("mine"), &events).await.unwrap();
+    assert_eq!(mine.name.as_str(), "mine");
+    for (text, expected) in [("ollama:_o/m", "m"), ("ollama:_o/m:8b", "m:8b")] {
+        assert_eq!(here.pull(&access, text).await.unwrap().name.as_str(), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_with_one_file_twice_comes_once() {
+    let own = weights(1);
+    let server = Hub::default()
+        .image("library/m", "latest", &[("model", &own), ("projector", &own)])
+        .serve()
+        .await;
+    let here = Here::new();
+    let manifest = here.pull(&server.access(), "ollama:m").await.unwrap();
+    assert_eq!(here.contents(&manifest), [own.clone(), own]);
+    assert_eq!(here.blobs(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

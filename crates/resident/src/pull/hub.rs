@@ -110,6 +110,15 @@ fn ended(pull: &HubPull) -> Option<anyhow::Result<Ended>> {
             let why = "somebody gave it up, and what came of it is removed";
             Some(Err(exit::error(Code::Failure, why)))
         }
+        // Its servers cannot be reached, which whoever waits here should know: the name may be a mistyped one.
+        "waiting" => pull.error.as_deref().map(|why| {
+            let message = format!(
+                "{}; the hub tries it again (`resident pull --cancel {}` gives it up)",
+                terminal::inert(why),
+                pull.id
+            );
+            Err(exit::error(Code::Elsewhere, message))
+        }),
         _ => None,
     }
 }
@@ -280,6 +289,13 @@ mod tests {
         assert!(matches!(is("done"), Some(Ok(Ended::Done(name))) if name.as_str() == "qwen3-8b"));
         assert!(matches!(is("paused"), Some(Ok(Ended::Paused(state))) if state.done_bytes == 7));
         assert!(matches!(is("cancelled"), Some(Err(_))));
+        let mut waiting = pull(4, "waiting", "hf:a/b", 7);
+        waiting.error = Some("cannot reach https://h/".to_owned());
+        let message = ended(&waiting).unwrap().err().unwrap().to_string();
+        assert_eq!(
+            message,
+            "cannot reach https://h/; the hub tries it again (`resident pull --cancel 4` gives it up)"
+        );
         let mut failed = pull(1, "failed", "hf:a/b", 7);
         failed.error = Some("the disk is full".to_owned());
         let message = ended(&failed).unwrap().err().unwrap().to_string();

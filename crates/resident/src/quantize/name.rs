@@ -1,4 +1,5 @@
-//! Where a quantized file goes: beside its source, under the source's name with the new type in it.
+//! Where a quantized file goes: beside its source, under the source's name with the new type in it; of a model of the
+//! library into the models folder.
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,12 @@ pub(crate) fn target(source: &Path, recipe: Recipe, out: Option<&Path>) -> anyho
         Some(file) => checked(file)?,
     };
     Ok(std::path::absolute(target)?)
+}
+
+/// Where a model of the library would lie if it were a plain file of the models folder: what is made of it is one, and
+/// what lies in the library is no file of the person's.
+pub(crate) fn in_folder(model: &str, folder: &Path) -> PathBuf {
+    folder.join(format!("{}.gguf", model.replace(['/', ':'], "-")))
 }
 
 /// A file of the person's choice.
@@ -66,6 +73,19 @@ mod tests {
             ("odd", "odd-q4_k_m.gguf"),
         ] {
             assert_eq!(usual(file, Recipe::Q4_K_M), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_made_of_a_model_of_the_library_is_a_file_of_the_models_folder() {
+        for (model, expected) in [
+            ("qwen3-8b", "qwen3-8b-q4_k_m.gguf"),
+            ("m:q8_0", "m-q4_k_m.gguf"),
+            ("hf.co/Qwen/Qwen3-8B-GGUF:F16", "hf.co-Qwen-Qwen3-8B-GGUF-Q4_K_M.gguf"),
+        ] {
+            let place = in_folder(model, Path::new("/models"));
+            let target = target(&place, Recipe::Q4_K_M, None).unwrap();
+            assert_eq!(target, std::path::absolute(Path::new("/models").join(expected)).unwrap());
         }
     }
 

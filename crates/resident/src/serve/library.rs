@@ -24,11 +24,11 @@ use library::{
     digest::Sha256,
     name::Name,
     pull,
-    queue::{self, Job, Queue, Work},
+    queue::{self, Failure, Job, Queue, Work},
     source::Source,
     sources::Access,
     store::{self, Base, Recipe, Store},
-    transfer::Terms,
+    transfer::{Key, Terms},
 };
 use tokio::{
     runtime,
@@ -84,7 +84,7 @@ impl Library {
     }
 
     /// Goes on as other settings say, if they make sense. Pulls that are under way end as they began, unless the
-    /// library lies elsewhere now.
+    /// library lies elsewhere now, or nobody is to be asked for anything any more; then they wait.
     ///
     /// # Errors
     /// As [`Self::open`]; nothing has changed then.
@@ -95,11 +95,20 @@ impl Library {
             true => Some(Place::open(settings, &self.means, &self.changed)?),
             false => None,
         };
-        *self.means.write().unwrap_or_else(PoisonError::into_inner) = means;
+        let is_offline = means.is_offline();
+        let before = {
+            let mut current = self.means.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *current, means)
+        };
         let mut place = self.place.write().unwrap_or_else(PoisonError::into_inner);
         match moved {
             Some(moved) => std::mem::replace(&mut *place, moved).queue.close(),
-            None => place.catalog = settings.catalog.clone(),
+            None => {
+                place.catalog = settings.catalog.clone();
+                if is_offline != before.is_offline() {
+                    place.queue.start_over();
+                }
+            }
         }
         Ok(())
     }
@@ -116,7 +125,7 @@ impl Library {
     /// Refuses what would be asked of servers elsewhere, where none is asked.
     fn check_online(&self) -> Result<(), Error> {
         let means = self.means.read().unwrap_or_else(PoisonError::into_inner);
-        if !means.access.outside().is_offline() {
+        if !means.is_offline() {
             return Ok(());
         }
         Err(Error::invalid(
@@ -140,6 +149,11 @@ impl Library {
 impl Means {
     fn of(settings: &Settings) -> anyhow::Result<Self> {
         Ok(Self { access: crate::pull::access(settings)?, terms: crate::pull::terms(settings) })
+    }
+
+    /// Whether nothing is asked of anybody.
+    fn is_offline(&self) -> bool {
+        self.access.outside().is_offline()
     }
 }
 
@@ -187,22 +201,26 @@ fn work(store: &Store, means: &Arc<RwLock<Means>>, changed: &Arc<Notify>) -> Wor
         let means = means.read().unwrap_or_else(PoisonError::into_inner).clone();
         Box::pin(async move {
             let source = match Source::parse(&job.source) {
-                Some(source) => source.map_err(|error| error.to_string())?,
-                None => return Err(format!("'{}' names no source", job.source)),
+                Some(source) => source.map_err(|error| Failure::Final(error.to_string()))?,
+                None => return Err(Failure::Final(format!("'{}' names no source", job.source))),
             };
             let Means { access, terms } = means;
             let pulled = pull::pull(&access, &store, &terms, &source, job.name, &events).await;
-            let manifest = pulled.map_err(|error| error.to_string())?;
+            let manifest = pulled.map_err(|error| match error.may_pass() {
+                true => Failure::Passing(error.to_string()),
+                false => Failure::Final(error.to_string()),
+            })?;
             changed.notify_one();
             Ok(manifest.name)
         })
     };
-    let forget = move |progress: &pull::Progress| {
-        if let Err(error) = pull::forget(progress, &forgotten) {
+    let forget = move |keys: &[Key]| {
+        if let Err(error) = pull::forget(keys, &forgotten) {
             tracing::warn!(%error, "what was half here of a pull stays");
         }
     };
-    Work { pull: Box::new(pull), forget: Box::new(forget) }
+    let retry = library::limits::PULL_RETRY_WAIT;
+    Work { pull: Box::new(pull), forget: Box::new(forget), retry }
 }
 
 impl gateway::Library for Library {
@@ -220,12 +238,14 @@ impl gateway::Library for Library {
 
     fn create(&self, create: ollama::library::Create) -> Result<Steps, Error> {
         let name = name(&create.model, "model")?;
-        let place = self.place();
-        let (recipe, missing) = made::recipe(&place.catalog, &place.store, create)?;
+        let (store, catalog, queue) = {
+            let place = self.place();
+            (place.store.clone(), place.catalog.clone(), place.queue.clone())
+        };
+        let (recipe, missing) = made::recipe(&catalog, &store, create)?;
         if missing.is_some() {
             self.check_online()?;
         }
-        let (store, queue) = (place.store.clone(), place.queue.clone());
         let changed = Arc::clone(&self.changed);
         let (sender, steps) = mpsc::channel(STEPS_WAITING_MAX);
         self.runtime.spawn(async move {
@@ -244,17 +264,18 @@ impl gateway::Library for Library {
 
     fn copy(&self, source: &str, destination: &str) -> Result<(), Error> {
         let to = name(destination, "destination")?;
-        let place = self.place();
-        let shelved = Name::new(source).ok().filter(|name| place.store.find(name).is_some());
+        // Nobody else has to wait while gigabytes are hashed.
+        let (store, catalog) = {
+            let place = self.place();
+            (place.store.clone(), place.catalog.clone())
+        };
+        let shelved = Name::new(source).ok().filter(|name| store.find(name).is_some());
         let copied = match shelved {
-            Some(from) => place.store.copy(&from, &to).map(drop),
+            Some(from) => store.copy(&from, &to).map(drop),
             None => {
-                let found = found(&place.catalog, source).ok_or_else(|| not_found(source))?;
+                let found = found(&catalog, source).ok_or_else(|| not_found(source))?;
                 let recipe = Recipe { from: vec![Base::File(found.path)], ..Recipe::default() };
-                place
-                    .store
-                    .create(&to, &recipe, &mut |_| std::ops::ControlFlow::Continue(()))
-                    .map(drop)
+                store.create(&to, &recipe, &mut |_| std::ops::ControlFlow::Continue(())).map(drop)
             }
         };
         copied.map_err(|error| of_store(&error))?;
@@ -404,12 +425,69 @@ fn of_store(error: &store::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::{
+        cli,
+        config::{Machine, raw, resolved::resolve},
+    };
 
     #[track_caller]
     fn check(text: &str, source: &str, name: Option<&str>) {
         let job = job(text, None).unwrap();
         assert_eq!((&*job.source, job.name.as_ref().map(Name::as_str)), (source, name));
+    }
+
+    /// Settings by which Hugging Face is at `endpoint`.
+    fn settings(folder: &Path, endpoint: &str, offline: bool) -> Settings {
+        let machine = Machine {
+            memory_bytes: Some(1 << 34),
+            data_dir: folder.into(),
+            home: folder.into(),
+            models_variable: None,
+            variable: |_| None,
+            secret: |_| Err("it cannot be read".into()),
+            names_of: |_| Vec::new(),
+        };
+        let text = format!("offline = {offline}\n[library]\nhf_endpoint = \"{endpoint}\"\n");
+        let (place, serving) = (cli::Place::default(), cli::Serving::default());
+        resolve(&place, &serving, raw::parse(&text).unwrap(), folder, &machine).unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn pulls_wait_as_long_as_nobody_is_to_be_asked() {
+        use gateway::Library as _;
+        // The system takes connections to it, and nobody answers.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", silent.local_addr().unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let library = Library::open(&settings(folder.path(), &endpoint, false)).unwrap();
+        let mut changes = library.pulls_changed();
+        let mut until = async |state: &str, error: Option<&str>| {
+            let seen = async {
+                loop {
+                    let pulls = library.pulls();
+                    let is_told = |pull: &Pull| match (pull.error.as_deref(), error) {
+                        (Some(told), Some(part)) => told.contains(part),
+                        (told, part) => told == part,
+                    };
+                    if pulls.iter().any(|pull| pull.state == state && is_told(pull)) {
+                        return;
+                    }
+                    changes.changed().await.unwrap();
+                }
+            };
+            let in_time = tokio::time::timeout(Duration::from_secs(60), seen).await;
+            assert!(in_time.is_ok(), "not {state}: {:?}", library.pulls());
+        };
+        library.begin_pull(&NewPull { source: "hf:o/r".to_owned(), name: None }).unwrap();
+        until("running", None).await;
+        library.change(&settings(folder.path(), &endpoint, true)).unwrap();
+        until("waiting", Some("offline is set")).await;
+        library.change(&settings(folder.path(), &endpoint, false)).unwrap();
+        until("running", None).await;
+        library.close();
     }
 
     #[test]

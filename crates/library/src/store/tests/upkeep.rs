@@ -108,6 +108,24 @@ fn what_is_damaged_is_named_with_its_models_and_moved_aside() {
     assert_eq!(store.usage().garbage_bytes, 0);
 }
 
+/// A link that leads to itself cannot be read by anybody, not even by root.
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_read_is_told_and_stays() {
+    let (_folder, store) = store();
+    let file = stored(&store, Role::Model, "a.gguf", b"good");
+    store.put(&manifest("a", vec![file.clone()])).unwrap();
+    let blob = store.path_of(&file);
+    fs::remove_file(&blob).unwrap();
+    std::os::unix::fs::symlink(blob.file_name().unwrap(), &blob).unwrap();
+    let verified = store.verify(&[], &mut goes_on).unwrap();
+    let [damage] = &verified.damaged[..] else { panic!("{verified:?}") };
+    assert!(damage.why.starts_with("it cannot be read: "), "{}", damage.why);
+    assert_eq!((damage.moved_to.as_ref(), &damage.models[..]), (None, &[name("a")][..]));
+    // As with a file that a disk gives only now and then.
+    assert!(fs::symlink_metadata(&blob).is_ok(), "it was moved away");
+}
+
 #[test]
 fn a_look_can_be_stopped_and_needs_names_that_exist() {
     let (_folder, store) = store();

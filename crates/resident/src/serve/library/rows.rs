@@ -9,7 +9,7 @@ use library::{
 
 /// A pull as the control routes tell it.
 pub(super) fn row(row: Row) -> Pull {
-    let Row { id, job, state, progress } = row;
+    let Row { id, job, state, progress, trouble } = row;
     let is_running = state == State::Running;
     let left = progress.left.filter(|_| is_running);
     let (word, error, name) = told(state);
@@ -18,7 +18,7 @@ pub(super) fn row(row: Row) -> Pull {
         source: without_secret(&job.source),
         name: name.or(progress.name.clone()).or(job.name).map(String::from),
         state: word.to_owned(),
-        error,
+        error: error.or(trouble),
         stage: is_running.then(|| stage(progress.stage)).flatten().map(str::to_owned),
         done_bytes: progress.done_bytes(),
         whole_bytes: progress.whole_bytes(),
