@@ -30,12 +30,12 @@ pub fn cited(question: &str, answer: &str, passages: &[&str]) -> Vec<Cited> {
     let mut seen = HashSet::new();
     let mut all = Vec::new();
     for mark in marks(answer) {
-        let statement = statement(answer, mark.at);
+        let before = before(answer, mark.at);
         for number in mark.numbers {
             let Some(passage) = number.checked_sub(1).and_then(|at| passages.get(at)) else {
                 continue;
             };
-            let cited = Cited { number, span: span(passage, statement, &asked) };
+            let cited = Cited { number, span: span(passage, before, &asked) };
             if all.len() < CITATIONS_MAX && seen.insert(cited.clone()) {
                 all.push(cited);
             }
@@ -77,8 +77,8 @@ fn numbers(text: &str) -> Option<Vec<usize>> {
     numbers.filter(|numbers| !numbers.is_empty())
 }
 
-/// The sentence before the mark at `at`, without marks of its own.
-fn statement(answer: &str, at: usize) -> &str {
+/// What stands before the mark at `at`, back to the mark before, or a few sentences. The last of them is what is cited.
+fn before(answer: &str, at: usize) -> &str {
     let mut before = &answer[..at];
     loop {
         let trimmed =
@@ -95,15 +95,19 @@ fn statement(answer: &str, at: usize) -> &str {
     }
     let from = before.len() - before.len().min(CITED_STATEMENT_BYTES_MAX);
     let near = &before[before.ceil_char_boundary(from)..];
-    let near = near
-        .rfind(CLOSING)
-        .map_or(near, |mark| &near[mark + near[mark..].chars().next().map_or(1, char::len_utf8)..]);
-    let last = sentences(near).pop().unwrap_or(0..0);
-    near[last].trim_matches(|letter: char| letter.is_whitespace() || "-*•#>".contains(letter))
+    near.rfind(CLOSING)
+        .map_or(near, |mark| &near[mark + near[mark..].chars().next().map_or(1, char::len_utf8)..])
 }
 
-/// The bytes of `passage` that say `statement`.
-fn span(passage: &str, statement: &str, asked: &HashSet<String>) -> Range<usize> {
+/// A statement without what lists and headings begin with.
+fn bare(statement: &str) -> &str {
+    statement.trim_matches(|letter: char| letter.is_whitespace() || "-*•#>".contains(letter))
+}
+
+/// The bytes of `passage` that say what the last sentence of `before` does, or more of it, word for word.
+fn span(passage: &str, before: &str, asked: &HashSet<String>) -> Range<usize> {
+    let stated = sentences(before);
+    let statement = stated.last().map_or("", |last| bare(&before[last.clone()]));
     let sentences = sentences(passage);
     let Some(first) = sentences.first().cloned() else { return 0..passage.len() };
     let said: HashSet<String> = words::terms(statement).into_iter().collect();
@@ -123,16 +127,19 @@ fn span(passage: &str, statement: &str, asked: &HashSet<String>) -> Range<usize>
         shared(&said) + QUESTION_TERM_WEIGHT * shared(asked)
     };
     let is_within = |range: &Range<usize>, byte: usize| range.start <= byte && byte < range.end;
-    // Word for word comes first; where that stands several times, the question decides.
-    let literal = (!statement.is_empty()).then(|| {
-        let held = passage.match_indices(statement).filter_map(|(at, held)| {
-            let from = sentences.iter().position(|range| is_within(range, at))?;
-            let to = sentences.iter().position(|range| is_within(range, at + held.len() - 1))?;
-            Some((from, to))
-        });
+    // Word for word comes first, as much of it as there is; where that stands several times, the question decides.
+    let literal = |words: &str| {
+        let held =
+            passage.match_indices(words).filter(|_| !words.is_empty()).filter_map(|(at, held)| {
+                let from = sentences.iter().position(|range| is_within(range, at))?;
+                let to =
+                    sentences.iter().position(|range| is_within(range, at + held.len() - 1))?;
+                Some((from, to))
+            });
         held.max_by(|a, b| score(a.0).total_cmp(&score(b.0)).then(b.0.cmp(&a.0)))
-    });
-    if let Some((from, to)) = literal.flatten() {
+    };
+    if let Some((from, to)) = stated.iter().find_map(|range| literal(bare(&before[range.start..])))
+    {
         return sentences[from].start..sentences[to].end;
     }
     let best = (0..sentences.len()).max_by(|&a, &b| score(a).total_cmp(&score(b)).then(b.cmp(&a)));
