@@ -193,6 +193,23 @@ mod tests {
     }
 
     #[test]
+    fn collections_of_files_are_a_name_or_a_list_of_names() {
+        let cases: [(Value, &[&str]); 4] = [
+            (json!({}), &[]),
+            (json!({ "knowledge": null }), &[]),
+            (json!({ "knowledge": "notes" }), &["notes"]),
+            (json!({ "knowledge": ["notes", "letters"] }), &["notes", "letters"]),
+        ];
+        for (body, names) in cases {
+            assert_eq!(decoded(body.clone()).unwrap().knowledge, names, "{body}");
+        }
+        for wrong in [json!(7), json!([7]), json!({}), json!(vec!["a"; KNOWLEDGE_MAX + 1])] {
+            let error = decoded(json!({ "knowledge": wrong })).unwrap_err();
+            assert_eq!((error.status, error.param.as_deref()), (400, Some("knowledge")), "{error}");
+        }
+    }
+
+    #[test]
     fn the_word_for_the_background_is_openais_or_ours() {
         let cases = [
             (json!({ "priority": "background" }), true),

@@ -145,9 +145,10 @@ impl responses::Earlier for OneAnswer {
 
 fn responded(request: responses::Request, fixture: &Fixture, out: &mut String) {
     let responses::Request { model, generate, stream, wish, told } = request;
-    let dialect::Wish { background, keep_alive } = wish;
+    let dialect::Wish { background, keep_alive, knowledge } = wish;
     writeln!(out, "model {model}, stream {stream}").unwrap();
-    writeln!(out, "background {background}, keep_alive {keep_alive:?}").unwrap();
+    writeln!(out, "background {background}, keep_alive {keep_alive:?}, knowledge {knowledge:?}")
+        .unwrap();
     show_generates(&[generate], out);
     let beginning = responses::Beginning::new(told, ID, CREATED_UNIX_S, &model);
     let mut encoder = responses::StreamEncoder::new(beginning.clone());
@@ -416,9 +417,13 @@ fn anthropic_messages() {
     check_all("anthropic_messages", 30, |fixture, out| match messages::decode(&fixture.bytes()) {
         Err(error) => refused_by_anthropic(&error, out),
         Ok(messages::Request { model, generate, stream, wish }) => {
-            let dialect::Wish { background, keep_alive } = wish;
+            let dialect::Wish { background, keep_alive, knowledge } = wish;
             writeln!(out, "model {model}, stream {stream}").unwrap();
-            writeln!(out, "background {background}, keep_alive {keep_alive:?}").unwrap();
+            writeln!(
+                out,
+                "background {background}, keep_alive {keep_alive:?}, knowledge {knowledge:?}"
+            )
+            .unwrap();
             show_generates(&[generate], out);
             let mut encoder = anthropic::StreamEncoder::new(ID, &model);
             let (mut events, mut whole) = (Vec::new(), anthropic::WholeEncoder::new(ID, &model));

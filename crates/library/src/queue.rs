@@ -52,12 +52,15 @@ pub enum Failure {
     Final(String),
 }
 
+/// What throws half pulled files away.
+pub type Forget = Box<dyn Fn(&[Key]) + Send + Sync>;
+
 /// How the queue does what it does.
 pub struct Work {
     /// Pulls a model, telling how far it is.
     pub pull: Box<dyn Fn(Job, watch::Sender<Progress>) -> Pulling + Send + Sync>,
     /// Throws away what is half here of files.
-    pub forget: Box<dyn Fn(&[Key]) + Send + Sync>,
+    pub forget: Forget,
     /// How long a pull waits that could not reach its servers.
     pub retry: Duration,
 }

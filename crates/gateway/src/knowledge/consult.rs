@@ -115,9 +115,9 @@ fn before(passages: &[Passage]) -> String {
     for (number, passage) in (1..).zip(passages) {
         let headings = passage.headings.join(" > ");
         // Writing into a string cannot fail.
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "<passage number=\"{number}\" file=\"{}\" place=\"{}\">\n",
+            "<passage number=\"{number}\" file=\"{}\" place=\"{}\">",
             quoted(&passage.path).replace('"', "'"),
             quoted(&passage.place.said).replace('"', "'")
         );
