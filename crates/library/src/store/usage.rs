@@ -92,7 +92,9 @@ impl Store {
                 usage.linked_bytes += metadata.len();
             }
         }
-        usage.half_pulled_bytes = bytes_below(&self.folder.join(PULLS));
+        // Each has a folder of its own; beside them are locks, which say who has what and are nothing pulled.
+        let pulls = entries(&self.folder.join(PULLS)).into_iter();
+        usage.half_pulled_bytes = pulls.map(|(_, path)| bytes_below(&path)).sum();
         let garbage = self.garbage(&mut Vec::new());
         usage.garbage_bytes = garbage.iter().map(|garbage| garbage.metadata.len()).sum();
         usage

@@ -201,9 +201,15 @@ fn of_base(error: &knowledge::base::Error) -> Error {
 fn of_store(error: &store::Error) -> Error {
     let status = match error {
         store::Error::NoCollection { .. } => 404,
-        store::Error::Name { .. } => 400,
+        store::Error::Name { .. } | store::Error::Overlaps { .. } => 400,
         store::Error::OtherEmbedder { .. } => 409,
-        _ => 500,
+        store::Error::Newer { .. }
+        | store::Error::Foreign { .. }
+        | store::Error::Damaged { .. }
+        | store::Error::Full { .. }
+        | store::Error::Busy { .. }
+        | store::Error::Sqlite { .. }
+        | store::Error::Export(_) => 500,
     };
     Error::new(status, error.to_string())
 }

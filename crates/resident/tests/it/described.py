@@ -65,13 +65,16 @@ NEVER_ANSWERED = {
 KEPT = os.environ["DESCRIBED_KEPT"]
 THROWN_AWAY = os.environ["DESCRIBED_THROWN_AWAY"]
 
+# A folder that the hub may read.
+FILES = os.environ["DESCRIBED_FILES"]
+
 
 @schemathesis.hook
 def before_call(ctx, case, kwargs):
     path = case.operation.path
     if isinstance(case.body, dict):
         shorten(path, case.body)
-    if path == "/resident/v1/reload" or path.startswith("/resident/v1/pulls/"):
+    if path == "/resident/v1/reload" or path.startswith(("/resident/v1/pulls/", "/api/knowledge/{name}")):
         case.headers["Content-Type"] = "application/json"
     drawn = lot(case)
     if drawn % 4 != 0:
@@ -106,8 +109,17 @@ def name(path, case):
     """Puts the name of who answers where names were drawn."""
     if path == "/v1/models/{id}":
         case.path_parameters["id"] = "stories"
+    elif path == "/v1/responses" and lot(case) % 5 == 0:
+        # Of its many fields some go ill together, and what was drawn may have none that go well.
+        case.body = {"model": "demo", "input": "Hi", "max_output_tokens": TOKENS_MAX}
     elif path.startswith("/v1/responses/{id}"):
         case.path_parameters["id"] = THROWN_AWAY if case.method == "DELETE" else KEPT
+    elif path == "/api/knowledge" and isinstance(case.body, dict):
+        case.body = {"collection": "described", "paths": [FILES]}
+    elif path == "/api/knowledge/search" and isinstance(case.body, dict):
+        case.body["collections"] = ["described"]
+    elif path.startswith("/api/knowledge/{name}"):
+        case.path_parameters["name"] = "thrown-away" if case.method == "DELETE" else "described"
     elif path == "/api/tools/{name}":
         case.path_parameters["name"] = "copy"
         case.query = {}
@@ -119,6 +131,8 @@ def name(path, case):
         # Files that were never sent are none.
         case.body = {**case.body, "model": "made", "from": "stories", "files": None, "adapters": None, "draft_files": None}
     elif isinstance(case.body, dict):
+        # Nor is there a collection of a name that was drawn.
+        case.body.pop("knowledge", None)
         for key in {"model", "name"} & case.body.keys():
             if isinstance(case.body[key], str):
                 case.body[key] = ANSWERS.get(path, "stories")

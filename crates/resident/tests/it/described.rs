@@ -7,6 +7,7 @@ use std::process::Command;
 
 use serde_json::json;
 
+use crate::http::Request;
 use crate::hub::{Hub, demo, shared, stories, workspace};
 use crate::{made, python};
 
@@ -84,17 +85,26 @@ fn the_hub_does_what_its_document_says() {
         let asked = json!({ "model": "demo", "input": "Hi", "max_output_tokens": 2 });
         hub.post("/v1/responses", &asked).ok()["id"].as_str().unwrap().to_owned()
     };
+    let files = folder.path().join("files");
+    std::fs::create_dir(&files).unwrap();
+    std::fs::write(files.join("a.md"), "Once upon a time.").unwrap();
+    let token = format!("Bearer {}", hub.token());
+    for collection in ["described", "thrown-away"] {
+        let new = json!({ "collection": collection, "paths": [files] });
+        hub.send(&Request::post("/api/knowledge", &new).header("authorization", &token)).ok();
+    }
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
     let mut schemathesis = Command::new(python_packages().with_file_name("schemathesis"));
     schemathesis
         .arg("--config-file")
         .arg(here.join("described.toml"))
         .args(["run", "--no-color", "--max-examples", DRAWN_MAX])
-        .args(["--header", &format!("Authorization: Bearer {}", hub.token())])
+        .args(["--header", &format!("Authorization: {token}")])
         .arg(format!("http://{}/openapi.json", hub.address))
         .env("SCHEMATHESIS_HOOKS", here.join("described.py"))
         .env("DESCRIBED_KEPT", answer())
         .env("DESCRIBED_THROWN_AWAY", answer())
+        .env("DESCRIBED_FILES", files)
         // What it keeps of a failure is gone with the folder.
         .current_dir(folder.path());
     run(&mut schemathesis, Some(&hub));

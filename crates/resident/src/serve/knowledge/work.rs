@@ -71,15 +71,11 @@ impl Worker {
         extractor: Extractor,
         embed: Find,
     ) -> anyhow::Result<Self> {
-        let mut state = State::default();
-        for status in base.collections()? {
-            state.waiting.push_back((status.collection.name, Work::Scan(Scope::Everything)));
-        }
         let shared = Arc::new(Shared {
             base,
             extractor,
             embed,
-            state: Mutex::new(state),
+            state: Mutex::default(),
             changed: Condvar::new(),
             watches_others: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
@@ -268,6 +264,10 @@ impl Shared {
             let mut watch = Watch::new(&all);
             if let Some(blind) = watch.blind() {
                 tracing::warn!("{blind}; folders are walked from time to time instead");
+            }
+            // What changed until it was watched is seen by looking.
+            for collection in roots.keys() {
+                self.wants(collection, Work::Scan(Scope::Everything));
             }
             while let Some(changed) = watch.next(&self.watches_others) {
                 for (collection, roots) in &roots {
