@@ -607,6 +607,11 @@ proptest! {
         let mut hub = Hub::start(kin.model(Speech::Script(script)));
         hub.generate(1, one_call(ask(format!("{seed}{SCRIPT}"), tools.clone(), ToolChoice::Auto)));
         let said = listen(&mut hub, 1);
+        if kin.is_bare() && parameters.iter().any(says_more_of_a_text) {
+            prop_assert_eq!(&said.failure().kind, &FailureKind::Invalid);
+            prop_assert!(said.failure().message.contains("without quotes"), "{}", said.failure());
+            return Ok(());
+        }
         if *said.reason() != FinishReason::Length {
             prop_assert_eq!(said.reason(), &FinishReason::ToolCalls, "{}", kin.name);
             prop_assert_eq!(said.calls.len(), 1, "{}", kin.name);
