@@ -1,8 +1,8 @@
 //! Which files there are: folders walked as their `.gitignore` says, single files, and what has changed since.
 //!
 //! A walk streams: whoever calls it notes what it meets in the store, which compares. Files leave a collection only on
-//! proof ([`absence`]): the folder that held them could be read, is on the disk that they were on, and does not have
-//! them. Here nothing is read but names and what the file system says of them; [`read`] has the exception, a hash.
+//! proof (`absence`): the folder that held them could be read, is on the disk that they were on, and does not have
+//! them. Here nothing is read but names and what the file system says of them; `read` has the exception, a hash.
 
 mod absence;
 mod globs;
