@@ -82,7 +82,7 @@ enum Trust {
     Written,
     /// Each piece is held against its checksum: the disk may have lost something.
     Checked,
-    /// Everything was fetched once more and compared: the servers may have sent something else.
+    /// Everything is fetched once more and compared, from one address after the other: they may have sent something else.
     Compared,
 }
 
@@ -175,16 +175,15 @@ impl<'a> Drive<'a> {
                 self.trust = Trust::Checked;
                 self.hash = Hash::new(&self.keep, self.keep.pieces(), self.done.prefix());
             }
-            Trust::Checked => {
+            Trust::Checked | Trust::Compared => {
+                let wrong = Error::Digest { name: self.wanted.name.clone(), expected, found };
+                if !self.origins.suspect(wrong.clone()) {
+                    return Err(wrong);
+                }
                 self.trust = Trust::Compared;
                 self.keep.compare();
-                self.origins.doubt_best();
                 self.plan.restart(Ranges::of(0..whole));
                 self.hash = Hash::new(&self.keep, Pieces::new(), 0);
-            }
-            Trust::Compared => {
-                let name = self.wanted.name.clone();
-                return Err(Error::Digest { name, expected, found });
             }
         }
         Ok(None)

@@ -28,7 +28,7 @@ pub enum Error {
     },
     /// The content is another one than the source says.
     #[error(
-        "{name}: its content hashes to {found} and not to {expected}, also where it was compared with a second answer; get it from another source"
+        "{name}: its content hashes to {found} and not to {expected}, also where each address was asked for all of it once more; get it from another source"
     )]
     Digest {
         /// The file.

@@ -14,6 +14,10 @@ pub(super) struct Origins {
     /// Whether all addresses have the same content, which only a digest proves in the end.
     is_guarded: bool,
     all: Vec<Origin>,
+    /// The one that is asked for everything by itself, since what came from all of them had the wrong content.
+    alone: Option<usize>,
+    /// Whether another one was asked alone before it, and brought a part.
+    is_mixed: bool,
 }
 
 /// One address.
@@ -45,7 +49,15 @@ impl Origins {
             name: wanted.name.clone(),
             is_guarded: wanted.digest.is_some(),
             all: wanted.addresses.iter().map(origin).collect(),
+            alone: None,
+            is_mixed: false,
         }
+    }
+
+    /// Those that may be asked, with their numbers.
+    fn living(&self) -> impl Iterator<Item = (usize, &Origin)> {
+        let all = self.all.iter().enumerate();
+        all.filter(|(at, origin)| origin.gone.is_none() && self.alone.is_none_or(|one| one == *at))
     }
 
     /// Which address to ask now, for ranges or for everything.
@@ -57,8 +69,9 @@ impl Origins {
         now: Duration,
         with_ranges: bool,
     ) -> Option<(usize, Option<Place>)> {
-        let fits = |origin: &Origin| origin.gone.is_none() && !(with_ranges && origin.lacks_ranges);
-        let mut all: Vec<usize> = (0..self.all.len()).filter(|at| fits(&self.all[*at])).collect();
+        let fits = |origin: &Origin| !(with_ranges && origin.lacks_ranges);
+        let mut all: Vec<usize> =
+            self.living().filter(|(_, origin)| fits(origin)).map(|(at, _)| at).collect();
         if !self.is_guarded {
             all.truncate(1);
         }
@@ -75,19 +88,22 @@ impl Origins {
 
     /// When somebody can be asked, if nobody can now.
     pub(super) fn waits_until(&self, now: Duration) -> Option<Duration> {
-        let living = self.all.iter().filter(|origin| origin.gone.is_none());
-        let first = living.map(|origin| origin.not_before).min()?;
+        let first = self.living().map(|(_, origin)| origin.not_before).min()?;
         (first > now).then_some(first)
     }
 
     /// Whether any address that is left knows ranges.
     pub(super) fn has_ranges(&self) -> bool {
-        self.all.iter().any(|origin| origin.gone.is_none() && !origin.lacks_ranges)
+        self.living().any(|(_, origin)| !origin.lacks_ranges)
     }
 
-    /// Why none is left.
-    pub(super) fn all_gone(&self) -> Option<Error> {
-        if self.all.iter().any(|origin| origin.gone.is_none()) {
+    /// Why none is left. Where the one that is asked alone is gone, the next one takes its place.
+    pub(super) fn all_gone(&mut self) -> Option<Error> {
+        if self.living().next().is_some() {
+            return None;
+        }
+        if self.next_alone() {
+            self.is_mixed = true;
             return None;
         }
         let first = self.all.iter().find_map(|origin| origin.gone.clone());
@@ -172,12 +188,23 @@ impl Origins {
         origin.lacks_ranges
     }
 
-    /// The content that came is wrong: others are asked first.
-    pub(super) fn doubt_best(&mut self) {
-        let most = self.all.iter_mut().max_by_key(|origin| origin.bytes);
-        if let Some(origin) = most {
-            origin.failures += 1;
+    /// The content that came is wrong, and `why` says so: from now on one of them is asked alone, since several may
+    /// have several files. One that was asked for all of it and still sent another file is asked no more. Whether
+    /// any is left.
+    pub(super) fn suspect(&mut self, why: Error) -> bool {
+        if std::mem::take(&mut self.is_mixed) && self.living().next().is_some() {
+            return true;
         }
+        if let Some(one) = self.alone {
+            self.all[one].gone = Some(why);
+        }
+        self.next_alone()
+    }
+
+    /// Whether there is another one to ask alone.
+    fn next_alone(&mut self) -> bool {
+        self.alone = self.all.iter().position(|origin| origin.gone.is_none());
+        self.alone.is_some()
     }
 }
 
@@ -185,5 +212,63 @@ impl Origin {
     /// Bytes per second of one of its connections.
     fn rate(&self) -> u64 {
         (self.bytes as f64 / self.busy.as_secs_f64().max(0.001)) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Sha256;
+
+    fn origins(count: usize) -> Origins {
+        let addresses =
+            (0..count).map(|at| format!("http://127.0.0.1:{at}/").parse().unwrap()).collect();
+        Origins::new(&Wanted {
+            name: "file".into(),
+            addresses,
+            bytes: None,
+            digest: Some(Sha256::of([0; 32])),
+        })
+    }
+
+    fn wrong() -> Error {
+        let (expected, found) = (Sha256::of([0; 32]), Sha256::of([1; 32]));
+        Error::Digest { name: "file".into(), expected, found }
+    }
+
+    fn asked(origins: &mut Origins) -> Vec<usize> {
+        let ask = |_| origins.pick(Duration::ZERO, true).map(|(at, _)| at);
+        let mut all: Vec<usize> = (0..6).filter_map(ask).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    #[test]
+    fn after_wrong_content_each_is_asked_alone_whoever_brought_most() {
+        for most in 0..3 {
+            let mut origins = origins(3);
+            assert_eq!(asked(&mut origins), [0, 1, 2]);
+            origins.brought(most, 1000, Duration::from_secs(1));
+            for alone in 0..3 {
+                assert!(origins.suspect(wrong()), "{alone} is left");
+                assert_eq!(asked(&mut origins), [alone]);
+                origins.brought(alone, 1000, Duration::from_secs(1));
+            }
+            assert!(!origins.suspect(wrong()));
+            assert!(matches!(origins.all_gone(), Some(Error::Digest { .. })));
+        }
+    }
+
+    #[test]
+    fn one_that_took_over_midway_is_asked_for_all_of_it_before_it_is_given_up() {
+        let mut origins = origins(2);
+        assert!(origins.suspect(wrong()));
+        origins.all[0].gone = Some(Error::Nowhere { name: "file".into() });
+        assert!(origins.all_gone().is_none());
+        assert_eq!(asked(&mut origins), [1]);
+        assert!(origins.suspect(wrong()), "a part was the first one's");
+        assert_eq!(asked(&mut origins), [1]);
+        assert!(!origins.suspect(wrong()));
     }
 }
