@@ -10,6 +10,9 @@ use worker_protocol::{Failure, FailureKind};
 /// Where OpenAI's clients say what an answer must look like.
 const CONSTRAINT_FIELD: &str = "response_format.json_schema.schema";
 
+/// Where clients say which adapters act.
+pub(crate) const ADAPTERS_FIELD: &str = "lora";
+
 /// Why a request is refused or failed, ready to be shown to the one who sent it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -64,6 +67,12 @@ impl Error {
     #[must_use]
     pub fn retry_after(self, wait: Option<Duration>) -> Self {
         Self { retry_after: wait, ..self }
+    }
+
+    /// A request chooses an adapter that its model does not have (400).
+    #[must_use]
+    pub fn no_such_adapter(message: impl Into<String>) -> Self {
+        Self::invalid(message).at(ADAPTERS_FIELD).code("no_such_adapter")
     }
 
     /// The stream of events broke off without an end.

@@ -74,6 +74,7 @@ fn decode(body: &[u8], prompt: ReadPrompt) -> Result<Request, Error> {
         sampling: options.sampling,
         ignore_end: false,
         reasoning_tokens_max: reasoning.tokens_max,
+        adapters: None,
         prompt,
     };
     Ok(Request { model, ask: Ask::Generate(Box::new(generate)), stream, wish })

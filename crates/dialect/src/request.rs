@@ -2,10 +2,14 @@
 //! whether an answer goes on from its beginning.
 
 use serde_json::Value;
-use worker_protocol::{Message, Role};
+use worker_protocol::{
+    ChosenAdapter, Message, Role, Scale, WhichAdapter,
+    limits::{ADAPTER_SCALE_MAX, ADAPTERS_MAX},
+};
 
 use crate::{
     Error,
+    error::ADAPTERS_FIELD,
     limits::{MODEL_NAME_BYTES_MAX, SHORT_VALUE_BYTES_MAX, STOP_BYTES_MAX, STOP_STRINGS_MAX},
     read::{Object, Path},
 };
@@ -83,16 +87,33 @@ impl TokensMax {
     }
 }
 
-/// llama-server's clients may choose adapters in each request. Here they belong to a model, because
-/// requests with different ones could share neither a step nor what was computed.
-pub(crate) fn refuse_adapters(fields: &mut Object<'_>) -> Result<(), Error> {
-    match fields.take("lora") {
-        None => Ok(()),
-        Some(_) => Err(fields.path("lora").unsupported(
-            "cannot be chosen in a request: adapters belong to a model here; write [models.NAME] with \
-             path and adapters into the configuration, as many as there are choices, and ask for NAME",
-        )),
-    }
+/// How strongly the model's adapters act, as llama-server's clients say it: a list of adapters, each by its
+/// place among the model's or by its name, with a scale. One that is not listed does not act. An empty list
+/// leaves all as they are configured, as it does there.
+pub(crate) fn adapters(fields: &mut Object<'_>) -> Result<Option<Vec<ChosenAdapter>>, Error> {
+    let path = fields.path(ADAPTERS_FIELD);
+    let entries = fields.list(ADAPTERS_FIELD, ADAPTERS_MAX)?.unwrap_or_default();
+    let entries = entries.into_iter().enumerate();
+    let chosen: Vec<ChosenAdapter> = entries
+        .map(|(index, entry)| adapter(&Path::Index(&path, index), entry))
+        .collect::<Result<_, _>>()?;
+    Ok((!chosen.is_empty()).then_some(chosen))
+}
+
+fn adapter(path: &Path<'_>, entry: Value) -> Result<ChosenAdapter, Error> {
+    let mut fields = Object::new(path, entry)?;
+    let (id_at, scale_at) = (fields.path("id"), fields.path("scale"));
+    let id = fields.take("id").ok_or_else(|| id_at.missing())?;
+    let adapter = if let Value::String(name) = id {
+        id_at.bytes_at_most(name.len(), SHORT_VALUE_BYTES_MAX)?;
+        WhichAdapter::Name(name)
+    } else {
+        let place = id_at.integer(&id, 0..=u32::MAX.into())?;
+        WhichAdapter::Place(u32::try_from(place).unwrap_or(u32::MAX))
+    };
+    let most = f64::from(ADAPTER_SCALE_MAX);
+    let scale = fields.number("scale", -most..=most)?.ok_or_else(|| scale_at.missing())?;
+    Ok(ChosenAdapter { adapter, scale: Scale(scale) })
 }
 
 /// Stop strings: one, several or none. Empty ones are dropped; they would match everywhere.

@@ -9,17 +9,18 @@ use std::time::Instant;
 
 use kv_store::Tiers;
 use planner::batch::{
-    Accepted, Admission, Batch, Cut, Lost, Rates, Row as BatchRow, Run, Shape, Step, is_media,
+    Accepted, Admission, Batch, Cut, Lost, Rates, Row as BatchRow, Run, Scales, Shape, Step,
+    is_media,
 };
 use worker_protocol::{
     Command, Event, Failure, FailureKind, FinishReason, Finished, Generate, Prompt, Report,
-    RequestId, Speculation, Stats, Usage,
+    RequestId, Speculation, Stats, Usage, scales,
 };
 
 use crate::constraint::Grammars;
 use crate::drafting::Drafting;
 use crate::embed::Embedding;
-use crate::generation::{self, Generation, Outlet, refused};
+use crate::generation::{self, Generation, Outlet, invalid, refused};
 use crate::holding;
 use crate::inbox::{Inbox, Outbox};
 use crate::keeping::{Came, Keeping, Saved};
@@ -198,7 +199,8 @@ impl<M: Model, W: Write> Driver<M, W> {
     fn take_tiers(&mut self) {
         if let Some(Ok(tiers)) = self.tiers.as_ref().map(Receiver::try_recv) {
             self.tiers = None;
-            let mut keeping = Keeping::new(tiers, self.model.keeps());
+            let own = own_scales(&self.model);
+            let mut keeping = Keeping::new(tiers, self.model.keeps(), own);
             keeping.note_speed(self.speed);
             self.keeping = Some(keeping);
         }
@@ -236,7 +238,7 @@ impl<M: Model, W: Write> Driver<M, W> {
         for held in self.batch.held() {
             if step.states.contains(&held.sequence) {
                 // Without room this one is not kept; the next one may be.
-                keeping.save_state(&mut self.model, held.sequence, held.tokens);
+                keeping.save_state(&mut self.model, held.sequence, held.scales, held.tokens);
             }
         }
     }
@@ -306,20 +308,11 @@ impl<M: Model, W: Write> Driver<M, W> {
         }
     }
 
-    fn generate(&mut self, request: RequestId, mut generate: Generate) {
+    fn generate(&mut self, request: RequestId, generate: Generate) {
         if let Some(failure) = self.crowded() {
             return self.emit(request, Event::Failed(failure));
         }
-        let (template, now) = (self.template.as_ref(), Instant::now());
-        let grammars = &mut self.grammars;
-        let seen = self.media.take(&mut self.model, &mut generate.prompt);
-        let prepared = seen.and_then(|seen| {
-            Generation::prepare(&self.model, template, grammars, (generate, &seen), now)
-        });
-        let queued = prepared.and_then(|(tokens, runs, generation)| {
-            self.batch.submit_with_runs(request.0, tokens, runs).map_err(refused)?;
-            Ok(generation)
-        });
+        let queued = self.queue(request, generate);
         match queued {
             Ok(generation) => {
                 let work = Work::Generation(Box::new(generation));
@@ -327,6 +320,21 @@ impl<M: Model, W: Write> Driver<M, W> {
             }
             Err(failure) => self.emit(request, Event::Failed(failure)),
         }
+    }
+
+    fn queue(
+        &mut self,
+        request: RequestId,
+        mut generate: Generate,
+    ) -> Result<Generation<M::Sampler>, Failure> {
+        let scales = scales(self.model.adapters(), generate.adapters.as_deref());
+        let scales = Scales::new(scales.map_err(invalid)?.iter().map(|scale| scale.0));
+        let (template, now) = (self.template.as_ref(), Instant::now());
+        let seen = self.media.take(&mut self.model, &mut generate.prompt)?;
+        let (tokens, runs, generation) =
+            Generation::prepare(&self.model, template, &mut self.grammars, (generate, &seen), now)?;
+        self.batch.submit_as(request.0, tokens, runs, scales).map_err(refused)?;
+        Ok(generation)
     }
 
     fn embed(
@@ -416,9 +424,10 @@ impl<M: Model, W: Write> Driver<M, W> {
         let admissions = match &mut self.keeping {
             Some(keeping) => {
                 let rates = keeping.rates();
-                self.batch.admit(rates, &mut |key, tokens| keeping.look(key, tokens))
+                self.batch
+                    .admit(rates, &mut |key, scales, tokens| keeping.look(key, scales, tokens))
             }
-            None => self.batch.admit(Rates::default(), &mut |_, _| None),
+            None => self.batch.admit(Rates::default(), &mut |_, _, _| None),
         };
         for admission in admissions {
             for lost in &admission.lost {
@@ -472,6 +481,7 @@ impl<M: Model, W: Write> Driver<M, W> {
         if step.rows.is_empty() {
             return Ok(());
         }
+        self.model.adapt(&step.scales)?;
         let begun = Instant::now();
         // Outputs are told of what was computed last, and rows of runs have none.
         let (seen, said): (Vec<BatchRow>, Vec<BatchRow>) =
@@ -752,6 +762,11 @@ impl<M: Model, W: Write> Driver<M, W> {
         }
         self.reported = (self.stats, Instant::now());
     }
+}
+
+/// With which scales it computes where a request chooses none.
+fn own_scales(model: &impl Model) -> Scales {
+    Scales::new(model.adapters().iter().map(|adapter| adapter.scale.0))
 }
 
 fn engine_row(row: &planner::batch::Row) -> Row {

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use std::sync::mpsc::Receiver;
 
-use planner::batch::{Cut, is_media};
-use worker_protocol::{Loaded, Sampling};
+use planner::batch::{Cut, Scales, is_media};
+use worker_protocol::{Adapter, Loaded, Sampling, Scale};
 
 use crate::model::{
     DecodeError, Guessing, InfillMarks, Keeps, MediaFile, MediaPart, Model, RankForm, Row,
@@ -59,6 +59,10 @@ pub(crate) struct Fake {
     pub(crate) encoded: Arc<AtomicUsize>,
     /// Computing vectors waits for this.
     pub(crate) gate: Option<Receiver<()>>,
+    /// What can change what it computes.
+    pub(crate) adapters: Vec<Adapter>,
+    /// With which scales it computes now.
+    scales: Scales,
 }
 
 /// What a file that the fake sees does, by its second byte. Its first one says how many rows it has, and
@@ -150,7 +154,20 @@ impl Fake {
             saved,
             encoded: Arc::default(),
             gate: None,
+            adapters: Vec::new(),
+            scales: Scales::default(),
         }
+    }
+
+    /// One with so many adapters, which act with these scales where nobody says otherwise.
+    pub(crate) fn adapted(cells: u32, sequences: u32, trims: bool, scales: &[f32]) -> Self {
+        let adapter = |(place, scale): (usize, &f32)| Adapter {
+            name: format!("adapter-{place}"),
+            path: format!("{place}.gguf").into(),
+            scale: Scale(*scale),
+        };
+        let adapters = scales.iter().enumerate().map(adapter).collect();
+        Self { adapters, ..Self::new(cells, sequences, trims) }
     }
 
     /// One that takes pictures.
@@ -269,6 +286,29 @@ impl Speech {
     }
 }
 
+/// What a token is in the cache when it was computed with these scales.
+fn adapted(token: u32, scales: &Scales) -> u32 {
+    let bits: Vec<u32> = scales.iter().map(f32::to_bits).collect();
+    let mark = if bits.iter().all(|bits| *bits == 0) { 0 } else { hash(&bits) as u32 };
+    token ^ ((mark & 0xFFFF) << 12)
+}
+
+/// What the model says by default with these scales.
+pub(crate) fn expected_adapted(prompt: &[u32], scales: &[f32], tokens_max: usize) -> Vec<u32> {
+    let scales = Scales::new(scales.iter().copied());
+    let mut held: Vec<u32> = prompt.iter().map(|token| adapted(*token, &scales)).collect();
+    let mut answer = Vec::new();
+    while answer.len() < tokens_max {
+        let token = Speech::Hash.next_token(&held);
+        if token == END {
+            break;
+        }
+        held.push(adapted(token, &scales));
+        answer.push(token);
+    }
+    answer
+}
+
 /// What the model says by default.
 pub(crate) fn expected_tokens(prompt: &[u32], tokens_max: usize) -> Vec<u32> {
     Speech::Hash.expected_tokens(prompt, tokens_max)
@@ -373,6 +413,16 @@ impl Model for Fake {
         if sampling.top_p < 0.0 { Err("top_p is negative".to_owned()) } else { Ok(Greedy) }
     }
 
+    fn adapters(&self) -> &[Adapter] {
+        &self.adapters
+    }
+
+    fn adapt(&mut self, scales: &Scales) -> Result<(), DecodeError> {
+        assert_eq!(scales.iter().len(), self.adapters.len(), "a scale for each adapter");
+        self.scales = scales.clone();
+        Ok(())
+    }
+
     fn projector_digest(&self) -> [u8; 32] {
         [7; 32]
     }
@@ -419,7 +469,7 @@ impl Model for Fake {
             assert!(is_media(row.token) && !row.output);
             let held = self.cache.entry(row.sequence).or_default();
             assert_eq!(held.len(), row.position as usize, "a hole in the cache");
-            held.push(1000 + *vector as u32);
+            held.push(adapted(1000 + *vector as u32, &self.scales));
         }
         Ok(())
     }
@@ -436,7 +486,7 @@ impl Model for Fake {
             }
             let held = self.cache.entry(row.sequence).or_default();
             assert_eq!(held.len(), row.position as usize, "a hole in the cache");
-            held.push(row.token);
+            held.push(adapted(row.token, &self.scales));
             let held = held.clone();
             let nothing = vec![0.0; self.facts.vocabulary as usize];
             self.outputs.push(if row.output { self.thinks(&held) } else { nothing });

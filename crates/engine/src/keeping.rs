@@ -13,18 +13,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kv_store::{BLOCK_TOKENS, Cut, Fetch, Found, Kind, Payload, Put, Step, Tier, Tiers};
-use planner::batch::{Admission, Batch, Key, Lost, Rates, Stored, is_state_worth_keeping};
+use planner::batch::{
+    Admission, Batch, Held, Key, Lost, Rates, Scales, Stored, is_state_worth_keeping,
+};
 use worker_protocol::limits::KEPT_SEGMENT_BYTES;
 
 use crate::limits::{
-    FLUSH_LOOK, RESCUE_SHARE, RESTORE_PART_WAIT, RESTORE_TURN, RESTORE_WEIGHT, SAVE_SHARE,
-    SEGMENT_TOKENS_STEP,
+    BRANCHES_MAX, FLUSH_LOOK, RESCUE_SHARE, RESTORE_PART_WAIT, RESTORE_TURN, RESTORE_WEIGHT,
+    SAVE_SHARE, SEGMENT_TOKENS_STEP,
 };
 use crate::model::{Keeps, Model};
 
 /// The tiers of one model, and what is on its way to and from them.
 pub(crate) struct Keeping {
+    /// Of cells that are computed with the model's own scales.
     tiers: Tiers,
+    own: Scales,
+    /// Of those that are computed with other scales, the ones used last behind the others.
+    branches: Vec<(Scales, Tiers)>,
     keeps: Keeps,
     /// What was found for requests that are being admitted.
     found: BTreeMap<Key, Found>,
@@ -41,9 +47,9 @@ pub(crate) struct Keeping {
     allowance: Duration,
     /// What of each sequence was offered to the tiers. They may have let go of it since, and it is not
     /// offered again: where they have no room for all, that would never end.
-    offered: BTreeMap<u32, Vec<u32>>,
+    offered: BTreeMap<u32, Offered>,
     /// The same of states, by the tokens they stand after.
-    offered_states: BTreeMap<u32, Vec<u32>>,
+    offered_states: BTreeMap<u32, Offered>,
     /// Bytes of a state, once one was seen: all of a model's have about as many.
     state_bytes: Option<u64>,
     /// Prompt tokens computed a second, as far as measured.
@@ -51,6 +57,9 @@ pub(crate) struct Keeping {
     /// Entries that the tiers had written or given up when there was no room last.
     settled: u64,
 }
+
+/// What was offered of a sequence: with which scales it was computed, and its tokens.
+type Offered = (Scales, Vec<u32>);
 
 /// A prefix on its way back.
 struct Restore {
@@ -94,9 +103,12 @@ pub(crate) enum Saved {
 }
 
 impl Keeping {
-    pub(crate) fn new(tiers: Tiers, keeps: Keeps) -> Self {
+    /// `own` is what its model computes with where no request says otherwise.
+    pub(crate) fn new(tiers: Tiers, keeps: Keeps, own: Scales) -> Self {
         Self {
             tiers,
+            own,
+            branches: Vec::new(),
             keeps,
             found: BTreeMap::new(),
             restores: BTreeMap::new(),
@@ -127,6 +139,24 @@ impl Keeping {
         self.prefill_tokens_per_s = prefill_tokens_per_s;
     }
 
+    /// Where cells are kept that were computed with these scales.
+    fn tiers_of(&mut self, scales: &Scales) -> &Tiers {
+        if *scales == self.own {
+            return &self.tiers;
+        }
+        let known = self.branches.iter().position(|(other, _)| other == scales);
+        let branch = match known {
+            Some(place) => self.branches.remove(place),
+            None => (scales.clone(), self.tiers.branch(&way(scales))),
+        };
+        if self.branches.len() >= BRANCHES_MAX {
+            self.branches.remove(0);
+        }
+        let place = self.branches.len();
+        self.branches.push(branch);
+        &self.branches[place].1
+    }
+
     pub(crate) fn stats(&self) -> kv_store::Stats {
         self.tiers.stats()
     }
@@ -141,9 +171,9 @@ impl Keeping {
 
     // Back.
 
-    /// What of these tokens is kept.
-    pub(crate) fn look(&mut self, key: Key, tokens: &[u32]) -> Option<Stored> {
-        let found = self.tiers.find(tokens);
+    /// What of these tokens is kept, computed with these scales.
+    pub(crate) fn look(&mut self, key: Key, scales: &Scales, tokens: &[u32]) -> Option<Stored> {
+        let found = self.tiers_of(scales).find(tokens);
         let stored = Stored {
             tokens: u32::try_from(found.tokens).ok().filter(|tokens| *tokens > 0)?,
             bytes: found.pieces.iter().map(|piece| piece.bytes).sum(),
@@ -291,22 +321,24 @@ impl Keeping {
         if !self.is_behind || self.save_s.is_some_and(is_dear) {
             return;
         }
-        while let Some(put) = self.save_cells(model, lost.sequence, &lost.tokens, false) {
+        let Lost { sequence, tokens, scales } = lost;
+        let held = Held { sequence: *sequence, tokens, scales, is_owned: false };
+        while let Some(put) = self.save_cells(model, &held) {
             if put == Put::Full {
                 return;
             }
         }
-        self.save_state(model, lost.sequence, &lost.tokens);
+        self.save_state(model, *sequence, scales, tokens);
     }
 
     /// Saves one block, or one state.
     pub(crate) fn save<M: Model>(&mut self, model: &mut M, batch: &Batch) -> Saved {
         for held in batch.held() {
-            let put =
-                self.save_cells(model, held.sequence, held.tokens, held.is_owned).or_else(|| {
-                    // Whoever runs is soon beyond it; its states are saved when a step ends at one.
-                    (!held.is_owned).then(|| self.save_state(model, held.sequence, held.tokens))?
-                });
+            let put = self.save_cells(model, &held).or_else(|| {
+                // Whoever runs is soon beyond it; its states are saved when a step ends at one.
+                let Held { sequence, tokens, scales, is_owned } = held;
+                (!is_owned).then(|| self.save_state(model, sequence, scales, tokens))?
+            });
             match put {
                 Some(Put::Taken | Put::Known) => return Saved::Some,
                 Some(Put::Full) => return Saved::Full,
@@ -319,24 +351,20 @@ impl Keeping {
 
     /// The first of a sequence's blocks that is not kept. The last block of one that runs is not whole
     /// yet.
-    fn save_cells<M: Model>(
-        &mut self,
-        model: &mut M,
-        sequence: u32,
-        tokens: &[u32],
-        is_owned: bool,
-    ) -> Option<Put> {
+    fn save_cells<M: Model>(&mut self, model: &mut M, held: &Held<'_>) -> Option<Put> {
+        let Held { sequence, tokens, scales, is_owned } = *held;
         match self.keeps {
             Keeps::Nothing | Keeps::State => return None,
             Keeps::Cells | Keeps::CellsAndState => {}
         }
-        let offered = self.offered.get(&sequence).map_or(0, |offered| {
+        let offered = self.offered.get(&sequence).filter(|(of, _)| of == scales);
+        let offered = offered.map_or(0, |(_, offered)| {
             offered.iter().zip(tokens).take_while(|(one, other)| one == other).count()
         });
         let is_wanted = |block: &Range<usize>| {
             block.end > offered && (!is_owned || block.len() == BLOCK_TOKENS)
         };
-        let mut missing = self.tiers.missing(tokens).into_iter().filter(is_wanted);
+        let mut missing = self.tiers_of(scales).missing(tokens).into_iter().filter(is_wanted);
         missing.find_map(|block| {
             let end = block.end;
             let positions = u32::try_from(block.start).ok()?..u32::try_from(end).ok()?;
@@ -346,9 +374,9 @@ impl Keeping {
             let save_s = begun.elapsed().as_secs_f32() / block.len() as f32;
             let before = self.save_s.unwrap_or(save_s);
             self.save_s = Some(before + RESTORE_WEIGHT * (save_s - before));
-            let put = self.tiers.put(Kind::Cells, &tokens[..end], cells);
+            let put = self.tiers_of(scales).put(Kind::Cells, &tokens[..end], cells);
             if put != Put::Full {
-                self.offered.insert(sequence, tokens[..end].to_vec());
+                self.offered.insert(sequence, (scales.clone(), tokens[..end].to_vec()));
             }
             Some(put)
         })
@@ -387,29 +415,31 @@ impl Keeping {
         &mut self,
         model: &mut M,
         sequence: u32,
+        scales: &Scales,
         tokens: &[u32],
     ) -> Option<Put> {
         match self.keeps {
             Keeps::Nothing | Keeps::Cells => return None,
             Keeps::CellsAndState | Keeps::State => {}
         }
-        let before = self.offered_states.get(&sequence).filter(|one| tokens.starts_with(one));
-        let gained = tokens.len() - before.map_or(0, Vec::len);
+        let before = self.offered_states.get(&sequence);
+        let before = before.filter(|(of, one)| of == scales && tokens.starts_with(one));
+        let gained = tokens.len() - before.map_or(0, |(_, one)| one.len());
         let gained = u32::try_from(gained).unwrap_or(u32::MAX);
         let rates = self.rates();
         let is_worth = |bytes| is_state_worth_keeping(bytes, gained, rates);
         if gained == 0 || !self.state_bytes.is_none_or(is_worth) {
             return None;
         }
-        if self.tiers.has_state(tokens) {
-            self.offered_states.insert(sequence, tokens.to_vec());
+        if self.tiers_of(scales).has_state(tokens) {
+            self.offered_states.insert(sequence, (scales.clone(), tokens.to_vec()));
             return None;
         }
         let state = model.save_state(sequence)?;
         self.state_bytes = Some(state.len() as u64);
-        let put = self.tiers.put(Kind::State, tokens, state);
+        let put = self.tiers_of(scales).put(Kind::State, tokens, state);
         if put != Put::Full {
-            self.offered_states.insert(sequence, tokens.to_vec());
+            self.offered_states.insert(sequence, (scales.clone(), tokens.to_vec()));
         }
         Some(put)
     }
@@ -439,6 +469,11 @@ impl Keeping {
             tracing::info!(left_bytes, "not all of the cache was written in time");
         }
     }
+}
+
+/// What tells cells that were computed with these scales from all others of the model.
+fn way(scales: &Scales) -> Vec<u8> {
+    scales.iter().flat_map(f32::to_le_bytes).collect()
 }
 
 /// How many tokens with cells of so many bytes are read at a time.

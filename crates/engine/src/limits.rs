@@ -205,3 +205,7 @@ pub(crate) const MEDIA_LAYOUTS_BYTES_MAX: usize = 1 << 20;
 /// Of a context, what a conversation that is shortened to fit leaves to its answer: a quarter, or less where the
 /// answer may be no longer. Without it the answer would be cut at once.
 pub const SHORTENED_ROOM_SHARE: u32 = 4;
+
+/// Sets of scales of a model's adapters whose place among kept prefixes is remembered, beside the model's own.
+/// Each has the hashes of one prompt; another set is as good as new, which costs hashing its prompt.
+pub(crate) const BRANCHES_MAX: usize = 8;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use planner::batch::Cut;
-use worker_protocol::{Loaded, MediaKind, Sampling};
+use planner::batch::{Cut, Scales};
+use worker_protocol::{Adapter, Loaded, MediaKind, Sampling};
 
 /// One token of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,6 +225,17 @@ pub trait Model {
     /// # Errors
     /// What is wrong with the parameters.
     fn sampler(&self, sampling: &Sampling) -> Result<Self::Sampler, String>;
+
+    /// What can change its weights, with the scales that they have where a request chooses none.
+    fn adapters(&self) -> &[Adapter];
+
+    /// Computes steps with its adapters at these scales from now on; of as many as [`Self::adapters`].
+    /// What [`Self::embed`] and [`Self::rank`] compute is with its own in any case. Cells are used again only
+    /// with the scales that they were computed with, which the caller sees to.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the engine refused.
+    fn adapt(&mut self, scales: &Scales) -> Result<(), DecodeError>;
 
     /// What tells its projector from every other; anything where it has none.
     fn projector_digest(&self) -> [u8; 32];

@@ -20,6 +20,7 @@ use worker_protocol::{
 use crate::fake::{END, Fake, POISON, expected_tokens};
 use crate::{Inbox, Outbox};
 
+mod adapted;
 mod calls;
 mod constrained;
 mod drafted;

@@ -316,6 +316,7 @@ pub(crate) fn refusal(error: &AcquireError) -> Error {
         AcquireError::TakesNone { .. } => {
             Error::new(400, message).at("model").code("model_takes_text_only")
         }
+        AcquireError::NoSuchAdapter { .. } => Error::no_such_adapter(message),
         AcquireError::TooLarge { .. } => {
             Error::new(400, message).at("model").code("model_too_large")
         }

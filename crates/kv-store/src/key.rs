@@ -12,6 +12,7 @@ use crate::limits::BLOCK_TOKENS;
 const ROOT: &str = "resident kv-store 2026-11 root";
 const CHAIN: &str = "resident kv-store 2026-11 chain";
 const ENTRY: &str = "resident kv-store 2026-11 entry";
+const BRANCH: &str = "resident kv-store 2026-11 branch";
 
 /// A BLAKE3 hash: a root, a link of a chain, or the key of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -104,6 +105,15 @@ impl Fingerprint {
         }
         Key(hasher.finalize().into())
     }
+}
+
+/// Where the chains of cells begin that the same model computes in another way. `chain(0)` of a model's own
+/// is its root.
+pub(crate) fn branch(root: Key, way: &[u8]) -> Key {
+    let mut hasher = blake3::Hasher::new_derive_key(BRANCH);
+    hasher.update(&root.0);
+    hasher.update(way);
+    Key(hasher.finalize().into())
 }
 
 /// The next link of a chain.
@@ -207,6 +217,16 @@ mod tests {
             }
             assert_eq!(chains.of(tokens), expected);
         }
+    }
+
+    #[test]
+    fn branches_never_share_a_chain() {
+        let root = Fingerprint::default().root();
+        let keys = [root, branch(root, b""), branch(root, b"1"), branch(branch(root, b""), b"1")];
+        let mut different = keys.to_vec();
+        different.sort();
+        different.dedup();
+        assert_eq!(different.len(), keys.len());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::disk::{Disk, System};
 use crate::fetch::{Fetch, Found, Piece, Tier, Wake};
 use crate::format::Payload;
 use crate::index::Place;
-use crate::key::{Chains, Key, Kind, entry};
+use crate::key::{Chains, Key, Kind, branch, entry};
 use crate::ledger::Hold;
 use crate::limits::{BLOCK_TOKENS, INDEX_WAIT, PREFETCH_BYTES};
 use crate::seal::Seal;
@@ -21,8 +21,15 @@ use crate::writer::{Frame, Writer};
 /// The tiers below the live cells of one model. No call waits for a disk, except the first `find`
 /// (see there), `flush`, and `open` when a key must be read.
 pub struct Tiers {
-    frame: Arc<Frame>,
+    running: Arc<Running>,
+    /// Where all chains begin.
+    first: Key,
     chains: Mutex<Chains>,
+}
+
+/// The store behind all branches of one model. With the last of them its thread ends.
+struct Running {
+    frame: Arc<Frame>,
 }
 
 impl Tiers {
@@ -60,7 +67,22 @@ impl Tiers {
                 shelf.indexing = false;
             }
         }
-        Self { frame, chains: Mutex::new(Chains::new(first)) }
+        Self::beginning(first, Arc::new(Running { frame }))
+    }
+
+    fn beginning(first: Key, running: Arc<Running>) -> Self {
+        Self { running, first, chains: Mutex::new(Chains::new(first)) }
+    }
+
+    /// The same store for cells of the same model that are computed in another way, which `way` tells from
+    /// all others. What one branch keeps another never finds; budgets and counters are of all together.
+    #[must_use]
+    pub fn branch(&self, way: &[u8]) -> Self {
+        Self::beginning(branch(self.first, way), Arc::clone(&self.running))
+    }
+
+    fn frame(&self) -> &Arc<Frame> {
+        &self.running.frame
     }
 
     /// The longest prefix of these tokens that can be restored. While the index is still being read
@@ -69,13 +91,13 @@ impl Tiers {
     #[must_use]
     pub fn find(&self, tokens: &[u32]) -> Found {
         let chain = self.chain(tokens);
-        let shared = &self.frame.shared;
+        let shared = &self.frame().shared;
         let mut shelf = shared.lock();
         if !shelf.waited {
             shelf = shared.wait_while(shelf, INDEX_WAIT, |shelf| shelf.indexing);
             shelf.waited = true;
         }
-        let serving = shelf.index.serving(self.frame.identity.need, tokens, &chain);
+        let serving = shelf.index.serving(self.frame().identity.need, tokens, &chain);
         shelf.ask(serving.tokens / BLOCK_TOKENS, &chain);
         shelf.stats.misses += u64::from(serving.tokens == 0);
         let piece = |(key, usable)| {
@@ -101,14 +123,14 @@ impl Tiers {
     /// Begins to read what was found. `wake` is called by a reader each time a piece is ready.
     #[must_use]
     pub fn fetch(&self, found: Found, wake: Wake) -> Fetch {
-        Fetch::start(Arc::clone(&self.frame), found, wake)
+        Fetch::start(Arc::clone(self.frame()), found, wake)
     }
 
     /// The blocks of these tokens, the last one may be partial, whose cells are nowhere. Cheap.
     #[must_use]
     pub fn missing(&self, tokens: &[u32]) -> Vec<std::ops::Range<usize>> {
         let chain = self.chain(tokens);
-        self.frame.shared.lock().missing(tokens, &chain)
+        self.frame().shared.lock().missing(tokens, &chain)
     }
 
     /// Whether the state exactly after these tokens is there. Cheap.
@@ -116,7 +138,7 @@ impl Tiers {
     pub fn has_state(&self, tokens: &[u32]) -> bool {
         let (place, _) = self.place(Kind::State, tokens);
         let key = entry(place.parent, place.kind, &place.tokens);
-        self.frame.shared.lock().index.get(key).is_some()
+        self.frame().shared.lock().index.get(key).is_some()
     }
 
     /// Keeps an entry: of these tokens' last block the cells, or the state after all of them.
@@ -126,10 +148,10 @@ impl Tiers {
             return Put::Known;
         }
         let (place, blocks_before) = self.place(kind, tokens);
-        let shared = &self.frame.shared;
+        let shared = &self.frame().shared;
         let mut shelf = shared.lock();
         if let Writing::Paused(until) = shelf.writing
-            && self.frame.layout.disk.now() >= until
+            && self.frame().layout.disk.now() >= until
         {
             shelf.resume();
         }
@@ -142,20 +164,20 @@ impl Tiers {
     /// Asks the system to read what was used last, so that it is there when the model has loaded: at
     /// most so many bytes, and never more than [`PREFETCH_BYTES`]. They are the system's to drop.
     pub fn prefetch(&self, bytes_max: u64) {
-        self.frame.shared.lock().prefetch = Some(bytes_max.min(PREFETCH_BYTES));
-        self.frame.shared.tell();
+        self.frame().shared.lock().prefetch = Some(bytes_max.min(PREFETCH_BYTES));
+        self.frame().shared.tell();
     }
 
     /// Bounds the memory tier from now on, at most by its setting, and gives the bytes that were
     /// freed. What is not yet written goes last. What a restore reads into waits for the next one.
     pub fn shrink(&self, ram_bytes: u64) -> u64 {
-        self.frame.shared.lock().shrink(ram_bytes)
+        self.frame().shared.lock().shrink(ram_bytes)
     }
 
     /// Waits until the index is read and all is written, at most so long; what could not be written
     /// is tried once more. Gives the bytes that are left.
     pub fn flush(&self, wait_max: Duration) -> u64 {
-        let shared = &self.frame.shared;
+        let shared = &self.frame().shared;
         let mut shelf = shared.lock();
         shelf.resume();
         shared.tell();
@@ -167,7 +189,7 @@ impl Tiers {
     /// or given up. Says what there was of both so far, and whether there is more to come.
     #[must_use]
     pub fn wait_for_room(&self, wait_max: Duration) -> (u64, bool) {
-        let shared = &self.frame.shared;
+        let shared = &self.frame().shared;
         let shelf = shared.lock();
         let before = shelf.stats.settled();
         let waits = |shelf: &Shelf| shelf.is_busy() && shelf.stats.settled() == before;
@@ -178,13 +200,13 @@ impl Tiers {
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.frame.shared.lock().stats()
+        self.frame().shared.lock().stats()
     }
 
     /// What a restore of this model needs.
     #[must_use]
     pub fn need(&self) -> Need {
-        self.frame.identity.need
+        self.frame().identity.need
     }
 
     fn chain(&self, tokens: &[u32]) -> Vec<Key> {
@@ -201,7 +223,7 @@ impl Tiers {
     }
 }
 
-impl Drop for Tiers {
+impl Drop for Running {
     /// The thread ends after what it is doing; nobody waits for it, since any half-made file is
     /// removed by the next one who writes.
     fn drop(&mut self) {

@@ -5,6 +5,7 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::io::Write;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use llama_cpp_sys_2 as sys;
 use worker_protocol::Buffer;
@@ -14,6 +15,9 @@ static BUFFERS: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
 
 /// Sizes of whole caches that were reported since the process began.
 static CACHE_TOTALS: Mutex<Vec<Buffer>> = Mutex::new(Vec::new());
+
+/// Whether a model was loaded.
+static IS_LOADED: AtomicBool = AtomicBool::new(false);
 
 /// Sends llama.cpp's log through here. Before any other call into it.
 pub(crate) fn install() {
@@ -37,8 +41,9 @@ pub(crate) fn silence() {
 #[cfg(test)]
 unsafe extern "C" fn drop_line(_: sys::ggml_log_level, _: *const c_char, _: *mut c_void) {}
 
-/// What llama.cpp allocated so far.
-pub(crate) fn buffers() -> Vec<Buffer> {
+/// What llama.cpp allocated for a model, which is loaded now.
+pub(crate) fn loaded_buffers() -> Vec<Buffer> {
+    IS_LOADED.store(true, Ordering::Relaxed);
     BUFFERS.lock().map(|buffers| buffers.clone()).unwrap_or_default()
 }
 
@@ -73,6 +78,9 @@ unsafe extern "C" fn receive(level: sys::ggml_log_level, text: *const c_char, _d
     }
     // SAFETY: llama.cpp passes a string that ends with NUL and outlives this call.
     let line = unsafe { CStr::from_ptr(text) }.to_string_lossy();
+    if IS_LOADED.load(Ordering::Relaxed) && is_of_layout(&line) {
+        return;
+    }
     if let Some(buffer) = read_buffer(&line)
         && let Ok(mut buffers) = BUFFERS.lock()
     {
@@ -86,6 +94,12 @@ unsafe extern "C" fn receive(level: sys::ggml_log_level, text: *const c_char, _d
     if level != sys::GGML_LOG_LEVEL_DEBUG {
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
+}
+
+/// What llama.cpp says each time it lays out its graph anew. A loaded model does that whenever other adapters act,
+/// perhaps for each token: it would fill the log and our books, and is never more than the plan said.
+fn is_of_layout(line: &str) -> bool {
+    ["sched_reserve:", "resolve_fused_ops:"].iter().any(|prefix| line.starts_with(prefix))
 }
 
 /// Lines that quote what the model file says of itself.
@@ -158,6 +172,12 @@ mod tests {
         check("x: CPU compute buffer size is 1.0 MiB, matches expectation of 1.0 MiB\n", None);
         check("print_info: general.name = x compute buffer size = 9.00 MiB\n", None);
         check("nothing\n", None);
+    }
+
+    #[test]
+    fn layouts_of_a_loaded_model_are_told_from_other_lines() {
+        assert!(is_of_layout("sched_reserve:        CPU compute buffer size =   301.75 MiB\n"));
+        assert!(!is_of_layout("llama_kv_cache:        CPU KV buffer size =   448.00 MiB\n"));
     }
 
     #[test]

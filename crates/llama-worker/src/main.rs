@@ -9,6 +9,7 @@
 //! that C gave us. Not here: what to compute next (`planner::batch`), text (`engine`).
 #![expect(unsafe_code, reason = "the wall to llama.cpp's C API")]
 
+mod adapters;
 mod cpu;
 mod draft;
 #[cfg(test)]

@@ -11,21 +11,22 @@ use engine::{
     RunVectors, Wanted,
 };
 use llama_cpp_sys_2 as sys;
-use planner::adapter;
+use planner::batch::Scales;
 use planner::footprint::CacheType;
 use planner::gguf;
 use worker_protocol::limits::INTERNAL_SEQUENCES;
-use worker_protocol::{Load, LoadFailure, LoadFailureKind, Loaded, Sampling, SpeculationSource};
+use worker_protocol::{
+    Adapter, Load, LoadFailure, LoadFailureKind, Loaded, Sampling, SpeculationSource,
+};
 
+use crate::adapters::Adapters;
 use crate::cpu::Spare;
 use crate::draft::DraftModel;
 use crate::guesser::Guesser;
 use crate::head::Head;
 use crate::header;
 use crate::kept::Keeper;
-use crate::llama::{
-    Adapter, BatchRow, CacheTypes, Context, ContextShape, RunRow, Threads, Weights,
-};
+use crate::llama::{BatchRow, CacheTypes, Context, ContextShape, RunRow, Threads, Weights};
 use crate::log;
 use crate::pages;
 use crate::places::{self, Places};
@@ -62,6 +63,7 @@ pub(crate) struct LlamaModel {
     guesser: Option<Guesser>,
     projector: Option<Projector>,
     places: Places,
+    adapters: Adapters,
 }
 
 /// What decides, beside the weights and the engine, what cells hold.
@@ -99,7 +101,7 @@ impl LlamaModel {
         }
         let kv_type = kv_type(load).map_err(|why| unusable(path, &why))?;
         let projector = projector(&weights, load, &spare)?;
-        let adapters = adapters(load, &weights)?;
+        let adapters = Adapters::load(load, &weights)?;
         let mut model = if is_encoder(&weights) {
             Self::encoder(weights, load, spare)
         } else {
@@ -112,19 +114,15 @@ impl LlamaModel {
                 path.display()
             ),
         })?;
-        if !adapters.is_empty() && !model.context.set_adapters(&adapters) {
-            return Err(unusable(
-                path,
-                "llama.cpp refuses its adapters; the worker's log says why",
-            ));
-        }
+        model.adapters = adapters;
+        model.act_as_loaded().map_err(|why| unusable(path, &why.to_string()))?;
         pages::release(path);
         model.facts.sees = projector.as_ref().is_some_and(Projector::sees);
         model.facts.hears = projector.as_ref().is_some_and(Projector::hears);
         let projector_weights = projector.as_ref().map(Projector::buffer);
         model.projector = projector;
         model.load_guesser(load)?;
-        model.facts.buffers = log::buffers();
+        model.facts.buffers = log::loaded_buffers();
         model.facts.buffers.extend(projector_weights);
         model.facts.load_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(model)
@@ -165,6 +163,7 @@ impl LlamaModel {
             guesser: None,
             projector: None,
             places: Places::default(),
+            adapters: Adapters::default(),
         })
     }
 
@@ -231,6 +230,7 @@ impl LlamaModel {
             guesser: None,
             projector: None,
             places: Places::default(),
+            adapters: Adapters::default(),
         })
     }
 
@@ -244,6 +244,11 @@ impl LlamaModel {
             flash_attention: wants_flash_attention(),
             is_stretched: is_stretched(self.facts.context_tokens, original),
         }
+    }
+
+    /// What is computed from now on is with the adapters as they were loaded.
+    fn act_as_loaded(&mut self) -> Result<(), DecodeError> {
+        self.adapters.act(&self.adapters.own(), &mut self.context)
     }
 
     /// These rows are computed.
@@ -352,6 +357,14 @@ impl engine::Model for LlamaModel {
 
     fn sampler(&self, sampling: &Sampling) -> Result<Sampler, String> {
         Sampler::new(self.context.weights(), self.facts.context_tokens, sampling)
+    }
+
+    fn adapters(&self) -> &[Adapter] {
+        self.adapters.all()
+    }
+
+    fn adapt(&mut self, scales: &Scales) -> Result<(), DecodeError> {
+        self.adapters.act(scales, &mut self.context)
     }
 
     fn projector_digest(&self) -> [u8; 32] {
@@ -506,6 +519,7 @@ impl engine::Model for LlamaModel {
     }
 
     fn embed(&mut self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>, DecodeError> {
+        self.act_as_loaded()?;
         if !self.facts.generates {
             return self.encode(texts);
         }
@@ -529,6 +543,7 @@ impl engine::Model for LlamaModel {
     }
 
     fn rank(&mut self, texts: &[&[u32]]) -> Result<Vec<f32>, DecodeError> {
+        self.act_as_loaded()?;
         if is_encoder(self.context.weights()) {
             return rank::at_once(&mut self.context, texts).map_err(DecodeError);
         }
@@ -548,23 +563,6 @@ impl engine::Model for LlamaModel {
         }
         threads
     }
-}
-
-/// The adapters of a model, each held against it first: llama.cpp says why it refuses one in its log alone.
-fn adapters(load: &Load, weights: &Weights) -> Result<Vec<Adapter>, LoadFailure> {
-    let model = if load.adapters.is_empty() { None } else { header::read(&load.path) };
-    let one = |one: &worker_protocol::Adapter| {
-        let refused =
-            |why: &str| unusable(&load.path, &format!("the adapter {} {why}", one.path.display()));
-        if let Some((model, header)) = model.as_ref().zip(header::read(&one.path)) {
-            adapter::check(model, &header).map_err(|why| refused(&why))?;
-        }
-        weights.adapter(&one.path, one.scale.0).ok_or_else(|| {
-            refused("cannot be loaded; the worker's log says why, and one that was cut short must be got \
-                     again")
-        })
-    };
-    load.adapters.iter().map(one).collect()
 }
 
 /// The context of a generator, and of the one that guesses for it.
@@ -714,7 +712,7 @@ fn no_vector() -> DecodeError {
     DecodeError("llama.cpp computed no vector".to_owned())
 }
 
-fn unusable(path: &Path, why: &str) -> LoadFailure {
+pub(crate) fn unusable(path: &Path, why: &str) -> LoadFailure {
     let message = format!("cannot use {}: {why}", path.display());
     LoadFailure { kind: LoadFailureKind::Unusable, message }
 }

@@ -46,7 +46,7 @@ fn batch_admit(bencher: Bencher, streams: u32) {
         batch
     };
     bencher.with_inputs(waiting).bench_local_refs(|batch| {
-        let admissions = batch.admit(Rates::default(), &mut |_, _| None);
+        let admissions = batch.admit(Rates::default(), &mut |_, _, _| None);
         assert_eq!(admissions.len(), 1, "there is room for it");
         admissions
     });
@@ -195,7 +195,7 @@ fn with_room(sequences: u32, streams: u32) -> Batch {
         assert_eq!(batch.submit(stream.into(), prompt(stream)), Ok(()));
     }
     loop {
-        assert!(batch.admit(Rates::default(), &mut |_, _| None).len() <= sequences as usize);
+        assert!(batch.admit(Rates::default(), &mut |_, _, _| None).len() <= sequences as usize);
         let step = batch.step(None);
         let is_in_prompts = step.prefill_rows > 0;
         for row in step.rows.iter().filter(|row| row.output) {

@@ -25,17 +25,23 @@
 //! cells count like others until the caller has sampled as far as they came true, and
 //! [`Batch::settle`] says what of the sequence stays.
 //!
+//! Requests may want other scales of the model's adapters ([`Scales`]). They share neither steps nor prefixes,
+//! and take turns.
+//!
 //! Not here: sampling, text, the cache itself (`engine`), and the tiers (`kv-store`).
 
+mod cells;
 mod drafts;
 pub mod limits;
 mod prefixes;
 mod restore;
 mod runs;
+mod turns;
 
 pub use drafts::{Settled, Stream};
 pub use restore::{Rates, Stored, is_state_worth_keeping};
 pub use runs::{Cut, MEDIA_TOKEN_MIN, NextRun, Run, is_media};
+pub use turns::Scales;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -44,6 +50,7 @@ use limits::{
     SHARED_PREFIX_TOKENS_MIN, STALL_US, STEP_TOKENS_TILE, WAITING_MAX,
 };
 use prefixes::Prefix;
+use turns::Turn;
 
 /// What the engine's context can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +76,9 @@ pub struct Shape {
 
 /// The caller's name for a request.
 pub type Key = u64;
+
+/// Says what of these tokens of a request, computed with these scales, lies outside the context.
+pub type Look<'a> = &'a mut dyn FnMut(Key, &Scales, &[u32]) -> Option<Stored>;
 
 /// A request was given a sequence. Before the next step the cache of `sequence` must hold exactly
 /// the first `cached` tokens of the request; [`Batch::forget`] says that it could not be done.
@@ -98,6 +108,8 @@ pub struct Lost {
     pub sequence: u32,
     /// Its tokens.
     pub tokens: Vec<u32>,
+    /// With which scales its cells were computed.
+    pub scales: Scales,
 }
 
 /// What the next decode computes.
@@ -107,6 +119,8 @@ pub struct Step {
     pub lost: Vec<Lost>,
     /// Tokens in the order of the batch.
     pub rows: Vec<Row>,
+    /// With which scales they are computed.
+    pub scales: Scales,
     /// How many of the rows belong to prompts that go on beyond this step or end in it.
     pub prefill_rows: u32,
     /// How many of the rows are guesses.
@@ -122,6 +136,8 @@ pub struct Held<'a> {
     pub sequence: u32,
     /// The tokens whose cells it has.
     pub tokens: &'a [u32],
+    /// With which scales they were computed.
+    pub scales: &'a Scales,
     /// Whether a request goes on with it.
     pub is_owned: bool,
 }
@@ -213,6 +229,8 @@ pub struct Batch {
     proposals: BTreeMap<Key, Vec<u32>>,
     /// Whose run the next step may compute.
     allowed: Option<Key>,
+    /// Whose turn it is.
+    turn: Turn,
 }
 
 /// A request and every token it has so far.
@@ -221,6 +239,7 @@ struct Work {
     key: Key,
     tokens: Vec<u32>,
     runs: Vec<Run>,
+    scales: Scales,
     paused: bool,
 }
 
@@ -233,6 +252,10 @@ struct Slot {
     tokens: Vec<u32>,
     /// Runs among the tokens of the owner, in their order.
     runs: Vec<Run>,
+    /// With which scales the tokens are computed.
+    scales: Scales,
+    /// When it was admitted, or had a turn last.
+    turn_at: u64,
     /// How many of `tokens` are in the cache, or will be once they came back.
     cached: usize,
     /// Whether some of them are still on their way back.
@@ -257,8 +280,15 @@ impl Batch {
     #[must_use]
     pub fn new(shape: Shape) -> Self {
         let slots = (0..shape.sequences).map(|_| Slot::default()).collect();
-        let (waiting, proposals) = (VecDeque::new(), BTreeMap::new());
-        Self { shape, slots, waiting, uses: 0, proposals, allowed: None }
+        Self {
+            shape,
+            slots,
+            waiting: VecDeque::new(),
+            uses: 0,
+            proposals: BTreeMap::new(),
+            allowed: None,
+            turn: Turn::default(),
+        }
     }
 
     /// Queues a request.
@@ -266,18 +296,20 @@ impl Batch {
     /// # Errors
     /// [`Refusal`] when it could never run, or too many wait already.
     pub fn submit(&mut self, key: Key, prompt: Vec<u32>) -> Result<(), Refusal> {
-        self.submit_with_runs(key, prompt, Vec::new())
+        self.submit_as(key, prompt, Vec::new(), Scales::default())
     }
 
-    /// Queues a request of which these tokens, in their order and apart from each other, are runs.
+    /// Queues a request of which these tokens, in their order and apart from each other, are runs, and which
+    /// is computed with these scales.
     ///
     /// # Errors
     /// As [`Self::submit`].
-    pub fn submit_with_runs(
+    pub fn submit_as(
         &mut self,
         key: Key,
         prompt: Vec<u32>,
         runs: Vec<Run>,
+        scales: Scales,
     ) -> Result<(), Refusal> {
         if prompt.is_empty() {
             return Err(Refusal::Empty);
@@ -290,7 +322,7 @@ impl Batch {
         if self.waiting.len() >= WAITING_MAX {
             return Err(Refusal::Crowded);
         }
-        self.waiting.push_back(Work { key, tokens: prompt, runs, paused: false });
+        self.waiting.push_back(Work { key, tokens: prompt, runs, scales, paused: false });
         Ok(())
     }
 
@@ -315,13 +347,9 @@ impl Batch {
     }
 
     /// Gives sequences to waiting requests, first come first served, as far as cells allow. `look`
-    /// says what of these tokens lies outside the context.
+    /// says what of these tokens, computed with these scales, lies outside the context.
     #[must_use]
-    pub fn admit(
-        &mut self,
-        rates: Rates,
-        look: &mut dyn FnMut(Key, &[u32]) -> Option<Stored>,
-    ) -> Vec<Admission> {
+    pub fn admit(&mut self, rates: Rates, look: Look<'_>) -> Vec<Admission> {
         let mut admissions = Vec::new();
         let mut next = 0;
         while let Some(work) = self.waiting.get(next) {
@@ -370,43 +398,62 @@ impl Batch {
             let tokens = &slot.tokens[..slot.live()];
             let is_owned = slot.owner.is_some();
             if !tokens.is_empty() && slot.drafted.is_empty() {
-                held.push((slot.last_use, Held { sequence: sequence_of(index), tokens, is_owned }));
+                let (sequence, scales) = (sequence_of(index), &slot.scales);
+                held.push((slot.last_use, Held { sequence, tokens, scales, is_owned }));
             }
         }
         held.sort_unstable_by_key(|(last_use, _)| std::cmp::Reverse(*last_use));
         held.into_iter().map(|(_, held)| held).collect()
     }
 
-    /// The next step: one token of every stream with the guesses that there is room for, and of
-    /// prompts as much as `prefill_tokens_per_s` says is bearable ([`STALL_US`] beside streams,
+    /// The next step, of those whose turn it is: one token of every stream with the guesses that there is room
+    /// for, and of prompts as much as `prefill_tokens_per_s` says is bearable ([`STALL_US`] beside streams,
     /// [`QUIET_STEP_US`] alone). The rows count as decoded from here on; a failed decode ends with
     /// [`Batch::reset`].
     #[must_use]
     pub fn step(&mut self, prefill_tokens_per_s: Option<f32>) -> Step {
         debug_assert!(self.slots.iter().all(|slot| slot.drafted.is_empty()), "not settled");
         let mut step = Step::default();
-        let streams = self.running().filter(|slot| slot.pending() == 1).count();
-        self.make_room(streams, &mut step);
-
         let mut proposals = std::mem::take(&mut self.proposals);
-        let mut spare = self.room_for_drafts();
-        for index in self.by_age() {
-            // Cells may be promised to what comes back, which nobody can be parked for.
-            let fits = step.rows.len() < self.step_tokens_max() && self.free_cells() > 0;
-            if self.slots[index].pending() == 1 && fits {
-                self.push_rows(index, 1, &mut step);
-                spare -= self.push_draft(index, &mut proposals, spare, &mut step);
-            }
-        }
-        let mut budget = self.prefill_budget(step.rows.len(), prefill_tokens_per_s);
-        for index in self.by_age() {
-            if self.slots[index].pending() > 1 {
-                budget = budget.saturating_sub(self.push_prompt(index, budget, &mut step));
+        // Who has the turn may be able to do nothing with it, where cells are promised to what comes back or
+        // vectors of a run are missing.
+        for scales in self.turns() {
+            self.fill(&scales, prefill_tokens_per_s, &mut proposals, &mut step);
+            if !step.rows.is_empty() {
+                self.take_turn(&scales, &step);
+                step.scales = scales;
+                break;
             }
         }
         self.allowed = None;
         debug_assert!(self.used_cells() <= self.shape.cells as usize);
         step
+    }
+
+    /// Adds rows of the requests with these scales to a step that has none.
+    fn fill(
+        &mut self,
+        scales: &Scales,
+        prefill_tokens_per_s: Option<f32>,
+        proposals: &mut BTreeMap<Key, Vec<u32>>,
+        step: &mut Step,
+    ) {
+        self.make_room(scales, step);
+        let mut spare = self.room_for_drafts(scales);
+        for index in self.by_age_with(scales) {
+            // Cells may be promised to what comes back, which nobody can be parked for.
+            let fits = step.rows.len() < self.step_tokens_max() && self.free_cells() > 0;
+            if self.slots[index].pending() == 1 && fits {
+                self.push_rows(index, 1, step);
+                spare -= self.push_draft(index, proposals, spare, step);
+            }
+        }
+        let mut budget = self.prefill_budget(step.rows.len(), prefill_tokens_per_s);
+        for index in self.by_age_with(scales) {
+            if self.slots[index].pending() > 1 {
+                budget = budget.saturating_sub(self.push_prompt(index, budget, step));
+            }
+        }
     }
 
     /// Adds the token that was sampled for a request.
@@ -433,18 +480,6 @@ impl Batch {
     /// The cache is gone, and every request with it.
     pub fn reset(&mut self) {
         *self = Self::new(self.shape);
-    }
-
-    /// Frees every cell that no step needs now: parks paused requests and gives up kept prefixes.
-    /// Returns what the sequences held whose cells must be freed.
-    #[must_use]
-    pub fn free_unused(&mut self) -> Vec<Lost> {
-        while self.park_paused().is_some() {}
-        let mut lost = Vec::new();
-        while let Some(index) = self.oldest_prefix() {
-            lost.push(self.drop_prefix(index));
-        }
-        lost
     }
 
     /// Whether any step could have rows.
@@ -476,12 +511,7 @@ impl Batch {
     }
 
     /// Moves a waiting request into a sequence.
-    fn place(
-        &mut self,
-        key: Key,
-        rates: Rates,
-        look: &mut dyn FnMut(Key, &[u32]) -> Option<Stored>,
-    ) -> Option<Admission> {
+    fn place(&mut self, key: Key, rates: Rates, look: Look<'_>) -> Option<Admission> {
         if self.slots.iter().all(|slot| slot.owner.is_some()) {
             self.park_paused()?;
         }
@@ -493,7 +523,7 @@ impl Batch {
         let room = self.free_cells() + self.slots[target].cached;
         let copies = SHARED_PREFIX_TOKENS_MIN as usize..=room;
         let kept = prefix.filter(|prefix| prefix.slot == target || copies.contains(&prefix.tokens));
-        let stored = look(key, &work.tokens[..work.tokens.len() - 1]);
+        let stored = look(key, &work.scales, &work.tokens[..work.tokens.len() - 1]);
         let stored = stored.and_then(|stored| self.usable(stored, &work.runs));
         let stored = stored.filter(|stored| stored.pays(kept.map_or(0, |kept| kept.tokens), rates));
         // A state is of one moment, so that nothing can be joined to what is there.
@@ -519,6 +549,8 @@ impl Batch {
             prompt: work.tokens.len(),
             tokens: work.tokens,
             runs: work.runs,
+            scales: work.scales,
+            turn_at: self.uses,
             cached: restore.map_or(live, |tokens| tokens as usize),
             is_restoring: restore.is_some(),
             drafted: VecDeque::new(),
@@ -532,127 +564,6 @@ impl Batch {
             restore,
             lost,
         })
-    }
-
-    /// Gives up kept prefixes, the oldest first, until `target` can hold `tokens` tokens; `None` when
-    /// that is not enough. What the request itself continues stays.
-    fn room_for(
-        &mut self,
-        tokens: usize,
-        target: usize,
-        kept: Option<Prefix>,
-    ) -> Option<Vec<Lost>> {
-        let needed = tokens.saturating_sub(self.slots[target].cached);
-        let is_spared = |index| index == target || kept.is_some_and(|kept| kept.slot == index);
-        let mut others: Vec<usize> = (0..self.slots.len())
-            .filter(|index| {
-                let slot = &self.slots[*index];
-                slot.owner.is_none() && slot.cached > 0 && !is_spared(*index)
-            })
-            .collect();
-        let gives: usize = others.iter().map(|index| self.slots[*index].cached).sum();
-        if self.free_cells() + gives < needed {
-            return None;
-        }
-        others.sort_unstable_by_key(|index| self.slots[*index].last_use);
-        let mut lost = Vec::new();
-        for index in others {
-            if self.free_cells() >= needed {
-                break;
-            }
-            lost.push(self.drop_prefix(index));
-        }
-        Some(lost)
-    }
-
-    /// Sends the youngest paused request back to the queue, for its sequence.
-    fn park_paused(&mut self) -> Option<()> {
-        let is_parkable =
-            |index: &usize| self.is_paused(*index) && !self.slots[*index].is_restoring;
-        let paused = self.by_age_all().rfind(is_parkable)?;
-        self.park(paused);
-        Some(())
-    }
-
-    // Cells.
-
-    /// Frees cells until `streams` tokens fit: kept prefixes first, the oldest before the others,
-    /// then requests give way, paused before running, young before old.
-    fn make_room(&mut self, streams: usize, step: &mut Step) {
-        loop {
-            let wanted = streams + self.prompt_cells();
-            if self.free_cells() >= wanted.min(self.pending_cells()) {
-                return;
-            }
-            if let Some(index) = self.oldest_prefix() {
-                let lost = self.drop_prefix(index);
-                step.lost.push(lost);
-            } else if let Some(index) = self.next_to_park() {
-                self.park(index);
-            } else {
-                return;
-            }
-        }
-    }
-
-    fn oldest_prefix(&self) -> Option<usize> {
-        let kept = self.slots.iter().enumerate();
-        let kept = kept.filter(|(_, slot)| slot.owner.is_none() && slot.cached > 0);
-        kept.min_by_key(|(_, slot)| slot.last_use).map(|(index, _)| index)
-    }
-
-    fn drop_prefix(&mut self, index: usize) -> Lost {
-        let slot = &mut self.slots[index];
-        let mut tokens = std::mem::take(&mut slot.tokens);
-        tokens.truncate(slot.cached);
-        slot.cached = 0;
-        Lost { sequence: sequence_of(index), tokens }
-    }
-
-    /// Who gives way next; the last one left never does.
-    fn next_to_park(&self) -> Option<usize> {
-        let mut by_age: Vec<usize> =
-            self.by_age_all().filter(|index| !self.slots[*index].is_restoring).collect();
-        if by_age.len() < 2 {
-            return None;
-        }
-        by_age.reverse();
-        by_age.iter().find(|index| self.is_paused(**index)).or(by_age.first()).copied()
-    }
-
-    /// Back to the head of the queue with all its tokens; what is cached stays as a prefix.
-    fn park(&mut self, index: usize) {
-        let Some(owner) = self.slots[index].owner else { return };
-        let tokens = self.slots[index].tokens.clone();
-        let runs = std::mem::take(&mut self.slots[index].runs);
-        self.retire(index);
-        self.waiting.push_front(Work { key: owner.key, tokens, runs, paused: owner.paused });
-    }
-
-    /// The sequence has no owner any more; its cached tokens are a prefix for later.
-    fn retire(&mut self, index: usize) {
-        self.uses += 1;
-        let slot = &mut self.slots[index];
-        slot.owner = None;
-        slot.runs.clear();
-        slot.cached = slot.live();
-        slot.is_restoring = false;
-        debug_assert!(slot.drafted.is_empty(), "a request ended before its guesses were settled");
-        slot.tokens.truncate(slot.cached);
-        slot.last_use = self.uses;
-    }
-
-    fn used_cells(&self) -> usize {
-        self.slots.iter().map(|slot| slot.cached + slot.drafted.len()).sum()
-    }
-
-    fn free_cells(&self) -> usize {
-        self.shape.cells as usize - self.used_cells()
-    }
-
-    /// Cells that the running requests lack for the tokens they have.
-    fn pending_cells(&self) -> usize {
-        self.running().map(Slot::pending).sum()
     }
 
     // Rows.
@@ -719,10 +630,11 @@ impl Batch {
         next - slot.cached
     }
 
-    /// Prompt tokens this step may hold beside `streams`.
+    /// Prompt tokens this step may hold beside `streams`. Streams whose turn it is not wait for it too.
     fn prefill_budget(&self, streams: usize, tokens_per_s: Option<f32>) -> usize {
         let room = self.step_tokens_max().saturating_sub(streams);
-        let time_us = if streams > 0 { STALL_US } else { QUIET_STEP_US };
+        let somebody_streams = streams > 0 || self.running().any(|slot| slot.pending() == 1);
+        let time_us = if somebody_streams { STALL_US } else { QUIET_STEP_US };
         let bearable = match tokens_per_s {
             #[expect(
                 clippy::cast_possible_truncation,
@@ -750,11 +662,6 @@ impl Batch {
     /// Slots whose owner takes part in steps.
     fn running(&self) -> impl Iterator<Item = &Slot> {
         self.slots.iter().filter(|slot| slot.is_running())
-    }
-
-    /// Indices of running slots, oldest owner first.
-    fn by_age(&self) -> Vec<usize> {
-        self.by_age_all().filter(|index| self.slots[*index].is_running()).collect()
     }
 
     /// Indices of owned slots, oldest owner first.

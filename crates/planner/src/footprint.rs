@@ -214,6 +214,8 @@ pub const HEAD: &str = "multi-token head";
 pub const ADAPTERS: &str = "adapters";
 /// Prompts that are kept outside the cache for later.
 pub const PROMPT_CACHE: &str = "prompt cache";
+/// The vocabulary as constrained answers choose among it.
+pub const CONSTRAINED: &str = "constrained answers";
 /// The process itself and its vocabulary.
 pub const PROCESS: &str = "process and vocabulary";
 
@@ -243,6 +245,7 @@ pub fn predict_by(
         items.extend(head::items(build, header, &layout));
     }
     items.extend(companions::items(build, companions, &layout));
+    items.push(process::constrained(header));
     items.push(process::process(header));
     items.retain(|item| item.bytes > 0);
     let certain = layers::is_known(header.architecture()) && compute::is_known(header);

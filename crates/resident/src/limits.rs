@@ -5,12 +5,6 @@ use std::time::Duration;
 /// Characters a model's name may have; more than any model on the hubs of the world uses.
 pub(crate) const NAME_CHARACTERS_MAX: usize = 128;
 
-/// LoRA adapters of one model: each adds its part to every matrix in every step.
-pub(crate) const ADAPTERS_MAX: usize = 8;
-
-/// The strongest scale of an adapter; more than a few times as it was trained leaves no sense in a text.
-pub(crate) const ADAPTER_SCALE_MAX: f32 = 100.0;
-
 /// Names less alike than this are a guess, not a slip of the finger.
 pub(crate) const LIKENESS_MIN: f64 = 0.7;
 

@@ -38,6 +38,14 @@ pub enum AcquireError {
         /// Why it does not, and the way out.
         why: String,
     },
+    /// The request chooses adapters that the model does not have.
+    #[error("model '{name}': {why}")]
+    NoSuchAdapter {
+        /// The model.
+        name: String,
+        /// Which, and what there is.
+        why: String,
+    },
     /// It would not fit even if it were alone.
     #[error(
         "model '{name}' needs {} of memory, but all models together may take {}; use a smaller \

@@ -246,6 +246,7 @@ fn refused(error: AcquireError) -> ToolError {
         AcquireError::UnknownModel { .. }
         | AcquireError::Unusable { .. }
         | AcquireError::TakesNone { .. }
+        | AcquireError::NoSuchAdapter { .. }
         | AcquireError::LoadFailed { .. }
         | AcquireError::Overloaded { .. }
         | AcquireError::Stopped { .. }

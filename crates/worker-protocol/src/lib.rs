@@ -8,16 +8,18 @@
 //! Not here: reading and writing (the caller owns the pipes), vendors' JSON (`dialect`), and any
 //! decision (`planner`).
 
+mod adapters;
 mod bytes;
 pub mod frame;
 pub mod limits;
 mod request;
 mod words;
 
+pub use adapters::scales;
 pub use request::{
-    Chat, Constraint, Dry, Embed, EmbedInput, Generate, Infill, Media, MediaKind, Message,
-    Mirostat, MirostatVersion, Parameter, Prompt, Rank, Role, Sampling, Snippet, ToolCall,
-    ToolChoice, Xtc,
+    Chat, ChosenAdapter, Constraint, Dry, Embed, EmbedInput, Generate, Infill, Media, MediaKind,
+    Message, Mirostat, MirostatVersion, Parameter, Prompt, Rank, Role, Sampling, Snippet, ToolCall,
+    ToolChoice, WhichAdapter, Xtc,
 };
 pub use words::{
     Adapter, Alternative, Buffer, Command, Event, Failure, FailureKind, FinishReason, Finished,

@@ -32,6 +32,12 @@ pub const KEPT_SEGMENTS_MAX: u64 = 16;
 /// waited for and the one that is being taken.
 pub const KEPT_READ_AHEAD_BYTES: u64 = 16 << 20;
 
+/// LoRA adapters of one model: each adds its part to every matrix in every step.
+pub const ADAPTERS_MAX: usize = 8;
+
+/// The strongest scale of an adapter; more than a few times as it was trained leaves no sense in a text.
+pub const ADAPTER_SCALE_MAX: f32 = 100.0;
+
 /// Sequences that a generating worker makes beyond those it is asked for: one in which texts are
 /// embedded, so that embedding needs no stream to end.
 pub const INTERNAL_SEQUENCES: u32 = 1;

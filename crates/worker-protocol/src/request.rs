@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::bytes;
+use crate::{bytes, words::Scale};
 
 /// A request for text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,10 @@ pub struct Generate {
     /// 0 leaves none; `None` leaves that to the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_tokens_max: Option<u32>,
+    /// How strongly the model's adapters act; those that are not listed do not act at all. `None` leaves
+    /// all as the model was loaded with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapters: Option<Vec<ChosenAdapter>>,
 }
 
 impl Generate {
@@ -43,8 +47,27 @@ impl Generate {
             ignore_end: false,
             constraint: None,
             reasoning_tokens_max: None,
+            adapters: None,
         }
     }
+}
+
+/// An adapter of the model, and how strongly it acts in one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChosenAdapter {
+    /// Which one.
+    pub adapter: WhichAdapter,
+    /// How strongly.
+    pub scale: Scale,
+}
+
+/// How a request says which adapter it means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WhichAdapter {
+    /// By its place among the model's, counted from 0.
+    Place(u32),
+    /// By its name.
+    Name(String),
 }
 
 /// What an answer must look like. Tokens that would break it are never drawn.

@@ -41,6 +41,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
         tokens_max: Some(tokens_max),
         constraint,
         reasoning_tokens_max,
+        adapters: None,
         stop,
         ..Generate::new(Prompt::Chat(chat))
     };

@@ -51,7 +51,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let model = request::word(&mut fields, "model")?;
     let stream = fields.bool("stream")?.unwrap_or(false);
     let wish = Wish::decode(&mut fields)?;
-    request::refuse_adapters(&mut fields)?;
+    let adapters = request::adapters(&mut fields)?;
     let tokens = fields.integer("n_predict", -1..=u32::MAX.into())?;
     let told = Told { nothing: tokens == Some(0), fields: response_fields(&mut fields)? };
     let generate = Generate {
@@ -64,6 +64,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
         stop: request::stop(&mut fields, "stop")?,
         sampling: sampling::decode(&mut fields)?,
         ignore_end: fields.bool("ignore_eos")?.unwrap_or(false),
+        adapters,
         reasoning_tokens_max: None,
         prompt: Prompt::Infill(infill(&mut fields)?),
     };

@@ -53,7 +53,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let wish = Wish::decode(&mut fields)?;
     let choices = choices::count(&mut fields)?;
     refuse_modalities(&mut fields)?;
-    request::refuse_adapters(&mut fields)?;
+    let adapters = request::adapters(&mut fields)?;
     let (chat, reasoning_tokens_max) = chat(&mut fields)?;
     let may_call = !chat.tools.is_empty() && chat.tool_choice != ToolChoice::None;
     let generate = Generate {
@@ -64,6 +64,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
         stop: request::stop(&mut fields, "stop")?,
         sampling: sampling::decode(&mut fields)?,
         ignore_end: fields.bool("ignore_eos")?.unwrap_or(false),
+        adapters,
         prompt: Prompt::Chat(chat),
     };
     let generates = choices::multiply(vec![generate], choices, body.len())?;

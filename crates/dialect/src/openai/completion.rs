@@ -70,7 +70,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
     let echo = fields.bool("echo")?.unwrap_or(false);
     let logprobs = fields.integer("logprobs", 0..=LOGPROBS_MAX.into())?;
     refuse_unsupported(&mut fields, choices_per_prompt)?;
-    request::refuse_adapters(&mut fields)?;
+    let adapters = request::adapters(&mut fields)?;
     let template = Generate {
         constraint: constraint::openai(&mut fields, false)?,
         logprobs: logprobs.and_then(|alternatives| u8::try_from(alternatives).ok()),
@@ -79,6 +79,7 @@ pub fn decode(body: &[u8]) -> Result<Request, Error> {
         stop: request::stop(&mut fields, "stop")?,
         sampling: sampling::decode(&mut fields)?,
         ignore_end: fields.bool("ignore_eos")?.unwrap_or(false),
+        adapters,
         reasoning_tokens_max: None,
         prompt: Prompt::Tokens(Vec::new()),
     };

@@ -100,6 +100,7 @@ pub fn decode(body: &[u8], earlier: &dyn Earlier) -> Result<Request, Error> {
         logprobs: settings.logprobs,
         constraint,
         reasoning_tokens_max: settings.reasoning.tokens_max,
+        adapters: None,
         ..Generate::new(Prompt::Chat(chat))
     };
     let told = Told { echo, tools, thoughts: settings.thoughts, background };

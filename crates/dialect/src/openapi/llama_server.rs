@@ -53,6 +53,7 @@ fn request() -> Shape {
         )
         .with(shared::constraint)
         .with(shared::sampling)
+        .with(shared::adapters)
         .with(shared::wish)
         .named("InfillRequest")
 }

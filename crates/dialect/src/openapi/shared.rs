@@ -1,5 +1,7 @@
 //! What several routes read or answer in the same form.
 
+use worker_protocol::limits::{ADAPTER_SCALE_MAX, ADAPTERS_MAX};
+
 use super::shape::{
     Fields, Shape, count, either, fields, integer, list, list_of, map, number, number_in, object,
     text, text_like, text_of, truth, whole, word,
@@ -50,6 +52,25 @@ pub(super) fn wish(fields: Fields) -> Fields {
                 list_of(text_of(0..=SHORT_VALUE_BYTES_MAX), 0..=KNOWLEDGE_MAX),
             ]),
         )
+}
+
+/// How strongly the model's adapters act.
+pub(super) fn adapters(fields: Fields) -> Fields {
+    let most = f64::from(ADAPTER_SCALE_MAX);
+    let adapter = self::fields("A LoRA adapter.")
+        .has(
+            "id",
+            "Which one of the model's: its place, counted from 0, or its name.",
+            either([integer(0..=u32::MAX.into()), text_of(0..=SHORT_VALUE_BYTES_MAX)]),
+        )
+        .has("scale", "How strongly it acts; 1 as it was trained.", number_in(-most..=most))
+        .named("AdapterScale");
+    fields.may(
+        "lora",
+        "How strongly adapters that the model was configured with act in this request. One that is not \
+         listed does not; without the list all act as they are configured.",
+        list_of(adapter, 0..=ADAPTERS_MAX),
+    )
 }
 
 /// How tokens are chosen.

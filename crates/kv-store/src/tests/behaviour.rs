@@ -27,6 +27,31 @@ fn a_conversation_survives_its_process() {
     }
 }
 
+/// Cells of the same tokens that a model computed with other scales of its adapters are other cells.
+#[test]
+fn a_branch_finds_what_it_kept_itself_and_nothing_else() {
+    let place = Place::new();
+    let tokens = run(&[(1, 300), (2, 64)]);
+    for need in [Need::Cells, Need::CellsAndState, Need::State] {
+        let identity = place.model(&format!("{need:?}"), need);
+        let trunk = Tiers::open(place.settings(), identity.clone());
+        let half = trunk.branch(b"half");
+        keep(&trunk, &tokens);
+        assert_eq!((trunk.find(&tokens).tokens, half.find(&tokens).tokens), (364, 0));
+        keep(&half, &tokens[..310]);
+        drop(trunk);
+        assert_eq!(half.flush(LONG), 0, "the thread goes on for the branch that is left");
+        drop(half);
+        let trunk = Tiers::open(place.settings(), identity);
+        let branches = [&b"half"[..], b"whole", b""].map(|way| trunk.branch(way));
+        let found = branches.each_ref().map(|branch| branch.find(&tokens).tokens);
+        assert_eq!(found, [310, 0, 0]);
+        assert_eq!(trunk.find(&tokens).tokens, 364);
+        let known = Known::of(&[&tokens, &tokens[..310]]);
+        assert_eq!(restore(&branches[0], &tokens, &known), Ok(310));
+    }
+}
+
 #[test]
 fn off_keeps_nothing_and_touches_nothing() {
     let place = Place::new();

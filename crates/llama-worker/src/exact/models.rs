@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use worker_protocol::{Load, LoadFailure, Speculation};
+use worker_protocol::{Adapter, Load, LoadFailure, Scale, Speculation};
 
 use crate::log;
 use crate::model::LlamaModel;
@@ -37,6 +37,34 @@ pub(crate) fn made_like(
         .unwrap();
     assert!(made.success());
     out
+}
+
+/// An adapter of rank 4 with random weights for a model of this shape, made in `folder`.
+pub(crate) fn made_adapter(architecture: &str, like: &str, seed: &str, folder: &Path) -> PathBuf {
+    let out = folder.join(format!("adapter-{architecture}-{like}-{seed}.gguf"));
+    let made = Command::new(env!("CARGO"))
+        .args(["xtask", "make-model", "--arch", architecture, "--like", like])
+        .args(["--quant", "f32", "--adapter", "4", "--seed", seed, "--out"])
+        .arg(&out)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    out
+}
+
+/// A model with adapters, each with a scale, for so many sequences.
+pub(crate) fn load_adapted(
+    path: &Path,
+    adapters: &[(&Path, f32)],
+    sequences_max: u32,
+) -> LlamaModel {
+    let adapter = |(place, (path, scale)): (usize, &(&Path, f32))| Adapter {
+        name: place.to_string(),
+        path: path.to_path_buf(),
+        scale: Scale(*scale),
+    };
+    let adapters = adapters.iter().enumerate().map(adapter).collect();
+    loaded(&Load { sequences_max, adapters, ..on(1, path) })
 }
 
 /// A projector of this kind with random weights, for a model of this shape, made in `folder`.

@@ -9,7 +9,8 @@ use engine::{
     DecodeError, Guessing, InfillMarks, Keeps, MediaFile, MediaPart, Model, RankForm, Row,
     RunVectors, Wanted,
 };
-use worker_protocol::{Loaded, Sampling};
+use planner::batch::Scales;
+use worker_protocol::{Adapter, Loaded, Sampling};
 
 use super::lineage::Lineage;
 use crate::model::LlamaModel;
@@ -81,6 +82,14 @@ impl Model for Watched {
 
     fn sampler(&self, sampling: &Sampling) -> Result<Sampler, String> {
         self.model.sampler(sampling)
+    }
+
+    fn adapters(&self) -> &[Adapter] {
+        self.model.adapters()
+    }
+
+    fn adapt(&mut self, scales: &Scales) -> Result<(), DecodeError> {
+        self.model.adapt(scales)
     }
 
     fn projector_digest(&self) -> [u8; 32] {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Batch, Key, Row, Slot, Step, sequence_of};
+use super::{Batch, Key, Row, Scales, Slot, Step, sequence_of};
 use crate::draft::limits::DRAFT_TOKENS_MAX;
 
 /// A request that moves by one token in the next step, and may move by more where that is guessed
@@ -35,19 +35,14 @@ impl Batch {
     /// The streams of the next step, oldest first. That step may leave some out when cells run short.
     #[must_use]
     pub fn streams(&self) -> Vec<Stream<'_>> {
-        let streams = self.by_age().into_iter().filter(|index| self.slots[*index].pending() == 1);
+        let theirs = self.by_age_with(&self.next_scales()).into_iter();
+        let streams = theirs.filter(|index| self.slots[*index].pending() == 1);
         let stream = |index: usize| {
             let slot = &self.slots[index];
             let (key, draft_max) = (slot.owner.map(|owner| owner.key)?, self.draft_max(slot));
             Some(Stream { key, sequence: sequence_of(index), tokens: &slot.tokens, draft_max })
         };
         streams.filter_map(stream).collect()
-    }
-
-    /// Whether the next step may hold parts of prompts.
-    #[must_use]
-    pub fn has_prompts(&self) -> bool {
-        self.running().any(|slot| slot.pending() > 1)
     }
 
     /// What is guessed of a stream, for the next step alone.
@@ -83,11 +78,11 @@ impl Batch {
         u32::try_from(left).unwrap_or(u32::MAX).min(self.shape.takes_back_max)
     }
 
-    /// Guesses that the next step has room for beside what is certain, of all streams together: they take
-    /// no cell and no row from anybody, and no prefix is given up for them.
-    pub(super) fn room_for_drafts(&self) -> usize {
-        let streams = self.running().filter(|slot| slot.pending() == 1).count();
-        let prompts = self.prompt_cells();
+    /// Guesses that a step for these scales has room for beside what is certain, of all streams together:
+    /// they take no cell and no row from anybody, and no prefix is given up for them.
+    pub(super) fn room_for_drafts(&self, scales: &Scales) -> usize {
+        let streams = self.running_with(scales).filter(|slot| slot.pending() == 1).count();
+        let prompts = self.prompt_cells(scales);
         let room = self.free_cells().min(self.step_tokens_max()).saturating_sub(streams + prompts);
         // Any sequence may have its one output.
         let outputs = self.shape.outputs_max.saturating_sub(self.shape.sequences);

@@ -23,6 +23,11 @@ pub const STALL_US: u64 = 200_000;
 /// waits; longer steps would gain nothing, since batches this long are efficient already.
 pub const QUIET_STEP_US: u64 = 500_000;
 
+/// Steps that requests with the same adapters have one behind the other while others wait. Changing them
+/// makes llama.cpp lay out its graph anew, which takes about as long as a step of a small model; the others'
+/// streams pause meanwhile.
+pub const TURN_STEPS: u32 = 4;
+
 /// Cells that must be free beyond the tokens a request has, before it is admitted beside others:
 /// room to generate for a while, so that it is not parked again at once.
 pub const ADMIT_SLACK_CELLS: u32 = 64;

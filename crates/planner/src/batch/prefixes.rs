@@ -21,19 +21,22 @@ impl Batch {
         }
         let now = self.best_prefix(work).map_or(0, |prefix| prefix.tokens);
         let reusable = &work.tokens[..work.tokens.len() - 1];
-        let owned = self.slots.iter().filter(|slot| slot.owner.is_some_and(|owner| !owner.paused));
+        let owned = self.slots.iter().filter(|slot| {
+            slot.scales == work.scales && slot.owner.is_some_and(|owner| !owner.paused)
+        });
         owned.filter(|slot| slot.is_restoring || slot.pending() > 1).any(|slot| {
             let later = runs::floor(&work.runs, shared_prefix(&slot.tokens, reusable));
             later >= now + SHARED_PREFIX_TOKENS_MIN as usize
         })
     }
 
-    /// The longest prefix of the request that some sequence holds. The last token is never reused:
-    /// its output is what the answer starts from.
+    /// The longest prefix of the request that some sequence holds, computed with its scales. The last token
+    /// is never reused: its output is what the answer starts from.
     pub(super) fn best_prefix(&self, work: &Work) -> Option<Prefix> {
         let reusable = &work.tokens[..work.tokens.len() - 1];
         let mut best: Option<Prefix> = None;
-        for (index, slot) in self.slots.iter().enumerate() {
+        let alike = self.slots.iter().enumerate().filter(|(_, slot)| slot.scales == work.scales);
+        for (index, slot) in alike {
             let shared = shared_prefix(&slot.tokens[..slot.live()], reusable);
             let tokens = runs::floor(&work.runs, shared);
             let usable = self.shape.trims || (slot.owner.is_none() && tokens == slot.cached);

@@ -7,7 +7,7 @@
 //! Not here: what the tokens are and where vectors come from (`engine`).
 
 use super::limits::PREFILL_TOKENS_MIN;
-use super::{Batch, Key, Refusal, Slot, Stored};
+use super::{Batch, Key, Refusal, Scales, Slot, Stored};
 
 /// The first of the tokens that stand for rows of runs. No vocabulary reaches so far.
 pub const MEDIA_TOKEN_MIN: u32 = 1 << 31;
@@ -76,10 +76,11 @@ pub struct NextRun {
 }
 
 impl Batch {
-    /// The run that should be computed next: the oldest request's that can go on only with one.
+    /// The run that should be computed next: the oldest request's that can go on only with one, of those
+    /// whose turn it is.
     #[must_use]
     pub fn next_run(&self) -> Option<NextRun> {
-        self.by_age().into_iter().find_map(|index| {
+        self.by_age_with(&self.next_scales()).into_iter().find_map(|index| {
             let slot = &self.slots[index];
             let run = slot.runs.iter().position(|run| run.contains(slot.cached))?;
             Some(NextRun { key: slot.owner?.key, run })
@@ -102,12 +103,14 @@ impl Batch {
         slot.runs.iter().find(|run| run.contains(slot.cached)).copied()
     }
 
-    /// Cells that the next step wants for prompts: their least share, or all of a run that cannot be
-    /// divided.
-    pub(super) fn prompt_cells(&self) -> usize {
-        let least = if self.has_prompts() { PREFILL_TOKENS_MIN as usize } else { 0 };
+    /// Cells that a step for these scales wants for prompts: their least share, or all of a run that cannot
+    /// be divided.
+    pub(super) fn prompt_cells(&self, scales: &Scales) -> usize {
+        let has_prompts = self.running_with(scales).any(|slot| slot.pending() > 1);
+        let least = if has_prompts { PREFILL_TOKENS_MIN as usize } else { 0 };
         let allowed = self.allowed.and_then(|key| self.slot_of(key));
-        let allowed = allowed.filter(|index| self.slots[*index].is_running());
+        let is_theirs = |slot: &Slot| slot.is_running() && slot.scales == *scales;
+        let allowed = allowed.filter(|index| is_theirs(&self.slots[*index]));
         let run = allowed.and_then(|index| self.run_at(index)).filter(Run::is_one_step);
         least.max(run.map_or(0, |run| run.rows()))
     }

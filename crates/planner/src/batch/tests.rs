@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::limits::TURN_STEPS;
 use super::prefixes::shared_prefix;
 use super::*;
 
@@ -42,6 +43,12 @@ struct World {
     guessed: usize,
     /// Runs of each live request.
     runs: BTreeMap<Key, Vec<Run>>,
+    /// With which scales each request that was ever there is computed.
+    scales: BTreeMap<Key, Scales>,
+    /// With which scales the cells of each sequence were computed.
+    computed: BTreeMap<u32, Scales>,
+    /// Steps that those who could go on have been waiting for, each since it got its sequence.
+    waited: BTreeMap<(Key, u64), u32>,
     /// Whether what the runs are computed from can be had.
     has_vectors: bool,
 }
@@ -78,6 +85,9 @@ impl World {
             drafted: 0,
             guessed: 0,
             runs: BTreeMap::new(),
+            scales: BTreeMap::new(),
+            computed: BTreeMap::new(),
+            waited: BTreeMap::new(),
             has_vectors: true,
         }
     }
@@ -89,10 +99,21 @@ impl World {
     fn submit_seen(
         &mut self,
         key: Key,
-        (prompt, runs): (Vec<u32>, Vec<Run>),
+        seen: (Vec<u32>, Vec<Run>),
         tokens_max: usize,
     ) -> Result<(), Refusal> {
-        self.batch.submit_with_runs(key, prompt.clone(), runs.clone())?;
+        self.submit_as(key, seen, &Scales::default(), tokens_max)
+    }
+
+    fn submit_as(
+        &mut self,
+        key: Key,
+        (prompt, runs): (Vec<u32>, Vec<Run>),
+        scales: &Scales,
+        tokens_max: usize,
+    ) -> Result<(), Refusal> {
+        self.batch.submit_as(key, prompt.clone(), runs.clone(), scales.clone())?;
+        self.scales.insert(key, scales.clone());
         self.runs.insert(key, runs);
         self.expected.insert(key, prompt);
         self.left.insert(key, tokens_max.max(1));
@@ -119,7 +140,11 @@ impl World {
 
     fn admit(&mut self) {
         let (stored, trims) = (self.stored.clone(), self.shape.trims);
-        let mut look = |_, tokens: &[u32]| longest(&stored, tokens, trims);
+        let wanted = self.scales.clone();
+        let mut look = |key, scales: &Scales, tokens: &[u32]| {
+            assert_eq!(*scales, wanted[&key], "it is looked for with other scales");
+            longest(&stored, tokens, trims)
+        };
         for admission in self.batch.admit(Rates::default(), &mut look) {
             for lost in &admission.lost {
                 self.lose(lost, lost.sequence != admission.sequence);
@@ -132,10 +157,15 @@ impl World {
                 let cut = self.runs[&admission.key].iter().find(is_cut);
                 assert_eq!(cut, None, "a prefix of {tokens} tokens cuts a run");
             }
+            let scales = &self.scales[&admission.key];
             let held = match admission.source {
-                Some(source) => self.cache[&source][..kept].to_vec(),
+                Some(source) => {
+                    assert_eq!(self.computed[&source], *scales, "cells of other scales");
+                    self.cache[&source][..kept].to_vec()
+                }
                 None => Vec::new(),
             };
+            self.computed.insert(admission.sequence, scales.clone());
             if admission.source == Some(admission.sequence) && !self.shape.trims {
                 assert_eq!(self.cache[&admission.sequence].len(), kept, "trimmed what cannot be");
             }
@@ -162,6 +192,8 @@ impl World {
     fn lose(&mut self, lost: &Lost, is_cleared: bool) {
         let held = self.cache.get_mut(&lost.sequence).unwrap();
         assert_eq!(*held, lost.tokens, "something else is lost");
+        let is_told = lost.tokens.is_empty() || self.computed[&lost.sequence] == lost.scales;
+        assert!(is_told, "it was computed with other scales");
         if is_cleared {
             held.clear();
         }
@@ -187,10 +219,12 @@ impl World {
         if let Some(next) = next_run {
             self.batch.allow_run(next.key);
         }
+        let could_go_on = self.could_go_on();
         let step = self.batch.step(None);
         for lost in &step.lost {
             self.lose(lost, true);
         }
+        self.check_turn(&step, &could_go_on);
         self.check_runs(&step, next_run);
         for row in &step.rows {
             let held = self.cache.get_mut(&row.sequence).unwrap();
@@ -223,6 +257,38 @@ impl World {
             }
         }
         step
+    }
+
+    /// Who has tokens for the next step and waits for nothing but a turn, and since when. Whoever had to give
+    /// way to others and came back begins anew.
+    fn could_go_on(&self) -> Vec<(Key, u64)> {
+        if !self.restoring.is_empty() {
+            return Vec::new();
+        }
+        let slots = self.batch.slots.iter().enumerate();
+        let could = slots.filter(|(index, slot)| {
+            slot.is_running() && slot.pending() > 0 && self.batch.run_at(*index).is_none()
+        });
+        could.filter_map(|(_, slot)| slot.owner.map(|owner| (owner.key, owner.since))).collect()
+    }
+
+    /// A step is of one set of scales, and nobody who could go on waits for more than a turn of each other
+    /// set.
+    fn check_turn(&mut self, step: &Step, could_go_on: &[(Key, u64)]) {
+        let alike = |row: &Row| self.scales[&row.key] == step.scales;
+        assert!(step.rows.iter().all(alike), "rows of several sets of scales");
+        // Cells may have run out, so that the step took the sequence from some.
+        let owners = self.batch.slots.iter().filter_map(|slot| slot.owner);
+        let owners: Vec<(Key, u64)> = owners.map(|owner| (owner.key, owner.since)).collect();
+        let could_go_on = could_go_on.iter().filter(|one| owners.contains(one));
+        let could_go_on: Vec<(Key, u64)> = could_go_on.copied().collect();
+        self.waited.retain(|one, _| could_go_on.contains(one));
+        for one in could_go_on.iter().filter(|_| !step.rows.is_empty()) {
+            let waited = self.waited.entry(*one).or_default();
+            *waited = if self.scales[&one.0] == step.scales { 0 } else { *waited + 1 };
+            let steps_max = (SETS - 1) * TURN_STEPS;
+            assert!(*waited <= steps_max, "{one:?} waited for {waited} steps");
+        }
     }
 
     /// A step has rows of the one run that may be computed, all of them where they look at each other, and
@@ -328,7 +394,18 @@ fn seen(seed: u32, length: u32, runs: &[(u32, u32, Cut)]) -> (Vec<u32>, Vec<Run>
     (tokens, runs)
 }
 
-fn nothing(_: Key, _: &[u32]) -> Option<Stored> {
+/// Sets of scales in random histories.
+const SETS: u32 = 3;
+
+/// One of them. The first is of a model as it is.
+fn scales_of(set: u32) -> Scales {
+    match set {
+        0 => Scales::default(),
+        set => Scales::new([set as f32, 0.5]),
+    }
+}
+
+fn nothing(_: Key, _: &Scales, _: &[u32]) -> Option<Stored> {
     None
 }
 
@@ -564,7 +641,8 @@ fn kept_prefixes_are_given_up_on_demand() {
     world.run_to_end();
     assert_eq!(world.batch.counts().cells_used, 50);
     let lost = world.batch.free_unused();
-    assert_eq!(lost, [Lost { sequence: 0, tokens: prompt(1, 50) }]);
+    let scales = Scales::default();
+    assert_eq!(lost, [Lost { sequence: 0, tokens: prompt(1, 50), scales }]);
     assert_eq!(world.batch.counts(), Counts::default());
 }
 
@@ -842,7 +920,7 @@ fn what_lies_outside_comes_back_up_to_a_run_that_is_not_whole() {
 #[test]
 fn what_cannot_be_computed_is_refused() {
     let mut batch = Batch::new(SHAPE);
-    let mut submit = |key, (tokens, runs)| batch.submit_with_runs(key, tokens, runs);
+    let mut submit = |key, (tokens, runs)| batch.submit_as(key, tokens, runs, Scales::default());
     assert_eq!(submit(1, seen(1, 40, &[(20, 20, Cut::Anywhere)])), Err(Refusal::EndsInRun));
     assert_eq!(
         submit(2, seen(1, 140, &[(20, 65, Cut::Nowhere)])),
@@ -866,9 +944,54 @@ fn a_run_gets_its_cells_from_kept_prefixes_and_younger_requests() {
     assert_eq!(world.finished, [1, 2, 3]);
 }
 
+#[test]
+fn requests_with_other_scales_share_neither_steps_nor_prefixes() {
+    let mut world = World::new(Shape { cells: 4096, ..SHAPE });
+    for (key, set) in [(1, 0), (2, 1), (3, 0), (4, 1)] {
+        world.submit_as(key, (prompt(1, 60), Vec::new()), &scales_of(set), 8).unwrap();
+    }
+    world.run_to_end();
+    assert_eq!(world.finished.len(), 4);
+    assert_eq!(world.decoded, 2 * (60 + 1) + 4 * 7, "a prompt is computed once for each set");
+}
+
+#[test]
+fn streams_of_two_sets_take_turns_of_some_steps_and_a_prompt_ends_a_turn() {
+    let mut world = World::new(Shape { cells: 4096, step_tokens_max: 512, ..SHAPE });
+    for set in 0..2 {
+        let seen = (prompt(set + 1, 4), Vec::new());
+        world.submit_as(set.into(), seen, &scales_of(set), 1000).unwrap();
+    }
+    let sets = |world: &mut World, steps: usize| {
+        (0..steps).map(|_| u32::from(world.turn().scales != scales_of(0))).collect::<Vec<u32>>()
+    };
+    assert_eq!(sets(&mut world, 2), [0, 1], "each computes its prompt");
+    assert_eq!(sets(&mut world, 12), [0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0]);
+    world.submit_as(7, (prompt(7, 500), Vec::new()), &scales_of(1), 1).unwrap();
+    assert_eq!(sets(&mut world, 10), [1, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
+    let rows = world.turn().rows;
+    assert!(rows.len() <= PREFILL_TOKENS_FIRST as usize, "streams of others wait for it too");
+}
+
+/// Requests of one set that come and end all the time keep nobody of another set waiting; `turn` sees to it.
+#[test]
+fn those_who_come_all_the_time_starve_nobody() {
+    let mut world = World::new(SHAPE);
+    world.submit_as(1, (prompt(1, 20), Vec::new()), &scales_of(1), 60).unwrap();
+    let mut key = 10;
+    while world.expected.contains_key(&1) {
+        let seen = (prompt(key as u32, 3), Vec::new());
+        world.submit_as(key, seen, &scales_of(2), 2).unwrap();
+        world.turn();
+        key += 1;
+        assert!(key < 1000, "it does not get on");
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Act {
     Submit {
+        set: u32,
         seed: u32,
         length: u32,
         tokens_max: usize,
@@ -906,8 +1029,8 @@ const CUTS: [Cut; 3] = [Cut::Anywhere, Cut::BetweenSteps, Cut::Nowhere];
 fn act() -> impl Strategy<Value = Act> {
     let length = prop_oneof![4 => 1..60u32, 1 => 60..300u32];
     prop_oneof![
-        4 => (0..3u32, length, 1..80usize)
-            .prop_map(|(seed, length, tokens_max)| Act::Submit { seed, length, tokens_max }),
+        4 => (0..SETS, 0..3u32, length, 1..80usize)
+            .prop_map(|(set, seed, length, tokens_max)| Act::Submit { set, seed, length, tokens_max }),
         2 => (0..30u64, any::<bool>()).prop_map(|(key, paused)| Act::Pause { key, paused }),
         1 => (0..30u64).prop_map(|key| Act::Release { key }),
         1 => (0..4u32).prop_map(|sequence| Act::Forget { sequence }),
@@ -930,6 +1053,7 @@ proptest! {
     fn every_history_ends_well(
         trims: bool,
         is_guessed: bool,
+        is_adapted: bool,
         acts in prop::collection::vec(act(), 1..60),
     ) {
         let takes_back_max = if trims { 16 } else { 3 };
@@ -940,14 +1064,17 @@ proptest! {
         let mut keys = 0;
         for act in acts {
             match act {
-                Act::Submit { seed, length, tokens_max } => {
-                    let _ = world.submit(keys, prompt(seed, length), tokens_max);
+                Act::Submit { set, seed, length, tokens_max } => {
+                    let set = if is_adapted { set } else { 0 };
+                    let seen = (prompt(seed, length), Vec::new());
+                    let _ = world.submit_as(keys, seen, &scales_of(set), tokens_max);
                     keys += 1;
                 }
                 Act::SubmitSeen { seed, length, rows, cut } => {
                     let runs = [(5, rows, cut), (rows + 8, rows, CUTS[rows as usize % 3])];
                     let length = length.max(2 * rows + 9);
-                    let _ = world.submit_seen(keys, seen(seed, length, &runs), 10);
+                    let scales = scales_of(if is_adapted { seed % SETS } else { 0 });
+                    let _ = world.submit_as(keys, seen(seed, length, &runs), &scales, 10);
                     keys += 1;
                 }
                 Act::Vectors(has_vectors) => world.has_vectors = has_vectors,

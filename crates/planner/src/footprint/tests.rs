@@ -385,6 +385,17 @@ fn weights_are_the_file_and_every_item_says_why() {
 }
 
 #[test]
+fn models_that_write_have_room_for_constrained_answers() {
+    let footprint = predict(&qwen3_8b(), &layout(4096));
+    assert_eq!(footprint.bytes_of(CONSTRAINED), 151_936 * 500);
+    let item = footprint.items.iter().find(|item| item.what == CONSTRAINED).unwrap();
+    assert!(item.why.starts_with("151,936 tokens × 500 bytes"), "{}", item.why);
+    let vectors = [("pooling_type", 3)];
+    let embedder = decoder("qwen3", 151_936, [36, 4096, 32, 8, 128, 12_288], &vectors);
+    assert_eq!(predict(&embedder, &layout(4096)).bytes_of(CONSTRAINED), 0);
+}
+
+#[test]
 fn a_gpu_without_a_kernel_for_the_heads_computes_scores() {
     let on_gpu = Layout { place: Place::SharedGpu, ..layout(8192) };
     let heads_of = |width| decoder("llama", 32_000, [40, 5120, 32, 8, width, 13_824], &[]);

@@ -196,7 +196,7 @@ mod tests {
         assert!(taken.fits);
         expect![[r"
             Qwen3 8B (qwen3-8b), 8.1B parameters, on m4-16gb: 12.0 GiB for models
-            Q8_0, of 14 quantizations: 8.1 GiB to pull, 10.6 GiB in memory with a context of 16384 tokens, writes about 13 t/s
+            Q8_0, of 14 quantizations: 8.1 GiB to pull, 10.7 GiB in memory with a context of 16384 tokens, writes about 13 t/s
             Q8_0 fits, and no other is better: as good as the original.
         "]]
         .assert_eq(&format!("{}\n", taken.lines().join("\n")));

@@ -39,7 +39,7 @@ fn one_model_in_one_quantization() {
             context of 8192 tokens for 8 at once, kept as f16
 
                 QUANTIZATION      FILE    MEMORY      LEFT   VERDICT       WRITES     READS   QUALITY
-            *   Q4_K_M         4.7 GiB   6.0 GiB   6.0 GiB   comfortable   20 t/s   197 t/s   slightly worse than the original
+            *   Q4_K_M         4.7 GiB   6.1 GiB   5.9 GiB   comfortable   20 t/s   197 t/s   slightly worse than the original
 
             Take it: Q4_K_M fits comfortably, and is slightly worse than the original.
             With Q4_K_M the context can have up to 40960 tokens.
@@ -51,8 +51,9 @@ fn one_model_in_one_quantization() {
             compute buffers (GPU)     96.2 MiB
             compute buffers           48.1 MiB
             output buffer             14.5 MiB
+            constrained answers       72.4 MiB
             process and vocabulary    59.5 MiB
-            Q4_K_M in all              6.0 GiB
+            Q4_K_M in all              6.1 GiB
         "#]],
     );
 }
@@ -69,14 +70,14 @@ fn one_model_that_does_not_fit_is_offered_with_less() {
             context of 65536 tokens for 8 at once, kept as f16
 
                QUANTIZATION      FILE     MEMORY       LEFT   VERDICT        WRITES     READS   QUALITY
-               Q6_K           6.3 GiB   15.8 GiB   -3.8 GiB   does not fit   16 t/s   197 t/s   as good as the original
+               Q6_K           6.3 GiB   15.9 GiB   -3.9 GiB   does not fit   16 t/s   197 t/s   as good as the original
 
             Nothing of it fits.
-            The smallest is Q6_K: needs 15.8 GiB of RAM, but may have 12.0 GiB: 3.8 GiB too few.
-              with --kv q8_0: tight (needs 11.6 GiB of the 12.0 GiB of RAM, 432.2 MiB (3.5 %) are left)
-              with --kv q4_0: comfortable (needs 9.3 GiB of the 12.0 GiB of RAM, 2.7 GiB (22.3 %) are left)
-              with --context 38912: tight (needs 12.0 GiB of the 12.0 GiB of RAM, 21.8 MiB (0.2 %) are left)
-            With Q6_K the context can have up to 34816 tokens.
+            The smallest is Q6_K: needs 15.9 GiB of RAM, but may have 12.0 GiB: 3.9 GiB too few.
+              with --kv q8_0: tight (needs 11.6 GiB of the 12.0 GiB of RAM, 359.7 MiB (2.9 %) are left)
+              with --kv q4_0: comfortable (needs 9.4 GiB of the 12.0 GiB of RAM, 2.6 GiB (21.7 %) are left)
+              with --context 38400: tight (needs 12.0 GiB of the 12.0 GiB of RAM, 24.3 MiB (0.2 %) are left)
+            With Q6_K the context can have up to 34304 tokens.
 
             MEMORY                        SIZE
             weights (GPU)              5.8 GiB
@@ -85,8 +86,9 @@ fn one_model_that_does_not_fit_is_offered_with_less() {
             compute buffers (GPU)    363.6 MiB
             compute buffers          104.2 MiB
             output buffer             14.5 MiB
+            constrained answers       72.4 MiB
             process and vocabulary    59.5 MiB
-            Q6_K in all               15.8 GiB
+            Q6_K in all               15.9 GiB
         "#]],
     );
 }
@@ -120,25 +122,26 @@ fn every_figure_says_where_it_comes_from() {
             on m1-max-64gb: 48.0 GiB for models
             context of 4096 tokens for 8 at once, kept as f16
 
-                QUANTIZATION        FILE      MEMORY       LEFT   VERDICT        WRITES      READS   QUALITY
-            *   Q4_0           364.5 MiB   945.0 MiB   47.1 GiB   comfortable   202 t/s   7267 t/s   noticeably worse than the original
+                QUANTIZATION        FILE       MEMORY       LEFT   VERDICT        WRITES      READS   QUALITY
+            *   Q4_0           364.5 MiB   1017.5 MiB   47.0 GiB   comfortable   202 t/s   7267 t/s   noticeably worse than the original
 
             Take it: Q4_0 fits comfortably, and is noticeably worse than the original.
             With Q4_0 the context can have up to 40960 tokens.
 
-            MEMORY                        SIZE   WHY
-            weights (GPU)            358.8 MiB   310 tensors as they are in the file (Q4_0 242,417,664 + Q6_K 127,626,240 + Q4_1 5,898,240 + F32 262,144): layers 248,578,048 bytes + 127,626,240 bytes of output, which are the input layer's own pages of the file and count once
-            key-value cache (GPU)    448.0 MiB   28 layers × 8 heads × (128 + 128) × 2 bytes (f16) × 4,096 cells
-            compute buffers (GPU)     50.2 MiB   layers and logits, 512 tokens a step: at its widest 2 × (128 × 16 × 513 × 4) + 27,463,872 of scratch + 4,096 × 513 × 2 + 1,024 × 513 × 4 + 2 × (513 × 8) + 513 × 4 + 64 × 4 + 10,506,316 in smaller ones and gaps bytes
-            compute buffers           14.0 MiB   the input layer, 512 tokens a step: at its widest 5 × (1,024 × 513 × 4) + 4,096 × 513 × 2 + 3 × (513 × 8) + 513 × 4 + 64 × 4 + 4,260 in smaller ones and gaps bytes
-            output buffer             14.5 MiB   25 rows × 151,936 numbers × 4 bytes
-            process and vocabulary    59.5 MiB   16,777,216 bytes for the process + 151,936 tokens × 300 bytes, both measured
-            Q4_0 in all              945.0 MiB
+            MEMORY                         SIZE   WHY
+            weights (GPU)             358.8 MiB   310 tensors as they are in the file (Q4_0 242,417,664 + Q6_K 127,626,240 + Q4_1 5,898,240 + F32 262,144): layers 248,578,048 bytes + 127,626,240 bytes of output, which are the input layer's own pages of the file and count once
+            key-value cache (GPU)     448.0 MiB   28 layers × 8 heads × (128 + 128) × 2 bytes (f16) × 4,096 cells
+            compute buffers (GPU)      50.2 MiB   layers and logits, 512 tokens a step: at its widest 2 × (128 × 16 × 513 × 4) + 27,463,872 of scratch + 4,096 × 513 × 2 + 1,024 × 513 × 4 + 2 × (513 × 8) + 513 × 4 + 64 × 4 + 10,506,316 in smaller ones and gaps bytes
+            compute buffers            14.0 MiB   the input layer, 512 tokens a step: at its widest 5 × (1,024 × 513 × 4) + 4,096 × 513 × 2 + 3 × (513 × 8) + 513 × 4 + 64 × 4 + 4,260 in smaller ones and gaps bytes
+            output buffer              14.5 MiB   25 rows × 151,936 numbers × 4 bytes
+            constrained answers        72.4 MiB   151,936 tokens × 500 bytes of trees, measured, from the first answer that is held to a schema
+            process and vocabulary     59.5 MiB   16,777,216 bytes for the process + 151,936 tokens × 300 bytes, both measured
+            Q4_0 in all              1017.5 MiB
 
             model      the catalogue (config.json of Qwen/Qwen3-0.6B (Hugging Face); total of weights)
             machine    bandwidth: Apple's technical specifications; computing speed: prompt speeds in ggml-org/llama.cpp discussion 4167; working set: logs of current macOS
             budget     64.0 GiB of RAM less 16.0 GiB (25 %) for the system is 48.0 GiB; the GPU takes at most 51.8 GiB of RAM
-            verdict    needs 945.0 MiB of the 48.0 GiB of RAM, 47.1 GiB (98.1 %) are left
+            verdict    needs 1017.5 MiB of the 48.0 GiB of RAM, 47.0 GiB (97.9 %) are left
             quality    llama.cpp tools/perplexity/README.md, LLaMA 3 8b Scoreboard
             speed      writing: 358.8 MiB of weights and 0 B of cache a token at 360 GB/s (90 % of 400), and 3.8 ms for 28 layers; reading: 0.94 GFLOP a token at 7.21 TFLOP/s; not measured on this machine
                        with a full context it writes 161 t/s
@@ -165,16 +168,16 @@ fn models_together() {
             16.0 GiB of RAM less 4.0 GiB (25 %) for the system is 12.0 GiB; the GPU takes at most 11.8 GiB of RAM
 
             MODEL        QUANTIZATION        FILE     MEMORY       LEFT   VERDICT         WRITES      READS   CONTEXT
-            qwen3-8b     Q4_K_M           4.7 GiB    6.0 GiB    6.0 GiB   comfortable     20 t/s    197 t/s      8192
+            qwen3-8b     Q4_K_M           4.7 GiB    6.1 GiB    5.9 GiB   comfortable     20 t/s    197 t/s      8192
             bge-m3       Q8_0           605.2 MiB    1.3 GiB   10.7 GiB   comfortable          -   4467 t/s      8192
-            gemma-3-4b   Q8_0             3.8 GiB    5.1 GiB    6.9 GiB   comfortable     23 t/s    427 t/s      8192
-            qwen3-14b    Q8_0            14.6 GiB   16.1 GiB   -4.1 GiB   does not fit   7.0 t/s    104 t/s      8192
+            gemma-3-4b   Q8_0             3.8 GiB    5.3 GiB    6.7 GiB   comfortable     23 t/s    427 t/s      8192
+            qwen3-14b    Q8_0            14.6 GiB   16.2 GiB   -4.2 GiB   does not fit   7.0 t/s    104 t/s      8192
 
-            Together they would need 28.6 GiB, and there are 12.0 GiB.
+            Together they would need 28.9 GiB, and there are 12.0 GiB.
               together   qwen3-8b, bge-m3
               together   qwen3-8b, gemma-3-4b
               together   bge-m3, gemma-3-4b
-              never      qwen3-14b: not even alone: needs 16.1 GiB of RAM, but may have 12.0 GiB: 4.1 GiB too few; choose a smaller one
+              never      qwen3-14b: not even alone: needs 16.2 GiB of RAM, but may have 12.0 GiB: 4.2 GiB too few; choose a smaller one
         "#]],
     );
 }
@@ -197,8 +200,8 @@ fn a_catalogue() {
             To talk to and to write with, best choice first:
             MODEL           FOR         PARAMETERS   QUANTIZATION        FILE     MEMORY       LEFT   VERDICT        WRITES      READS
             qwen3-32b       reasoning        32.7B   UD-Q6_K_XL      27.0 GiB   29.3 GiB    6.7 GiB   fits          7.9 t/s     88 t/s
-            qwen3-8b        reasoning         8.1B   Q8_0             8.1 GiB    9.4 GiB   26.6 GiB   comfortable    27 t/s    394 t/s
-            qwen3-0.6b      reasoning       596.0M   UD-Q8_K_XL     805.2 MiB    1.8 GiB   34.2 GiB   comfortable   140 t/s   5731 t/s
+            qwen3-8b        reasoning         8.1B   Q8_0             8.1 GiB    9.5 GiB   26.5 GiB   comfortable    27 t/s    394 t/s
+            qwen3-0.6b      reasoning       596.0M   UD-Q8_K_XL     805.2 MiB    1.9 GiB   34.1 GiB   comfortable   140 t/s   5731 t/s
             llama-3.3-70b   chat             70.5B   IQ3_M           29.7 GiB   32.6 GiB    3.4 GiB   fits          5.4 t/s     40 t/s
 
             To work beside them:

@@ -43,7 +43,11 @@ fn hub(folder: &Path, tables: &[String]) -> Hub {
 fn said(hub: &Hub, model: &str, prompt: &[u32]) -> (Vec<(String, f64)>, u64) {
     let body = json!({ "model": model, "prompt": prompt, "max_tokens": 12, "temperature": 0,
                        "logprobs": 1, "ignore_eos": true });
-    let answer = hub.post("/v1/completions", &body).ok();
+    read(&hub.post("/v1/completions", &body).ok())
+}
+
+/// What an answer says.
+fn read(answer: &Value) -> (Vec<(String, f64)>, u64) {
     let logprobs = &answer["choices"][0]["logprobs"];
     let list = |key: &str| logprobs[key].as_array().unwrap().clone();
     let tokens = list("tokens").into_iter().map(|token| token.as_str().unwrap().to_owned());
@@ -191,22 +195,122 @@ fn an_adapter_that_does_not_fit_is_refused_with_file_tensor_and_way_out() {
     }
 }
 
+/// The greedy answer with `lora` in the request, and how many tokens were found in the cache.
+fn said_with(hub: &Hub, model: &str, lora: &Value, prompt: &[u32]) -> (Vec<(String, f64)>, u64) {
+    let body = json!({ "model": model, "prompt": prompt, "max_tokens": 12, "temperature": 0,
+                       "logprobs": 1, "ignore_eos": true, "lora": lora });
+    read(&hub.post("/v1/completions", &body).ok())
+}
+
+fn texts(said: &[(String, f64)]) -> Vec<String> {
+    said.iter().map(|(text, _)| text.clone()).collect()
+}
+
+/// Requests at once choose scales, by place and by name; each says what a model of a table of its own with those
+/// scales says.
 #[test]
-fn adapters_cannot_be_chosen_in_a_request() {
+fn each_request_has_the_adapters_that_it_chooses() {
     let folder = tempfile::tempdir().unwrap();
-    let hub = hub(folder.path(), &[table("m", &model(), "")]);
-    let lora = json!([{ "id": 0, "scale": 1.0 }]);
-    let messages = json!([{ "role": "user", "content": "hi" }]);
-    for (path, body) in [
-        ("/v1/completions", json!({ "model": "m", "prompt": "hi", "lora": lora })),
-        ("/v1/chat/completions", json!({ "model": "m", "messages": messages, "lora": lora })),
+    let (model, one, other) = (model(), adapter("7"), adapter("8"));
+    let entries = |scales: [f32; 2]| {
+        let [one, other] = [&one, &other].map(|path| path.display());
+        let [first, second] = scales;
+        format!(
+            "{{ path = \"{one}\", scale = {first}, name = \"law\" }}, {{ path = \"{other}\", scale = {second} }}"
+        )
+    };
+    let other_name = other.file_stem().unwrap().to_str().unwrap();
+    let choices = [
+        (Value::Null, "own", [0.5, 0.25]),
+        (json!([]), "own", [0.5, 0.25]),
+        (json!([{ "id": 0, "scale": 1 }]), "first", [1.0, 0.0]),
+        (json!([{ "id": "law", "scale": 0 }]), "off", [0.0, 0.0]),
         (
-            "/infill",
-            json!({ "model": "m", "input_prefix": "a", "input_suffix": "b", "lora": lora }),
+            json!([{ "id": other_name, "scale": -0.5 }, { "id": 0, "scale": 0.5 }]),
+            "both",
+            [0.5, -0.5],
         ),
-    ] {
-        let error: Value = hub.post(path, &body).error(400);
-        assert_eq!(error["param"], "lora", "{path}: {error}");
-        assert!(error["message"].as_str().unwrap().contains("[models.NAME]"), "{error}");
+    ];
+    let mut tables: Vec<String> = choices[1..]
+        .iter()
+        .map(|(_, name, scales)| table(name, &model, &entries(*scales)))
+        .collect();
+    tables.push(table("m", &model, &entries([0.5, 0.25])));
+    let hub = hub(folder.path(), &tables);
+    let prompt = prompt(100);
+    let expected: Vec<_> = choices.iter().map(|(_, name, _)| said(&hub, name, &prompt).0).collect();
+    let chosen: Vec<_> = std::thread::scope(|scope| {
+        let ask = |(lora, _, _): &(Value, &str, [f32; 2])| {
+            let lora = lora.clone();
+            scope.spawn(|| {
+                let lora = lora;
+                said_with(&hub, "m", &lora, &prompt).0
+            })
+        };
+        let asked: Vec<_> = choices.iter().map(ask).collect();
+        asked.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let different = [1, 2, 3, 4].map(|place| texts(&expected[place]));
+    assert!((0..4).all(|one| !different[one + 1..].contains(&different[one])), "{different:?}");
+    for ((lora, ..), (chosen, expected)) in choices.iter().zip(chosen.iter().zip(&expected)) {
+        assert_eq!(texts(chosen), texts(expected), "{lora}");
+        for ((token, one), (_, other)) in chosen.iter().zip(expected) {
+            assert!((one - other).abs() < TOLERANCE, "{lora}: {token:?}: {one} and {other}");
+        }
     }
+}
+
+/// In the context, and in files when the worker is another one.
+#[test]
+fn a_request_finds_what_was_kept_with_its_own_scales_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let entry = format!("{{ path = \"{}\" }}", adapter("7").display());
+    let tables = [table("m", &model(), &entry)];
+    let prompt = prompt(700);
+    let half = json!([{ "id": 0, "scale": 0.5 }]);
+    let mut first = hub(folder.path(), &tables);
+    let kept = || count(&folder.path().join("kept"));
+    let (with_half, cached) = said_with(&first, "m", &half, &prompt);
+    assert_eq!(cached, 0);
+    let (own, cached) = said(&first, "m", &prompt);
+    assert_eq!(cached, 0, "another scale in the context");
+    assert_ne!(texts(&with_half), texts(&own));
+    let (again, cached) = said_with(&first, "m", &half, &prompt);
+    assert_eq!((texts(&again), cached), (texts(&with_half), 699));
+    within(PATIENCE, || (kept() >= 6).then_some(())).expect("blocks of both are kept");
+    first.terminate();
+    assert!(first.ended_within(PATIENCE).is_some_and(|status| status.success()));
+    let second = hub(folder.path(), &tables);
+    let third = json!([{ "id": 0, "scale": 0.25 }]);
+    assert_eq!(said_with(&second, "m", &third, &prompt).1, 0, "a scale that nobody had");
+    let (again, cached) = said_with(&second, "m", &half, &prompt);
+    assert!(cached > 500, "{cached}");
+    assert_eq!(texts(&again), texts(&with_half));
+    assert!(said(&second, "m", &prompt).1 > 500, "the model's own");
+}
+
+#[test]
+fn an_adapter_that_the_model_has_not_is_refused_with_those_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let entry = format!("{{ path = \"{}\", name = \"law\" }}", adapter("7").display());
+    let tables = [table("m", &model(), &entry), table("plain", &model(), "")];
+    let hub = hub(folder.path(), &tables);
+    let messages = json!([{ "role": "user", "content": "hi" }]);
+    for (name, words) in [("m", "0 'law'"), ("plain", "has none; list some as adapters")] {
+        let lora = json!([{ "id": 1, "scale": 1.0 }]);
+        for (path, body) in [
+            ("/v1/completions", json!({ "model": name, "prompt": "hi", "lora": lora })),
+            ("/v1/chat/completions", json!({ "model": name, "messages": messages, "lora": lora })),
+            (
+                "/infill",
+                json!({ "model": name, "input_prefix": "a", "input_suffix": "b", "lora": lora }),
+            ),
+        ] {
+            let error: Value = hub.post(path, &body).error(400);
+            assert_eq!(error["param"], "lora", "{path}: {error}");
+            let message = error["message"].as_str().unwrap();
+            assert!(message.contains("adapter 1") && message.contains(words), "{path}: {message}");
+        }
+    }
+    assert!(hub.workers().is_empty(), "nothing is loaded for it");
 }

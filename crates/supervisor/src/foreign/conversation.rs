@@ -258,6 +258,7 @@ impl Voice {
                 _ if matches!(generate.constraint, Some(Constraint::Lark(_))) => {
                     Some("grammars (`grammar`)")
                 }
+                _ if generate.adapters.is_some() => Some("adapters of a request's own (`lora`)"),
                 _ if generate.constraint.is_some() && !holds_to_schemas => {
                     Some("JSON schemas (`response_format`)")
                 }

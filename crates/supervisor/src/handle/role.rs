@@ -23,7 +23,7 @@ use crate::{
     error::AcquireError,
     lease::Lease,
     model::{Model, ModelSummary},
-    preflight::Launch,
+    preflight::{Launch, Start},
     run_loop::Message,
     senses,
 };
@@ -151,6 +151,7 @@ impl Handle {
             None => self.launch(name).await?,
         };
         launch.senses.check(&launch.model.name, purpose)?;
+        check_adapters(&launch, purpose)?;
         let lease = self.watched(launch, wish, watch).await?;
         Ok(Served { lease, model: None })
     }
@@ -226,6 +227,7 @@ impl Handle {
         for tried in &choice.tries {
             let lease = async {
                 let launch = self.launch(&tried.model).await?;
+                check_adapters(&launch, purpose)?;
                 self.watched(launch, wish, watch).await
             };
             match lease.await {
@@ -354,6 +356,7 @@ fn is_of_the_model(error: &AcquireError) -> bool {
         AcquireError::UnknownModel { .. }
         | AcquireError::Unusable { .. }
         | AcquireError::TakesNone { .. }
+        | AcquireError::NoSuchAdapter { .. }
         | AcquireError::TooLarge { .. }
         | AcquireError::LoadFailed { .. } => true,
         AcquireError::Overloaded { .. }
@@ -361,6 +364,19 @@ fn is_of_the_model(error: &AcquireError) -> bool {
         | AcquireError::NobodyServes { .. }
         | AcquireError::ShuttingDown => false,
     }
+}
+
+/// Refuses a request that chooses adapters which the model does not have, before it is loaded for it. Of a foreign
+/// engine nobody here knows which it has; it says so itself.
+fn check_adapters(launch: &Launch, purpose: Purpose<'_>) -> Result<(), AcquireError> {
+    let (Start::Worker(worker), Purpose::Generate(generates)) = (&launch.start, purpose) else {
+        return Ok(());
+    };
+    generates.iter().try_for_each(|generate| {
+        let scales = worker_protocol::scales(&worker.adapters, generate.adapters.as_deref());
+        let name = launch.model.name.to_string();
+        scales.map(drop).map_err(|why| AcquireError::NoSuchAdapter { name, why })
+    })
 }
 
 /// A short request as the first of these models takes it.

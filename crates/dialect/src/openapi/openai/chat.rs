@@ -53,6 +53,7 @@ fn request() -> Shape {
         .may("modalities", "What the answer is made of.", list(word(&["text"])))
         .with(shared::constraint)
         .with(shared::sampling)
+        .with(shared::adapters)
         .with(shared::wish)
         .named("ChatRequest")
 }

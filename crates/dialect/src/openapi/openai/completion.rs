@@ -39,6 +39,7 @@ fn request() -> Shape {
         .may("stop", "Where the text ends.", shared::stop())
         .with(shared::constraint)
         .with(shared::sampling)
+        .with(shared::adapters)
         .with(shared::wish)
         .named("CompletionRequest")
 }

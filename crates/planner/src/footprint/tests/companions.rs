@@ -33,7 +33,7 @@ fn companions_are_items_of_their_own() {
     assert!((1100 * MIB..1800 * MIB).contains(&projector), "{projector}");
     // The draft is a model like any other, in the same process.
     let own = predict(&draft, &layout(8192));
-    let expected = own.total_bytes() - own.bytes_of(PROCESS);
+    let expected = own.total_bytes() - own.bytes_of(PROCESS) - own.bytes_of(CONSTRAINED);
     assert_eq!(together.bytes_of(DRAFT), expected);
     let added = projector + expected + 2149 * MIB;
     assert_eq!(together.total_bytes(), alone.total_bytes() + added);

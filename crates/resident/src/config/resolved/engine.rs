@@ -8,7 +8,10 @@ use std::{
 
 use planner::{draft::limits::DRAFT_TOKENS_MAX, footprint::CacheType};
 use supervisor::{ManagedCommand, Ready, StopSignal};
-use worker_protocol::{Adapter, Scale};
+use worker_protocol::{
+    Adapter, Scale,
+    limits::{ADAPTER_SCALE_MAX, ADAPTERS_MAX},
+};
 
 use super::{
     super::{
@@ -18,7 +21,6 @@ use super::{
     group::{Draft, Eyes, Groups, Guesses, Membership, Treatment},
     here::{self, Here},
 };
-use crate::limits::{ADAPTER_SCALE_MAX, ADAPTERS_MAX};
 use crate::models;
 
 /// What a model of the file is.
