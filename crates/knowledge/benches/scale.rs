@@ -13,7 +13,7 @@ use std::process::Command;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use knowledge::index::edge::Edge;
+use knowledge::index::segments::Segments;
 use knowledge::index::{Embedder, Filter, Index, Labels, Point};
 use knowledge::limits::LEG_HITS;
 use knowledge::search::fuse::fuse;
@@ -47,9 +47,9 @@ fn main() {
     }
 }
 
-fn open(folder: &Path) -> Edge {
+fn open(folder: &Path) -> Segments {
     let embedder = Embedder { name: "clusters".to_owned(), dimension: DIMENSION };
-    Edge::open(&folder.join("index"), Some(embedder)).unwrap()
+    Segments::open(&folder.join("index"), Some(embedder)).unwrap()
 }
 
 fn make(folder: &Path, passages: u64) {

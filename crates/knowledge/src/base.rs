@@ -15,7 +15,7 @@ use std::{
 use crate::{
     cite,
     document::Place,
-    index::{self, Embedder, Filter, Index},
+    index::{self, Embedder, Filter, Index, segments::Segments},
     ingest::{self, Control, Event, Extract, Ingest, Outcome, Scope},
     limits::{FOUND_PER_FILE_MAX, READERS},
     search::{self, Embed, Failed, Known, Leg, Request, Rerank, Searcher, Trusted},
@@ -390,14 +390,14 @@ impl Base {
             name: name.clone(),
             dimension: *dimension as usize,
         });
-        let index = match form(&folder, embedder.clone()) {
+        let index: Arc<dyn Index> = Arc::new(match Segments::open(&folder, embedder.clone()) {
             // Nothing is lost: whoever works on the collection next finds that it is empty, and fills it from the store.
             Err(index::Error::Damaged { .. } | index::Error::Different { .. }) => {
                 remove_folder(&folder)?;
-                form(&folder, embedder)?
+                Segments::open(&folder, embedder)?
             }
             other => other?,
-        };
+        });
         let opened = Opened { generation: collection.generation, index: Arc::clone(&index) };
         open.insert(collection.id, opened);
         Ok(index)
@@ -466,18 +466,6 @@ fn request<'a>(question: &Question<'a>) -> Request<'a> {
         per_file_max: FOUND_PER_FILE_MAX,
         neighbours: question.neighbours,
     }
-}
-
-/// The index in a folder, in the form that this build has.
-#[cfg(feature = "edge")]
-fn form(folder: &Path, embedder: Option<Embedder>) -> Result<Arc<dyn Index>, index::Error> {
-    Ok(Arc::new(index::edge::Edge::open(folder, embedder)?))
-}
-
-/// The index in a folder, in the form that this build has.
-#[cfg(not(feature = "edge"))]
-fn form(folder: &Path, embedder: Option<Embedder>) -> Result<Arc<dyn Index>, index::Error> {
-    Ok(Arc::new(index::exact::Exact::open(folder, embedder)?))
 }
 
 fn remove_folder(folder: &Path) -> Result<(), Error> {

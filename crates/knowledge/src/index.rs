@@ -1,9 +1,9 @@
 //! Where passages are found: by nearness of vectors, and by terms.
 //!
 //! An [`Index`] holds nothing that could not be made again from the store: for each passage its number, a vector, its
-//! terms and a few labels to choose by. It comes in several forms behind one trait: [`exact`], which compares
-//! everything with everything and is the measure of the others; `edge`, memory-mapped files in this process (feature
-//! `edge`). `tests/it/index.rs` holds them all to the same contract.
+//! terms and a few labels to choose by. It comes in two forms behind one trait: [`segments`], files that are read where
+//! they lie; [`exact`], which compares everything with everything in memory and is the measure of the other.
+//! `tests/it/index.rs` holds both to the same contract.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::words::Sparse;
 
+mod best;
 pub mod description;
-#[cfg(feature = "edge")]
-pub mod edge;
 pub mod exact;
+mod files;
+mod held;
+pub mod segments;
 
 pub use description::{Description, Embedder};
 
@@ -34,7 +36,7 @@ pub struct Point {
 }
 
 /// What a passage can be chosen by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Labels {
     /// The collection's name.
     pub collection: String,

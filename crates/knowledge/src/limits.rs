@@ -19,35 +19,38 @@ pub const PASSAGE_TERMS_MEAN_SPACED: f32 = 150.0;
 /// Terms of a usual passage in a script without: each character and each pair of some 400 tokens.
 pub const PASSAGE_TERMS_MEAN_PAIRED: f32 = 800.0;
 
-// --- index::edge: memory-mapped files ---
+// --- index::segments: files that are read where they lie ---
 
-/// Links of a vector in the graph. Qdrant's own choice; found 0.997 of the ten nearest of 100,000 when measured.
-pub const EDGE_HNSW_LINKS: usize = 16;
+/// Passages that are in memory before they are written as a segment, if nobody flushes before: some 40 MB of them.
+pub const SEGMENT_HELD_MAX: usize = 4096;
 
-/// How many vectors are looked at for the links of a new one.
-pub const EDGE_HNSW_SEARCH_BUILDING: usize = 100;
+/// Segments below this many passages are joined at the next tidying, whatever their number.
+pub const SEGMENT_SMALL_ROWS: usize = 4096;
 
-/// Below this many kilobytes of vectors everything is compared, which is as quick as the graph.
-pub const EDGE_SCAN_BELOW_KB: usize = 1000;
+/// How many segments of a size become one. With fewer each passage is written more often, with more each question looks
+/// into more files.
+pub const JOINED_TOGETHER: usize = 8;
 
-/// From this many kilobytes of vectors a part of the index gets its graph: some 650 vectors of 384 numbers, so that
-/// little is compared one by one and little is in the heap.
-pub const EDGE_INDEX_FROM_KB: usize = 1000;
+/// Each so manieth term of a segment is in memory: looking one up reads 2.5 KB.
+pub const TERMS_STEP: usize = 128;
 
-/// How many parts are kept before they are joined. Fewer are searched faster, more are joined with less memory.
-pub const EDGE_SEGMENTS_WANTED: usize = 8;
+/// Terms that are read at a time when segments are joined: 20 KB of each.
+pub const TERMS_READ: usize = 1024;
 
-/// What a part may become by joining: 130,000 vectors of 384 numbers, whose graph takes a minute to make.
-pub const EDGE_SEGMENT_KB_MAX: usize = 200_000;
+/// Bytes of vectors that are read at a time when all are compared: they stay in a core's own cache.
+pub const SCAN_BYTES: usize = 128 << 10;
 
-/// How many times more candidates are taken by the vectors of 4 bits than are then compared exactly.
-pub const EDGE_OVERSAMPLING: f64 = 3.0;
+/// Passages that a thread takes at a time: a millisecond of work, beside which starting a thread is little.
+pub const SCAN_ROWS: usize = 16_384;
 
-/// One file of the engine's log. Its own default of 32 MiB is for servers.
-pub const EDGE_LOG_SEGMENT_BYTES: usize = 4 << 20;
+/// Threads that compare at most: from there on memory is what is slow, and others want cores too.
+pub const SCAN_THREADS_MAX: usize = 4;
 
-/// How long the log may become before it is cut, which takes closing and opening the index: a tenth of a second.
-pub const EDGE_LOG_BYTES_MAX: u64 = 64 << 20;
+/// How many times more passages are taken by vectors of a byte a number than are then compared exactly.
+pub const VECTOR_OVERSAMPLING: usize = 4;
+
+/// The least that are compared exactly.
+pub const VECTOR_ROUGH_MIN: usize = 64;
 
 // --- search: one order of two ---
 

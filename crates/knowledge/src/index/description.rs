@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::{Error, Point};
 use crate::words::WORDS_VERSION;
 
 const FILE_NAME: &str = "description.json";
@@ -14,7 +14,7 @@ const FILE_NAME: &str = "description.json";
 /// What an index was made for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
-    /// Which form of index it is: `exact`, `edge`.
+    /// Which form of index it is: `exact`, `segments`.
     pub engine: String,
     /// The version of the terms in it ([`WORDS_VERSION`]).
     pub words: u32,
@@ -62,7 +62,7 @@ impl Description {
         let path = folder.join(FILE_NAME);
         let text = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::Damaged { path: path.clone(), why: error.to_string() })?;
-        super::exact::write_whole(&path, &text)
+        super::files::write_whole(&path, &text)
     }
 
     /// What tells it from another one.
@@ -85,9 +85,22 @@ impl Description {
         parts.join(" and ")
     }
 
+    /// How many numbers a vector has; 0 where there are none.
+    pub(super) fn dimension(&self) -> usize {
+        self.embedder.as_ref().map_or(0, |embedder| embedder.dimension)
+    }
+
+    /// Refuses passages of which one has a vector that cannot be one of this index.
+    pub(super) fn check_all(&self, points: &[Point]) -> Result<(), Error> {
+        points
+            .iter()
+            .filter_map(|point| point.dense.as_ref())
+            .try_for_each(|vector| self.check(vector))
+    }
+
     /// Refuses a vector that cannot be one of this index.
     pub(super) fn check(&self, vector: &[f32]) -> Result<(), Error> {
-        let wanted = self.embedder.as_ref().map_or(0, |embedder| embedder.dimension);
+        let wanted = self.dimension();
         if vector.len() == wanted {
             Ok(())
         } else {

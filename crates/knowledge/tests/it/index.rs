@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use knowledge::index::exact::Exact;
+use knowledge::index::segments::Segments;
 use knowledge::index::{Embedder, Error, Filter, Hit, Index, Optimized, Point};
 use knowledge::words;
 
@@ -13,44 +14,54 @@ use crate::sets::labels;
 /// Opens the form under test in a folder.
 type Open = fn(&Path, Option<Embedder>) -> Result<Box<dyn Index>, Error>;
 
-fn exact(folder: &Path, embedder: Option<Embedder>) -> Result<Box<dyn Index>, Error> {
-    Ok(Box::new(Exact::open(folder, embedder)?))
+fn exact(_: &Path, embedder: Option<Embedder>) -> Result<Box<dyn Index>, Error> {
+    Ok(Box::new(Exact::in_memory(embedder)))
 }
 
-#[cfg(feature = "edge")]
-fn edge(folder: &Path, embedder: Option<Embedder>) -> Result<Box<dyn Index>, Error> {
-    Ok(Box::new(knowledge::index::edge::Edge::open(folder, embedder)?))
+fn segments(folder: &Path, embedder: Option<Embedder>) -> Result<Box<dyn Index>, Error> {
+    Ok(Box::new(Segments::open(folder, embedder)?))
 }
 
-/// Runs each rule of the contract against each form that is built.
+/// Runs rules of the contract against a form of index.
 macro_rules! contract {
-    ($($rule:ident),* $(,)?) => {
-        mod exact_index {
-            $(#[test] fn $rule() { super::$rule(super::exact); })*
+    ($form:ident: $($rule:ident),* $(,)?) => {
+        $(#[test] fn $rule() { super::$rule(super::$form); })*
+    };
+}
+
+/// Runs each rule of the contract against each form, and those about files against the one that has some.
+macro_rules! contracts {
+    (all: { $($rule:ident),* $(,)? } in_files: { $($of_files:ident),* $(,)? }) => {
+        mod in_memory {
+            contract!(exact: $($rule),*);
         }
-        #[cfg(feature = "edge")]
-        mod edge_index {
-            $(#[test] fn $rule() { super::$rule(super::edge); })*
+        mod in_segments {
+            contract!(segments: $($rule),*);
+            contract!(segments: $($of_files),*);
         }
     };
 }
 
-contract!(
-    nearest_are_the_nearest_and_come_first,
-    terms_find_what_has_them_and_nothing_else,
-    rare_terms_count_more,
-    filters_choose,
-    what_is_put_in_again_replaces,
-    what_is_removed_is_found_no_more,
-    a_passage_may_have_no_vector_or_no_terms,
-    what_was_flushed_is_there_after_opening_again,
-    an_index_without_an_embedder_takes_no_vectors,
-    another_embedder_is_refused_with_the_way_out,
-    a_vector_of_another_length_is_refused_and_changes_nothing,
-    a_second_opening_is_refused,
-    numbers_are_listed_in_pages,
-    tidying_keeps_every_answer,
-    an_empty_index_answers,
+contracts!(
+    all: {
+        nearest_are_the_nearest_and_come_first,
+        terms_find_what_has_them_and_nothing_else,
+        rare_terms_count_more,
+        filters_choose,
+        what_is_put_in_again_replaces,
+        what_is_removed_is_found_no_more,
+        a_passage_may_have_no_vector_or_no_terms,
+        an_index_without_an_embedder_takes_no_vectors,
+        a_vector_of_another_length_is_refused_and_changes_nothing,
+        numbers_are_listed_in_pages,
+        tidying_keeps_every_answer,
+        an_empty_index_answers,
+    }
+    in_files: {
+        what_was_flushed_is_there_after_opening_again,
+        another_embedder_is_refused_with_the_way_out,
+        a_second_opening_is_refused,
+    }
 );
 
 fn embedder() -> Option<Embedder> {
