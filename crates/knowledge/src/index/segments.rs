@@ -24,6 +24,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -63,6 +64,9 @@ struct Part {
     segment: Arc<Segment>,
     gone: Gone,
 }
+
+/// Adds the best of some rows of a part.
+type Look<'a> = &'a (dyn Fn(&Part, Range<usize>, &mut Best) -> Result<(), Error> + Sync);
 
 impl Segments {
     /// The index in a folder, made if there is none.
@@ -145,12 +149,8 @@ impl Segments {
     }
 
     /// Looks at all passages in turn, on several threads where there are many, and gives the best of each.
-    fn scan(
-        state: &State,
-        limit: usize,
-        look: &(dyn Fn(&Part, std::ops::Range<usize>, &mut Best) -> Result<(), Error> + Sync),
-    ) -> Result<Vec<Hit>, Error> {
-        let pieces: Vec<(&Part, std::ops::Range<usize>)> = state
+    fn scan(state: &State, limit: usize, look: Look<'_>) -> Result<Vec<Hit>, Error> {
+        let pieces: Vec<(&Part, Range<usize>)> = state
             .parts
             .iter()
             .flat_map(|part| {

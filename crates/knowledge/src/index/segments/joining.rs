@@ -33,6 +33,9 @@ pub(super) struct Joined<'a> {
     new_rows: Vec<Vec<u32>>,
 }
 
+/// Takes a term and its list: rows, ascending, each with the term's weight.
+pub(super) type ShowTerm<'a> = &'a mut dyn FnMut(u32, &[(u32, f32)]) -> Result<(), Error>;
+
 /// The new row of one that is gone.
 const GONE: u32 = u32::MAX;
 
@@ -89,10 +92,7 @@ impl<'a> Joined<'a> {
     }
 
     /// Shows each term that is left, by ascending number, with the rows that have it.
-    pub(super) fn each_term(
-        &self,
-        show: &mut dyn FnMut(u32, &[(u32, f32)]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    pub(super) fn each_term(&self, show: ShowTerm<'_>) -> Result<(), Error> {
         let mut terms: Vec<Terms<'_>> = self.parts.iter().map(Terms::of).collect();
         let mut list = Vec::new();
         loop {

@@ -9,7 +9,7 @@ use half::f16;
 use twox_hash::XxHash3_64;
 
 use super::super::{Error, Labels, Point, files, held::Held};
-use super::joining::Joined;
+use super::joining::{Joined, ShowTerm};
 use super::manifest::file_name;
 use super::postings::Weights;
 use super::segment::{MARK, Outline, Table, Term};
@@ -74,10 +74,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Shows each term once, by ascending number, with the rows that have it.
-    fn each_term(
-        &self,
-        show: &mut dyn FnMut(u32, &[(u32, f32)]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn each_term(&self, show: ShowTerm<'_>) -> Result<(), Error> {
         match self {
             Rows::Held(points) => {
                 let mut lists: BTreeMap<u32, Vec<(u32, f32)>> = BTreeMap::new();
