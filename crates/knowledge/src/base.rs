@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write,
     ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -129,6 +130,15 @@ pub struct Status {
     pub job: Job,
 }
 
+/// What an index is, and what it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexSize {
+    /// Its form: `exact`, `edge`.
+    pub form: &'static str,
+    /// Bytes of its files.
+    pub disk_bytes: u64,
+}
+
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -196,6 +206,31 @@ impl Base {
         let sources = self.store.sources(collection.id)?;
         let (counts, job) = (self.store.counts(collection.id)?, self.store.job(collection.id)?);
         Ok(Status { collection, sources, counts, job })
+    }
+
+    /// What a collection's index is, and what it takes.
+    ///
+    /// # Errors
+    /// When there is no such collection.
+    pub fn index_size(&self, name: &str) -> Result<IndexSize, Error> {
+        let folder = self.index_folder(&self.store.collection(name)?);
+        Ok(IndexSize { form: FORM, disk_bytes: folder_bytes(&folder) })
+    }
+
+    /// Writes a collection as lines of JSON: what it is, then each file, and after it its passages with the exact
+    /// places they came from.
+    ///
+    /// # Errors
+    /// When there is none of this name, before anything is written; when it cannot be read, or `out` takes no more.
+    pub fn export(&self, name: &str, out: &mut dyn Write) -> Result<(), Error> {
+        let collection = self.store.collection(name)?;
+        let line = serde_json::json!({
+            "collection": collection.name,
+            "embedder": collection.embedder.map(|(name, _)| name),
+        });
+        writeln!(out, "{line}").map_err(store::Error::Export)?;
+        self.store.export(collection.id, out)?;
+        Ok(())
     }
 
     /// Forgets a collection and its index; the files stay where they are. Nobody may be at work on it.
@@ -468,6 +503,9 @@ fn request<'a>(question: &Question<'a>) -> Request<'a> {
     }
 }
 
+/// The form that this build has.
+const FORM: &str = if cfg!(feature = "edge") { "edge" } else { "exact" };
+
 /// The index in a folder, in the form that this build has.
 #[cfg(feature = "edge")]
 fn form(folder: &Path, embedder: Option<Embedder>) -> Result<Arc<dyn Index>, index::Error> {
@@ -478,6 +516,16 @@ fn form(folder: &Path, embedder: Option<Embedder>) -> Result<Arc<dyn Index>, ind
 #[cfg(not(feature = "edge"))]
 fn form(folder: &Path, embedder: Option<Embedder>) -> Result<Arc<dyn Index>, index::Error> {
     Ok(Arc::new(index::exact::Exact::open(folder, embedder)?))
+}
+
+/// Bytes of the files below a folder; none where there is no such folder.
+fn folder_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = entries.filter_map(|entry| {
+        let found = entry.metadata().ok()?;
+        Some(if found.is_dir() { folder_bytes(&entry.path()) } else { found.len() })
+    });
+    bytes.sum()
 }
 
 fn remove_folder(folder: &Path) -> Result<(), Error> {

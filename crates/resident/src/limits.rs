@@ -167,5 +167,11 @@ pub(crate) const FOUND_MAX: u32 = 100;
 /// Passages before and after each that a search gives at most; whoever wants more wants the file.
 pub(crate) const FOUND_NEIGHBOURS_MAX: u32 = 8;
 
+/// Files that were not read which are listed of a collection; an export has all of them.
+pub(crate) const UNREAD_LISTED_MAX: usize = 1000;
+
+/// Reasons of one file that are shown: a scanned book has hundreds of pages that say the same.
+pub(crate) const REASONS_SHOWN_MAX: usize = 3;
+
 /// Between two looks at how far the work on a collection is.
 pub(crate) const KNOWLEDGE_LOOK_INTERVAL: Duration = Duration::from_millis(300);

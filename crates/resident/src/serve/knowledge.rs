@@ -8,10 +8,12 @@ mod embedder;
 mod rows;
 mod work;
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, io::Write, path::Path, sync::Arc};
 
 use dialect::Error;
-use gateway::{Citation, Collection, CollectionChange, Found, NewSources, Passage, Search};
+use gateway::{
+    Citation, Collection, CollectionChange, Found, NewSources, Passage, Search, Standing,
+};
 use knowledge::{
     base::{Base, Question, Work},
     extract::Extractor,
@@ -24,7 +26,7 @@ use tokio::runtime;
 
 use crate::{
     config::Settings,
-    limits::{FOUND_DEFAULT, FOUND_MAX, FOUND_NEIGHBOURS_MAX},
+    limits::{FOUND_DEFAULT, FOUND_MAX, FOUND_NEIGHBOURS_MAX, UNREAD_LISTED_MAX},
 };
 use embedder::Embedder;
 use work::Worker;
@@ -87,6 +89,28 @@ impl gateway::Knowledge for Knowledge {
             rows::collection(status, at)
         };
         Ok(all.into_iter().map(row).collect())
+    }
+
+    fn standing(&self, collection: &str) -> Result<Standing, Error> {
+        let status = self.base.collection(collection).map_err(|error| of_base(&error))?;
+        let unread = self.base.store().files_unread(status.collection.id, UNREAD_LISTED_MAX);
+        let index = self.base.index_size(collection).map_err(|error| of_base(&error))?;
+        Ok(Standing {
+            dimension: status.collection.embedder.as_ref().map(|(_, dimension)| *dimension),
+            collection: rows::collection(status, self.worker.at(collection)),
+            embedder_here: embedder::name(&self.hub),
+            index: index.form.to_owned(),
+            index_bytes: index.disk_bytes,
+            unread: unread
+                .map_err(|error| of_store(&error))?
+                .into_iter()
+                .map(rows::unread)
+                .collect(),
+        })
+    }
+
+    fn export(&self, collection: &str, out: &mut dyn Write) -> Result<(), Error> {
+        self.base.export(collection, out).map_err(|error| of_base(&error))
     }
 
     fn add(&self, new: &NewSources) -> Result<Collection, Error> {

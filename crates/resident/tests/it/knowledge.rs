@@ -211,6 +211,29 @@ fn the_command_line_adds_finds_and_forgets() {
     assert!(done && said.contains("files is done: 1 passages of 1 files"), "{said}");
     let (done, shown, said) = kb(&["search", "Vasa"]);
     assert!(done && shown.contains("a.md") && shown.contains("1628"), "{shown}{said}");
+    fs::write(folder.path().join("broken.pdf"), "%PDF-1.7 and nothing else").unwrap();
+    assert!(kb(&["scan", "files"]).0);
+    let (done, shown, said) = kb(&["status", "files"]);
+    assert!(done && shown.starts_with("files: done\n"), "{shown}{said}");
+    assert!(shown.contains("not read") && shown.contains("broken.pdf: "), "{shown}");
+    assert!(shown.contains("by their words alone") && shown.contains("exact, "), "{shown}");
+    let (done, shown, said) = kb(&["export", "files"]);
+    let lines: Vec<Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(
+        done && lines[0] == json!({ "collection": "files", "embedder": null }),
+        "{shown}{said}"
+    );
+    assert_eq!(lines.iter().filter(|line| line["path"].is_string()).count(), 2, "{shown}");
+    let passage = lines.iter().find(|line| line["ordinal"] == 0).unwrap();
+    assert!(passage["text"].as_str().unwrap().contains("1628"), "{passage}");
+    assert!(passage["pieces"][0]["place"]["bytes"]["end"].as_u64().is_some(), "{passage}");
+    let beside = tempfile::tempdir().unwrap();
+    let to = beside.path().join("files.jsonl").display().to_string();
+    assert!(kb(&["export", "files", "--to", &to]).0);
+    assert_eq!(fs::read_to_string(&to).unwrap(), shown);
+    let (done, _, said) = kb(&["export", "nothing", "--to", &to]);
+    assert!(!done && said.contains("no collection is called"), "{said}");
+    assert_eq!(fs::read_to_string(&to).unwrap(), shown);
     let (done, shown, _) = kb(&["ls"]);
     assert!(done && shown.contains("files") && shown.contains("done"), "{shown}");
     assert!(kb(&["rm", "files"]).0);

@@ -1,12 +1,29 @@
 //! The fleet's embedding model as `knowledge` asks for it: leased like for any other request.
 
 use knowledge::search::{Embed, Failed, Purpose};
-use supervisor::{Handle, Lease, Priority, Served, Wish};
+use supervisor::{Handle, Lease, ModelSummary, Priority, Served, Wish};
 use tokio::runtime;
 use worker_protocol::{EmbedInput, Event, Failure, Prompt};
 
 /// The role that embeds where it is configured.
 const ROLE: &str = "embed";
+
+/// The name of the model that embeds now, without asking it anything.
+pub(super) fn name(hub: &Handle) -> Option<String> {
+    chosen(hub).map(|model| model.name)
+}
+
+fn chosen(hub: &Handle) -> Option<ModelSummary> {
+    let candidates = if hub.is_role(ROLE) { hub.candidates(ROLE) } else { Vec::new() };
+    let only_embeds = |model: &ModelSummary| {
+        model.facts.as_ref().is_ok_and(|facts| !facts.generates && !facts.ranks)
+    };
+    let mut models = hub.models().into_iter();
+    match candidates.first() {
+        Some(name) => models.find(|model| model.name == *name),
+        None => models.find(only_embeds),
+    }
+}
 
 /// A model that embeds, for one piece of work. It blocks, so it is used where blocking is allowed.
 pub(super) struct Embedder {
@@ -29,19 +46,10 @@ impl Embedder {
         runtime: &runtime::Handle,
         priority: Priority,
     ) -> Result<Option<Self>, Failed> {
-        let models = hub.models();
-        let candidates = if hub.is_role(ROLE) { hub.candidates(ROLE) } else { Vec::new() };
-        let only_embeds = |model: &&supervisor::ModelSummary| {
-            model.facts.as_ref().is_ok_and(|facts| !facts.generates && !facts.ranks)
-        };
-        let found = match candidates.first() {
-            Some(name) => models.iter().find(|model| model.name == *name),
-            None => models.iter().find(only_embeds),
-        };
-        let Some(model) = found else { return Ok(None) };
+        let Some(model) = chosen(hub) else { return Ok(None) };
         let facts = model.facts.as_ref().map_err(|why| Failed(why.clone()))?;
         let tokens_max = facts.context_tokens.map_or(TOKENS_MAX_UNKNOWN, |tokens| tokens as usize);
-        let (hub, runtime, name) = (hub.clone(), runtime.clone(), model.name.clone());
+        let (hub, runtime, name) = (hub.clone(), runtime.clone(), model.name);
         let mut embedder = Self { hub, runtime, name, dimension: 0, tokens_max, priority };
         let seen = embedder.embed(&["?"], Purpose::Query)?;
         embedder.dimension = seen.first().map_or(0, Vec::len);
