@@ -139,6 +139,9 @@ pub struct Search {
     /// How many passages before and after each are given with it.
     #[serde(default)]
     pub neighbours: u32,
+    /// Whether a model that ranks reads what was found and orders it, where one is here; it does unless this is false.
+    #[serde(default)]
+    pub rerank: Option<bool>,
 }
 
 /// What was found.

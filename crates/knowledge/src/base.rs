@@ -5,7 +5,7 @@
 //! models, which the caller decides and supplies.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::Write,
     ops::Range,
@@ -18,8 +18,10 @@ use crate::{
     document::Place,
     index::{self, Embedder, Filter, Index},
     ingest::{self, Control, Event, Extract, Ingest, Outcome, Scope},
-    limits::{FOUND_PER_FILE_MAX, READERS},
-    search::{self, Embed, Failed, Known, Leg, Request, Rerank, Searcher, Trusted},
+    limits::{FOUND_PER_FILE_MAX, READERS, RERANKED_MAX},
+    search::{
+        self, Embed, Failed, Known, Leg, Request, Rerank, Searcher, Trusted, rerank::Untrusted,
+    },
     store::{self, Collection, Counts, Job, Source, Store},
 };
 
@@ -35,6 +37,8 @@ pub struct Base {
     open: Mutex<BTreeMap<u64, Opened>>,
     /// What embedders were seen to understand, by their names.
     known: Mutex<BTreeMap<String, Known>>,
+    /// Whether rerankers were seen to rank well, by their names; those that do not with what they did.
+    examined: Mutex<BTreeMap<String, Result<(), Untrusted>>>,
 }
 
 /// An index that is open, and the collection's generation that it was made for.
@@ -178,6 +182,7 @@ impl Base {
             store,
             open: Mutex::default(),
             known: Mutex::default(),
+            examined: Mutex::default(),
         })
     }
 
@@ -303,14 +308,7 @@ impl Base {
             }
         };
         let mut answer = Answer::default();
-        let trusted = match rerank.map(Trusted::examine) {
-            Some(Err(untrusted)) => {
-                answer.note(untrusted.to_string());
-                None
-            }
-            Some(Ok(trusted)) => Some(trusted),
-            None => None,
-        };
+        let trusted = rerank.and_then(|rerank| self.trusted(rerank, &mut answer));
         let mut hits = Vec::new();
         for collection in collections {
             let embed = self.embed_for(&collection, embed, &mut answer);
@@ -318,20 +316,33 @@ impl Base {
                 index: &*self.index(&collection)?,
                 passages: &self.store,
                 embedder: embed.as_ref().map(|(embed, known)| (*embed, known)),
-                reranker: trusted.as_ref(),
+                // What was found in all of them is read together, so that scores are of one kind.
+                reranker: None,
             };
-            let found = searcher.search(&request(question))?;
-            answer.note_legs(&found.meaning, &found.reranking);
-            hits.extend(found.found);
+            let found = searcher.search(&request(question, trusted.is_some()))?;
+            answer.note_leg(&found.meaning);
+            hits.extend(found.found.into_iter().map(|hit| (hit.passage, hit.score)));
         }
         // Ranks of one collection are as good as those of another.
-        hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+        hits.sort_by(|a, b| b.1.total_cmp(&a.1));
+        if let Some(trusted) = trusted
+            && let Err(failed) = trusted.order(question.text, &mut hits, |passage| &passage.text)
+        {
+            answer.note(format!("the reranker did not take part: {failed}"));
+        }
         hits.truncate(question.limit);
-        for hit in hits {
+        let mut given: BTreeSet<u64> = hits.iter().map(|(passage, _)| passage.id).collect();
+        for (hit, score) in hits {
             // It may have gone since it was found.
-            let Some(passage) = self.store.passages(&[hit.passage.id])?.pop() else { continue };
-            let neighbours = hit.neighbours.into_iter().map(|passage| passage.text).collect();
-            answer.found.push(Found { passage, score: hit.score, neighbours });
+            let Some(passage) = self.store.passages(&[hit.id])?.pop() else { continue };
+            let mut neighbours = Vec::new();
+            if question.neighbours > 0 {
+                let around = question.neighbours;
+                neighbours = self.store.neighbours(hit.id, around, around)?;
+                neighbours.retain(|neighbour| given.insert(neighbour.id));
+            }
+            let neighbours = neighbours.into_iter().map(|passage| passage.text).collect();
+            answer.found.push(Found { passage, score, neighbours });
         }
         Ok(answer)
     }
@@ -406,6 +417,30 @@ impl Base {
         Ok(known)
     }
 
+    /// The reranker, if it was seen to rank well, which is looked at once.
+    fn trusted<'a>(&self, rerank: &'a dyn Rerank, answer: &mut Answer) -> Option<Trusted<'a>> {
+        let all = || self.examined.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = all().get(rerank.name()).cloned();
+        let seen = match before {
+            Some(seen) => seen,
+            None => {
+                let seen = Trusted::examine(rerank).map(|_| ());
+                // One that could not be asked is asked again another time.
+                if !matches!(seen, Err(Untrusted::Failed { .. })) {
+                    all().insert(rerank.name().to_owned(), seen.clone());
+                }
+                seen
+            }
+        };
+        match seen {
+            Ok(()) => Some(Trusted::known(rerank)),
+            Err(untrusted) => {
+                answer.note(untrusted.to_string());
+                None
+            }
+        }
+    }
+
     fn opened(&self) -> MutexGuard<'_, BTreeMap<u64, Opened>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -471,7 +506,7 @@ impl Answer {
         }
     }
 
-    fn note_legs(&mut self, meaning: &Leg, reranking: &Leg) {
+    fn note_leg(&mut self, meaning: &Leg) {
         match meaning {
             Leg::Failed(failed) => {
                 self.note(format!("the question was not embedded, so that only words count: {failed}"));
@@ -481,13 +516,11 @@ impl Answer {
             )),
             Leg::Used | Leg::Absent => {}
         }
-        if let Leg::Failed(failed) = reranking {
-            self.note(format!("the reranker did not take part: {failed}"));
-        }
     }
 }
 
-fn request<'a>(question: &Question<'a>) -> Request<'a> {
+/// What each collection is asked; more than is wanted where a reranker chooses among all of it.
+fn request<'a>(question: &Question<'a>, is_reranked: bool) -> Request<'a> {
     Request {
         query: question.text,
         filter: Filter {
@@ -497,9 +530,9 @@ fn request<'a>(question: &Question<'a>) -> Request<'a> {
             ..Filter::default()
         },
         glob: question.glob,
-        limit: question.limit,
+        limit: question.limit.max(if is_reranked { RERANKED_MAX } else { 0 }),
         per_file_max: FOUND_PER_FILE_MAX,
-        neighbours: question.neighbours,
+        neighbours: 0,
     }
 }
 
@@ -536,3 +569,6 @@ fn remove_folder(folder: &Path) -> Result<(), Error> {
         Ok(()) | Err(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,6 +112,9 @@ pub(crate) struct Find {
     /// Only files of this kind, such as pdf; may be given several times
     #[arg(long)]
     kind: Vec<String>,
+    /// Let no model that ranks order what was found
+    #[arg(long)]
+    no_rerank: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -331,6 +334,7 @@ fn search(arguments: &Find) -> anyhow::Result<()> {
         folders: arguments.folder.clone(),
         glob: arguments.glob.clone(),
         kinds: arguments.kind.clone(),
+        rerank: arguments.no_rerank.then_some(false),
         ..Search::default()
     };
     let path = format!("{PATH}/search");

@@ -1,10 +1,12 @@
 //! A person's files as clients of the hub reach them: what they ask, carried out on the collections.
 //!
-//! `work` keeps collections in step with the disk on a thread of its own, `embedder` has the fleet embed, `rows` says what
+//! `work` keeps collections in step with the disk on a thread of its own, `embedder` has the fleet embed and `reranker`
+//! rank, `rows` says what
 //! is found in the gateway's words. Not here: HTTP and what a model is told (`gateway`), and how files are read, kept
 //! and found (`knowledge`).
 
 mod embedder;
+mod reranker;
 mod rows;
 mod work;
 
@@ -18,7 +20,7 @@ use knowledge::{
     base::{Base, Question, Work},
     extract::Extractor,
     ingest::Scope,
-    search::Embed,
+    search::{Embed, Rerank},
     source, store,
 };
 use supervisor::{Handle, Priority};
@@ -29,6 +31,7 @@ use crate::{
     limits::{FOUND_DEFAULT, FOUND_MAX, FOUND_NEIGHBOURS_MAX, UNREAD_LISTED_MAX},
 };
 use embedder::Embedder;
+use reranker::Reranker;
 use work::Worker;
 
 /// The folder of the collections, in the data folder.
@@ -166,7 +169,11 @@ impl gateway::Knowledge for Knowledge {
             Err(failed) => (None, Some(failed.to_string())),
         };
         let embed = embedder.as_ref().map(|embedder| embedder as &dyn Embed);
-        let answer = self.base.search(&question, embed, None).map_err(|error| of_base(&error))?;
+        let reranker =
+            search.rerank.unwrap_or(true).then(|| Reranker::find(&self.hub, &self.runtime));
+        let reranker = reranker.flatten();
+        let rerank = reranker.as_ref().map(|reranker| reranker as &dyn Rerank);
+        let answer = self.base.search(&question, embed, rerank).map_err(|error| of_base(&error))?;
         let notes = missing.into_iter().chain(answer.notes).collect();
         Ok(Found { passages: answer.found.into_iter().map(rows::passage).collect(), notes })
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::http::Request;
 use crate::hub::{Hub, binary, free_address, serve, shared};
+use crate::made;
 use crate::play::{ACTOR, Stage};
 
 const SHIPS: &str = "# Ships\n\nThe Vasa sank in 1628. She was raised in 1961.\n\n## Crew\n\nInvoice INV-20240315 was \
@@ -187,6 +188,38 @@ fn an_embedding_model_of_the_fleet_finds_by_meaning_and_ruins_no_other_language(
     assert!(found["passages"][0]["text"].as_str().unwrap().contains("图书馆"), "{found}");
     let notes = found["notes"].to_string();
     assert!(notes.contains("only words count"), "{notes}");
+}
+
+#[test]
+fn a_model_that_ranks_badly_or_cannot_be_asked_changes_no_order() {
+    let random = ["--arch", "bert", "--like", "tiny-reranker", "--quant", "q8_0"];
+    let random = made::model("bert-tiny-reranker-q8_0", &random);
+    let nobody = format!(
+        "[upstreams.gone]\nkind = \"tei\"\nservers = [\"http://{}\"]\nmodels = [\"judge\"]\n",
+        free_address()
+    );
+    let ranks = format!("ranks={}", random.display());
+    let cases = [
+        ("", &["--model", &ranks][..], "the reranker ranks is not used: asked "),
+        (&nobody, &[], "the reranker gone/judge could not be examined: "),
+    ];
+    for (configuration, arguments, says) in cases {
+        let (_folder, hub) = site(configuration, arguments);
+        let asked = |rerank: Value| {
+            let body = json!({ "query": "captain Vasa 图书馆", "rerank": rerank });
+            let mut found = hub.post("/api/knowledge/search", &body).ok();
+            let notes = found["notes"].take().to_string();
+            (found, notes)
+        };
+        let (without, notes) = asked(json!(false));
+        assert_eq!(notes, "[]");
+        assert_eq!(without["passages"].as_array().unwrap().len(), 2, "{without}");
+        for rerank in [json!(true), Value::Null] {
+            let (found, notes) = asked(rerank);
+            assert!(notes.contains(says), "{notes}");
+            assert_eq!(found, without);
+        }
+    }
 }
 
 #[test]
