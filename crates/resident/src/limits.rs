@@ -167,6 +167,9 @@ pub(crate) const FOUND_MAX: u32 = 100;
 /// Passages before and after each that a search gives at most; whoever wants more wants the file.
 pub(crate) const FOUND_NEIGHBOURS_MAX: u32 = 8;
 
+/// Bytes of what a model is given before each text that it embeds; instructions have a sentence.
+pub(crate) const PREFIX_BYTES_MAX: usize = 1024;
+
 /// Files that were not read which are listed of a collection; an export has all of them.
 pub(crate) const UNREAD_LISTED_MAX: usize = 1000;
 

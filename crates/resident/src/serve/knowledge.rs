@@ -6,11 +6,17 @@
 //! and found (`knowledge`).
 
 mod embedder;
+mod prefix;
 mod reranker;
 mod rows;
 mod work;
 
-use std::{fmt, io::Write, path::Path, sync::Arc};
+use std::{
+    fmt,
+    io::Write,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use dialect::Error;
 use gateway::{
@@ -27,7 +33,7 @@ use supervisor::{Handle, Priority};
 use tokio::runtime;
 
 use crate::{
-    config::Settings,
+    config::{self, Settings},
     limits::{FOUND_DEFAULT, FOUND_MAX, FOUND_NEIGHBOURS_MAX, UNREAD_LISTED_MAX},
 };
 use embedder::Embedder;
@@ -46,6 +52,17 @@ pub(super) struct Knowledge {
     worker: Worker,
     hub: Handle,
     runtime: runtime::Handle,
+    configured: Configured,
+}
+
+/// What the configuration says; another one when it was changed.
+#[derive(Clone)]
+struct Configured(Arc<RwLock<Arc<config::Knowledge>>>);
+
+impl Configured {
+    fn now(&self) -> Arc<config::Knowledge> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl fmt::Debug for Knowledge {
@@ -67,10 +84,18 @@ impl Knowledge {
             limits: knowledge::extract::Limits::default(),
         };
         let runtime = runtime::Handle::current();
-        let embedding = (hub.clone(), runtime.clone());
-        let embed = move || Embedder::find(&embedding.0, &embedding.1, Priority::Background);
+        let configured = Configured(Arc::new(RwLock::new(Arc::new(settings.knowledge.clone()))));
+        let (asked, blocking, says) = (hub.clone(), runtime.clone(), configured.clone());
+        let embed =
+            move || Embedder::find(&asked, &blocking, Priority::Background, &says.now().prefixes);
         let worker = Worker::start(Arc::clone(&base), extractor, Box::new(embed))?;
-        Ok(Arc::new(Self { base, worker, hub, runtime }))
+        Ok(Arc::new(Self { base, worker, hub, runtime, configured }))
+    }
+
+    /// The configuration says this from now on.
+    pub(super) fn configure(&self, settings: &Settings) {
+        let mut holds = self.configured.0.write().unwrap_or_else(PoisonError::into_inner);
+        *holds = Arc::new(settings.knowledge.clone());
     }
 
     /// Stops what goes on, so that it goes on the next time.
@@ -101,7 +126,7 @@ impl gateway::Knowledge for Knowledge {
         Ok(Standing {
             dimension: status.collection.embedder.as_ref().map(|(_, dimension)| *dimension),
             collection: rows::collection(status, self.worker.at(collection)),
-            embedder_here: embedder::name(&self.hub),
+            embedder_here: embedder::name(&self.hub, &self.configured.now().prefixes),
             index: index.form.to_owned(),
             index_bytes: index.disk_bytes,
             unread: unread
@@ -163,7 +188,8 @@ impl gateway::Knowledge for Knowledge {
 
     fn search(&self, search: &Search) -> Result<Found, Error> {
         let question = question(search)?;
-        let embedder = Embedder::find(&self.hub, &self.runtime, Priority::Interactive);
+        let (hub, runtime, said) = (&self.hub, &self.runtime, self.configured.now());
+        let embedder = Embedder::find(hub, runtime, Priority::Interactive, &said.prefixes);
         let (embedder, missing) = match embedder {
             Ok(embedder) => (embedder, None),
             Err(failed) => (None, Some(failed.to_string())),
