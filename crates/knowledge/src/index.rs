@@ -162,6 +162,10 @@ pub trait Index: Send + Sync {
     /// Those of the files or the network behind it.
     fn count(&self, filter: &Filter) -> Result<u64, Error>;
 
+    /// Bytes of this process's own memory that it holds, about. Mapped files are not among them: the system takes those
+    /// back as it likes.
+    fn memory_bytes(&self) -> u64;
+
     /// The numbers of the passages above `after`, ascending, at most `limit`: for comparing with the store.
     ///
     /// # Errors

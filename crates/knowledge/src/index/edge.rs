@@ -249,6 +249,11 @@ impl Index for Edge {
         Ok(self.ask("count passages", count)? as u64)
     }
 
+    /// Its parts are mapped, and the engine does not say what it keeps beside them.
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
+
     fn ids(&self, after: Option<u64>, limit: usize) -> Result<Vec<u64>, Error> {
         let Some(from) = after.map_or(Some(0), |after| after.checked_add(1)) else {
             return Ok(Vec::new());

@@ -5,6 +5,7 @@
 //! is found in the gateway's words. Not here: HTTP and what a model is told (`gateway`), and how files are read, kept
 //! and found (`knowledge`).
 
+mod booking;
 mod embedder;
 mod prefix;
 mod reranker;
@@ -30,7 +31,7 @@ use knowledge::{
     source, store,
 };
 use supervisor::{Handle, Priority};
-use tokio::runtime;
+use tokio::{runtime, sync::Notify};
 
 use crate::{
     config::{self, Settings},
@@ -38,7 +39,7 @@ use crate::{
 };
 use embedder::Embedder;
 use reranker::Reranker;
-use work::Worker;
+use work::{Finds, Worker};
 
 /// The folder of the collections, in the data folder.
 const FOLDER: &str = "knowledge";
@@ -53,6 +54,8 @@ pub(super) struct Knowledge {
     hub: Handle,
     runtime: runtime::Handle,
     configured: Configured,
+    /// Told when indexes may take more or less memory than before.
+    resized: Arc<Notify>,
 }
 
 /// What the configuration says; another one when it was changed.
@@ -88,8 +91,11 @@ impl Knowledge {
         let (asked, blocking, says) = (hub.clone(), runtime.clone(), configured.clone());
         let embed =
             move || Embedder::find(&asked, &blocking, Priority::Background, &says.now().prefixes);
-        let worker = Worker::start(Arc::clone(&base), extractor, Box::new(embed))?;
-        Ok(Arc::new(Self { base, worker, hub, runtime, configured }))
+        let resized = Arc::new(Notify::new());
+        runtime.spawn(booking::keep(Arc::clone(&base), hub.clone(), Arc::clone(&resized)));
+        let means = Finds { extractor, embed: Box::new(embed) };
+        let worker = Worker::start(Arc::clone(&base), means, Arc::clone(&resized))?;
+        Ok(Arc::new(Self { base, worker, hub, runtime, configured, resized }))
     }
 
     /// The configuration says this from now on.
@@ -171,6 +177,7 @@ impl gateway::Knowledge for Knowledge {
         self.base.store().collection(collection).map_err(|error| of_store(&error))?;
         self.worker.forget(collection);
         self.base.remove(collection).map_err(|error| of_base(&error))?;
+        self.resized.notify_one();
         self.worker.sources_changed();
         Ok(())
     }
@@ -200,6 +207,8 @@ impl gateway::Knowledge for Knowledge {
         let reranker = reranker.flatten();
         let rerank = reranker.as_ref().map(|reranker| reranker as &dyn Rerank);
         let answer = self.base.search(&question, embed, rerank).map_err(|error| of_base(&error))?;
+        // It may have opened an index.
+        self.resized.notify_one();
         let notes = missing.into_iter().chain(answer.notes).collect();
         Ok(Found { passages: answer.found.into_iter().map(rows::passage).collect(), notes })
     }
