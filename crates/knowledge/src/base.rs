@@ -27,6 +27,8 @@ use crate::{
 
 /// The file of the store.
 const STORE: &str = "knowledge.sqlite";
+/// The file that says what read pages that are pictures of text.
+const PAGES_READ_BY: &str = "pages-read-by";
 /// The folder of the indexes.
 const INDEX: &str = "index";
 
@@ -220,6 +222,28 @@ impl Base {
     pub fn index_size(&self, name: &str) -> Result<IndexSize, Error> {
         let folder = self.index_folder(&self.store.collection(name)?);
         Ok(IndexSize { form: FORM, disk_bytes: folder_bytes(&folder) })
+    }
+
+    /// Says what reads pages that are pictures of text, and nothing where nobody does. Where that is another than before,
+    /// files with such pages are read again the next time; these collections have some.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn pages_are_read_by(&self, reader: &str) -> Result<Vec<String>, Error> {
+        let note = self.folder.join(PAGES_READ_BY);
+        let before = fs::read_to_string(&note).unwrap_or_default();
+        if reader.is_empty() || before == reader {
+            return Ok(Vec::new());
+        }
+        let mut concerned = Vec::new();
+        for collection in self.store.collections()? {
+            if self.store.read_pictures_again(collection.id)? > 0 {
+                concerned.push(collection.name);
+            }
+        }
+        // Whoever is killed before this reads some files once more.
+        fs::write(&note, reader).map_err(|source| Error::Folder { path: note, source })?;
+        Ok(concerned)
     }
 
     /// Bytes of memory that indexes hold now, about.

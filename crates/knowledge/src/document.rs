@@ -134,9 +134,8 @@ impl fmt::Display for Inside {
 /// As a person says it: `page 3 needs OCR`.
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.inside {
-            Inside::Whole => {}
-            inside => write!(f, "{inside} ")?,
+        if self.inside != Inside::Whole {
+            write!(f, "{} ", self.inside)?;
         }
         match &self.why {
             Why::NeedsOcr => write!(f, "needs OCR"),

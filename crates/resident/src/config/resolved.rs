@@ -224,7 +224,7 @@ pub(crate) fn resolve(
         machine_bytes: machine.memory_bytes,
     };
     let budget_bytes = memory.budget_bytes()?;
-    let knowledge = knowledge::read(&raw.models)?;
+    let prefixes = knowledge::prefixes(&raw.models)?;
     let tables = Tables {
         groups: raw.groups,
         models: raw.models,
@@ -243,6 +243,7 @@ pub(crate) fn resolve(
     let known =
         Known { base, data_dir: &data_dir, models_dir, given, listen, budget_bytes, machine };
     let (catalog, served) = served::read(tables, known)?;
+    let knowledge = Knowledge { prefixes, ocr: knowledge::ocr(raw.knowledge, &served.tools)? };
     Ok(Settings {
         listen,
         key,

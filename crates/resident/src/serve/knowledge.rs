@@ -8,6 +8,7 @@
 mod booking;
 mod embedder;
 mod prefix;
+mod reader;
 mod reranker;
 mod rows;
 mod work;
@@ -38,6 +39,7 @@ use crate::{
     limits::{FOUND_DEFAULT, FOUND_MAX, FOUND_NEIGHBOURS_MAX, UNREAD_LISTED_MAX},
 };
 use embedder::Embedder;
+use reader::Reader;
 use reranker::Reranker;
 use work::{Finds, Worker};
 
@@ -88,12 +90,20 @@ impl Knowledge {
         };
         let runtime = runtime::Handle::current();
         let configured = Configured(Arc::new(RwLock::new(Arc::new(settings.knowledge.clone()))));
+        base.pages_are_read_by(&says_ocr(&settings.knowledge))?;
         let (asked, blocking, says) = (hub.clone(), runtime.clone(), configured.clone());
+        let reader = (hub.clone(), runtime.clone(), configured.clone());
+        let read = move || Reader {
+            extractor: extractor.clone(),
+            hub: reader.0.clone(),
+            runtime: reader.1.clone(),
+            ocr: reader.2.now().ocr.clone(),
+        };
         let embed =
             move || Embedder::find(&asked, &blocking, Priority::Background, &says.now().prefixes);
         let resized = Arc::new(Notify::new());
         runtime.spawn(booking::keep(Arc::clone(&base), hub.clone(), Arc::clone(&resized)));
-        let means = Finds { extractor, embed: Box::new(embed) };
+        let means = Finds { read: Box::new(read), embed: Box::new(embed) };
         let worker = Worker::start(Arc::clone(&base), means, Arc::clone(&resized))?;
         Ok(Arc::new(Self { base, worker, hub, runtime, configured, resized }))
     }
@@ -102,6 +112,15 @@ impl Knowledge {
     pub(super) fn configure(&self, settings: &Settings) {
         let mut holds = self.configured.0.write().unwrap_or_else(PoisonError::into_inner);
         *holds = Arc::new(settings.knowledge.clone());
+        drop(holds);
+        match self.base.pages_are_read_by(&says_ocr(&settings.knowledge)) {
+            Ok(collections) => {
+                for collection in collections {
+                    self.worker.wants(&collection, Work::Scan(Scope::Everything));
+                }
+            }
+            Err(error) => tracing::warn!("pages are read by what reads them now later: {error}"),
+        }
     }
 
     /// Stops what goes on, so that it goes on the next time.
@@ -223,6 +242,11 @@ impl gateway::Knowledge for Knowledge {
             }
         }
     }
+}
+
+/// What reads pages that are pictures of text, told from others; nothing where nobody does.
+fn says_ocr(knowledge: &config::Knowledge) -> String {
+    knowledge.ocr.as_ref().map(|tool| tool.argv.join("\n")).unwrap_or_default()
 }
 
 /// A question as it is asked of collections.

@@ -222,6 +222,61 @@ fn a_model_that_ranks_badly_or_cannot_be_asked_changes_no_order() {
     }
 }
 
+/// A PDF with one page, on which a line is drawn and nothing written.
+fn drawn_page() -> Vec<u8> {
+    let line = "0 0 m 100 100 l S";
+    let objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 200] /Contents 4 0 R >>".to_owned(),
+        format!("<< /Length {} >>\nstream\n{line}\nendstream", line.len()),
+    ];
+    let mut pdf = "%PDF-1.7\n".to_owned();
+    let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
+    for (number, object) in (1..).zip(&objects) {
+        table += &format!("{:010} 00000 n \n", pdf.len());
+        pdf += &format!("{number} 0 obj\n{object}\nendobj\n");
+    }
+    let at = pdf.len();
+    let trailer = format!("trailer\n<< /Size {} /Root 1 0 R >>\n", objects.len() + 1);
+    (pdf + &table + &trailer + &format!("startxref\n{at}\n%%EOF\n")).into_bytes()
+}
+
+/// A tool that reads of each page which one it is, and how the file begins.
+const OCR: &str = r#"
+[knowledge]
+ocr = "scan"
+[tools.scan]
+command = ["sh", "-c", "head -c 5 \"$2\"; printf ' on page %s: the harbour opens at nine\\f' \"$1\"", "sh",
+    "{page}", "{input}"]
+input = "pdf"
+serves = "tool"
+content_type = "text/plain"
+memory = "10MB"
+"#;
+
+#[test]
+fn pages_that_are_pictures_are_read_once_there_is_a_tool_for_it() {
+    let (folder, hub) = site("", &[]);
+    fs::write(folder.path().join("files/scan.pdf"), drawn_page()).unwrap();
+    let token = format!("Bearer {}", hub.token());
+    let unread = || {
+        let standing = hub.control("/api/knowledge/notes");
+        let files = standing["unread"].as_array().unwrap().clone();
+        files.into_iter().find(|file| file["path"].as_str().unwrap().ends_with("scan.pdf"))
+    };
+    let missing = hub.wait_for("the file", &unread);
+    assert_eq!(missing["reasons"], json!(["page 1 needs OCR"]), "{missing}");
+    fs::write(folder.path().join("config.toml"), OCR).unwrap();
+    let reload = Request::post("/resident/v1/reload", &json!({}));
+    hub.send(&reload.header("authorization", &token)).ok();
+    hub.wait_for("its page", || (best(&hub, "harbour").0 == "scan.pdf").then_some(()));
+    let found = search(&hub, "harbour")["passages"][0].clone();
+    assert_eq!(found["text"], "%PDF- on page 1: the harbour opens at nine", "{found}");
+    assert_eq!(found["place"]["page"], 1, "{found}");
+    assert_eq!(unread(), None);
+}
+
 #[test]
 fn what_an_index_holds_is_in_the_books_until_it_is_closed() {
     let (folder, hub) = site("", &[]);

@@ -15,7 +15,6 @@ use std::{
 
 use knowledge::{
     base::{Base, Means, Work},
-    extract::Extractor,
     ingest::{Control, Event, Progress, Scope},
     search::{Embed, Failed},
     source::{Changed, Watch},
@@ -24,12 +23,11 @@ use knowledge::{
 
 use tokio::sync::Notify;
 
-use super::embedder::Embedder;
+use super::{embedder::Embedder, reader::Reader};
 
-/// Who reads and embeds.
+/// Who reads and who embeds, looked for before each piece of work.
 pub(super) struct Finds {
-    pub(super) extractor: Extractor,
-    /// Looked for before each piece of work.
+    pub(super) read: Box<dyn Fn() -> Reader + Send + Sync>,
     pub(super) embed: Box<dyn Fn() -> Result<Option<Embedder>, Failed> + Send + Sync>,
 }
 
@@ -196,7 +194,8 @@ impl Shared {
         while let Some((collection, work, control)) = self.next() {
             let ended = self.embedder().and_then(|embedder| {
                 let embed = embedder.as_ref().map(|embedder| embedder as &dyn Embed);
-                let means = Means { extract: &self.means.extractor, embed };
+                let reader = (self.means.read)();
+                let means = Means { extract: &reader, embed };
                 let mut tell = |event: &Event<'_>| self.told(&collection, event);
                 let outcome = self.base.work(&collection, &work, means, &control, &mut tell);
                 outcome.map_err(|error| Failed(error.to_string()))
