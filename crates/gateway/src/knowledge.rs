@@ -4,8 +4,10 @@
 //! Not here: how files are read, kept and found (`knowledge`, which the gateway does not know).
 
 pub(crate) mod consult;
+pub(crate) mod export;
 
 use std::fmt;
+use std::io::Write;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -63,6 +65,34 @@ pub struct Collection {
     pub current: Option<String>,
 }
 
+/// `GET /api/knowledge/NAME`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Standing {
+    /// The collection.
+    pub collection: Collection,
+    /// How many numbers each of its vectors has; null where it has none.
+    pub dimension: Option<u32>,
+    /// The embedding model that is here now; null where there is none.
+    pub embedder_here: Option<String>,
+    /// The form of its index, such as `segments`.
+    pub index: String,
+    /// Bytes that its index has on the disk.
+    pub index_bytes: u64,
+    /// Files that were not read, or not all of them, the first 1,000.
+    pub unread: Vec<Unread>,
+}
+
+/// A file that was not read, or not all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Unread {
+    /// The file.
+    pub path: String,
+    /// Whether nothing of it was read.
+    pub skipped: bool,
+    /// What of it, and why, such as `page 3 needs OCR`.
+    pub reasons: Vec<String>,
+}
+
 /// Body of `POST /api/knowledge`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -109,6 +139,9 @@ pub struct Search {
     /// How many passages before and after each are given with it.
     #[serde(default)]
     pub neighbours: u32,
+    /// Whether a model that ranks reads what was found and orders it, where one is here; it does unless this is false.
+    #[serde(default)]
+    pub rerank: Option<bool>,
 }
 
 /// What was found.
@@ -210,6 +243,18 @@ pub trait Knowledge: Send + Sync + fmt::Debug {
     /// They cannot be read.
     fn collections(&self) -> Result<Vec<Collection>, Error>;
 
+    /// One collection, and what a person asks who wants to know why something is not found.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    fn standing(&self, collection: &str) -> Result<Standing, Error>;
+
+    /// Writes a collection's files and passages as lines of JSON.
+    ///
+    /// # Errors
+    /// There is none of this name, before anything is written; it cannot be read, or `out` takes no more.
+    fn export(&self, collection: &str, out: &mut dyn Write) -> Result<(), Error>;
+
     /// Adds folders and files to a collection, and begins to read them.
     ///
     /// # Errors
@@ -259,6 +304,21 @@ fn of(site: &Site) -> Result<Arc<dyn Knowledge>, Error> {
 pub(crate) async fn list(site: &Site) -> Result<Response, Error> {
     let collections = ask(site, |knowledge| knowledge.collections()).await?;
     answer::serialized(&Collections { collections })
+}
+
+/// `rest` is the path behind `/api/knowledge/`: a collection, or one and `/export`.
+pub(crate) async fn one(site: &Site, rest: &str) -> Result<Response, Error> {
+    match rest.rsplit_once('/') {
+        None => {
+            let name = decoded(rest);
+            answer::serialized(&ask(site, move |knowledge| knowledge.standing(&name)).await?)
+        }
+        Some((name, "export")) => export::export(site, decoded(name)).await,
+        Some(_) => {
+            let message = format!("'{rest}' is nothing of a collection; write NAME or NAME/export");
+            Err(Error::new(404, message))
+        }
+    }
 }
 
 pub(crate) async fn add(site: &Site, body: Body) -> Result<Response, Error> {

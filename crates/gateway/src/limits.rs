@@ -50,6 +50,9 @@ pub const PULLS_INTERVAL: Duration = Duration::from_millis(250);
 /// Pieces of a file between the disk and the connection, each of 64 KiB.
 pub const FILE_PIECES_MAX: usize = 2;
 
+/// Bytes of a piece of a collection that is exported: some ten passages.
+pub const EXPORT_PIECE_BYTES: usize = 64 << 10;
+
 /// Bytes of a body that is too large anyway which are read and thrown away, so that its sender gets
 /// to read the answer instead of a broken pipe.
 pub const DRAIN_BYTES_MAX: usize = 1 << 30;

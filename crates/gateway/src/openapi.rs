@@ -7,14 +7,14 @@
 use std::sync::LazyLock;
 
 use dialect::openapi::shape::{
-    Shape, anything, bytes, count, either, fields, list, map, object, of, text, truth, word,
+    Shape, anything, bytes, count, either, fields, list, map, object, of, text, truth, whole, word,
 };
 use dialect::openapi::{Access, Api, Operation, Words};
 use utoipa::openapi::{Info, InfoBuilder};
 
 use crate::control::pulls::{NewPull, Pull, Pulls};
 use crate::control::{ExplainedRole, Models, Pin, Reloaded, Residents, Stop, Warm, Warmed, WhatIf};
-use crate::knowledge::{Collection, Collections, Found, NewSources, Search};
+use crate::knowledge::{Collection, Collections, Found, NewSources, Search, Standing};
 
 /// The document, as it is in `docs`.
 pub(crate) fn document() -> &'static str {
@@ -117,7 +117,7 @@ fn control() -> Vec<Operation> {
     operations.into_iter().chain(pulls()).chain(knowledge()).collect()
 }
 
-fn knowledge() -> [Operation; 5] {
+fn knowledge() -> [Operation; 7] {
     let get = |path, id, summary| Operation::get(path, Words::OpenAi, id, summary).tag("Knowledge");
     let post =
         |path, id, summary| Operation::post(path, Words::OpenAi, id, summary).tag("Knowledge");
@@ -127,6 +127,15 @@ fn knowledge() -> [Operation; 5] {
         get("/api/knowledge", "collections", "Lists collections of files, and how they stand")
             .answers(of::<Collections>())
             .fails(&[500, 503]),
+        name(get("/api/knowledge/{name}", "collection", "Says how a collection stands, and what was not read"))
+            .access(Access::Token)
+            .answers(of::<Standing>())
+            .fails(&[404, 500, 503]),
+        name(get("/api/knowledge/{name}/export", "knowledge_export", "Gives all of a collection"))
+            .access(Access::Token)
+            .about("A line for the collection, then one for each file and, behind it, one for each of its passages.")
+            .streams_lines(exported())
+            .fails(&[404, 500, 503]),
         post("/api/knowledge/search", "knowledge_search", "Finds passages of files")
             .takes(of::<Search>())
             .answers(of::<Found>())
@@ -158,6 +167,37 @@ fn knowledge() -> [Operation; 5] {
         .answers(of::<Collections>())
         .fails(&[404, 500, 503]),
     ]
+}
+
+fn exported() -> Shape {
+    let collection = fields("What is exported.").has("collection", "Its name.", text()).has(
+        "embedder",
+        "Who made its vectors.",
+        text().or_null(),
+    );
+    let file = fields("A file.")
+        .has("file", "Its number.", count())
+        .has("path", "Where it is.", text())
+        .has("path_bytes", "The same in hexadecimal, where it is no text.", text().or_null())
+        .has("kind", "What it is, such as `pdf`.", text())
+        .has("size", "Bytes.", count())
+        .has("modified_ns", "When it was changed, since 1970.", whole().or_null())
+        .has("blake3", "What it held.", text().or_null())
+        .has("state", "How it stands.", word(&["stored", "indexed", "skipped"]))
+        .has("reason", "Why it was not read.", text().or_null())
+        .has("title", "What it calls itself.", text().or_null())
+        .has("gaps", "What could not be read of it.", list(object()))
+        .has("passages", "How many there are.", count());
+    let passage = fields("A passage of the file before.")
+        .has("passage", "Its number.", count())
+        .has("file", "Its file's number.", count())
+        .has("ordinal", "Which passage of the file, from 0.", count())
+        .has("headings", "What it stands below.", list(text()))
+        .has("text", "What it says.", text())
+        .has("tokens", "Tokens of what is embedded.", count())
+        .has("pieces", "Ranges of its text, and the place of each.", list(object()));
+    let (file, passage) = (file.named("ExportedFile"), passage.named("ExportedPassage"));
+    either([collection.named("ExportedCollection"), file, passage])
 }
 
 fn pulls() -> [Operation; 5] {

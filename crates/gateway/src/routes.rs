@@ -107,6 +107,7 @@ enum Endpoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Knowledge {
     List,
+    One,
     Search,
     Add,
     Change,
@@ -210,6 +211,7 @@ const ROUTES: &[Route] = &[
     post("/api/knowledge/search", Policy::Inference, Endpoint::Knowledge(Knowledge::Search)),
     post("/api/knowledge", Policy::Control, Endpoint::Knowledge(Knowledge::Add)),
     post("/api/knowledge/", Policy::Control, Endpoint::Knowledge(Knowledge::Change)),
+    get("/api/knowledge/", Policy::Control, Endpoint::Knowledge(Knowledge::One)),
     delete("/api/knowledge/", Policy::Control, Endpoint::Knowledge(Knowledge::Remove)),
     get("/resident/v1/ps", Policy::Control, Endpoint::Control(Control::Residents)),
     get("/resident/v1/models", Policy::Control, Endpoint::Control(Control::Models)),
@@ -412,6 +414,7 @@ async fn serve(
 async fn known(site: &Site, asked: Knowledge, rest: &str, body: Body) -> Result<Response, Error> {
     match asked {
         Knowledge::List => knowledge::list(site).await,
+        Knowledge::One => knowledge::one(site, rest).await,
         Knowledge::Search => knowledge::search(site, body).await,
         Knowledge::Add => knowledge::add(site, body).await,
         Knowledge::Change => knowledge::change(site, rest).await,
@@ -575,6 +578,7 @@ mod tests {
         "POST /api/knowledge/search Inference",
         "POST /api/knowledge Control",
         "POST /api/knowledge/ Control",
+        "GET /api/knowledge/ Control",
         "DELETE /api/knowledge/ Control",
         "GET /resident/v1/ps Control",
         "GET /resident/v1/models Control",

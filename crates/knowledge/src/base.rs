@@ -5,8 +5,9 @@
 //! models, which the caller decides and supplies.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
+    io::Write,
     ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -17,13 +18,17 @@ use crate::{
     document::Place,
     index::{self, Embedder, Filter, Index, segments::Segments},
     ingest::{self, Control, Event, Extract, Ingest, Outcome, Scope},
-    limits::{FOUND_PER_FILE_MAX, READERS},
-    search::{self, Embed, Failed, Known, Leg, Request, Rerank, Searcher, Trusted},
+    limits::{FOUND_PER_FILE_MAX, READERS, RERANKED_MAX},
+    search::{
+        self, Embed, Failed, Known, Leg, Request, Rerank, Searcher, Trusted, rerank::Untrusted,
+    },
     store::{self, Collection, Counts, Job, Source, Store},
 };
 
 /// The file of the store.
 const STORE: &str = "knowledge.sqlite";
+/// The file that says what read pages that are pictures of text.
+const PAGES_READ_BY: &str = "pages-read-by";
 /// The folder of the indexes.
 const INDEX: &str = "index";
 
@@ -34,6 +39,8 @@ pub struct Base {
     open: Mutex<BTreeMap<u64, Opened>>,
     /// What embedders were seen to understand, by their names.
     known: Mutex<BTreeMap<String, Known>>,
+    /// Whether rerankers were seen to rank well, by their names; those that do not with what they did.
+    examined: Mutex<BTreeMap<String, Result<(), Untrusted>>>,
 }
 
 /// An index that is open, and the collection's generation that it was made for.
@@ -129,6 +136,15 @@ pub struct Status {
     pub job: Job,
 }
 
+/// What an index is, and what it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexSize {
+    /// Its form.
+    pub form: &'static str,
+    /// Bytes of its files.
+    pub disk_bytes: u64,
+}
+
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -168,6 +184,7 @@ impl Base {
             store,
             open: Mutex::default(),
             known: Mutex::default(),
+            examined: Mutex::default(),
         })
     }
 
@@ -196,6 +213,64 @@ impl Base {
         let sources = self.store.sources(collection.id)?;
         let (counts, job) = (self.store.counts(collection.id)?, self.store.job(collection.id)?);
         Ok(Status { collection, sources, counts, job })
+    }
+
+    /// What a collection's index is, and what it takes.
+    ///
+    /// # Errors
+    /// When there is no such collection.
+    pub fn index_size(&self, name: &str) -> Result<IndexSize, Error> {
+        let folder = self.index_folder(&self.store.collection(name)?);
+        Ok(IndexSize { form: Segments::FORM, disk_bytes: folder_bytes(&folder) })
+    }
+
+    /// Says what reads pages that are pictures of text, and nothing where nobody does. Where that is another than before,
+    /// files with such pages are read again the next time; these collections have some.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn pages_are_read_by(&self, reader: &str) -> Result<Vec<String>, Error> {
+        let note = self.folder.join(PAGES_READ_BY);
+        let before = fs::read_to_string(&note).unwrap_or_default();
+        if reader.is_empty() || before == reader {
+            return Ok(Vec::new());
+        }
+        let mut concerned = Vec::new();
+        for collection in self.store.collections()? {
+            if self.store.read_pictures_again(collection.id)? > 0 {
+                concerned.push(collection.name);
+            }
+        }
+        // Whoever is killed before this reads some files once more.
+        fs::write(&note, reader).map_err(|source| Error::Folder { path: note, source })?;
+        Ok(concerned)
+    }
+
+    /// Bytes of memory that indexes hold now, about.
+    pub fn memory_bytes(&self) -> u64 {
+        self.opened().values().map(|opened| opened.index.memory_bytes()).sum()
+    }
+
+    /// Gives back the memory of indexes that nobody is using; whoever asks next reads them again.
+    pub fn close_indexes(&self) {
+        // One that is used holds its folder, so that it cannot be opened a second time beside itself.
+        self.opened().retain(|_, opened| Arc::strong_count(&opened.index) > 1);
+    }
+
+    /// Writes a collection as lines of JSON: what it is, then each file, and after it its passages with the exact
+    /// places they came from.
+    ///
+    /// # Errors
+    /// When there is none of this name, before anything is written; when it cannot be read, or `out` takes no more.
+    pub fn export(&self, name: &str, out: &mut dyn Write) -> Result<(), Error> {
+        let collection = self.store.collection(name)?;
+        let line = serde_json::json!({
+            "collection": collection.name,
+            "embedder": collection.embedder.map(|(name, _)| name),
+        });
+        writeln!(out, "{line}").map_err(store::Error::Export)?;
+        self.store.export(collection.id, out)?;
+        Ok(())
     }
 
     /// Forgets a collection and its index; the files stay where they are. Nobody may be at work on it.
@@ -268,14 +343,7 @@ impl Base {
             }
         };
         let mut answer = Answer::default();
-        let trusted = match rerank.map(Trusted::examine) {
-            Some(Err(untrusted)) => {
-                answer.note(untrusted.to_string());
-                None
-            }
-            Some(Ok(trusted)) => Some(trusted),
-            None => None,
-        };
+        let trusted = rerank.and_then(|rerank| self.trusted(rerank, &mut answer));
         let mut hits = Vec::new();
         for collection in collections {
             let embed = self.embed_for(&collection, embed, &mut answer);
@@ -283,20 +351,33 @@ impl Base {
                 index: &*self.index(&collection)?,
                 passages: &self.store,
                 embedder: embed.as_ref().map(|(embed, known)| (*embed, known)),
-                reranker: trusted.as_ref(),
+                // What was found in all of them is read together, so that scores are of one kind.
+                reranker: None,
             };
-            let found = searcher.search(&request(question))?;
-            answer.note_legs(&found.meaning, &found.reranking);
-            hits.extend(found.found);
+            let found = searcher.search(&request(question, trusted.is_some()))?;
+            answer.note_leg(&found.meaning);
+            hits.extend(found.found.into_iter().map(|hit| (hit.passage, hit.score)));
         }
         // Ranks of one collection are as good as those of another.
-        hits.sort_by(|a, b| b.score.total_cmp(&a.score));
+        hits.sort_by(|a, b| b.1.total_cmp(&a.1));
+        if let Some(trusted) = trusted
+            && let Err(failed) = trusted.order(question.text, &mut hits, |passage| &passage.text)
+        {
+            answer.note(format!("the reranker did not take part: {failed}"));
+        }
         hits.truncate(question.limit);
-        for hit in hits {
+        let mut given: BTreeSet<u64> = hits.iter().map(|(passage, _)| passage.id).collect();
+        for (hit, score) in hits {
             // It may have gone since it was found.
-            let Some(passage) = self.store.passages(&[hit.passage.id])?.pop() else { continue };
-            let neighbours = hit.neighbours.into_iter().map(|passage| passage.text).collect();
-            answer.found.push(Found { passage, score: hit.score, neighbours });
+            let Some(passage) = self.store.passages(&[hit.id])?.pop() else { continue };
+            let mut neighbours = Vec::new();
+            if question.neighbours > 0 {
+                let around = question.neighbours;
+                neighbours = self.store.neighbours(hit.id, around, around)?;
+                neighbours.retain(|neighbour| given.insert(neighbour.id));
+            }
+            let neighbours = neighbours.into_iter().map(|passage| passage.text).collect();
+            answer.found.push(Found { passage, score, neighbours });
         }
         Ok(answer)
     }
@@ -371,6 +452,30 @@ impl Base {
         Ok(known)
     }
 
+    /// The reranker, if it was seen to rank well, which is looked at once.
+    fn trusted<'a>(&self, rerank: &'a dyn Rerank, answer: &mut Answer) -> Option<Trusted<'a>> {
+        let all = || self.examined.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = all().get(rerank.name()).cloned();
+        let seen = match before {
+            Some(seen) => seen,
+            None => {
+                let seen = Trusted::examine(rerank).map(|_| ());
+                // One that could not be asked is asked again another time.
+                if !matches!(seen, Err(Untrusted::Failed { .. })) {
+                    all().insert(rerank.name().to_owned(), seen.clone());
+                }
+                seen
+            }
+        };
+        match seen {
+            Ok(()) => Some(Trusted::known(rerank)),
+            Err(untrusted) => {
+                answer.note(untrusted.to_string());
+                None
+            }
+        }
+    }
+
     fn opened(&self) -> MutexGuard<'_, BTreeMap<u64, Opened>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -436,7 +541,7 @@ impl Answer {
         }
     }
 
-    fn note_legs(&mut self, meaning: &Leg, reranking: &Leg) {
+    fn note_leg(&mut self, meaning: &Leg) {
         match meaning {
             Leg::Failed(failed) => {
                 self.note(format!("the question was not embedded, so that only words count: {failed}"));
@@ -446,13 +551,11 @@ impl Answer {
             )),
             Leg::Used | Leg::Absent => {}
         }
-        if let Leg::Failed(failed) = reranking {
-            self.note(format!("the reranker did not take part: {failed}"));
-        }
     }
 }
 
-fn request<'a>(question: &Question<'a>) -> Request<'a> {
+/// What each collection is asked; more than is wanted where a reranker chooses among all of it.
+fn request<'a>(question: &Question<'a>, is_reranked: bool) -> Request<'a> {
     Request {
         query: question.text,
         filter: Filter {
@@ -462,10 +565,20 @@ fn request<'a>(question: &Question<'a>) -> Request<'a> {
             ..Filter::default()
         },
         glob: question.glob,
-        limit: question.limit,
+        limit: question.limit.max(if is_reranked { RERANKED_MAX } else { 0 }),
         per_file_max: FOUND_PER_FILE_MAX,
-        neighbours: question.neighbours,
+        neighbours: 0,
     }
+}
+
+/// Bytes of the files below a folder; none where there is no such folder.
+fn folder_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = entries.filter_map(|entry| {
+        let found = entry.metadata().ok()?;
+        Some(if found.is_dir() { folder_bytes(&entry.path()) } else { found.len() })
+    });
+    bytes.sum()
 }
 
 fn remove_folder(folder: &Path) -> Result<(), Error> {
@@ -476,3 +589,6 @@ fn remove_folder(folder: &Path) -> Result<(), Error> {
         Ok(()) | Err(_) => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

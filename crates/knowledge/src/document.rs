@@ -105,21 +105,43 @@ pub enum Why {
 /// As a person says it: `page 3`, `row 12 of sheet Costs`, `bytes 10 to 24`.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.inside {
-            Inside::Whole => {}
-            Inside::Page(page) => write!(f, "page {page}")?,
-            Inside::Slide(slide) => write!(f, "slide {slide}")?,
-            Inside::Paragraph(paragraph) => write!(f, "paragraph {paragraph}")?,
-            Inside::Row { sheet, row, column: _ } => write!(f, "row {row} of sheet {sheet}")?,
-            Inside::Entry(entry) => write!(f, "{entry}")?,
-            Inside::Time(range) => write!(f, "{} to {}", Clock(range.start), Clock(range.end))?,
-        }
+        write!(f, "{}", self.inside)?;
         match (&self.inside, &self.bytes) {
             (Inside::Whole, Some(bytes)) => write!(f, "bytes {} to {}", bytes.start, bytes.end),
             (Inside::Entry(_), Some(bytes)) => {
                 write!(f, ", bytes {} to {}", bytes.start, bytes.end)
             }
             _ => Ok(()),
+        }
+    }
+}
+
+/// As a person says it; the whole file is nothing to say.
+impl fmt::Display for Inside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Inside::Whole => Ok(()),
+            Inside::Page(page) => write!(f, "page {page}"),
+            Inside::Slide(slide) => write!(f, "slide {slide}"),
+            Inside::Paragraph(paragraph) => write!(f, "paragraph {paragraph}"),
+            Inside::Row { sheet, row, column: _ } => write!(f, "row {row} of sheet {sheet}"),
+            Inside::Entry(entry) => write!(f, "{entry}"),
+            Inside::Time(range) => write!(f, "{} to {}", Clock(range.start), Clock(range.end)),
+        }
+    }
+}
+
+/// As a person says it: `page 3 needs OCR`.
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.inside != Inside::Whole {
+            write!(f, "{} ", self.inside)?;
+        }
+        match &self.why {
+            Why::NeedsOcr => write!(f, "needs OCR"),
+            Why::Encrypted => write!(f, "asks for a password"),
+            Why::TooLong => write!(f, "is longer than what is read of one file"),
+            Why::Damaged(words) => write!(f, "is damaged: {words}"),
         }
     }
 }
@@ -151,6 +173,9 @@ mod tests {
         let row = Inside::Row { sheet: "Costs".to_owned(), row: 12, column: "B".to_owned() };
         check(row, None, "row 12 of sheet Costs");
         check(Inside::Entry("c1.xhtml".to_owned()), Some(1..2), "c1.xhtml, bytes 1 to 2");
+        let gap = |inside, why| Gap { inside, why }.to_string();
+        assert_eq!(gap(Inside::Page(3), Why::NeedsOcr), "page 3 needs OCR");
+        assert_eq!(gap(Inside::Whole, Why::TooLong), "is longer than what is read of one file");
         check(Inside::Time(61_000..3_661_500), None, "0:01:01 to 1:01:01");
     }
 }

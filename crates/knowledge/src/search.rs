@@ -275,28 +275,15 @@ impl Searcher<'_> {
         Ok(candidates)
     }
 
-    /// The candidates in the reranker's order, as far as it is given them.
+    /// The candidates in the reranker's order, as far as it reads them.
     fn refine(
         &self,
         query: &str,
         mut candidates: Vec<(Passage, f32)>,
     ) -> (Vec<(Passage, f32)>, Leg) {
         let Some(reranker) = self.reranker else { return (candidates, Leg::Absent) };
-        candidates.truncate(RERANKED_MAX.max(1));
-        let texts: Vec<&str> =
-            candidates.iter().map(|(passage, _)| passage.text.as_str()).collect();
-        if texts.is_empty() {
-            return (candidates, Leg::Used);
-        }
-        match reranker.rank(query, &texts) {
-            Ok(scores) => {
-                candidates
-                    .iter_mut()
-                    .zip(scores)
-                    .for_each(|(candidate, score)| candidate.1 = score);
-                candidates.sort_by(|a, b| b.1.total_cmp(&a.1));
-                (candidates, Leg::Used)
-            }
+        match reranker.order(query, &mut candidates, |passage| &passage.text) {
+            Ok(()) => (candidates, Leg::Used),
             Err(failed) => (candidates, Leg::Failed(failed)),
         }
     }

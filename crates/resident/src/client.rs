@@ -257,6 +257,20 @@ impl Client {
         })
     }
 
+    /// Starts a control request whose answer may be larger than memory.
+    ///
+    /// # Errors
+    /// [`Error`]; the hub refuses before the first piece, or not at all.
+    pub(crate) async fn pieces(&self, path: &str) -> Result<Pieces, Error> {
+        let request = request(self.address, Method::GET, path, Some(&self.token), Bytes::new());
+        let response = timeout(STREAM_SILENCE_MAX, send(self.address, request)).await;
+        let response = response.map_err(|_| self.broken("it does not answer"))??;
+        if !response.status().is_success() {
+            return Err(refused(response.status(), &read(self.address, response).await?));
+        }
+        Ok(Pieces { address: self.address, body: response.into_body() })
+    }
+
     async fn whole(
         &self,
         request: Request<Full<Bytes>>,
@@ -278,6 +292,31 @@ impl Client {
 
     fn broken(&self, what: impl std::fmt::Display) -> Error {
         Error::Broken { address: self.address, what: what.to_string() }
+    }
+}
+
+/// An answer piece by piece.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    address: SocketAddr,
+    body: Incoming,
+}
+
+impl Pieces {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] when the connection ends in the middle, or is silent for long.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        let broken = |what: String| Error::Broken { address: self.address, what };
+        loop {
+            let frame = timeout(STREAM_SILENCE_MAX, self.body.frame()).await;
+            let silent = |_| broken(format!("nothing came for {} s", STREAM_SILENCE_MAX.as_secs()));
+            let Some(frame) = frame.map_err(silent)? else { return Ok(None) };
+            if let Ok(piece) = frame.map_err(|error| broken(error.to_string()))?.into_data() {
+                return Ok(Some(piece));
+            }
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! `resident kb`: the person's own files. Adds folders to collections, shows how they stand, finds passages, and has a
 //! model answer from them. Not here: any of the work, which is the hub's.
 
+mod export;
+mod standing;
+
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
@@ -29,6 +32,10 @@ pub(crate) enum Kb {
     Add(Add),
     /// List collections and how they stand
     Ls(Ls),
+    /// Say how collections stand: what goes on, what finds their passages, which files were not read and why
+    Status(standing::Status),
+    /// Write all of a collection as lines of JSON: files, and passages with their places
+    Export(export::Export),
     /// Forget a collection; its files stay where they are
     Rm(Named),
     /// Find passages
@@ -105,6 +112,9 @@ pub(crate) struct Find {
     /// Only files of this kind, such as pdf; may be given several times
     #[arg(long)]
     kind: Vec<String>,
+    /// Let no model that ranks order what was found
+    #[arg(long)]
+    no_rerank: bool,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -141,6 +151,8 @@ pub(crate) fn kb(command: &Kb) -> anyhow::Result<()> {
     match command {
         Kb::Add(arguments) => add(arguments),
         Kb::Ls(arguments) => ls(arguments),
+        Kb::Status(arguments) => standing::status(arguments),
+        Kb::Export(arguments) => export::export(arguments),
         Kb::Rm(named) => remove(named),
         Kb::Search(arguments) => search(arguments),
         Kb::Ask(arguments) => ask(arguments),
@@ -322,6 +334,7 @@ fn search(arguments: &Find) -> anyhow::Result<()> {
         folders: arguments.folder.clone(),
         glob: arguments.glob.clone(),
         kinds: arguments.kind.clone(),
+        rerank: arguments.no_rerank.then_some(false),
         ..Search::default()
     };
     let path = format!("{PATH}/search");

@@ -167,5 +167,20 @@ pub(crate) const FOUND_MAX: u32 = 100;
 /// Passages before and after each that a search gives at most; whoever wants more wants the file.
 pub(crate) const FOUND_NEIGHBOURS_MAX: u32 = 8;
 
+/// Bytes by which what is booked for the indexes of a person's files changes: less is lost beside any model.
+pub(crate) const INDEX_BOOKING_STEP_BYTES: u64 = 1 << 20;
+
+/// Bytes of the text that is read off one page: a newspaper's has some ten thousand.
+pub(crate) const OCR_PAGE_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes of what a model is given before each text that it embeds; instructions have a sentence.
+pub(crate) const PREFIX_BYTES_MAX: usize = 1024;
+
+/// Files that were not read which are listed of a collection; an export has all of them.
+pub(crate) const UNREAD_LISTED_MAX: usize = 1000;
+
+/// Reasons of one file that are shown: a scanned book has hundreds of pages that say the same.
+pub(crate) const REASONS_SHOWN_MAX: usize = 3;
+
 /// Between two looks at how far the work on a collection is.
 pub(crate) const KNOWLEDGE_LOOK_INTERVAL: Duration = Duration::from_millis(300);

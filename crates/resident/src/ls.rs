@@ -305,6 +305,7 @@ mod tests {
         };
         let facts = Facts {
             header: Some(HeaderFacts {
+                name: None,
                 architecture: "qwen3\u{1b}[2J".to_owned(),
                 parameters: 8_190_735_360,
                 quantization: "Q4_K_M".to_owned(),

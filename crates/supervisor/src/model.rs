@@ -166,6 +166,8 @@ pub struct Skills {
 /// What a model's header says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderFacts {
+    /// `general.name`, by which its makers know it.
+    pub name: Option<String>,
     /// `general.architecture`.
     pub architecture: String,
     /// Number of parameters.

@@ -370,6 +370,7 @@ impl Preflight {
         let senses = senses(path, &beside);
         let facts = Facts {
             header: Some(HeaderFacts {
+                name: header.str("general.name").map(str::to_owned),
                 architecture: header.architecture().to_owned(),
                 parameters: header.parameters(),
                 quantization: header.quantization(),

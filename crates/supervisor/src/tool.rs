@@ -227,8 +227,22 @@ pub async fn run(
     values: BTreeMap<String, String>,
     content: Content,
 ) -> Result<ToolOutput, ToolError> {
+    run_with(handle, tool, values, content, Priority::Interactive).await
+}
+
+/// As [`run`], before or behind others.
+///
+/// # Errors
+/// As there.
+pub async fn run_with(
+    handle: &Handle,
+    tool: Arc<Tool>,
+    values: BTreeMap<String, String>,
+    content: Content,
+    priority: Priority,
+) -> Result<ToolOutput, ToolError> {
     let job = Job::prepare(Arc::clone(&tool), values, content).await?;
-    let memory = handle.reserve(&tool.name, tool.memory_bytes, Priority::Interactive).await;
+    let memory = handle.reserve(&tool.name, tool.memory_bytes, priority).await;
     let memory = memory.map_err(refused)?;
     // The run has a task of its own, because it gives the memory back only after the end of its
     // process, however this future ends.

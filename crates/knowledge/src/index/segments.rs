@@ -69,6 +69,9 @@ struct Part {
 type Look<'a> = &'a (dyn Fn(&Part, Range<usize>, &mut Best) -> Result<(), Error> + Sync);
 
 impl Segments {
+    /// What this form is called.
+    pub const FORM: &str = "segments";
+
     /// The index in a folder, made if there is none.
     ///
     /// # Errors
@@ -76,7 +79,7 @@ impl Segments {
     /// [`Error::Different`] if it was made for another embedder, [`Error::InUse`], [`Error::Damaged`], and those of
     /// the files.
     pub fn open(folder: &Path, embedder: Option<Embedder>) -> Result<Self, Error> {
-        let description = Description::new("segments", embedder);
+        let description = Description::new(Self::FORM, embedder);
         fs::create_dir_all(folder)
             .map_err(|error| Error::file("make the folder", folder, error))?;
         let lock = files::lock(folder)?;
@@ -210,6 +213,11 @@ impl State {
 }
 
 impl Part {
+    /// Bytes of memory, about.
+    fn bytes(&self) -> u64 {
+        self.segment.bytes() + self.segment.rows() as u64 / 8
+    }
+
     fn live(&self) -> usize {
         self.segment.rows() - self.gone.count()
     }
@@ -389,6 +397,11 @@ impl Index for Segments {
         };
         let in_files = state.parts.iter().map(of_part).sum::<usize>();
         Ok((in_files + state.held.count(filter)) as u64)
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        let state = self.read();
+        state.held.bytes() + state.parts.iter().map(Part::bytes).sum::<u64>()
     }
 
     fn ids(&self, after: Option<u64>, limit: usize) -> Result<Vec<u64>, Error> {

@@ -15,7 +15,7 @@ use crate::limits::{FOREIGN_SHARE_MAX, PROBES_MISSED_MAX};
 
 mod sentences;
 
-pub(super) use sentences::probes;
+pub(crate) use sentences::probes;
 
 /// A family of languages as an embedder may know it or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 
 use super::guard::probes;
 use super::{Failed, Rerank, Script};
+use crate::limits::RERANKED_MAX;
 
 /// A reranker that has shown that it ranks what answers a question above what does not.
 pub struct Trusted<'a>(&'a dyn Rerank);
@@ -60,6 +61,36 @@ impl<'a> Trusted<'a> {
             }
         }
         Ok(trusted)
+    }
+
+    /// A model that has shown it before.
+    pub(crate) fn known(reranker: &'a dyn Rerank) -> Self {
+        Trusted(reranker)
+    }
+
+    /// Puts what was found, best first, into the model's order, with its scores. It reads no more than
+    /// [`RERANKED_MAX`]; the rest stays behind those, with no higher scores than theirs.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked; then everything is as it was.
+    pub(crate) fn order<T>(
+        &self,
+        query: &str,
+        found: &mut [(T, f32)],
+        text: impl Fn(&T) -> &str,
+    ) -> Result<(), Failed> {
+        let (read, rest) = found.split_at_mut(found.len().min(RERANKED_MAX));
+        if read.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<&str> = read.iter().map(|(found, _)| text(found)).collect();
+        let scores = self.rank(query, &texts)?;
+        read.iter_mut().zip(scores).for_each(|(found, score)| found.1 = score);
+        read.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let lowest = read.last().map_or(0.0, |found| found.1);
+        rest.iter_mut().for_each(|found| found.1 = found.1.min(lowest));
+        Ok(())
     }
 
     /// The model's name.

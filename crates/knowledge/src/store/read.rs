@@ -167,6 +167,19 @@ impl Store {
         })
     }
 
+    /// Files of a collection that were not read, or not all of them, by number, at most `limit`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn files_unread(&self, collection: u64, limit: usize) -> Result<Vec<File>, Error> {
+        self.read(|reader| {
+            let mut query = reader.prepare_cached(&format!(
+                "{FILE} WHERE collection = ? AND (state = 'skipped' OR gaps IS NOT NULL) ORDER BY id LIMIT ?"
+            ))?;
+            query.query_map(params![collection, limit], file)?.collect()
+        })
+    }
+
     /// The file at `path` in a collection.
     ///
     /// # Errors

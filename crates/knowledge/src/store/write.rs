@@ -192,6 +192,20 @@ impl Store {
         })
     }
 
+    /// Has files with pages that are pictures of text read again the next time, though they stay as they are. Says how
+    /// many there are.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn read_pictures_again(&self, collection: u64) -> Result<usize, Error> {
+        self.write(|transaction| {
+            transaction.execute(
+                "UPDATE files SET modified_ns = ?, hash = NULL WHERE collection = ? AND gaps LIKE '%\"needs_ocr\"%'",
+                params![i64::MIN, collection],
+            )
+        })
+    }
+
     /// Some files of a collection that hold what has this hash and were read as the same kind.
     ///
     /// # Errors

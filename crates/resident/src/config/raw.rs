@@ -70,6 +70,9 @@ pub(crate) struct Config {
     /// How models are pulled.
     #[serde(default)]
     pub(crate) library: Library,
+    /// A person's files.
+    #[serde(default)]
+    pub(crate) knowledge: Knowledge,
     /// Groups of models.
     #[serde(default)]
     pub(crate) groups: BTreeMap<String, Group>,
@@ -101,6 +104,14 @@ pub(crate) struct Security {
 pub(crate) struct Machine {
     /// Memory that models leave alone, as `25%` or `4GB`.
     pub(crate) reserve: Option<String>,
+}
+
+/// `[knowledge]`.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Knowledge {
+    /// The tool that reads pages which are pictures of text.
+    pub(crate) ocr: Option<String>,
 }
 
 /// One `[groups.NAME]`.
@@ -166,6 +177,8 @@ mod tests {
             [models."qwen3:8b"]
             path = "y.gguf"
             pin = true
+            [knowledge]
+            ocr = "scan"
             [security]
             require_token = true
             [machine]

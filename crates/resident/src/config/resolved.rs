@@ -6,6 +6,7 @@
 mod engine;
 pub(crate) mod group;
 mod here;
+mod knowledge;
 mod kv;
 mod library;
 mod role;
@@ -23,6 +24,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use knowledge::{Knowledge, Prefixes};
 pub(crate) use library::Library;
 use planner::footprint::CacheType;
 pub(crate) use served::Served;
@@ -95,6 +97,8 @@ pub(crate) struct Settings {
     pub(crate) keep: supervisor::KeepSettings,
     /// How models are pulled.
     pub(crate) library: Library,
+    /// How a person's files are read and found.
+    pub(crate) knowledge: Knowledge,
 }
 
 impl Settings {
@@ -220,6 +224,7 @@ pub(crate) fn resolve(
         machine_bytes: machine.memory_bytes,
     };
     let budget_bytes = memory.budget_bytes()?;
+    let prefixes = knowledge::prefixes(&raw.models)?;
     let tables = Tables {
         groups: raw.groups,
         models: raw.models,
@@ -238,6 +243,7 @@ pub(crate) fn resolve(
     let known =
         Known { base, data_dir: &data_dir, models_dir, given, listen, budget_bytes, machine };
     let (catalog, served) = served::read(tables, known)?;
+    let knowledge = Knowledge { prefixes, ocr: knowledge::ocr(raw.knowledge, &served.tools)? };
     Ok(Settings {
         listen,
         key,
@@ -260,6 +266,7 @@ pub(crate) fn resolve(
         kv_type,
         keep,
         library,
+        knowledge,
         data_dir,
     })
 }

@@ -11,7 +11,7 @@ use gateway::{ChangeAsked, Door};
 use supervisor::Handle;
 use tokio::sync::{Notify, mpsc};
 
-use super::{Hub, Loads, changeable, entrance, library::Library, worker};
+use super::{Hub, Loads, changeable, entrance, knowledge::Knowledge, library::Library, worker};
 use crate::{
     cli,
     config::{self, Settings},
@@ -32,6 +32,7 @@ pub(super) struct Changes {
     token: String,
     loads: Loads,
     library: Option<Arc<Library>>,
+    knowledge: Option<Arc<Knowledge>>,
     /// Told when there are other models in the library.
     shelved: Arc<Notify>,
     asked: mpsc::Receiver<ChangeAsked>,
@@ -56,6 +57,7 @@ impl Changes {
             loads: hub.loads.clone(),
             shelved: hub.library.as_ref().map(|library| library.changed()).unwrap_or_default(),
             library: hub.library.clone(),
+            knowledge: hub.knowledge.clone(),
             asked,
             hangups: Hangups::catch(),
         }
@@ -124,6 +126,9 @@ impl Changes {
         // From here on nothing refuses, except a hub that is going down.
         self.supervisor.change(edition).await?;
         self.door.change(entrance);
+        if let Some(knowledge) = &self.knowledge {
+            knowledge.configure(&settings);
+        }
         let before = Offer::of(&self.settings).pinned();
         pinned.retain(|name| !before.contains(name));
         self.loads.begin(&self.supervisor, pinned, settings.served.warm_model());

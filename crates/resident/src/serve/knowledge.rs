@@ -1,33 +1,47 @@
 //! A person's files as clients of the hub reach them: what they ask, carried out on the collections.
 //!
-//! `work` keeps collections in step with the disk on a thread of its own, `embedder` has the fleet embed, `rows` says what
+//! `work` keeps collections in step with the disk on a thread of its own, `embedder` has the fleet embed and `reranker`
+//! rank, `rows` says what
 //! is found in the gateway's words. Not here: HTTP and what a model is told (`gateway`), and how files are read, kept
 //! and found (`knowledge`).
 
+mod booking;
 mod embedder;
+mod prefix;
+mod reader;
+mod reranker;
 mod rows;
 mod work;
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    io::Write,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use dialect::Error;
-use gateway::{Citation, Collection, CollectionChange, Found, NewSources, Passage, Search};
+use gateway::{
+    Citation, Collection, CollectionChange, Found, NewSources, Passage, Search, Standing,
+};
 use knowledge::{
     base::{Base, Question, Work},
     extract::Extractor,
     ingest::Scope,
-    search::Embed,
+    search::{Embed, Rerank},
     source, store,
 };
 use supervisor::{Handle, Priority};
-use tokio::runtime;
+use tokio::{runtime, sync::Notify};
 
 use crate::{
-    config::Settings,
-    limits::{FOUND_DEFAULT, FOUND_MAX, FOUND_NEIGHBOURS_MAX},
+    config::{self, Settings},
+    limits::{FOUND_DEFAULT, FOUND_MAX, FOUND_NEIGHBOURS_MAX, UNREAD_LISTED_MAX},
 };
 use embedder::Embedder;
-use work::Worker;
+use reader::Reader;
+use reranker::Reranker;
+use work::{Finds, Worker};
 
 /// The folder of the collections, in the data folder.
 const FOLDER: &str = "knowledge";
@@ -41,6 +55,19 @@ pub(super) struct Knowledge {
     worker: Worker,
     hub: Handle,
     runtime: runtime::Handle,
+    configured: Configured,
+    /// Told when indexes may take more or less memory than before.
+    resized: Arc<Notify>,
+}
+
+/// What the configuration says; another one when it was changed.
+#[derive(Clone)]
+struct Configured(Arc<RwLock<Arc<config::Knowledge>>>);
+
+impl Configured {
+    fn now(&self) -> Arc<config::Knowledge> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl fmt::Debug for Knowledge {
@@ -62,10 +89,38 @@ impl Knowledge {
             limits: knowledge::extract::Limits::default(),
         };
         let runtime = runtime::Handle::current();
-        let embedding = (hub.clone(), runtime.clone());
-        let embed = move || Embedder::find(&embedding.0, &embedding.1, Priority::Background);
-        let worker = Worker::start(Arc::clone(&base), extractor, Box::new(embed))?;
-        Ok(Arc::new(Self { base, worker, hub, runtime }))
+        let configured = Configured(Arc::new(RwLock::new(Arc::new(settings.knowledge.clone()))));
+        base.pages_are_read_by(&says_ocr(&settings.knowledge))?;
+        let (asked, blocking, says) = (hub.clone(), runtime.clone(), configured.clone());
+        let reader = (hub.clone(), runtime.clone(), configured.clone());
+        let read = move || Reader {
+            extractor: extractor.clone(),
+            hub: reader.0.clone(),
+            runtime: reader.1.clone(),
+            ocr: reader.2.now().ocr.clone(),
+        };
+        let embed =
+            move || Embedder::find(&asked, &blocking, Priority::Background, &says.now().prefixes);
+        let resized = Arc::new(Notify::new());
+        runtime.spawn(booking::keep(Arc::clone(&base), hub.clone(), Arc::clone(&resized)));
+        let means = Finds { read: Box::new(read), embed: Box::new(embed) };
+        let worker = Worker::start(Arc::clone(&base), means, Arc::clone(&resized))?;
+        Ok(Arc::new(Self { base, worker, hub, runtime, configured, resized }))
+    }
+
+    /// The configuration says this from now on.
+    pub(super) fn configure(&self, settings: &Settings) {
+        let mut holds = self.configured.0.write().unwrap_or_else(PoisonError::into_inner);
+        *holds = Arc::new(settings.knowledge.clone());
+        drop(holds);
+        match self.base.pages_are_read_by(&says_ocr(&settings.knowledge)) {
+            Ok(collections) => {
+                for collection in collections {
+                    self.worker.wants(&collection, Work::Scan(Scope::Everything));
+                }
+            }
+            Err(error) => tracing::warn!("pages are read by what reads them now later: {error}"),
+        }
     }
 
     /// Stops what goes on, so that it goes on the next time.
@@ -87,6 +142,28 @@ impl gateway::Knowledge for Knowledge {
             rows::collection(status, at)
         };
         Ok(all.into_iter().map(row).collect())
+    }
+
+    fn standing(&self, collection: &str) -> Result<Standing, Error> {
+        let status = self.base.collection(collection).map_err(|error| of_base(&error))?;
+        let unread = self.base.store().files_unread(status.collection.id, UNREAD_LISTED_MAX);
+        let index = self.base.index_size(collection).map_err(|error| of_base(&error))?;
+        Ok(Standing {
+            dimension: status.collection.embedder.as_ref().map(|(_, dimension)| *dimension),
+            collection: rows::collection(status, self.worker.at(collection)),
+            embedder_here: embedder::name(&self.hub, &self.configured.now().prefixes),
+            index: index.form.to_owned(),
+            index_bytes: index.disk_bytes,
+            unread: unread
+                .map_err(|error| of_store(&error))?
+                .into_iter()
+                .map(rows::unread)
+                .collect(),
+        })
+    }
+
+    fn export(&self, collection: &str, out: &mut dyn Write) -> Result<(), Error> {
+        self.base.export(collection, out).map_err(|error| of_base(&error))
     }
 
     fn add(&self, new: &NewSources) -> Result<Collection, Error> {
@@ -119,6 +196,7 @@ impl gateway::Knowledge for Knowledge {
         self.base.store().collection(collection).map_err(|error| of_store(&error))?;
         self.worker.forget(collection);
         self.base.remove(collection).map_err(|error| of_base(&error))?;
+        self.resized.notify_one();
         self.worker.sources_changed();
         Ok(())
     }
@@ -136,13 +214,20 @@ impl gateway::Knowledge for Knowledge {
 
     fn search(&self, search: &Search) -> Result<Found, Error> {
         let question = question(search)?;
-        let embedder = Embedder::find(&self.hub, &self.runtime, Priority::Interactive);
+        let (hub, runtime, said) = (&self.hub, &self.runtime, self.configured.now());
+        let embedder = Embedder::find(hub, runtime, Priority::Interactive, &said.prefixes);
         let (embedder, missing) = match embedder {
             Ok(embedder) => (embedder, None),
             Err(failed) => (None, Some(failed.to_string())),
         };
         let embed = embedder.as_ref().map(|embedder| embedder as &dyn Embed);
-        let answer = self.base.search(&question, embed, None).map_err(|error| of_base(&error))?;
+        let reranker =
+            search.rerank.unwrap_or(true).then(|| Reranker::find(&self.hub, &self.runtime));
+        let reranker = reranker.flatten();
+        let rerank = reranker.as_ref().map(|reranker| reranker as &dyn Rerank);
+        let answer = self.base.search(&question, embed, rerank).map_err(|error| of_base(&error))?;
+        // It may have opened an index.
+        self.resized.notify_one();
         let notes = missing.into_iter().chain(answer.notes).collect();
         Ok(Found { passages: answer.found.into_iter().map(rows::passage).collect(), notes })
     }
@@ -157,6 +242,11 @@ impl gateway::Knowledge for Knowledge {
             }
         }
     }
+}
+
+/// What reads pages that are pictures of text, told from others; nothing where nobody does.
+fn says_ocr(knowledge: &config::Knowledge) -> String {
+    knowledge.ocr.as_ref().map(|tool| tool.argv.join("\n")).unwrap_or_default()
 }
 
 /// A question as it is asked of collections.

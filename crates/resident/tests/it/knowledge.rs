@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::http::Request;
 use crate::hub::{Hub, binary, free_address, serve, shared};
+use crate::made;
 use crate::play::{ACTOR, Stage};
 
 const SHIPS: &str = "# Ships\n\nThe Vasa sank in 1628. She was raised in 1961.\n\n## Crew\n\nInvoice INV-20240315 was \
@@ -190,6 +191,120 @@ fn an_embedding_model_of_the_fleet_finds_by_meaning_and_ruins_no_other_language(
 }
 
 #[test]
+fn a_model_that_ranks_badly_or_cannot_be_asked_changes_no_order() {
+    let random = ["--arch", "bert", "--like", "tiny-reranker", "--quant", "q8_0"];
+    let random = made::model("bert-tiny-reranker-q8_0", &random);
+    let nobody = format!(
+        "[upstreams.gone]\nkind = \"tei\"\nservers = [\"http://{}\"]\nmodels = [\"judge\"]\n",
+        free_address()
+    );
+    let ranks = format!("ranks={}", random.display());
+    let cases = [
+        ("", &["--model", &ranks][..], "the reranker ranks is not used: asked "),
+        (&nobody, &[], "the reranker gone/judge could not be examined: "),
+    ];
+    for (configuration, arguments, says) in cases {
+        let (_folder, hub) = site(configuration, arguments);
+        let asked = |rerank: Value| {
+            let body = json!({ "query": "captain Vasa 图书馆", "rerank": rerank });
+            let mut found = hub.post("/api/knowledge/search", &body).ok();
+            let notes = found["notes"].take().to_string();
+            (found, notes)
+        };
+        let (without, notes) = asked(json!(false));
+        assert_eq!(notes, "[]");
+        assert_eq!(without["passages"].as_array().unwrap().len(), 2, "{without}");
+        for rerank in [json!(true), Value::Null] {
+            let (found, notes) = asked(rerank);
+            assert!(notes.contains(says), "{notes}");
+            assert_eq!(found, without);
+        }
+    }
+}
+
+/// A PDF with one page, on which a line is drawn and nothing written.
+fn drawn_page() -> Vec<u8> {
+    let line = "0 0 m 100 100 l S";
+    let objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 200] /Contents 4 0 R >>".to_owned(),
+        format!("<< /Length {} >>\nstream\n{line}\nendstream", line.len()),
+    ];
+    let mut pdf = "%PDF-1.7\n".to_owned();
+    let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
+    for (number, object) in (1..).zip(&objects) {
+        table += &format!("{:010} 00000 n \n", pdf.len());
+        pdf += &format!("{number} 0 obj\n{object}\nendobj\n");
+    }
+    let at = pdf.len();
+    let trailer = format!("trailer\n<< /Size {} /Root 1 0 R >>\n", objects.len() + 1);
+    (pdf + &table + &trailer + &format!("startxref\n{at}\n%%EOF\n")).into_bytes()
+}
+
+/// A tool that reads of each page which one it is, and how the file begins.
+const OCR: &str = r#"
+[knowledge]
+ocr = "scan"
+[tools.scan]
+command = ["sh", "-c", "head -c 5 \"$2\"; printf ' on page %s: the harbour opens at nine\\f' \"$1\"", "sh",
+    "{page}", "{input}"]
+input = "pdf"
+serves = "tool"
+content_type = "text/plain"
+memory = "10MB"
+"#;
+
+#[test]
+fn pages_that_are_pictures_are_read_once_there_is_a_tool_for_it() {
+    let (folder, hub) = site("", &[]);
+    fs::write(folder.path().join("files/scan.pdf"), drawn_page()).unwrap();
+    let token = format!("Bearer {}", hub.token());
+    let unread = || {
+        let standing = hub.control("/api/knowledge/notes");
+        let files = standing["unread"].as_array().unwrap().clone();
+        files.into_iter().find(|file| file["path"].as_str().unwrap().ends_with("scan.pdf"))
+    };
+    let missing = hub.wait_for("the file", &unread);
+    assert_eq!(missing["reasons"], json!(["page 1 needs OCR"]), "{missing}");
+    fs::write(folder.path().join("config.toml"), OCR).unwrap();
+    let reload = Request::post("/resident/v1/reload", &json!({}));
+    hub.send(&reload.header("authorization", &token)).ok();
+    hub.wait_for("its page", || (best(&hub, "harbour").0 == "scan.pdf").then_some(()));
+    let found = search(&hub, "harbour")["passages"][0].clone();
+    assert_eq!(found["text"], "%PDF- on page 1: the harbour opens at nine", "{found}");
+    assert_eq!(found["place"]["page"], 1, "{found}");
+    assert_eq!(unread(), None);
+}
+
+#[test]
+fn what_an_index_holds_is_in_the_books_until_it_is_closed() {
+    let (folder, hub) = site("", &[]);
+    let booked = || {
+        let all = hub.control("/resident/v1/ps");
+        let all = all["residents"].as_array().unwrap().clone();
+        let ours = all.into_iter().find(|resident| resident["name"] == "knowledge base");
+        ours.map(|resident| resident["booked_bytes"].as_u64().unwrap())
+    };
+    assert_eq!(booked(), None, "so little is no line in the books");
+    let words: Vec<String> = (0..20_000).map(|number| format!("w{number:x}q")).collect();
+    fs::write(folder.path().join("files/words.txt"), words.join(" ")).unwrap();
+    let bytes = hub.wait_for("the booking", &booked);
+    assert!((1 << 20..64 << 20).contains(&bytes), "{bytes}");
+    hub.wait_for("all of it", || (best(&hub, "w4e1fq").0 == "words.txt").then_some(()));
+    let token = format!("Bearer {}", hub.token());
+    let stop = json!({ "model": "knowledge base" });
+    hub.send(&Request::post("/resident/v1/stop", &stop).header("authorization", &token)).ok();
+    hub.wait_for("the end of the booking", || booked().is_none().then_some(()));
+    // The next question reads it again.
+    assert_eq!(best(&hub, "w4e1fq").0, "words.txt");
+    hub.wait_for("the booking", &booked);
+    let gone = Request::delete("/api/knowledge/notes", &json!({})).header("authorization", &token);
+    hub.send(&gone).ok();
+    hub.wait_for("the end of the booking", || booked().is_none().then_some(()));
+}
+
+#[test]
 fn the_command_line_adds_finds_and_forgets() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.md"), SHIPS).unwrap();
@@ -211,6 +326,29 @@ fn the_command_line_adds_finds_and_forgets() {
     assert!(done && said.contains("files is done: 1 passages of 1 files"), "{said}");
     let (done, shown, said) = kb(&["search", "Vasa"]);
     assert!(done && shown.contains("a.md") && shown.contains("1628"), "{shown}{said}");
+    fs::write(folder.path().join("broken.pdf"), "%PDF-1.7 and nothing else").unwrap();
+    assert!(kb(&["scan", "files"]).0);
+    let (done, shown, said) = kb(&["status", "files"]);
+    assert!(done && shown.starts_with("files: done\n"), "{shown}{said}");
+    assert!(shown.contains("not read") && shown.contains("broken.pdf: "), "{shown}");
+    assert!(shown.contains("by their words alone") && shown.contains("exact, "), "{shown}");
+    let (done, shown, said) = kb(&["export", "files"]);
+    let lines: Vec<Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(
+        done && lines[0] == json!({ "collection": "files", "embedder": null }),
+        "{shown}{said}"
+    );
+    assert_eq!(lines.iter().filter(|line| line["path"].is_string()).count(), 2, "{shown}");
+    let passage = lines.iter().find(|line| line["ordinal"] == 0).unwrap();
+    assert!(passage["text"].as_str().unwrap().contains("1628"), "{passage}");
+    assert!(passage["pieces"][0]["place"]["bytes"]["end"].as_u64().is_some(), "{passage}");
+    let beside = tempfile::tempdir().unwrap();
+    let to = beside.path().join("files.jsonl").display().to_string();
+    assert!(kb(&["export", "files", "--to", &to]).0);
+    assert_eq!(fs::read_to_string(&to).unwrap(), shown);
+    let (done, _, said) = kb(&["export", "nothing", "--to", &to]);
+    assert!(!done && said.contains("no collection is called"), "{said}");
+    assert_eq!(fs::read_to_string(&to).unwrap(), shown);
     let (done, shown, _) = kb(&["ls"]);
     assert!(done && shown.contains("files") && shown.contains("done"), "{shown}");
     assert!(kb(&["rm", "files"]).0);

@@ -56,6 +56,21 @@ impl Content {
         Ok(content)
     }
 
+    /// What a file holds now, copied by the system.
+    ///
+    /// # Errors
+    /// It cannot be read, or not be written.
+    pub async fn copy_of(path: &Path) -> io::Result<Self> {
+        let from = path.to_owned();
+        let copied = spawn_blocking(move || {
+            let folder = private_folder()?;
+            let mut file = fs::File::create_new(folder.path().join(NAME))?;
+            let bytes = io::copy(&mut fs::File::open(from)?, &mut file)?;
+            Ok(Self { folder, file: file.into(), bytes })
+        });
+        copied.await?
+    }
+
     /// Adds a piece.
     ///
     /// # Errors

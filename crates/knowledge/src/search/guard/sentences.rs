@@ -6,7 +6,7 @@
 use super::Script;
 
 /// Questions with their answers. Each passage is a wrong answer to every other question.
-pub(in crate::search) fn probes(script: Script) -> &'static [(&'static str, &'static str)] {
+pub(crate) fn probes(script: Script) -> &'static [(&'static str, &'static str)] {
     match script {
         Script::Latin => &LATIN,
         Script::Han => &HAN,

@@ -62,6 +62,10 @@ pub(crate) struct Model {
     pub(crate) adapters: Option<Vec<Adapter>>,
     /// What turns pictures and sounds into its vectors.
     pub(crate) projector: Option<Projector>,
+    /// What is put before a question that it embeds for a person's files.
+    pub(crate) query_prefix: Option<String>,
+    /// What is put before a passage of a file.
+    pub(crate) passage_prefix: Option<String>,
 }
 
 /// What turns pictures and sounds into a model's vectors.

@@ -275,7 +275,7 @@ fn each<R, T>(
 }
 
 /// Puts the table's name in front, as the file writes it.
-fn in_table(kind: &'static str, name: &str) -> impl FnOnce(String) -> Error {
+pub(super) fn in_table(kind: &'static str, name: &str) -> impl FnOnce(String) -> Error {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     let name = if name.chars().all(is_bare) { name.to_owned() } else { format!("\"{name}\"") };
     move |what| Error::Table(format!("[{kind}.{name}] {what}"))

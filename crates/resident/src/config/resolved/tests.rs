@@ -3,6 +3,7 @@
 mod adapters;
 mod engine;
 mod group;
+mod knowledge;
 mod kv;
 mod library;
 mod role;

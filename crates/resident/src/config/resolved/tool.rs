@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What a request may say in an argument, beside what a tool's own `defaults` name.
-const REQUEST_VALUES: [&str; 15] = [
+const REQUEST_VALUES: [&str; 16] = [
     "input",
     "output",
     "output_stem",
@@ -30,6 +30,7 @@ const REQUEST_VALUES: [&str; 15] = [
     "width",
     "height",
     "seed",
+    "page",
 ];
 
 /// Reads one table.

@@ -1,17 +1,39 @@
-//! The fleet's embedding model as `knowledge` asks for it: leased like for any other request.
+//! The fleet's embedding model as `knowledge` asks for it: leased like for any other request, and told what a text is
+//! as it was trained to be told (`prefix`).
 
+use super::prefix::{Prefixes, Said};
 use knowledge::search::{Embed, Failed, Purpose};
-use supervisor::{Handle, Lease, Priority, Served, Wish};
+use supervisor::{Handle, Lease, ModelSummary, Priority, Served, Wish};
 use tokio::runtime;
 use worker_protocol::{EmbedInput, Event, Failure, Prompt};
 
 /// The role that embeds where it is configured.
 const ROLE: &str = "embed";
 
+/// What a collection that is embedded now would name as its embedder, without asking it anything.
+pub(super) fn name(hub: &Handle, said: &Said) -> Option<String> {
+    chosen(hub).map(|model| Prefixes::of(&model, said).named(&model.name))
+}
+
+fn chosen(hub: &Handle) -> Option<ModelSummary> {
+    let candidates = if hub.is_role(ROLE) { hub.candidates(ROLE) } else { Vec::new() };
+    let only_embeds = |model: &ModelSummary| {
+        model.facts.as_ref().is_ok_and(|facts| !facts.generates && !facts.ranks)
+    };
+    let mut models = hub.models().into_iter();
+    match candidates.first() {
+        Some(name) => models.find(|model| model.name == *name),
+        None => models.find(only_embeds),
+    }
+}
+
 /// A model that embeds, for one piece of work. It blocks, so it is used where blocking is allowed.
 pub(super) struct Embedder {
     hub: Handle,
     runtime: runtime::Handle,
+    model: String,
+    prefixes: Prefixes,
+    /// What it is called in a collection: another one where its vectors are others.
     name: String,
     dimension: usize,
     tokens_max: usize,
@@ -28,40 +50,48 @@ impl Embedder {
         hub: &Handle,
         runtime: &runtime::Handle,
         priority: Priority,
+        said: &Said,
     ) -> Result<Option<Self>, Failed> {
-        let models = hub.models();
-        let candidates = if hub.is_role(ROLE) { hub.candidates(ROLE) } else { Vec::new() };
-        let only_embeds = |model: &&supervisor::ModelSummary| {
-            model.facts.as_ref().is_ok_and(|facts| !facts.generates && !facts.ranks)
-        };
-        let found = match candidates.first() {
-            Some(name) => models.iter().find(|model| model.name == *name),
-            None => models.iter().find(only_embeds),
-        };
-        let Some(model) = found else { return Ok(None) };
+        let Some(model) = chosen(hub) else { return Ok(None) };
         let facts = model.facts.as_ref().map_err(|why| Failed(why.clone()))?;
         let tokens_max = facts.context_tokens.map_or(TOKENS_MAX_UNKNOWN, |tokens| tokens as usize);
-        let (hub, runtime, name) = (hub.clone(), runtime.clone(), model.name.clone());
-        let mut embedder = Self { hub, runtime, name, dimension: 0, tokens_max, priority };
+        let prefixes = Prefixes::of(&model, said);
+        let mut embedder = Self {
+            hub: hub.clone(),
+            runtime: runtime.clone(),
+            name: prefixes.named(&model.name),
+            model: model.name,
+            prefixes,
+            dimension: 0,
+            tokens_max,
+            priority,
+        };
         let seen = embedder.embed(&["?"], Purpose::Query)?;
         embedder.dimension = seen.first().map_or(0, Vec::len);
+        let prefix = embedder.prefixes.before(Purpose::Passage);
+        if !prefix.is_empty() {
+            let taken = embedder.count_tokens(&[prefix])?.first().copied().unwrap_or(0);
+            embedder.tokens_max = tokens_max.saturating_sub(taken);
+        }
         Ok(Some(embedder))
     }
 
     async fn lease(&self, embed: &worker_protocol::Embed) -> Result<Lease, Failed> {
         let wish = Wish { priority: self.priority, keep_alive: None };
         let purpose = supervisor::Purpose::Embed(embed);
-        let served = self.hub.serve(&self.name, purpose, wish, None).await;
+        let served = self.hub.serve(&self.model, purpose, wish, None).await;
         let Served { lease, model: _ } = served.map_err(|error| Failed(error.to_string()))?;
         Ok(lease)
     }
 
     fn failed(&self, failure: &Failure) -> Failed {
-        Failed(format!("{}: {}", self.name, failure.message))
+        Failed(format!("{}: {}", self.model, failure.message))
     }
 
-    async fn embedded(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, Failed> {
-        let inputs = texts.iter().map(|text| EmbedInput::Text((*text).to_owned())).collect();
+    async fn embedded(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Vec<f32>>, Failed> {
+        let before = self.prefixes.before(purpose);
+        let input = |text: &&str| EmbedInput::Text([before, text].concat());
+        let inputs = texts.iter().map(input).collect();
         // Passages were counted; a question may be longer, and its beginning says what it is about.
         let embed = worker_protocol::Embed { inputs, truncate: true };
         let lease = self.lease(&embed).await?;
@@ -83,7 +113,7 @@ impl Embedder {
                 | Event::Ranked { .. } => {}
             }
         }
-        Err(Failed(format!("{} broke off", self.name)))
+        Err(Failed(format!("{} broke off", self.model)))
     }
 
     async fn counted(&self, texts: &[&str]) -> Result<Vec<usize>, Failed> {
@@ -96,7 +126,7 @@ impl Embedder {
                     counts.push(finished.usage.prompt_tokens as usize)
                 }
                 Some(Event::Failed(failure)) => return Err(self.failed(&failure)),
-                Some(_) | None => return Err(Failed(format!("{} did not count", self.name))),
+                Some(_) | None => return Err(Failed(format!("{} did not count", self.model))),
             }
         }
         Ok(counts)
@@ -123,7 +153,7 @@ impl Embed for Embedder {
         self.runtime.block_on(self.counted(texts))
     }
 
-    fn embed(&self, texts: &[&str], _: Purpose) -> Result<Vec<Vec<f32>>, Failed> {
-        self.runtime.block_on(self.embedded(texts))
+    fn embed(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Vec<f32>>, Failed> {
+        self.runtime.block_on(self.embedded(texts, purpose))
     }
 }

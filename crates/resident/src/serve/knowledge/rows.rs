@@ -1,11 +1,11 @@
 //! What is kept and found, in the gateway's words.
 
-use gateway::{Citation, Collection, Passage, Place};
+use gateway::{Citation, Collection, Passage, Place, Unread};
 use knowledge::{
     base::{self, Found, Status},
     document::{self, Inside},
     ingest::Progress,
-    store::JobState,
+    store::{File, JobState, State},
 };
 
 use super::work::At;
@@ -54,6 +54,16 @@ fn word(state: JobState) -> &'static str {
         JobState::Done => "done",
         JobState::Failed => "failed",
     }
+}
+
+/// A file that was not read, or not all of it.
+pub(super) fn unread(file: File) -> Unread {
+    let (skipped, mut reasons) = match file.state {
+        State::Skipped(reason) => (true, vec![reason]),
+        State::Stored | State::Indexed => (false, Vec::new()),
+    };
+    reasons.extend(file.gaps.iter().map(ToString::to_string));
+    Unread { path: file.path.display().to_string(), skipped, reasons }
 }
 
 pub(super) fn passage(found: Found) -> Passage {

@@ -15,17 +15,21 @@ use std::{
 
 use knowledge::{
     base::{Base, Means, Work},
-    extract::Extractor,
     ingest::{Control, Event, Progress, Scope},
     search::{Embed, Failed},
     source::{Changed, Watch},
     store::Kind,
 };
 
-use super::embedder::Embedder;
+use tokio::sync::Notify;
 
-/// Who embeds, looked for before each piece of work.
-type Find = Box<dyn Fn() -> Result<Option<Embedder>, Failed> + Send + Sync>;
+use super::{embedder::Embedder, reader::Reader};
+
+/// Who reads and who embeds, looked for before each piece of work.
+pub(super) struct Finds {
+    pub(super) read: Box<dyn Fn() -> Reader + Send + Sync>,
+    pub(super) embed: Box<dyn Fn() -> Result<Option<Embedder>, Failed> + Send + Sync>,
+}
 
 /// The threads, as long as this lives.
 pub(super) struct Worker {
@@ -34,8 +38,9 @@ pub(super) struct Worker {
 
 struct Shared {
     base: Arc<Base>,
-    extractor: Extractor,
-    embed: Find,
+    means: Finds,
+    /// Told when an index may take more or less memory.
+    resized: Arc<Notify>,
     state: Mutex<State>,
     changed: Condvar,
     /// Whether other folders are to be watched, or none any more.
@@ -68,13 +73,13 @@ impl Worker {
     /// Starts the threads. All collections are looked at first: files have changed while nobody did.
     pub(super) fn start(
         base: Arc<Base>,
-        extractor: Extractor,
-        embed: Find,
+        means: Finds,
+        resized: Arc<Notify>,
     ) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared {
             base,
-            extractor,
-            embed,
+            means,
+            resized,
             state: Mutex::default(),
             changed: Condvar::new(),
             watches_others: AtomicBool::new(false),
@@ -189,7 +194,8 @@ impl Shared {
         while let Some((collection, work, control)) = self.next() {
             let ended = self.embedder().and_then(|embedder| {
                 let embed = embedder.as_ref().map(|embedder| embedder as &dyn Embed);
-                let means = Means { extract: &self.extractor, embed };
+                let reader = (self.means.read)();
+                let means = Means { extract: &reader, embed };
                 let mut tell = |event: &Event<'_>| self.told(&collection, event);
                 let outcome = self.base.work(&collection, &work, means, &control, &mut tell);
                 outcome.map_err(|error| Failed(error.to_string()))
@@ -198,6 +204,7 @@ impl Shared {
                 tracing::warn!(collection, "files are not in step with the disk: {failed}");
             }
             self.state().running = None;
+            self.resized.notify_one();
             self.changed.notify_all();
         }
     }
@@ -225,7 +232,7 @@ impl Shared {
 
     /// Who embeds; nobody where no model does.
     fn embedder(&self) -> Result<Option<Embedder>, Failed> {
-        (self.embed)()
+        (self.means.embed)()
     }
 
     fn told(&self, collection: &str, event: &Event<'_>) {
@@ -234,6 +241,7 @@ impl Shared {
                 if let Some(running) = &mut self.state().running {
                     running.progress = (*progress).clone();
                 }
+                self.resized.notify_one();
             }
             Event::Skipped(path, why) => {
                 tracing::info!(collection, file = %path.display(), "not read: {why}");

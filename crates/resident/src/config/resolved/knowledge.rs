@@ -1,0 +1,80 @@
+//! How a person's files are read and found.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use supervisor::{Input, Tool};
+
+use super::{super::raw, Error, served::in_table};
+use crate::limits::{OCR_PAGE_BYTES_MAX, PREFIX_BYTES_MAX};
+
+/// How a person's files are read and found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Knowledge {
+    /// What models are given before what they embed, of those for which the file says something.
+    pub(crate) prefixes: BTreeMap<String, Prefixes>,
+    /// What reads pages that are pictures of text: a PDF and the number of a page in, its text out.
+    pub(crate) ocr: Option<Arc<Tool>>,
+}
+
+/// What a model is given before what it embeds; what is not said here is as is known of the model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Prefixes {
+    /// Before a question.
+    pub(crate) query: Option<String>,
+    /// Before a passage.
+    pub(crate) passage: Option<String>,
+}
+
+/// What the tables of models say of it.
+///
+/// # Errors
+/// [`Error::Table`].
+pub(super) fn prefixes(
+    models: &BTreeMap<String, raw::Model>,
+) -> Result<BTreeMap<String, Prefixes>, Error> {
+    let mut prefixes = BTreeMap::new();
+    for (name, model) in models {
+        let (query, passage) = (model.query_prefix.clone(), model.passage_prefix.clone());
+        for (key, prefix) in [("query_prefix", &query), ("passage_prefix", &passage)] {
+            let bytes = prefix.as_ref().map_or(0, String::len);
+            if bytes > PREFIX_BYTES_MAX {
+                return Err(in_table("models", name)(format!(
+                    "{key} has {bytes} bytes; it stands before each text, and may have {PREFIX_BYTES_MAX}"
+                )));
+            }
+        }
+        if query.is_some() || passage.is_some() {
+            prefixes.insert(name.clone(), Prefixes { query, passage });
+        }
+    }
+    Ok(prefixes)
+}
+
+/// The tool that `[knowledge]` names for pages that are pictures of text.
+///
+/// # Errors
+/// [`Error::Table`].
+pub(super) fn ocr(
+    raw: raw::Knowledge,
+    tools: &BTreeMap<String, Tool>,
+) -> Result<Option<Arc<Tool>>, Error> {
+    let Some(name) = raw.ocr else { return Ok(None) };
+    let refused = |why: String| Error::Table(format!("[knowledge] ocr: {why}"));
+    let Some(tool) = tools.get(&name) else {
+        return Err(refused(format!("there is no tool '{name}'; make one: [tools.{name}]")));
+    };
+    if !matches!(&tool.input, Input::File { extension } if extension == "pdf") {
+        let why = format!(
+            "tool '{name}' takes no PDF; add {{input}} to its command, and input = \"pdf\""
+        );
+        return Err(refused(why));
+    }
+    if !tool.places().contains("page") {
+        let why =
+            format!("tool '{name}' does not say which page it reads; add {{page}} to its command");
+        return Err(refused(why));
+    }
+    let mut tool = tool.clone();
+    tool.output_bytes_max = tool.output_bytes_max.min(OCR_PAGE_BYTES_MAX);
+    Ok(Some(Arc::new(tool)))
+}

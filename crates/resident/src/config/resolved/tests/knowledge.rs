@@ -1,0 +1,49 @@
+//! How files are read and found: prefixes of models, and the tool that reads pictures of text.
+
+use super::*;
+
+#[test]
+fn what_stands_before_texts_is_said_of_a_model() {
+    let settings = from_text(
+        "[models.tiny]\nquery_prefix = \"query: \"\npassage_prefix = \"\"\n[models.chat]\npin = true\n",
+    );
+    let prefixes = &settings.knowledge.prefixes;
+    assert_eq!(prefixes.len(), 1);
+    let tiny = Prefixes { query: Some("query: ".to_owned()), passage: Some(String::new()) };
+    assert_eq!(prefixes["tiny"], tiny);
+    let text = format!("[models.tiny]\npassage_prefix = \"{}\"\n", "x".repeat(2000));
+    let refused = resolve_text(&Place::default(), &Serving::default(), &text).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "[models.tiny] passage_prefix has 2000 bytes; it stands before each text, and may have 1024"
+    );
+}
+
+#[test]
+fn a_tool_that_reads_pages_takes_a_pdf_and_a_page() {
+    let tool = |command: &str, more: &str| {
+        format!(
+            "[knowledge]\nocr = \"scan\"\n[tools.scan]\ncommand = [{command}]\nmemory = \"200MB\"\n\
+             serves = \"tool\"\ncontent_type = \"text/plain\"\n{more}"
+        )
+    };
+    let whole = tool("\"read-page\", \"{page}\", \"{input}\"", "input = \"pdf\"\n");
+    let ocr = from_text(&whole).knowledge.ocr.unwrap();
+    assert_eq!((ocr.name.as_str(), ocr.output_bytes_max), ("scan", 1 << 20));
+    assert_eq!(from_text("").knowledge.ocr, None);
+    let refused = |text: &str| {
+        resolve_text(&Place::default(), &Serving::default(), text).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refused("[knowledge]\nocr = \"scan\"\n"),
+        "[knowledge] ocr: there is no tool 'scan'; make one: [tools.scan]"
+    );
+    assert_eq!(
+        refused(&tool("\"read-page\", \"{page}\"", "")),
+        "[knowledge] ocr: tool 'scan' takes no PDF; add {input} to its command, and input = \"pdf\""
+    );
+    assert_eq!(
+        refused(&tool("\"read-page\", \"{input}\"", "input = \"pdf\"\n")),
+        "[knowledge] ocr: tool 'scan' does not say which page it reads; add {page} to its command"
+    );
+}
