@@ -196,7 +196,7 @@ fn sources(citations: &[Citation]) -> Option<String> {
 mod tests {
     use worker_protocol::{Chat, FinishReason, Finished, Media, MediaKind, Usage};
 
-    use super::super::{Collection, CollectionChange, Found, NewSources, Place};
+    use super::super::{Collection, CollectionChange, Found, NewSources, Place, Standing};
     use super::*;
 
     /// Cites the first passage whatever is said.
@@ -206,6 +206,14 @@ mod tests {
     impl Knowledge for First {
         fn collections(&self) -> Result<Vec<Collection>, Error> {
             Ok(Vec::new())
+        }
+
+        fn standing(&self, _: &str) -> Result<Standing, Error> {
+            Ok(Standing::default())
+        }
+
+        fn export(&self, _: &str, _: &mut dyn std::io::Write) -> Result<(), Error> {
+            Ok(())
         }
 
         fn add(&self, _: &NewSources) -> Result<Collection, Error> {

@@ -243,7 +243,6 @@ pub(crate) fn resolve(
     let known =
         Known { base, data_dir: &data_dir, models_dir, given, listen, budget_bytes, machine };
     let (catalog, served) = served::read(tables, known)?;
-    let knowledge = Knowledge { prefixes, ocr: knowledge::ocr(raw.knowledge, &served.tools)? };
     Ok(Settings {
         listen,
         key,
@@ -254,6 +253,7 @@ pub(crate) fn resolve(
         require_token: raw.security.require_token.unwrap_or(false),
         worker: worker.map(PathBuf::from).or(raw.worker.map(from_file)),
         catalog,
+        knowledge: Knowledge { prefixes, ocr: knowledge::ocr(raw.knowledge, &served.tools)? },
         served,
         context_tokens: not_zero("context", serving.context.or(raw.context))?,
         budget_is_default: memory.is_default(),
@@ -266,7 +266,6 @@ pub(crate) fn resolve(
         kv_type,
         keep,
         library,
-        knowledge,
         data_dir,
     })
 }
