@@ -39,7 +39,7 @@ pub use bind::{BindError, bind};
 pub use change::{ChangeAsked, ChangeError, Door};
 pub use knowledge::{
     Citation, Collection, CollectionChange, Collections, Found, Knowledge, NewSources, Passage,
-    Place, Search,
+    Place, Read, Reading, Search, Stretch,
 };
 pub use library::{About, Library, PullChange, Steps};
 pub use server::Server;

@@ -167,5 +167,11 @@ pub(crate) const FOUND_MAX: u32 = 100;
 /// Passages before and after each that a search gives at most; whoever wants more wants the file.
 pub(crate) const FOUND_NEIGHBOURS_MAX: u32 = 8;
 
+/// Passages that are read of a file unless somebody says how many: about as many as a search gives.
+pub(crate) const READ_DEFAULT: u32 = 8;
+
+/// Passages that are read of a file at once at most: some 25,000 tokens. Whoever wants more goes on behind them.
+pub(crate) const READ_MAX: u32 = 64;
+
 /// Between two looks at how far the work on a collection is.
 pub(crate) const KNOWLEDGE_LOOK_INTERVAL: Duration = Duration::from_millis(300);
