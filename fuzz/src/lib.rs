@@ -13,6 +13,7 @@ mod rerank;
 mod responses;
 mod source;
 mod upstream;
+mod vector_store;
 
 pub use answer::answer;
 pub use anthropic::{anthropic_count, anthropic_messages};
@@ -30,6 +31,7 @@ pub use rerank::rerank;
 pub use responses::{responses_request, responses_stream};
 pub use source::source;
 pub use upstream::upstream;
+pub use vector_store::vector_store;
 use worker_protocol::{Command, Report, frame};
 
 /// A kept array element takes this many times its one byte in the file, with room for its list; no

@@ -134,6 +134,11 @@ fn upstream() {
     replay("upstream", fuzz::upstream);
 }
 
+#[test]
+fn vector_store() {
+    replay("vector_store", fuzz::vector_store);
+}
+
 /// A target without a test would never be replayed.
 #[test]
 fn every_corpus_has_a_test() {
@@ -169,6 +174,7 @@ fn every_corpus_has_a_test() {
             "responses_stream",
             "source",
             "upstream",
+            "vector_store",
         ]
     );
 }
@@ -207,6 +213,8 @@ fn the_valid_inputs_are_accepted() {
         .expect("an image");
     let rank = include_bytes!("../corpus/rerank/valid");
     dialect::rerank::decode(dialect::rerank::Route::V1, rank).expect("something to rank");
+    let search = include_bytes!("../corpus/vector_store/valid");
+    dialect::openai::vector_store::decode(search).expect("a search");
     let scores = include_bytes!("../corpus/upstream/scores");
     dialect::openai::upstream::scores(scores, 2).expect("scores");
     let request = include_bytes!("../corpus/responses_request/valid");

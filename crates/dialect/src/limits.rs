@@ -166,3 +166,21 @@ pub const FILE_NAME_CHARS_MAX: usize = 64;
 
 /// Collections of files that one request may name; a person has some tens.
 pub const KNOWLEDGE_MAX: usize = 64;
+
+/// Passages that one search of a vector store gives. OpenAI's own bound.
+pub const FOUND_MAX: u32 = 50;
+
+/// Queries of one search of a vector store. Each is a search of its own; whoever rewrites a question makes some five.
+pub const SEARCHES_MAX: usize = 16;
+
+/// Bytes of a query of a vector store: the window of no embedding model holds more.
+pub const SEARCH_BYTES_MAX: usize = 32 << 10;
+
+/// Filters in a list of them, and values that one of them allows.
+pub const FILTERS_MAX: usize = 64;
+
+/// Seconds between 1970 and the moment that a filter names, before or after: the year 9999.
+pub const MOMENT_S_MAX: i64 = 253_402_300_799;
+
+/// Vector stores on one page. OpenAI's own bound.
+pub const STORES_PAGE_MAX: usize = 100;

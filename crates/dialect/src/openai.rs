@@ -1,4 +1,4 @@
-//! OpenAI's dialect: chat, responses, completions, embeddings, speech, transcriptions, pictures and the
+//! OpenAI's dialect: chat, responses, completions, embeddings, speech, transcriptions, pictures, vector stores and the
 //! list of models, and in `upstream` the same as the client of another server.
 //!
 //! What llama.cpp, vLLM and OpenRouter clients add to it (`top_k`, `min_p`, `reasoning`, …) is
@@ -15,3 +15,4 @@ pub mod responses;
 pub mod speech;
 pub mod transcription;
 pub mod upstream;
+pub mod vector_store;

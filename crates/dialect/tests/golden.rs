@@ -13,7 +13,7 @@ use dialect::{
     anthropic::{self, count, messages},
     llama_server::infill,
     ollama::{self, Ask, Form, embed},
-    openai::{chat, completion, embedding, image, responses, speech},
+    openai::{chat, completion, embedding, image, responses, speech, vector_store},
     rerank::{self, Route},
 };
 use expect_test::expect_file;
@@ -275,6 +275,28 @@ fn image() {
             writeln!(out, "{request:?}").unwrap();
             let pictures = vec![b"\x89PNG".to_vec(); request.images as usize];
             writeln!(out, "whole {}", image::answer(CREATED_UNIX_S, &pictures)).unwrap();
+        }
+    });
+}
+
+#[test]
+fn vector_store() {
+    check_all("vector_store", 20, |fixture, out| match vector_store::decode(&fixture.bytes()) {
+        Err(error) => refused(&error, out),
+        Ok(search) => {
+            writeln!(out, "{search:?}").unwrap();
+            let attributes =
+                json!({ "path": "/notes/ships.md", "modified": 1_700_000_000, "page": 3 });
+            let hit = vector_store::Hit {
+                file: 7,
+                filename: "ships.md".to_owned(),
+                score: 0.5,
+                attributes: attributes.as_object().unwrap().clone(),
+                text: "The Vasa sank in 1628.".to_owned(),
+            };
+            let notes = ["only words count".to_owned()];
+            writeln!(out, "whole {}", vector_store::found(&search.queries, vec![hit], &notes))
+                .unwrap();
         }
     });
 }

@@ -46,6 +46,7 @@ const ROUTES: &[Route] = &[
     route("embedding", "EmbeddingRequest", "EmbeddingAnswer", "", "OpenAiError"),
     route("infill", "InfillRequest", "InfillAnswer", "InfillPart", "OpenAiError"),
     route("speech", "SpeechRequest", "", "", "OpenAiError"),
+    route("vector_store", "VectorStoreSearch", "VectorStoreSearchAnswer", "", "OpenAiError"),
     route("image", "ImageRequest", "ImageAnswer", "", "OpenAiError"),
     route(
         "anthropic_messages",

@@ -5,6 +5,8 @@
 
 pub(crate) mod consult;
 pub(crate) mod export;
+mod reading;
+pub(crate) mod vector_stores;
 
 use std::fmt;
 use std::io::Write;
@@ -20,6 +22,7 @@ use utoipa::ToSchema;
 use crate::answer;
 use crate::control::parse;
 use crate::routes::Site;
+pub use reading::{Read, Reading, Stretch};
 
 /// `GET /api/knowledge`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -43,6 +46,8 @@ pub struct Collection {
     pub skipped: u64,
     /// Files of which something could not be read, such as pages that are pictures of text.
     pub with_gaps: u64,
+    /// Bytes of the files that were read.
+    pub bytes: u64,
     /// Passages that can be found.
     pub passages: u64,
     /// `waiting`, `running`, `paused`, `stopped`, `failed` or `done`.
@@ -162,6 +167,12 @@ pub struct Passage {
     pub collection: String,
     /// Its file.
     pub path: String,
+    /// The file's number.
+    pub file: u64,
+    /// What the file is, such as `pdf`.
+    pub kind: String,
+    /// When the file was changed, in seconds since 1970.
+    pub changed: i64,
     /// The headings that it stands below, the highest first.
     pub headings: Vec<String>,
     /// What it says.
@@ -279,6 +290,12 @@ pub trait Knowledge: Send + Sync + fmt::Debug {
     /// A collection or a filter makes no sense, or the index cannot be read.
     fn search(&self, search: &Search) -> Result<Found, Error>;
 
+    /// Reads of a file what was read into a collection, and of no other file anything.
+    ///
+    /// # Errors
+    /// There is no such passage or file, or it cannot be read.
+    fn read(&self, read: &Read) -> Result<Reading, Error>;
+
     /// What an answer to a question cites of `passages`, which the model knew by their order from 1.
     fn cite(&self, question: &str, answer: &str, passages: &[Passage]) -> Vec<Citation>;
 }
@@ -356,6 +373,12 @@ pub(crate) async fn search(site: &Site, body: Body) -> Result<Response, Error> {
     let body = answer::read_body(body).await?;
     let search: Search = parse(&body, r#"{"query": WORDS, "collections": [NAME]}"#)?;
     answer::serialized(&ask(site, move |knowledge| knowledge.search(&search)).await?)
+}
+
+pub(crate) async fn read(site: &Site, body: Body) -> Result<Response, Error> {
+    let body = answer::read_body(body).await?;
+    let read: Read = parse(&body, r#"{"passage": NUMBER} or {"path": PATH}"#)?;
+    answer::serialized(&ask(site, move |knowledge| knowledge.read(&read)).await?)
 }
 
 fn decoded(text: &str) -> String {

@@ -39,7 +39,7 @@ pub use bind::{BindError, bind};
 pub use change::{ChangeAsked, ChangeError, Door};
 pub use knowledge::{
     Citation, Collection, CollectionChange, Collections, Found, Knowledge, NewSources, Passage,
-    Place, Search, Standing, Unread,
+    Place, Read, Reading, Search, Standing, Stretch, Unread,
 };
 pub use library::{About, Library, PullChange, Steps};
 pub use server::Server;

@@ -14,7 +14,9 @@ use utoipa::openapi::{Info, InfoBuilder};
 
 use crate::control::pulls::{NewPull, Pull, Pulls};
 use crate::control::{ExplainedRole, Models, Pin, Reloaded, Residents, Stop, Warm, Warmed, WhatIf};
-use crate::knowledge::{Collection, Collections, Found, NewSources, Search, Standing};
+use crate::knowledge::{
+    Collection, Collections, Found, NewSources, Read, Reading, Search, Standing,
+};
 
 /// The document, as it is in `docs`.
 pub(crate) fn document() -> &'static str {
@@ -117,7 +119,7 @@ fn control() -> Vec<Operation> {
     operations.into_iter().chain(pulls()).chain(knowledge()).collect()
 }
 
-fn knowledge() -> [Operation; 7] {
+fn knowledge() -> [Operation; 8] {
     let get = |path, id, summary| Operation::get(path, Words::OpenAi, id, summary).tag("Knowledge");
     let post =
         |path, id, summary| Operation::post(path, Words::OpenAi, id, summary).tag("Knowledge");
@@ -139,6 +141,14 @@ fn knowledge() -> [Operation; 7] {
         post("/api/knowledge/search", "knowledge_search", "Finds passages of files")
             .takes(of::<Search>())
             .answers(of::<Found>())
+            .fails(&[404, 500, 503]),
+        post("/api/knowledge/read", "knowledge_read", "Reads what a file of a collection says")
+            .about(
+                "Around a passage that was found, or from a passage of a file on. It is the text that was read into the \
+                 collection; a file that is in none is not read.",
+            )
+            .takes(of::<Read>())
+            .answers(of::<Reading>())
             .fails(&[404, 500, 503]),
         post("/api/knowledge", "knowledge_add", "Adds folders and files to a collection")
             .access(Access::Token)

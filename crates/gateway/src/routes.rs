@@ -21,6 +21,7 @@ use supervisor::Handle;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::guard::Guard;
+use crate::knowledge::vector_stores;
 use crate::library::Library;
 use crate::limits::BLOBS_MAX;
 use crate::metrics::Metrics;
@@ -99,8 +100,18 @@ enum Endpoint {
     OllamaDelete,
     OllamaHasBlob,
     OllamaPutBlob,
+    VectorStores(VectorStores),
     Knowledge(Knowledge),
     Control(Control),
+}
+
+/// What a route of a person's files does in OpenAI's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum VectorStores {
+    List,
+    One,
+    Search,
+    Refused,
 }
 
 /// What a route of a person's files does.
@@ -109,6 +120,7 @@ enum Knowledge {
     List,
     One,
     Search,
+    Read,
     Add,
     Change,
     Remove,
@@ -189,6 +201,11 @@ const ROUTES: &[Route] = &[
     upload("/v1/audio/transcriptions", Policy::Inference, Takes::Form, Endpoint::Transcriptions),
     post("/v1/images/generations", Policy::Inference, Endpoint::Images),
     post("/v1/moderations", Policy::Inference, Endpoint::Moderations),
+    get("/v1/vector_stores", Policy::Inference, Endpoint::VectorStores(VectorStores::List)),
+    get("/v1/vector_stores/", Policy::Inference, Endpoint::VectorStores(VectorStores::One)),
+    post("/v1/vector_stores/", Policy::Inference, Endpoint::VectorStores(VectorStores::Search)),
+    post("/v1/vector_stores", Policy::Inference, Endpoint::VectorStores(VectorStores::Refused)),
+    delete("/v1/vector_stores/", Policy::Inference, Endpoint::VectorStores(VectorStores::Refused)),
     upload("/api/tools/", Policy::Inference, Takes::Bytes, Endpoint::Tool),
     get("/", Policy::Inference, Endpoint::OllamaGreeting),
     get("/api/version", Policy::Inference, Endpoint::OllamaVersion),
@@ -209,6 +226,7 @@ const ROUTES: &[Route] = &[
     upload("/api/blobs/", Policy::Manage, Takes::Raw, Endpoint::OllamaPutBlob),
     get("/api/knowledge", Policy::Inference, Endpoint::Knowledge(Knowledge::List)),
     post("/api/knowledge/search", Policy::Inference, Endpoint::Knowledge(Knowledge::Search)),
+    post("/api/knowledge/read", Policy::Inference, Endpoint::Knowledge(Knowledge::Read)),
     post("/api/knowledge", Policy::Control, Endpoint::Knowledge(Knowledge::Add)),
     post("/api/knowledge/", Policy::Control, Endpoint::Knowledge(Knowledge::Change)),
     get("/api/knowledge/", Policy::Control, Endpoint::Knowledge(Knowledge::One)),
@@ -404,10 +422,27 @@ async fn serve(
         Endpoint::OllamaDelete => ollama::library::delete(site, body).await,
         Endpoint::OllamaHasBlob => ollama::library::has_blob(site, rest).await,
         Endpoint::OllamaPutBlob => ollama::library::put_blob(site, rest, body).await,
+        Endpoint::VectorStores(asked) => stored(site, asked, rest, parts.uri.query(), body).await,
         Endpoint::Knowledge(asked) => known(site, asked, rest, body).await,
         Endpoint::Control(control) => controlled(site, control, rest, parts, body).await,
     };
     outcome.unwrap_or_else(|error| speaks(parts.uri.path(), &parts.headers).refuse(&error))
+}
+
+/// What the routes of a person's files do in OpenAI's words.
+async fn stored(
+    site: &Site,
+    asked: VectorStores,
+    rest: &str,
+    query: Option<&str>,
+    body: Body,
+) -> Result<Response, Error> {
+    match asked {
+        VectorStores::List => vector_stores::list(site, query).await,
+        VectorStores::One => vector_stores::one(site, rest).await,
+        VectorStores::Search => vector_stores::search(site, rest, body).await,
+        VectorStores::Refused => vector_stores::refused(body).await,
+    }
 }
 
 /// What the routes of a person's files do.
@@ -416,6 +451,7 @@ async fn known(site: &Site, asked: Knowledge, rest: &str, body: Body) -> Result<
         Knowledge::List => knowledge::list(site).await,
         Knowledge::One => knowledge::one(site, rest).await,
         Knowledge::Search => knowledge::search(site, body).await,
+        Knowledge::Read => knowledge::read(site, body).await,
         Knowledge::Add => knowledge::add(site, body).await,
         Knowledge::Change => knowledge::change(site, rest).await,
         Knowledge::Remove => knowledge::remove(site, rest).await,
@@ -505,7 +541,7 @@ fn preflight() -> Response {
 
 /// What a page may send: its key in either form, what Anthropic's clients add, and what the clients that
 /// OpenAI and Anthropic publish say of themselves.
-const HEADERS_ALLOWED: &str = "authorization, content-type, x-api-key, anthropic-version, \
+const HEADERS_ALLOWED: &str = "authorization, content-type, openai-beta, x-api-key, anthropic-version, \
      anthropic-beta, anthropic-dangerous-direct-browser-access, x-stainless-arch, \
      x-stainless-helper-method, x-stainless-lang, x-stainless-os, x-stainless-package-version, \
      x-stainless-retry-count, x-stainless-runtime, x-stainless-runtime-version, x-stainless-timeout";
@@ -556,6 +592,11 @@ mod tests {
         "POST /v1/audio/transcriptions Inference Form",
         "POST /v1/images/generations Inference",
         "POST /v1/moderations Inference",
+        "GET /v1/vector_stores Inference",
+        "GET /v1/vector_stores/ Inference",
+        "POST /v1/vector_stores/ Inference",
+        "POST /v1/vector_stores Inference",
+        "DELETE /v1/vector_stores/ Inference",
         "POST /api/tools/ Inference Bytes",
         "GET / Inference",
         "GET /api/version Inference",
@@ -576,6 +617,7 @@ mod tests {
         "POST /api/blobs/ Manage Raw",
         "GET /api/knowledge Inference",
         "POST /api/knowledge/search Inference",
+        "POST /api/knowledge/read Inference",
         "POST /api/knowledge Control",
         "POST /api/knowledge/ Control",
         "GET /api/knowledge/ Control",
@@ -704,6 +746,9 @@ mod tests {
         check("GET", "/resident/v1/pulls/events", "Control(PullEvents)");
         check("GET", "/resident/v1/pulls/7", "Control(Pull) 7");
         check("POST", "/resident/v1/pulls/7/pause", "Control(ChangePull) 7/pause");
+        check("POST", "/v1/vector_stores/a%2Fb/search", "VectorStores(Search) a%2Fb/search");
+        check("POST", "/api/knowledge/read", "Knowledge(Read)");
+        check("POST", "/api/knowledge/read/scan", "Knowledge(Change) read/scan");
         check("GET", "/x", "nothing");
     }
 }

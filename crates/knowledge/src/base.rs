@@ -4,6 +4,8 @@
 //! whenever it is damaged or was made for another embedder. Everything blocks. Not here: when work is done and by which
 //! models, which the caller decides and supplies.
 
+mod read;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -24,6 +26,8 @@ use crate::{
     },
     store::{self, Collection, Counts, Job, Source, Store},
 };
+
+pub use read::{Reading, Which};
 
 /// The file of the store.
 const STORE: &str = "knowledge.sqlite";
@@ -168,6 +172,43 @@ pub enum Error {
     /// A question.
     #[error(transparent)]
     Search(#[from] search::Error),
+    /// A passage that is to be read.
+    #[error(
+        "there is no passage {passage}: its file has changed or is gone; search again for its number"
+    )]
+    Gone {
+        /// Its number.
+        passage: u64,
+    },
+    /// A file that is to be read.
+    #[error(
+        "{within} has no file {path}; read one that a search names, or add it with: resident kb add",
+        within = collection.as_deref().unwrap_or("the knowledge base"), path = path.display()
+    )]
+    NoFile {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The collection, where one was named.
+        collection: Option<String>,
+    },
+    /// A file of a collection of which nothing is known.
+    #[error("{path} could not be read: {why}; resident kb scan tries again", path = path.display())]
+    NotRead {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// A file that is to be read behind its end.
+    #[error("{path} has {of} passages, none from {} on", first.saturating_add(1), path = path.display())]
+    Behind {
+        /// The file.
+        path: PathBuf,
+        /// Which passage was to be the first, from 0.
+        first: u32,
+        /// How many it has.
+        of: u32,
+    },
 }
 
 impl Base {

@@ -354,3 +354,7 @@ pub const FOUND_PER_FILE_MAX: usize = 3;
 
 /// Files that are read at once. Each reader is a process with memory of its own, and the models' cores are not theirs.
 pub const READERS: usize = 2;
+
+/// Bytes that are read of a file at once: more than a model takes in one step, and little beside an answer's bound.
+/// A single passage may be longer, as its own bound is in tokens.
+pub const READ_BYTES_MAX: usize = 128 << 10;

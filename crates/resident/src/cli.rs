@@ -16,8 +16,8 @@ use crate::{
         self, Settings,
         raw::{KvCache, Speculation},
     },
-    connect, convert, copy, create, du, duration, exit, import, kb, models, plan, pull, quantize,
-    remove, search, size, verify,
+    connect, convert, copy, create, du, duration, exit, import, kb, mcp, models, plan, pull,
+    quantize, remove, search, size, verify,
 };
 
 /// Resident (常驻): a private AI hub on your own computer.
@@ -79,6 +79,8 @@ pub(crate) enum Command {
     /// Ask your own files: add folders, find passages, have a model answer from them
     #[command(subcommand)]
     Kb(kb::Kb),
+    /// Offer your own files to agents, which start this: the Model Context Protocol on standard input and output
+    Mcp(mcp::Mcp),
     /// Show or clear what is kept of conversations in files
     #[command(subcommand)]
     Cache(Cache),

@@ -182,5 +182,11 @@ pub(crate) const UNREAD_LISTED_MAX: usize = 1000;
 /// Reasons of one file that are shown: a scanned book has hundreds of pages that say the same.
 pub(crate) const REASONS_SHOWN_MAX: usize = 3;
 
+/// Passages that are read of a file unless somebody says how many: about as many as a search gives.
+pub(crate) const READ_DEFAULT: u32 = 8;
+
+/// Passages that are read of a file at once at most: some 25,000 tokens. Whoever wants more goes on behind them.
+pub(crate) const READ_MAX: u32 = 64;
+
 /// Between two looks at how far the work on a collection is.
 pub(crate) const KNOWLEDGE_LOOK_INTERVAL: Duration = Duration::from_millis(300);

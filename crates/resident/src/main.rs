@@ -24,6 +24,7 @@ mod kb;
 mod limits;
 mod ls;
 mod making;
+mod mcp;
 mod models;
 mod offer;
 mod pin;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
         Command::Explain(arguments) => explain::explain(arguments),
         Command::Replay(arguments) => replay::replay(arguments),
         Command::Kb(command) => kb::kb(command),
+        Command::Mcp(arguments) => mcp::mcp(arguments),
         Command::Cache(arguments) => cache::cache(arguments),
         Command::Connect(arguments) => connect::connect(arguments),
         Command::Quantize(arguments) => quantize::quantize(arguments),

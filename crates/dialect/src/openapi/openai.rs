@@ -7,6 +7,7 @@ mod image;
 mod model;
 mod responses;
 mod sound;
+mod vector_store;
 
 use super::Operation;
 
@@ -25,5 +26,6 @@ pub(super) fn operations() -> Vec<Operation> {
         model::moderations(),
     ];
     operations.extend(responses::operations());
+    operations.extend(vector_store::operations());
     operations
 }

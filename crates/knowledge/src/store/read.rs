@@ -154,6 +154,30 @@ impl Store {
         })
     }
 
+    /// So many passages of a file from this one on, counted from 0, in order.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn passages_in(&self, file: u64, first: u32, limit: u32) -> Result<Vec<Found>, Error> {
+        self.read(|reader| {
+            let mut query = reader.prepare_cached(&format!(
+                "{FOUND} WHERE passages.file = ? AND passages.ordinal >= ? ORDER BY passages.ordinal LIMIT ?"
+            ))?;
+            query.query_map(params![file, first, limit], found)?.collect()
+        })
+    }
+
+    /// How many passages a file has.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn passages_count(&self, file: u64) -> Result<u32, Error> {
+        self.read(|reader| {
+            reader
+                .query_row("SELECT count(*) FROM passages WHERE file = ?", [file], |row| row.get(0))
+        })
+    }
+
     /// Files of a collection, by number, after this one; as many as one page holds.
     ///
     /// # Errors

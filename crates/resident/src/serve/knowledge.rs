@@ -22,10 +22,11 @@ use std::{
 
 use dialect::Error;
 use gateway::{
-    Citation, Collection, CollectionChange, Found, NewSources, Passage, Search, Standing,
+    Citation, Collection, CollectionChange, Found, NewSources, Passage, Read, Reading, Search,
+    Standing,
 };
 use knowledge::{
-    base::{Base, Question, Work},
+    base::{Base, Question, Which, Work},
     extract::Extractor,
     ingest::Scope,
     search::{Embed, Rerank},
@@ -36,7 +37,9 @@ use tokio::{runtime, sync::Notify};
 
 use crate::{
     config::{self, Settings},
-    limits::{FOUND_DEFAULT, FOUND_MAX, FOUND_NEIGHBOURS_MAX, UNREAD_LISTED_MAX},
+    limits::{
+        FOUND_DEFAULT, FOUND_MAX, FOUND_NEIGHBOURS_MAX, READ_DEFAULT, READ_MAX, UNREAD_LISTED_MAX,
+    },
 };
 use embedder::Embedder;
 use reader::Reader;
@@ -232,6 +235,11 @@ impl gateway::Knowledge for Knowledge {
         Ok(Found { passages: answer.found.into_iter().map(rows::passage).collect(), notes })
     }
 
+    fn read(&self, read: &Read) -> Result<Reading, Error> {
+        let reading = self.base.read(which(read)?).map_err(|error| of_base(&error))?;
+        Ok(rows::reading(reading))
+    }
+
     fn cite(&self, question: &str, answer: &str, passages: &[Passage]) -> Vec<Citation> {
         let ids: Vec<u64> = passages.iter().map(|passage| passage.id).collect();
         match self.base.cite(question, answer, &ids) {
@@ -252,10 +260,6 @@ fn says_ocr(knowledge: &config::Knowledge) -> String {
 /// A question as it is asked of collections.
 fn question(search: &Search) -> Result<Question<'_>, Error> {
     let limit = search.limit.unwrap_or(FOUND_DEFAULT);
-    let within = |name: &'static str, value: u32, most: u32| {
-        let message = format!("{name} is {value}; at most {most} are given");
-        if value <= most { Ok(value) } else { Err(Error::invalid(message).at(name)) }
-    };
     if search.query.trim().is_empty() {
         return Err(Error::invalid("query is empty; ask something, or name words").at("query"));
     }
@@ -275,6 +279,45 @@ fn question(search: &Search) -> Result<Question<'_>, Error> {
     })
 }
 
+fn within(name: &'static str, value: u32, most: u32) -> Result<u32, Error> {
+    let message = format!("{name} is {value}; at most {most} are given");
+    if value <= most { Ok(value) } else { Err(Error::invalid(message).at(name)) }
+}
+
+/// What is to be read, as it is asked of collections.
+fn which(read: &Read) -> Result<Which<'_>, Error> {
+    let with = |other: &'static str| {
+        let message =
+            format!("{other} belongs to the other way of reading; name a passage, or a path");
+        Err(Error::invalid(message).at(other))
+    };
+    match (read.passage, read.path.as_deref()) {
+        (Some(_), Some(_)) => with("path"),
+        (None, None) => {
+            let message = "neither passage nor path is there; name the passage or the file that is to be read";
+            Err(Error::invalid(message).at("passage"))
+        }
+        (Some(_), None) if read.collection.is_some() => with("collection"),
+        (Some(_), None) if read.from.is_some() => with("from"),
+        (Some(_), None) if read.limit.is_some() => with("limit"),
+        (Some(passage), None) => {
+            let neighbours = read.neighbours.unwrap_or(0);
+            let neighbours = within("neighbours", neighbours, FOUND_NEIGHBOURS_MAX)?;
+            Ok(Which::Around { passage, neighbours })
+        }
+        (None, Some(_)) if read.neighbours.is_some() => with("neighbours"),
+        (None, Some(path)) => {
+            let limit = within("limit", read.limit.unwrap_or(READ_DEFAULT), READ_MAX)?;
+            let (Some(first), 1..) = (read.from.unwrap_or(1).checked_sub(1), limit) else {
+                let message = "from and limit are counted from 1";
+                return Err(Error::invalid(message).at(if limit == 0 { "limit" } else { "from" }));
+            };
+            let collection = read.collection.as_deref();
+            Ok(Which::File { collection, path: Path::new(path), first, limit })
+        }
+    }
+}
+
 fn of_base(error: &knowledge::base::Error) -> Error {
     use knowledge::base::Error as Base;
     match error {
@@ -282,6 +325,9 @@ fn of_base(error: &knowledge::base::Error) -> Error {
         Base::Search(knowledge::search::Error::Glob { .. }) => {
             Error::invalid(error.to_string()).at("glob")
         }
+        Base::Gone { .. } => Error::new(404, error.to_string()).at("passage"),
+        Base::NoFile { .. } | Base::NotRead { .. } => Error::new(404, error.to_string()).at("path"),
+        Base::Behind { .. } => Error::new(404, error.to_string()).at("from"),
         Base::Folder { .. } | Base::Index(_) | Base::Ingest(_) | Base::Search(_) => {
             Error::new(500, error.to_string())
         }

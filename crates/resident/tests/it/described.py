@@ -52,6 +52,8 @@ LINES = "application/x-ndjson"
 # What is refused always, or because no file or pull has the name that was drawn, or because this hub is offline.
 NEVER_ANSWERED = {
     "POST /v1/moderations",
+    "POST /v1/vector_stores",
+    "DELETE /v1/vector_stores/{id}",
     "POST /api/pull",
     "POST /api/push",
     "DELETE /api/delete",
@@ -118,6 +120,10 @@ def name(path, case):
         case.body = {"collection": "described", "paths": [FILES]}
     elif path == "/api/knowledge/search" and isinstance(case.body, dict):
         case.body["collections"] = ["described"]
+    elif path == "/api/knowledge/read" and isinstance(case.body, dict):
+        case.body = {"path": os.path.join(os.path.realpath(FILES), "a.md"), "collection": "described"}
+    elif path.startswith("/v1/vector_stores/{id}"):
+        case.path_parameters["id"] = "described"
     elif path.startswith("/api/knowledge/{name}"):
         case.path_parameters["name"] = "thrown-away" if case.method == "DELETE" else "described"
     elif path == "/api/tools/{name}":

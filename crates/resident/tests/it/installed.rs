@@ -4,7 +4,7 @@
 
 #[cfg(target_os = "linux")]
 use crate::foreign;
-use crate::{agents, described, libraries, node, python};
+use crate::{agents, described, libraries, mcp, node, python};
 
 #[test]
 fn clients_are_installed() {
@@ -12,6 +12,7 @@ fn clients_are_installed() {
         python::clients(),
         libraries::python_packages(),
         described::python_packages(),
+        mcp::python_packages(),
         libraries::node_packages(),
         agents::node_packages(),
         node::programs(),

@@ -1,6 +1,9 @@
 //! A person's own files: read, kept in step with the disk, found, and cited by models in every dialect.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 
@@ -15,10 +18,9 @@ const CHINESE: &str = "图书馆周一闭馆。周二开放到晚上九点。";
 /// The same as old Chinese programs write it.
 const CHINESE_IN_GBK: &[u8] = b"\xcd\xbc\xca\xe9\xb9\xdd\xd6\xdc\xd2\xbb\xb1\xd5\xb9\xdd\xa1\xa3\xd6\xdc\xb6\xfe\xbf\xaa\xb7\xc5\xb5\xbd\xcd\xed\xc9\xcf\xbe\xc5\xb5\xe3\xa1\xa3";
 
-/// A folder with a few files, and a hub with a collection `notes` of it that is in step.
-fn site(configuration: &str, adjust: &[&str]) -> (tempfile::TempDir, Hub) {
-    let folder = tempfile::tempdir().unwrap();
-    let files = folder.path().join("files");
+/// A few files, one of them broken, in a folder of this one.
+pub(crate) fn files(folder: &Path) -> PathBuf {
+    let files = folder.join("files");
     fs::create_dir(&files).unwrap();
     fs::write(files.join("ships.md"), SHIPS).unwrap();
     fs::write(files.join("library.txt"), CHINESE_IN_GBK).unwrap();
@@ -28,6 +30,13 @@ fn site(configuration: &str, adjust: &[&str]) -> (tempfile::TempDir, Hub) {
     )
     .unwrap();
     fs::write(files.join("broken.pdf"), "%PDF-1.7 and nothing else").unwrap();
+    files
+}
+
+/// A folder with a few files, and a hub with a collection `notes` of it that is in step.
+pub(crate) fn site(configuration: &str, adjust: &[&str]) -> (tempfile::TempDir, Hub) {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(folder.path());
     let hub = Hub::configured_with(folder.path(), configuration, |command| {
         command.args(adjust);
     });
@@ -57,7 +66,7 @@ fn search(hub: &Hub, query: &str) -> Value {
 }
 
 /// The file and the text of the best passage.
-fn best(hub: &Hub, query: &str) -> (String, String) {
+pub(crate) fn best(hub: &Hub, query: &str) -> (String, String) {
     let found = search(hub, query);
     let passage = &found["passages"][0];
     let path = passage["path"].as_str().unwrap_or_default();

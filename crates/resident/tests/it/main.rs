@@ -39,6 +39,8 @@ mod kills;
 #[cfg(unix)]
 mod knowledge;
 #[cfg(unix)]
+mod knowledge_clients;
+#[cfg(unix)]
 mod kv_folder;
 mod kv_types;
 mod layouts;
@@ -47,6 +49,8 @@ mod libraries;
 #[cfg(unix)]
 mod library;
 mod made;
+#[cfg(unix)]
+mod mcp;
 mod models;
 #[cfg(unix)]
 mod node;

@@ -1,11 +1,11 @@
 //! What is kept and found, in the gateway's words.
 
-use gateway::{Citation, Collection, Passage, Place, Unread};
+use gateway::{Citation, Collection, Passage, Place, Reading, Stretch, Unread};
 use knowledge::{
     base::{self, Found, Status},
     document::{self, Inside},
     ingest::Progress,
-    store::{File, JobState, State},
+    store::{self, File, JobState, State},
 };
 
 use super::work::At;
@@ -33,6 +33,7 @@ pub(super) fn collection(status: Status, at: Option<At>) -> Collection {
         files: counts.files,
         skipped: counts.skipped,
         with_gaps: counts.with_gaps,
+        bytes: counts.bytes,
         passages: counts.passages.saturating_sub(counts.due),
         state,
         error: job.error,
@@ -73,12 +74,36 @@ pub(super) fn passage(found: Found) -> Passage {
         id: passage.id,
         collection: passage.collection,
         path: passage.path.display().to_string(),
+        file: passage.file,
+        kind: passage.kind,
+        changed: passage.modified_ns.div_euclid(1_000_000_000),
         headings: passage.headings,
         place: first.map(place).unwrap_or_default(),
         text: passage.text,
         score,
         neighbours,
     }
+}
+
+pub(super) fn reading(reading: base::Reading) -> Reading {
+    let base::Reading { passages, text, of } = reading;
+    let mut row = Reading { text, of, ..Reading::default() };
+    if let Some(first) = passages.first() {
+        row.collection.clone_from(&first.collection);
+        row.path = first.path.display().to_string();
+        row.kind.clone_from(&first.kind);
+        row.title.clone_from(&first.title);
+        row.from = first.ordinal.saturating_add(1);
+    }
+    let behind = passages.last().map_or(0, |last| last.ordinal.saturating_add(1));
+    row.next = (behind < of).then(|| behind.saturating_add(1));
+    let stretch = |passage: store::Found| Stretch {
+        place: passage.pieces.first().map(|piece| place(&piece.place)).unwrap_or_default(),
+        id: passage.id,
+        headings: passage.headings,
+    };
+    row.passages = passages.into_iter().map(stretch).collect();
+    row
 }
 
 pub(super) fn citation(cited: base::Citation) -> Citation {
