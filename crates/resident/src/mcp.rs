@@ -246,6 +246,7 @@ fn search(asked: SearchFor) -> Result<Search, String> {
         changed_from: changed_from.map(|text| moment("changed_from", &text)).transpose()?,
         changed_before: changed_before.map(|text| moment("changed_before", &text)).transpose()?,
         neighbours: 0,
+        rerank: None,
     })
 }
 

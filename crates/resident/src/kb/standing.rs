@@ -178,7 +178,17 @@ mod tests {
 
     #[test]
     fn a_person_sees_how_far_it_is_and_what_is_missing() {
-        expect_test::expect![[r#""#]].assert_eq(&lines(&standing(), Paint::plain()).join("\n"));
+        expect_test::expect![[r#"
+            notes: running
+              progress   12 of 20 files, 40 passages, 1.9 MiB/s, 1m 30s left
+              reads      /home/me/Notes/a.md
+              source     /home/me/Notes
+              files      12, 1 not read, 1 read in part
+              passages   40
+              embedder   minilm (384 numbers)
+              index      exact, 2.9 MiB
+              not read   /home/me/Notes/b.pdf: it is no PDF
+              in part    /home/me/Notes/scan.pdf: page 1 needs OCR; page 2 needs OCR; page 3 needs OCR; and 2 more"#]].assert_eq(&lines(&standing(), Paint::plain()).join("\n"));
     }
 
     #[test]

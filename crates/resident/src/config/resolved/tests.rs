@@ -206,12 +206,15 @@ fn what_the_readmes_show_is_accepted() {
             .skip(1)
             .map(|rest| rest.split("```").next().unwrap())
             .collect();
-        let [first, pulled, kept, drafted, seeing, adapted, engines, residence] = blocks[..] else {
+        let [files, first, pulled, kept, drafted, seeing, adapted, engines, residence] = blocks[..]
+        else {
             panic!("{} blocks", blocks.len())
         };
         for block in [first, kept, drafted, seeing] {
             from_text(block);
         }
+        let knowledge = from_text(files).knowledge;
+        assert_eq!((knowledge.ocr.is_some(), knowledge.prefixes.len()), (true, 1));
         assert_eq!(from_text(pulled).library.rate_bytes_per_s, Some(10_000_000));
         assert_eq!(from_text(adapted).served.treatments["lawyer"].adapters.len(), 2);
         let settings = from_text(&format!("{residence}{engines}"));

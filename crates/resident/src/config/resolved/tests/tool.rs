@@ -104,7 +104,7 @@ fn a_tool_that_cannot_run_is_refused_with_a_way_out() {
             "command: nobody says what {data} is; say it under paths if it is a path of yours, or \
              under defaults if requests may say it; they say input, output, output_stem, prompt, \
              voice, language, speed, words_per_minute, length_scale, temperature, format, size, \
-             width, height, seed",
+             width, height, seed, page",
         ),
         (
             "command = [\"x\", \"{voice}\"]\npaths = { voice = \"/v\" }\nmemory = \"1GB\"",
