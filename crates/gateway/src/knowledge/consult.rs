@@ -196,7 +196,9 @@ fn sources(citations: &[Citation]) -> Option<String> {
 mod tests {
     use worker_protocol::{Chat, FinishReason, Finished, Media, MediaKind, Usage};
 
-    use super::super::{Collection, CollectionChange, Found, NewSources, Place, Standing};
+    use super::super::{
+        Collection, CollectionChange, Found, NewSources, Place, Read, Reading, Standing,
+    };
     use super::*;
 
     /// Cites the first passage whatever is said.
@@ -230,6 +232,10 @@ mod tests {
 
         fn search(&self, _: &Search) -> Result<Found, Error> {
             Ok(Found::default())
+        }
+
+        fn read(&self, _: &Read) -> Result<Reading, Error> {
+            Ok(Reading::default())
         }
 
         fn cite(&self, _: &str, answer: &str, passages: &[Passage]) -> Vec<Citation> {

@@ -1,4 +1,5 @@
-//! What a worker really takes beside what the plan said: after loading, and with a full context.
+//! What a worker really takes beside what the plan said: after loading, with a full context, and after an answer that
+//! was held to a schema, for which the plan has the vocabulary once more.
 //!
 //! `cargo test -p resident --test it promises -- --nocapture` prints the figures. The models have
 //! random weights in real shapes, a few layers of them by default so that this takes seconds;
@@ -15,7 +16,7 @@ use std::path::Path;
 
 use planner::footprint::{self, CacheType, Footprint, Layout};
 use planner::gguf;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::hub::Hub;
 use crate::made;
@@ -67,10 +68,15 @@ fn a_worker_takes_what_the_plan_said() {
         let arguments = ["--arch", architecture, "--like", shape, "--quant", quantization];
         let path = made::model(&name, &[&arguments[..], layers, &["--seed", "1"]].concat());
         let (planned, by_row) = planned(&path, kv_type, guesses);
-        let (loaded, filled) = taken_bytes(&path, kv_type, guesses);
-        for (when, taken) in [("loaded", loaded), ("filled", filled)] {
+        let [loaded, filled, held] = taken_bytes(&path, kv_type, guesses);
+        let not_yet = planned.bytes_of(footprint::CONSTRAINED);
+        for (when, taken, not_yet) in [
+            ("loaded", loaded, not_yet),
+            ("filled", filled, not_yet),
+            ("held to a schema", held, 0),
+        ] {
             let mebibytes = |bytes: u64| bytes / (1024 * 1024);
-            let most = planned.total_bytes();
+            let most = planned.total_bytes() - not_yet;
             let compute = compute_bytes(&planned);
             let line = format!(
                 "{name} {} {when}: planned {} MiB, {} of it compute buffers and {} read by row; takes {} \
@@ -114,9 +120,9 @@ fn compute_bytes(planned: &Footprint) -> u64 {
     planned.bytes_of(footprint::COMPUTE) + of_head.sum::<u64>()
 }
 
-/// What the model's worker holds after its first answer and after a conversation that fills its
-/// context.
-fn taken_bytes(path: &Path, kv_type: CacheType, guesses: bool) -> (u64, u64) {
+/// What the model's worker holds after its first answer, after a conversation that fills its context, and after an
+/// answer that was held to a schema.
+fn taken_bytes(path: &Path, kv_type: CacheType, guesses: bool) -> [u64; 3] {
     let folder = tempfile::tempdir().unwrap();
     let guesses = if guesses {
         format!("speculation = 'mtp'\ndraft_tokens = {GUESSES}")
@@ -130,13 +136,13 @@ fn taken_bytes(path: &Path, kv_type: CacheType, guesses: bool) -> (u64, u64) {
         serve.args(["--kv-cache", "off", "--kv-type", kv_type.name()]);
         serve.args(["--parallel", &PARALLEL.to_string()]);
     });
-    let ask = |prompt_tokens: u32, tokens: u32| {
+    let ask = |prompt_tokens: u32, tokens: u32, format: Value| {
         let prompt: Vec<u32> = (0..prompt_tokens).map(|index| 1000 + index * 7 % 50_000).collect();
         hub.post(
             "/v1/completions",
             &json!({
                 "model": "made", "prompt": prompt, "max_tokens": tokens,
-                "temperature": 0, "ignore_eos": true
+                "temperature": 0, "ignore_eos": format.is_null(), "response_format": format
             }),
         )
         .ok();
@@ -145,11 +151,13 @@ fn taken_bytes(path: &Path, kv_type: CacheType, guesses: bool) -> (u64, u64) {
         let [worker] = hub.workers()[..] else { panic!("not one worker: {:?}", hub.workers()) };
         worker.proportional_bytes().expect("a running worker")
     };
-    ask(1, 1);
+    ask(1, 1, Value::Null);
     let loaded = taken();
     for turn in 1..CONTEXT_TOKENS / TURN_TOKENS {
-        ask(turn * TURN_TOKENS, 1);
+        ask(turn * TURN_TOKENS, 1, Value::Null);
     }
-    ask(CONTEXT_TOKENS - 16, 8);
-    (loaded, taken())
+    ask(CONTEXT_TOKENS - 16, 8, Value::Null);
+    let filled = taken();
+    ask(1, 8, json!({ "type": "json_object" }));
+    [loaded, filled, taken()]
 }
