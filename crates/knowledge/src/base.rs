@@ -287,17 +287,6 @@ impl Base {
         Ok(concerned)
     }
 
-    /// Bytes of memory that indexes hold now, about.
-    pub fn memory_bytes(&self) -> u64 {
-        self.opened().values().map(|opened| opened.index.memory_bytes()).sum()
-    }
-
-    /// Gives back the memory of indexes that nobody is using; whoever asks next reads them again.
-    pub fn close_indexes(&self) {
-        // One that is used holds its folder, so that it cannot be opened a second time beside itself.
-        self.opened().retain(|_, opened| Arc::strong_count(&opened.index) > 1);
-    }
-
     /// Writes a collection as lines of JSON: what it is, then each file, and after it its passages with the exact
     /// places they came from.
     ///

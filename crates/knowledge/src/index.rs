@@ -164,10 +164,6 @@ pub trait Index: Send + Sync {
     /// Those of the files or the network behind it.
     fn count(&self, filter: &Filter) -> Result<u64, Error>;
 
-    /// Bytes of this process's own memory that it holds, about. Files that are read are not among them: the system takes
-    /// their memory back as it likes.
-    fn memory_bytes(&self) -> u64;
-
     /// The numbers of the passages above `after`, ascending, at most `limit`: for comparing with the store.
     ///
     /// # Errors
@@ -239,13 +235,6 @@ pub enum Error {
 impl Error {
     fn file(what: &'static str, path: &Path, source: std::io::Error) -> Self {
         Error::File { what, path: path.to_owned(), source }
-    }
-}
-
-impl Labels {
-    /// Bytes of its texts.
-    fn text_bytes(&self) -> usize {
-        self.collection.len() + self.kind.len() + self.path.len()
     }
 }
 

@@ -167,9 +167,6 @@ pub(crate) const FOUND_MAX: u32 = 100;
 /// Passages before and after each that a search gives at most; whoever wants more wants the file.
 pub(crate) const FOUND_NEIGHBOURS_MAX: u32 = 8;
 
-/// Bytes by which what is booked for the indexes of a person's files changes: less is lost beside any model.
-pub(crate) const INDEX_BOOKING_STEP_BYTES: u64 = 1 << 20;
-
 /// Bytes of the text that is read off one page: a newspaper's has some ten thousand.
 pub(crate) const OCR_PAGE_BYTES_MAX: u64 = 1 << 20;
 

@@ -315,7 +315,7 @@ mod tests {
         let passed = serde_json::to_value(search(asked).unwrap()).unwrap();
         let expected = json!({
             "query": "Vasa", "collections": ["notes"], "limit": 3, "folders": ["/a"], "glob": "**/*.md",
-            "kinds": ["md"], "changed_from": 7, "changed_before": 9, "neighbours": 0,
+            "kinds": ["md"], "changed_from": 7, "changed_before": 9, "neighbours": 0, "rerank": null,
         });
         assert_eq!(passed, expected);
     }

@@ -102,10 +102,6 @@ impl Index for Exact {
         Ok(self.read().count(filter) as u64)
     }
 
-    fn memory_bytes(&self) -> u64 {
-        self.read().bytes()
-    }
-
     fn ids(&self, after: Option<u64>, limit: usize) -> Result<Vec<u64>, Error> {
         Ok(self.read().ids(after).take(limit).collect())
     }

@@ -10,32 +10,14 @@ pub(super) struct Held {
     points: BTreeMap<u64, Point>,
     /// Which passages have a term, and with which weight.
     postings: HashMap<u32, BTreeMap<u64, f32>>,
-    /// What all of it takes, about.
-    bytes: u64,
-}
-
-/// Bytes of a passage's weight of a term: an entry of the passage, and of a tree whose nodes are two thirds full.
-const POSTING_BYTES: u64 = 8 + 24;
-/// Bytes of a term that some passage has: its place in the table, and the first node of its tree.
-const TERM_BYTES: u64 = 48 + 144;
-
-/// What a passage takes, about.
-fn point_bytes(point: &Point) -> u64 {
-    let Point { id: _, dense, sparse, labels } = point;
-    let numbers = dense.as_ref().map_or(0, Vec::len) * size_of::<f32>();
-    let words = size_of::<Point>() + numbers + labels.text_bytes();
-    words as u64 + sparse.terms.len() as u64 * POSTING_BYTES
 }
 
 impl Held {
     /// Puts a passage in, or in the place of the one with its number.
     pub(super) fn put(&mut self, point: Point) {
         self.take(point.id);
-        self.bytes += point_bytes(&point);
         for &(term, weight) in &point.sparse.terms {
-            let passages = self.postings.entry(term).or_default();
-            self.bytes += if passages.is_empty() { TERM_BYTES } else { 0 };
-            passages.insert(point.id, weight);
+            self.postings.entry(term).or_default().insert(point.id, weight);
         }
         self.points.insert(point.id, point);
     }
@@ -43,12 +25,10 @@ impl Held {
     /// Takes a passage out, if it is there.
     pub(super) fn take(&mut self, id: u64) {
         let Some(point) = self.points.remove(&id) else { return };
-        self.bytes = self.bytes.saturating_sub(point_bytes(&point));
         for (term, _) in point.sparse.terms {
             if let Some(passages) = self.postings.get_mut(&term) {
                 passages.remove(&id);
                 if passages.is_empty() {
-                    self.bytes = self.bytes.saturating_sub(TERM_BYTES);
                     self.postings.remove(&term);
                 }
             }
@@ -60,11 +40,6 @@ impl Held {
         let of_files = |point: &&Point| files.contains(&point.labels.file);
         let ids: Vec<u64> = self.points.values().filter(of_files).map(|point| point.id).collect();
         ids.into_iter().for_each(|id| self.take(id));
-    }
-
-    /// Bytes of memory, about.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     pub(super) fn len(&self) -> usize {

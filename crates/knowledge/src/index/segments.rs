@@ -213,11 +213,6 @@ impl State {
 }
 
 impl Part {
-    /// Bytes of memory, about.
-    fn bytes(&self) -> u64 {
-        self.segment.bytes() + self.segment.rows() as u64 / 8
-    }
-
     fn live(&self) -> usize {
         self.segment.rows() - self.gone.count()
     }
@@ -397,11 +392,6 @@ impl Index for Segments {
         };
         let in_files = state.parts.iter().map(of_part).sum::<usize>();
         Ok((in_files + state.held.count(filter)) as u64)
-    }
-
-    fn memory_bytes(&self) -> u64 {
-        let state = self.read();
-        state.held.bytes() + state.parts.iter().map(Part::bytes).sum::<u64>()
     }
 
     fn ids(&self, after: Option<u64>, limit: usize) -> Result<Vec<u64>, Error> {

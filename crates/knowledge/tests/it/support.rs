@@ -287,10 +287,6 @@ impl Index for Lines {
         Ok(points.values().filter(|point| filter.admits(&point.labels)).count() as u64)
     }
 
-    fn memory_bytes(&self) -> u64 {
-        0
-    }
-
     fn ids(&self, after: Option<u64>, limit: usize) -> Result<Vec<u64>, Error> {
         let from = after.map_or(0, |after| after + 1);
         Ok(self.state.lock().unwrap().points.range(from..).take(limit).map(|(id, _)| *id).collect())

@@ -5,7 +5,6 @@
 //! is found in the gateway's words. Not here: HTTP and what a model is told (`gateway`), and how files are read, kept
 //! and found (`knowledge`).
 
-mod booking;
 mod embedder;
 mod prefix;
 mod reader;
@@ -33,7 +32,7 @@ use knowledge::{
     source, store,
 };
 use supervisor::{Handle, Priority};
-use tokio::{runtime, sync::Notify};
+use tokio::runtime;
 
 use crate::{
     config::{self, Settings},
@@ -59,8 +58,6 @@ pub(super) struct Knowledge {
     hub: Handle,
     runtime: runtime::Handle,
     configured: Configured,
-    /// Told when indexes may take more or less memory than before.
-    resized: Arc<Notify>,
 }
 
 /// What the configuration says; another one when it was changed.
@@ -104,11 +101,9 @@ impl Knowledge {
         };
         let embed =
             move || Embedder::find(&asked, &blocking, Priority::Background, &says.now().prefixes);
-        let resized = Arc::new(Notify::new());
-        runtime.spawn(booking::keep(Arc::clone(&base), hub.clone(), Arc::clone(&resized)));
         let means = Finds { read: Box::new(read), embed: Box::new(embed) };
-        let worker = Worker::start(Arc::clone(&base), means, Arc::clone(&resized))?;
-        Ok(Arc::new(Self { base, worker, hub, runtime, configured, resized }))
+        let worker = Worker::start(Arc::clone(&base), means)?;
+        Ok(Arc::new(Self { base, worker, hub, runtime, configured }))
     }
 
     /// The configuration says this from now on.
@@ -199,7 +194,6 @@ impl gateway::Knowledge for Knowledge {
         self.base.store().collection(collection).map_err(|error| of_store(&error))?;
         self.worker.forget(collection);
         self.base.remove(collection).map_err(|error| of_base(&error))?;
-        self.resized.notify_one();
         self.worker.sources_changed();
         Ok(())
     }
@@ -229,8 +223,6 @@ impl gateway::Knowledge for Knowledge {
         let reranker = reranker.flatten();
         let rerank = reranker.as_ref().map(|reranker| reranker as &dyn Rerank);
         let answer = self.base.search(&question, embed, rerank).map_err(|error| of_base(&error))?;
-        // It may have opened an index.
-        self.resized.notify_one();
         let notes = missing.into_iter().chain(answer.notes).collect();
         Ok(Found { passages: answer.found.into_iter().map(rows::passage).collect(), notes })
     }

@@ -287,33 +287,6 @@ fn pages_that_are_pictures_are_read_once_there_is_a_tool_for_it() {
 }
 
 #[test]
-fn what_an_index_holds_is_in_the_books_until_it_is_closed() {
-    let (folder, hub) = site("", &[]);
-    let booked = || {
-        let all = hub.control("/resident/v1/ps");
-        let all = all["residents"].as_array().unwrap().clone();
-        let ours = all.into_iter().find(|resident| resident["name"] == "knowledge base");
-        ours.map(|resident| resident["booked_bytes"].as_u64().unwrap())
-    };
-    assert_eq!(booked(), None, "so little is no line in the books");
-    let words: Vec<String> = (0..20_000).map(|number| format!("w{number:x}q")).collect();
-    fs::write(folder.path().join("files/words.txt"), words.join(" ")).unwrap();
-    let bytes = hub.wait_for("the booking", &booked);
-    assert!((1 << 20..64 << 20).contains(&bytes), "{bytes}");
-    hub.wait_for("all of it", || (best(&hub, "w4e1fq").0 == "words.txt").then_some(()));
-    let token = format!("Bearer {}", hub.token());
-    let stop = json!({ "model": "knowledge base" });
-    hub.send(&Request::post("/resident/v1/stop", &stop).header("authorization", &token)).ok();
-    hub.wait_for("the end of the booking", || booked().is_none().then_some(()));
-    // The next question reads it again.
-    assert_eq!(best(&hub, "w4e1fq").0, "words.txt");
-    hub.wait_for("the booking", &booked);
-    let gone = Request::delete("/api/knowledge/notes", &json!({})).header("authorization", &token);
-    hub.send(&gone).ok();
-    hub.wait_for("the end of the booking", || booked().is_none().then_some(()));
-}
-
-#[test]
 fn the_command_line_adds_finds_and_forgets() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.md"), SHIPS).unwrap();
@@ -340,7 +313,7 @@ fn the_command_line_adds_finds_and_forgets() {
     let (done, shown, said) = kb(&["status", "files"]);
     assert!(done && shown.starts_with("files: done\n"), "{shown}{said}");
     assert!(shown.contains("not read") && shown.contains("broken.pdf: "), "{shown}");
-    assert!(shown.contains("by their words alone") && shown.contains("exact, "), "{shown}");
+    assert!(shown.contains("by their words alone") && shown.contains("segments, "), "{shown}");
     let (done, shown, said) = kb(&["export", "files"]);
     let lines: Vec<Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(

@@ -168,17 +168,6 @@ impl Segment {
         self.number
     }
 
-    /// Bytes of memory, about: those of the table.
-    pub(super) fn bytes(&self) -> u64 {
-        let Table { ids, labels, label_of, factors, some_terms } = &self.table;
-        let numbers = size_of_val(ids.as_slice())
-            + size_of_val(label_of.as_slice())
-            + size_of_val(factors.as_slice())
-            + size_of_val(some_terms.as_slice());
-        let texts: usize = labels.iter().map(Labels::text_bytes).sum();
-        (numbers + size_of_val(labels.as_slice()) + texts) as u64
-    }
-
     pub(super) fn rows(&self) -> usize {
         self.outline.rows
     }

@@ -21,8 +21,6 @@ use knowledge::{
     store::Kind,
 };
 
-use tokio::sync::Notify;
-
 use super::{embedder::Embedder, reader::Reader};
 
 /// Who reads and who embeds, looked for before each piece of work.
@@ -39,8 +37,6 @@ pub(super) struct Worker {
 struct Shared {
     base: Arc<Base>,
     means: Finds,
-    /// Told when an index may take more or less memory.
-    resized: Arc<Notify>,
     state: Mutex<State>,
     changed: Condvar,
     /// Whether other folders are to be watched, or none any more.
@@ -71,15 +67,10 @@ pub(super) enum At {
 
 impl Worker {
     /// Starts the threads. All collections are looked at first: files have changed while nobody did.
-    pub(super) fn start(
-        base: Arc<Base>,
-        means: Finds,
-        resized: Arc<Notify>,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn start(base: Arc<Base>, means: Finds) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared {
             base,
             means,
-            resized,
             state: Mutex::default(),
             changed: Condvar::new(),
             watches_others: AtomicBool::new(false),
@@ -204,7 +195,6 @@ impl Shared {
                 tracing::warn!(collection, "files are not in step with the disk: {failed}");
             }
             self.state().running = None;
-            self.resized.notify_one();
             self.changed.notify_all();
         }
     }
@@ -241,7 +231,6 @@ impl Shared {
                 if let Some(running) = &mut self.state().running {
                     running.progress = (*progress).clone();
                 }
-                self.resized.notify_one();
             }
             Event::Skipped(path, why) => {
                 tracing::info!(collection, file = %path.display(), "not read: {why}");
