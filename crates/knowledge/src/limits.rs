@@ -31,7 +31,7 @@ pub const SEGMENT_SMALL_ROWS: usize = 4096;
 /// into more files.
 pub const JOINED_TOGETHER: usize = 8;
 
-/// Each so manieth term of a segment is in memory: looking one up reads 2.5 KB.
+/// One in so many terms of a segment is in memory: looking one up reads 2.5 KB.
 pub const TERMS_STEP: usize = 128;
 
 /// Terms that are read at a time when segments are joined: 20 KB of each.
@@ -40,7 +40,7 @@ pub const TERMS_READ: usize = 1024;
 /// Bytes of vectors that are read at a time when all are compared: they stay in a core's own cache.
 pub const SCAN_BYTES: usize = 128 << 10;
 
-/// Passages that a thread takes at a time: a millisecond of work, beside which starting a thread is little.
+/// Passages that a thread takes at a time: megabytes to read, beside which starting a thread is little.
 pub const SCAN_ROWS: usize = 16_384;
 
 /// Threads that compare at most: from there on memory is what is slow, and others want cores too.

@@ -6,10 +6,10 @@
 //!
 //! A question by vector is compared with every passage, in a form of a byte a number (`vectors`), and the best of these
 //! once more exactly. That is linear, and needs no graph: no memory and no time to make one, nothing that a filter can
-//! cut into pieces, and nothing that is missed. `benches/scale.rs` says where it ends. Terms have lists of the passages
+//! cut into pieces, and nothing that is missed. `benches/scale.rs` measures what that takes. Terms have lists of the passages
 //! that have them (`postings`).
 //!
-//! In memory are the numbers and labels of passages and every so manieth term. Files are read and not mapped: a mapped
+//! In memory are the numbers and labels of passages and one term in each 128. Files are read and not mapped: a mapped
 //! file that is cut short ends the process, and a read one gives an error.
 
 mod joining;
