@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::Bound;
 use std::rc::Rc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
 use kv_store::Tiers;
@@ -24,13 +24,15 @@ use crate::generation::{self, Generation, Outlet, invalid, refused};
 use crate::holding;
 use crate::inbox::{Inbox, Outbox};
 use crate::keeping::{Came, Keeping, Saved};
-use crate::limits::{LEAVE_WAIT_MAX, REQUESTS_MAX, SPEED_TOKENS_MIN, SPEED_WEIGHT, STATS_INTERVAL};
+use crate::limits::{
+    LEAVE_WAIT_MAX, REQUESTS_MAX, SPEED_TOKENS_MIN, SPEED_WEIGHT, STATS_INTERVAL, TIERS_LOOK,
+};
 use crate::media::Media;
 use crate::model::{DecodeError, Keeps, Model, Row, RunVectors};
 use crate::text::template::Template;
 
 /// Serves requests until the hub is gone. `tiers` gives where prefixes are kept outside the context,
-/// once that is open; until then, and without it, nothing is. `speculation` says how it guesses ahead.
+/// once that is open; what was answered before that is kept then. `speculation` says how it guesses ahead.
 ///
 /// # Errors
 /// The pipe's error when reports cannot be written, which also means that the hub is gone.
@@ -183,8 +185,9 @@ impl<M: Model, W: Write> Driver<M, W> {
             self.report_stats();
             self.outbox.flush()?;
             if !self.save_idle() {
-                let Some(command) = inbox.wait() else { return Ok(()) };
-                self.obey(command);
+                let look = self.tiers.is_some().then_some(TIERS_LOOK);
+                let Ok(next) = inbox.wait(look) else { return Ok(()) };
+                next.into_iter().for_each(|command| self.obey(command));
             }
         }
     }
@@ -197,13 +200,18 @@ impl<M: Model, W: Write> Driver<M, W> {
     // Prefixes outside the context.
 
     fn take_tiers(&mut self) {
-        if let Some(Ok(tiers)) = self.tiers.as_ref().map(Receiver::try_recv) {
-            self.tiers = None;
-            let own = own_scales(&self.model);
-            let mut keeping = Keeping::new(tiers, self.model.keeps(), own);
-            keeping.note_speed(self.speed);
-            self.keeping = Some(keeping);
-        }
+        let tiers = match self.tiers.as_ref().map(Receiver::try_recv) {
+            Some(Ok(tiers)) => tiers,
+            Some(Err(TryRecvError::Disconnected)) => return self.tiers = None,
+            Some(Err(TryRecvError::Empty)) | None => return,
+        };
+        self.tiers = None;
+        let own = own_scales(&self.model);
+        let mut keeping = Keeping::new(tiers, self.model.keeps(), own);
+        keeping.note_speed(self.speed);
+        // What was answered meanwhile is worth keeping too.
+        keeping.note_change();
+        self.keeping = Some(keeping);
     }
 
     /// Saves a part of what sequences hold while nobody asks for anything. `false` when there is
@@ -259,6 +267,7 @@ impl<M: Model, W: Write> Driver<M, W> {
 
     /// The hub is gone, or wants this process gone.
     fn leave(&mut self) {
+        self.take_tiers();
         if let Some(keeping) = &mut self.keeping {
             keeping.leave(&mut self.model, &self.batch, LEAVE_WAIT_MAX);
         }

@@ -1,7 +1,8 @@
 //! How commands come in and reports go out.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
 
 use worker_protocol::{Command, Report, frame};
 
@@ -16,10 +17,17 @@ impl Inbox {
         Self(receiver)
     }
 
-    /// The next command, waiting for one. `None` when the hub is gone.
-    #[must_use]
-    pub fn wait(&self) -> Option<Command> {
-        self.0.recv().ok()
+    /// The next command, waiting for one: for good, or for so long.
+    ///
+    /// # Errors
+    /// [`Closed`] when the hub is gone.
+    pub fn wait(&self, wait_max: Option<Duration>) -> Result<Option<Command>, Closed> {
+        let Some(wait_max) = wait_max else { return self.0.recv().map(Some).map_err(|_| Closed) };
+        match self.0.recv_timeout(wait_max) {
+            Ok(command) => Ok(Some(command)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(Closed),
+        }
     }
 
     /// A command that is there already.

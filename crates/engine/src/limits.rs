@@ -81,6 +81,10 @@ pub const RESCUE_SHARE: f32 = 0.01;
 /// A look whether there is room again, while nobody asks for anything: short, since a request may come.
 pub const FLUSH_LOOK: Duration = Duration::from_millis(20);
 
+/// A look whether the tiers are there by now, while nobody asks for anything: hashing a model for the first
+/// time takes seconds.
+pub const TIERS_LOOK: Duration = Duration::from_millis(100);
+
 /// From the end of the hub's words until the process leaves: what is worth keeping is written by then.
 /// The hub kills a worker that takes longer to leave.
 pub const LEAVE_WAIT_MAX: Duration = Duration::from_secs(2);

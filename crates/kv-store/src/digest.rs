@@ -52,38 +52,44 @@ pub fn digest(files: &[PathBuf], memory: &Path) -> io::Result<Key> {
     digest_at(files, memory, SystemTime::now())
 }
 
+/// Whether [`digest`] of these files would hash nothing, and so be there at once.
+#[must_use]
+pub fn is_remembered(files: &[PathBuf], memory: &Path) -> bool {
+    let known = recall(memory);
+    files.iter().all(|path| {
+        let (Ok(name), Ok(metadata)) = (path.canonicalize(), path.metadata()) else { return false };
+        digest_of(&known, &name.display().to_string(), marks(&metadata)).is_some()
+    })
+}
+
 fn digest_at(files: &[PathBuf], memory: &Path, now: SystemTime) -> io::Result<Key> {
-    let mut known = recall(memory);
+    let known = recall(memory);
     let mut all = blake3::Hasher::new_derive_key(CONTEXT);
-    let mut changed = false;
+    let mut news = BTreeMap::new();
     for path in files {
         let name = path.canonicalize()?.display().to_string();
         let marks = marks(&path.metadata()?);
         let used_s = since_1970(now).as_secs();
-        let remembered = known.get_mut(&name).filter(|remembered| remembered.marks == marks);
-        let digest = match remembered.and_then(|r| Some((Key::parse(&r.digest)?, r))) {
-            Some((digest, remembered)) => {
-                changed |= remembered.used_s / 86_400 != used_s / 86_400;
-                remembered.used_s = used_s;
-                digest
-            }
-            None => {
-                let digest = file_digest(path, marks)?;
-                if is_settled(&marks, now) {
-                    let text = digest.to_string();
-                    known.insert(name, Remembered { marks, digest: text, used_s });
-                    changed = true;
-                }
-                digest
-            }
+        let (digest, is_news) = match digest_of(&known, &name, marks) {
+            Some((digest, last_s)) => (digest, last_s / 86_400 != used_s / 86_400),
+            None => (file_digest(path, marks)?, is_settled(&marks, now)),
         };
+        if is_news {
+            news.insert(name, Remembered { marks, digest: digest.to_string(), used_s });
+        }
         all.update(&marks.bytes.to_le_bytes());
         all.update(&digest.0);
     }
-    if changed {
-        remember(memory, known);
+    if !news.is_empty() {
+        remember(memory, news);
     }
     Ok(Key(all.finalize().into()))
+}
+
+/// What is remembered of a file with these marks, and when that was last used.
+fn digest_of(known: &BTreeMap<String, Remembered>, name: &str, marks: Marks) -> Option<(Key, u64)> {
+    let remembered = known.get(name).filter(|remembered| remembered.marks == marks)?;
+    Some((Key::parse(&remembered.digest)?, remembered.used_s))
 }
 
 /// Hashes a whole file.
@@ -148,8 +154,14 @@ fn recall(memory: &Path) -> BTreeMap<String, Remembered> {
     read.ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
-/// Forgetting costs time and nothing else, so a failure is only noted.
-fn remember(memory: &Path, mut known: BTreeMap<String, Remembered>) {
+/// Adds to what is remembered by now: others may have hashed other files meanwhile. Forgetting costs
+/// time and nothing else, so a failure is only noted.
+fn remember(memory: &Path, news: BTreeMap<String, Remembered>) {
+    // A model and its projector are hashed by two threads of one process.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = recall(memory);
+    known.extend(news);
     while known.len() > DIGESTS_MAX {
         let oldest = known.iter().min_by_key(|(_, remembered)| remembered.used_s);
         let Some(name) = oldest.map(|(name, _)| name.clone()) else { break };
@@ -252,6 +264,26 @@ mod tests {
         assert!(new != old && new != planted);
         std::fs::write(&memory, b"{ damaged").unwrap();
         assert_eq!(digest_at(&files, &memory, later()).unwrap(), new);
+    }
+
+    #[test]
+    fn files_that_are_hashed_at_the_same_time_are_all_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = folder.path().join("digests.json");
+        let files: Vec<PathBuf> = (0..8).map(|at| folder.path().join(at.to_string())).collect();
+        std::thread::scope(|scope| {
+            for file in &files {
+                std::fs::write(file, file.as_os_str().as_encoded_bytes()).unwrap();
+                scope.spawn(|| digest_at(std::slice::from_ref(file), &memory, later()).unwrap());
+            }
+        });
+        assert_eq!(remembered(&memory).len(), files.len());
+        assert!(is_remembered(&files, &memory));
+        std::fs::write(&files[3], b"other").unwrap();
+        assert!(!is_remembered(&files, &memory));
+        assert!(is_remembered(&files[..3], &memory));
+        std::fs::remove_file(&files[0]).unwrap();
+        assert!(!is_remembered(&files[..3], &memory));
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod stats;
 mod tiers;
 mod writer;
 
-pub use digest::digest;
+pub use digest::{digest, is_remembered};
 pub use disk::free_bytes;
 pub use fetch::{Fetch, Found, Piece, Step, Tier, Wake};
 pub use format::{Cut, Payload};

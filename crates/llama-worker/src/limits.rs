@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 /// How long whoever waits for a model waits for the place where its prefixes are kept, which was opened
-/// beside loading: it is late only where a file is hashed for the first time.
-pub(crate) const TIERS_WAIT: Duration = Duration::from_millis(200);
+/// beside loading, while a file is hashed for the first time: nothing can be there yet.
+pub(crate) const HASHING_WAIT: Duration = Duration::from_millis(200);
+
+/// The same where no file need be hashed: what may be there saves a whole prompt, which takes longer than
+/// reading an index from a disk that is busy.
+pub(crate) const TIERS_WAIT: Duration = Duration::from_secs(5);
 
 /// One part in so many of the memory that is free beside the model may become page cache for what is read
 /// ahead. The system drops such pages first, but not before somebody had to wait for memory, and what others

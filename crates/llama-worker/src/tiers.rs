@@ -10,6 +10,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use engine::{Keeps, Model};
 use kv_store::{Fingerprint, Identity, Key, Mode, Need, Settings, Tiers};
@@ -19,7 +20,7 @@ use sysinfo::System;
 use worker_protocol::limits::INTERNAL_SEQUENCES;
 use worker_protocol::{Keep, Load, Scale};
 
-use crate::limits::{READ_AHEAD_PARTS, TIERS_WAIT};
+use crate::limits::{HASHING_WAIT, READ_AHEAD_PARTS, TIERS_WAIT};
 use crate::model::{self, CacheFacts, LlamaModel};
 use crate::{header, llama};
 
@@ -33,6 +34,8 @@ const DIGESTS: &str = "digests.json";
 pub(crate) struct Opening {
     load: Load,
     opened: Receiver<Opened>,
+    /// How long it is worth waiting for it.
+    wait_max: Duration,
 }
 
 /// What was opened by the word of a header.
@@ -53,7 +56,8 @@ struct Kind {
 impl Opening {
     /// Begins it, where prefixes are to be kept.
     pub(crate) fn begin(load: &Load) -> Option<Self> {
-        load.keep.as_ref()?;
+        let keep = load.keep.as_ref()?;
+        let wait_max = if is_hashed(load, keep) { TIERS_WAIT } else { HASHING_WAIT };
         let (give, opened) = channel();
         let work = {
             let load = load.clone();
@@ -71,7 +75,7 @@ impl Opening {
                 }
             }
         };
-        spawn("kv-open", work).then(|| Self { load: load.clone(), opened })
+        spawn("kv-open", work).then(|| Self { load: load.clone(), opened, wait_max })
     }
 
     /// Hands the tiers to the engine of the loaded model, at once if they are there already. `None` when
@@ -79,7 +83,7 @@ impl Opening {
     pub(crate) fn then_use(self, model: &LlamaModel) -> Option<Receiver<Tiers>> {
         let kind = of_model(model)?;
         let (give, tiers) = channel();
-        match self.opened.recv_timeout(TIERS_WAIT) {
+        match self.opened.recv_timeout(self.wait_max) {
             Ok(Opened::Tiers(foretold, tiers)) if foretold == kind => {
                 give.send(tiers).ok();
             }
@@ -88,7 +92,7 @@ impl Opening {
                 spawn("kv-open", move || settle(&load, kind, other, &give));
             }
             Err(RecvTimeoutError::Timeout) => {
-                let Self { load, opened } = self;
+                let Self { load, opened, .. } = self;
                 spawn("kv-open", move || {
                     if let Ok(opened) = opened.recv() {
                         settle(&load, kind, opened, &give);
@@ -185,6 +189,13 @@ pub(crate) fn hash(path: &Path, keep: &Keep) -> io::Result<Key> {
     kv_store::digest(&files(path), &keep.folder.join(DIGESTS))
 }
 
+/// Whether everything that tells this model's cells from others' is known without hashing a file.
+fn is_hashed(load: &Load, keep: &Keep) -> bool {
+    let adapters = load.adapters.iter().flat_map(|adapter| files(&adapter.path));
+    let all: Vec<PathBuf> = files(&load.path).into_iter().chain(adapters).collect();
+    !keep.files || kv_store::is_remembered(&all, &keep.folder.join(DIGESTS))
+}
+
 /// An adapter changes every cell, by what is in its file and by how strongly it acts.
 fn with_adapter(fingerprint: Fingerprint, place: usize, hash: Key, scale: Scale) -> Fingerprint {
     let scale = scale.0.to_bits().to_le_bytes();
@@ -278,7 +289,6 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> bool {
 #[cfg(test)]
 mod tests {
     use std::process::Command;
-    use std::time::Duration;
 
     use kv_store::Kind as Entry;
 

@@ -72,6 +72,49 @@ fn a_prompt_comes_back_after_a_restart_but_for_its_last_token() {
     }
 }
 
+/// A hub whose tiers are opened later, and what gives them to it.
+fn late(trims: bool) -> (Hub, Sender<Tiers>) {
+    let (give, given) = channel();
+    let model = Fake::new(CELLS, 4, trims);
+    (Hub::start_behind(channel(), model, Some(given), Speculation::default()), give)
+}
+
+#[test]
+fn what_was_answered_before_the_tiers_were_open_is_kept_too() {
+    for trims in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut first, give) = late(trims);
+        let tokens = prompt(1, 700);
+        ask(&mut first, 0, &tokens, 3);
+        give.send(tiers(folder.path(), Mode::Ssd, trims)).unwrap();
+        // Nobody asks for anything more, and the counters tell all the same.
+        while first.stats.kept_ram_bytes == 0 {
+            first.receive();
+        }
+        drop(first);
+        let mut second = hub(folder.path(), trims);
+        let usage = ask(&mut second, 0, &[tokens, expected_tokens(&prompt(1, 700), 3)].concat(), 3);
+        assert!(usage.cached_ssd_tokens >= 700, "trims: {trims}, {usage:?}");
+    }
+}
+
+#[test]
+fn tiers_that_come_with_the_end_are_used_and_those_that_never_come_are_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut first, give) = late(true);
+    ask(&mut first, 0, &prompt(1, 700), 3);
+    // They are there when the hub is gone, whichever of both the engine sees first.
+    give.send(tiers(folder.path(), Mode::Ssd, true)).unwrap();
+    drop(first);
+    let mut second = hub(folder.path(), true);
+    assert_eq!(ask(&mut second, 0, &prompt(1, 700), 3).cached_ssd_tokens, 699);
+
+    let (mut third, give) = late(true);
+    drop(give);
+    ask(&mut third, 0, &prompt(1, 700), 3);
+    ask(&mut third, 1, &prompt(2, 700), 3);
+}
+
 #[test]
 fn a_conversation_goes_on_where_it_was() {
     for trims in [true, false] {

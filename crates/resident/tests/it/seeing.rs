@@ -9,6 +9,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::hub::{Hub, PATIENCE};
+use crate::kept::until_kept;
 use crate::made;
 
 const CHAT: &str = "/v1/chat/completions";
@@ -112,6 +113,7 @@ fn a_picture_is_kept_over_a_restart() {
     let ask = asked(&[url(&picture(1)), text(&"and then? ".repeat(20))]);
     let mut hub = start(folder.path());
     let first = hub.post(CHAT, &ask).ok();
+    until_kept(folder.path(), 1);
     hub.terminate();
     assert!(hub.ended_within(PATIENCE).is_some());
     let hub = start(folder.path());
