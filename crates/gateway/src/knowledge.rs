@@ -105,13 +105,40 @@ pub struct NewSources {
     /// The collection; it is made if there is none of this name.
     pub collection: String,
     /// Folders and files of this machine, as absolute paths.
+    #[serde(default)]
     pub paths: Vec<String>,
+    /// What stands in no file, such as what came by standard input.
+    #[serde(default)]
+    pub texts: Vec<NewText>,
     /// Which files of a folder, as in `**/*.md`; all where none is given.
     #[serde(default)]
     pub include: Vec<String>,
     /// Which files of a folder are left out.
     #[serde(default)]
     pub exclude: Vec<String>,
+}
+
+/// What stands in no file. It has either `text` or `base64`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewText {
+    /// What it is called in the collection, where it takes the place of what had that name. Its ending says what it is,
+    /// as in `minutes.md`.
+    pub name: String,
+    /// It.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// It, where it is no text but, say, a PDF.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+}
+
+/// Body of `POST /api/knowledge/NAME/forget`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Forgotten {
+    /// Sources of the collection, as it lists them.
+    pub paths: Vec<String>,
 }
 
 /// Body of `POST /api/knowledge/search`.
@@ -278,6 +305,12 @@ pub trait Knowledge: Send + Sync + fmt::Debug {
     /// There is none of this name.
     fn remove(&self, collection: &str) -> Result<(), Error>;
 
+    /// Forgets some of what a collection is made of. The files stay where they are.
+    ///
+    /// # Errors
+    /// There is no such collection, or it is not made of that.
+    fn forget(&self, collection: &str, paths: &[String]) -> Result<Collection, Error>;
+
     /// Changes what becomes of a collection.
     ///
     /// # Errors
@@ -340,27 +373,36 @@ pub(crate) async fn one(site: &Site, rest: &str) -> Result<Response, Error> {
 
 pub(crate) async fn add(site: &Site, body: Body) -> Result<Response, Error> {
     let body = answer::read_body(body).await?;
-    let new: NewSources = parse(&body, r#"{"collection": NAME, "paths": [PATH]}"#)?;
+    let shape =
+        r#"{"collection": NAME, "paths": [PATH]} or "texts": [{"name": NAME, "text": TEXT}]"#;
+    let new: NewSources = parse(&body, shape)?;
     answer::serialized(&ask(site, move |knowledge| knowledge.add(&new)).await?)
 }
 
 /// `rest` is the path behind `/api/knowledge/`: a collection and what is to become of it.
-pub(crate) async fn change(site: &Site, rest: &str) -> Result<Response, Error> {
+pub(crate) async fn change(site: &Site, rest: &str, body: Body) -> Result<Response, Error> {
     let (name, change) = match rest.rsplit_once('/') {
+        Some((name, "forget")) => return forget(site, decoded(name), body).await,
         Some((name, "scan")) => (name, CollectionChange::Scan),
         Some((name, "pause")) => (name, CollectionChange::Pause),
         Some((name, "resume")) => (name, CollectionChange::Resume),
         Some((name, "rebuild")) => (name, CollectionChange::Rebuild),
         Some(_) | None => {
             let message = format!(
-                "'{rest}' is no collection and what becomes of it; write NAME/scan, NAME/pause, NAME/resume or \
-                 NAME/rebuild"
+                "'{rest}' is no collection and what becomes of it; write NAME/scan, NAME/pause, NAME/resume, \
+                 NAME/rebuild or NAME/forget"
             );
             return Err(Error::new(404, message));
         }
     };
     let name = decoded(name);
     answer::serialized(&ask(site, move |knowledge| knowledge.change(&name, change)).await?)
+}
+
+async fn forget(site: &Site, name: String, body: Body) -> Result<Response, Error> {
+    let body = answer::read_body(body).await?;
+    let Forgotten { paths } = parse(&body, r#"{"paths": [PATH]}"#)?;
+    answer::serialized(&ask(site, move |knowledge| knowledge.forget(&name, &paths)).await?)
 }
 
 pub(crate) async fn remove(site: &Site, rest: &str) -> Result<Response, Error> {

@@ -38,8 +38,8 @@ use tokio::sync::mpsc;
 pub use bind::{BindError, bind};
 pub use change::{ChangeAsked, ChangeError, Door};
 pub use knowledge::{
-    Citation, Collection, CollectionChange, Collections, Found, Knowledge, NewSources, Passage,
-    Place, Read, Reading, Search, Standing, Stretch, Unread,
+    Citation, Collection, CollectionChange, Collections, Forgotten, Found, Knowledge, NewSources,
+    NewText, Passage, Place, Read, Reading, Search, Standing, Stretch, Unread,
 };
 pub use library::{About, Library, PullChange, Steps};
 pub use server::Server;

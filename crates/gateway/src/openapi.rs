@@ -15,7 +15,7 @@ use utoipa::openapi::{Info, InfoBuilder};
 use crate::control::pulls::{NewPull, Pull, Pulls};
 use crate::control::{ExplainedRole, Models, Pin, Reloaded, Residents, Stop, Warm, Warmed, WhatIf};
 use crate::knowledge::{
-    Collection, Collections, Found, NewSources, Read, Reading, Search, Standing,
+    Collection, Collections, Forgotten, Found, NewSources, Read, Reading, Search, Standing,
 };
 
 /// The document, as it is in `docs`.
@@ -119,7 +119,7 @@ fn control() -> Vec<Operation> {
     operations.into_iter().chain(pulls()).chain(knowledge()).collect()
 }
 
-fn knowledge() -> [Operation; 8] {
+fn knowledge() -> [Operation; 9] {
     let get = |path, id, summary| Operation::get(path, Words::OpenAi, id, summary).tag("Knowledge");
     let post =
         |path, id, summary| Operation::post(path, Words::OpenAi, id, summary).tag("Knowledge");
@@ -150,11 +150,17 @@ fn knowledge() -> [Operation; 8] {
             .takes(of::<Read>())
             .answers(of::<Reading>())
             .fails(&[404, 500, 503]),
-        post("/api/knowledge", "knowledge_add", "Adds folders and files to a collection")
+        post("/api/knowledge", "knowledge_add", "Adds folders, files and texts to a collection")
             .access(Access::Token)
             .takes(of::<NewSources>())
             .answers(of::<Collection>())
             .fails(&[500, 503]),
+        name(post("/api/knowledge/{name}/forget", "knowledge_forget", "Forgets some of what a collection is made of"))
+            .access(Access::Token)
+            .about("The files stay where they are.")
+            .takes(of::<Forgotten>())
+            .answers(of::<Collection>())
+            .fails(&[404, 500, 503]),
         name(post(
             "/api/knowledge/{name}/{change}",
             "knowledge_change",

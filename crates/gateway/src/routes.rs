@@ -453,7 +453,7 @@ async fn known(site: &Site, asked: Knowledge, rest: &str, body: Body) -> Result<
         Knowledge::Search => knowledge::search(site, body).await,
         Knowledge::Read => knowledge::read(site, body).await,
         Knowledge::Add => knowledge::add(site, body).await,
-        Knowledge::Change => knowledge::change(site, rest).await,
+        Knowledge::Change => knowledge::change(site, rest, body).await,
         Knowledge::Remove => knowledge::remove(site, rest).await,
     }
 }

@@ -18,7 +18,7 @@ use std::{
 use crate::{
     cite,
     document::Place,
-    index::{self, Embedder, Filter, Index, segments::Segments},
+    index::{self, Embedder, Filter, Form, Index},
     ingest::{self, Control, Event, Extract, Ingest, Outcome, Scope},
     limits::{FOUND_PER_FILE_MAX, READERS, RERANKED_MAX},
     search::{
@@ -39,6 +39,7 @@ const INDEX: &str = "index";
 /// A person's collections. Any number of threads may ask; one at a time works on a collection.
 pub struct Base {
     folder: PathBuf,
+    form: Form,
     store: Store,
     open: Mutex<BTreeMap<u64, Opened>>,
     /// What embedders were seen to understand, by their names.
@@ -145,7 +146,7 @@ pub struct Status {
 pub struct IndexSize {
     /// Its form.
     pub form: &'static str,
-    /// Bytes of its files.
+    /// Bytes of its files on this machine.
     pub disk_bytes: u64,
 }
 
@@ -212,16 +213,18 @@ pub enum Error {
 }
 
 impl Base {
-    /// The collections that are kept in a folder, which is made if there is none.
+    /// The collections that are kept in a folder, which is made if there is none, with indexes of this form. Those of
+    /// another form are made anew from the store.
     ///
     /// # Errors
     /// When the folder or its store cannot be used.
-    pub fn open(folder: &Path) -> Result<Self, Error> {
+    pub fn open(folder: &Path, form: Form) -> Result<Self, Error> {
         fs::create_dir_all(folder)
             .map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
         let store = Store::open(&folder.join(STORE))?;
         Ok(Self {
             folder: folder.to_owned(),
+            form,
             store,
             open: Mutex::default(),
             known: Mutex::default(),
@@ -262,7 +265,7 @@ impl Base {
     /// When there is no such collection.
     pub fn index_size(&self, name: &str) -> Result<IndexSize, Error> {
         let folder = self.index_folder(&self.store.collection(name)?);
-        Ok(IndexSize { form: Segments::FORM, disk_bytes: folder_bytes(&folder) })
+        Ok(IndexSize { form: self.form.name(), disk_bytes: folder_bytes(&folder) })
     }
 
     /// Says what reads pages that are pictures of text, and nothing where nobody does. Where that is another than before,
@@ -525,14 +528,14 @@ impl Base {
             name: name.clone(),
             dimension: *dimension as usize,
         });
-        let index: Arc<dyn Index> = Arc::new(match Segments::open(&folder, embedder.clone()) {
+        let index = match self.form.open(&folder, embedder.clone()) {
             // Nothing is lost: whoever works on the collection next finds that it is empty, and fills it from the store.
             Err(index::Error::Damaged { .. } | index::Error::Different { .. }) => {
-                remove_folder(&folder)?;
-                Segments::open(&folder, embedder)?
+                self.form.remove(&folder)?;
+                self.form.open(&folder, embedder)?
             }
             other => other?,
-        });
+        };
         let opened = Opened { generation: collection.generation, index: Arc::clone(&index) };
         open.insert(collection.id, opened);
         Ok(index)
@@ -551,7 +554,7 @@ impl Base {
             let is_its =
                 entry.file_name().to_str().is_some_and(|name| name.starts_with(&beginning));
             if is_its && but != Some(&entry.path()) {
-                remove_folder(&entry.path())?;
+                self.form.remove(&entry.path())?;
             }
         }
         Ok(())
@@ -609,15 +612,6 @@ fn folder_bytes(folder: &Path) -> u64 {
         Some(if found.is_dir() { folder_bytes(&entry.path()) } else { found.len() })
     });
     bytes.sum()
-}
-
-fn remove_folder(folder: &Path) -> Result<(), Error> {
-    match fs::remove_dir_all(folder) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::Folder { path: folder.to_owned(), source })
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Where passages are found: by nearness of vectors, and by terms.
 //!
 //! An [`Index`] holds nothing that could not be made again from the store: for each passage its number, a vector, its
-//! terms and a few labels to choose by. It comes in two forms behind one trait: [`segments`], files that are read where
-//! they lie; [`exact`], which compares everything with everything in memory and is the measure of the other.
+//! terms and a few labels to choose by. It comes in three forms behind one trait: [`segments`], files that are read where
+//! they lie; [`cluster`], a Qdrant elsewhere; [`exact`], which compares everything with everything in memory and is the
+//! measure of the others.
 //! `tests/it/index.rs` holds both to the same contract.
 
 use std::ops::Range;
@@ -14,13 +15,16 @@ use serde::{Deserialize, Serialize};
 use crate::words::Sparse;
 
 mod best;
+pub mod cluster;
 pub mod description;
 pub mod exact;
 mod files;
+mod form;
 mod held;
 pub mod segments;
 
 pub use description::{Description, Embedder};
+pub use form::Form;
 
 /// A passage as an index holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -221,6 +225,19 @@ pub enum Error {
         path: PathBuf,
         /// Why not.
         source: std::io::Error,
+    },
+    /// The Qdrant that has the index cannot be reached, or refuses.
+    #[error(
+        "the Qdrant at {url} cannot {what}: {why}; see that it runs and that the address is its port for gRPC, or \
+             take another one: [knowledge.qdrant] url"
+    )]
+    Cluster {
+        /// Its address.
+        url: String,
+        /// What was tried.
+        what: &'static str,
+        /// Why not, in its words.
+        why: String,
     },
     /// What holds the index has refused; the words are its own.
     #[error("the index cannot {what}: {why}")]

@@ -334,6 +334,19 @@ pub const INDEX_IDS_PAGE: usize = 4096;
 /// What stands for the window of an embedder where there is none: passages are as long as for most.
 pub const WORDS_WINDOW_TOKENS: u32 = 1024;
 
+// An index on a Qdrant.
+
+/// Passages in one message to the server, which takes 32 MB at most: a vector of 4,096 numbers and its terms are some
+/// 30 kB.
+pub const CLUSTER_POINTS_MAX: usize = 256;
+
+/// How long a server may take to take a connection.
+pub const CLUSTER_CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a server may take to answer: passages are waited for until they can be found, which takes long while it
+/// tidies.
+pub const CLUSTER_WAIT_MAX: Duration = Duration::from_secs(60);
+
 // Citations.
 
 /// Citations of one answer. An answer that has more names passages and does not cite them.

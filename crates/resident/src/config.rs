@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use resolved::{Knowledge, Prefixes, Settings};
+pub(crate) use resolved::{Knowledge, Prefixes, Qdrant, Settings};
 
 use crate::{
     cli::{Place, Serving},

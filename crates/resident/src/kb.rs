@@ -1,14 +1,16 @@
 //! `resident kb`: the person's own files. Adds folders to collections, shows how they stand, finds passages, and has a
 //! model answer from them. Not here: any of the work, which is the hub's.
 
+mod days;
 mod export;
 mod standing;
+mod text;
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, io, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use gateway::{Collection, Collections, Found, NewSources, Passage, Search};
+use gateway::{Collection, Collections, Forgotten, Found, NewSources, Passage, Search};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
@@ -36,8 +38,8 @@ pub(crate) enum Kb {
     Status(standing::Status),
     /// Write all of a collection as lines of JSON: files, and passages with their places
     Export(export::Export),
-    /// Forget a collection; its files stay where they are
-    Rm(Named),
+    /// Forget a collection, or some of what it is made of; its files stay where they are
+    Rm(Remove),
     /// Find passages
     Search(Find),
     /// Have a model answer a question from the files, with the places that it rests on
@@ -55,9 +57,12 @@ pub(crate) enum Kb {
 /// `resident kb add`
 #[derive(Debug, Args)]
 pub(crate) struct Add {
-    /// Folders and files
+    /// Folders and files; - is what comes by standard input
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    /// What is called what comes by standard input; the ending says what it is
+    #[arg(long, value_name = "NAME", default_value = "standard-input.txt")]
+    name: String,
     /// The collection
     #[arg(short, long, default_value = "files")]
     collection: String,
@@ -93,6 +98,17 @@ pub(crate) struct Named {
     place: Place,
 }
 
+/// `resident kb rm`
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// The collection
+    collection: String,
+    /// Only these of its folders, files and texts, as `kb ls --json` has them
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    place: Place,
+}
+
 /// `resident kb search`
 #[derive(Debug, Args)]
 pub(crate) struct Find {
@@ -112,6 +128,12 @@ pub(crate) struct Find {
     /// Only files of this kind, such as pdf; may be given several times
     #[arg(long)]
     kind: Vec<String>,
+    /// Only files that were changed on this day or later, as in 2026-11-30
+    #[arg(long, value_name = "DAY", value_parser = days::begin)]
+    changed_from: Option<i64>,
+    /// Only files that were changed before this day
+    #[arg(long, value_name = "DAY", value_parser = days::begin)]
+    changed_before: Option<i64>,
     /// Let no model that ranks order what was found
     #[arg(long)]
     no_rerank: bool,
@@ -153,7 +175,7 @@ pub(crate) fn kb(command: &Kb) -> anyhow::Result<()> {
         Kb::Ls(arguments) => ls(arguments),
         Kb::Status(arguments) => standing::status(arguments),
         Kb::Export(arguments) => export::export(arguments),
-        Kb::Rm(named) => remove(named),
+        Kb::Rm(arguments) => remove(arguments),
         Kb::Search(arguments) => search(arguments),
         Kb::Ask(arguments) => ask(arguments),
         Kb::Scan(named) => change(named, "scan"),
@@ -184,9 +206,17 @@ fn add(arguments: &Add) -> anyhow::Result<()> {
         let text = whole.to_str().map(str::to_owned);
         text.with_context(|| format!("{} is no text; name a folder above it", whole.display()))
     };
+    let (standard_input, paths): (Vec<&PathBuf>, Vec<&PathBuf>) =
+        arguments.paths.iter().partition(|path| path.as_os_str() == "-");
+    let texts = if standard_input.is_empty() {
+        Vec::new()
+    } else {
+        vec![text::read(&arguments.name, io::stdin().lock())?]
+    };
     let new = NewSources {
         collection: arguments.collection.clone(),
-        paths: arguments.paths.iter().map(whole).collect::<anyhow::Result<_>>()?,
+        paths: paths.into_iter().map(whole).collect::<anyhow::Result<_>>()?,
+        texts,
         include: arguments.include.clone(),
         exclude: arguments.exclude.clone(),
     };
@@ -207,14 +237,30 @@ fn change(named: &Named, change: &str) -> anyhow::Result<()> {
     told(&ended)
 }
 
-fn remove(named: &Named) -> anyhow::Result<()> {
-    let path = format!("{PATH}/{}", encoded(&named.collection));
-    with_hub(&named.place, async |client| client.delete::<Collections>(&path).await)?;
-    terminal::note(format_args!(
-        "{} is forgotten; its files are where they were",
-        named.collection
-    ));
-    Ok(())
+fn remove(arguments: &Remove) -> anyhow::Result<()> {
+    let Remove { collection, paths, place } = arguments;
+    let path = format!("{PATH}/{}", encoded(collection));
+    if paths.is_empty() {
+        with_hub(place, async |client| client.delete::<Collections>(&path).await)?;
+        terminal::note(format_args!("{collection} is forgotten; its files are where they were"));
+        return Ok(());
+    }
+    let path = format!("{path}/forget");
+    let ended = with_hub(place, async |client| {
+        let all: Collections = client.get_as_client(PATH).await?;
+        let found = all.collections.into_iter().find(|found| found.name == *collection);
+        let sources = found.unwrap_or_default().sources;
+        let known = |path: &PathBuf| {
+            let named = path.display().to_string();
+            // A text has the name that was given, as has what is gone from the disk.
+            let whole = path.canonicalize().map(|whole| whole.display().to_string());
+            if sources.contains(&named) { named } else { whole.unwrap_or(named) }
+        };
+        let paths = paths.iter().map(known).collect();
+        let _begun: Collection = client.post(&path, &Forgotten { paths }).await?;
+        follow(client, collection).await
+    })?;
+    told(&ended)
 }
 
 /// A name as a part of a path.
@@ -334,6 +380,8 @@ fn search(arguments: &Find) -> anyhow::Result<()> {
         folders: arguments.folder.clone(),
         glob: arguments.glob.clone(),
         kinds: arguments.kind.clone(),
+        changed_from: arguments.changed_from,
+        changed_before: arguments.changed_before,
         rerank: arguments.no_rerank.then_some(false),
         ..Search::default()
     };

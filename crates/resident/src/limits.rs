@@ -173,6 +173,12 @@ pub(crate) const OCR_PAGE_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of what a model is given before each text that it embeds; instructions have a sentence.
 pub(crate) const PREFIX_BYTES_MAX: usize = 1024;
 
+/// Bytes of the name of a text that stands in no file: as file systems have it.
+pub(crate) const TEXT_NAME_BYTES_MAX: usize = 255;
+
+/// Bytes that `resident kb add -` takes: as base64 they fit into a request.
+pub(crate) const TEXT_BYTES_MAX: usize = 20 << 20;
+
 /// Files that were not read which are listed of a collection; an export has all of them.
 pub(crate) const UNREAD_LISTED_MAX: usize = 1000;
 

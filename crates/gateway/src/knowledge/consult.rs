@@ -218,6 +218,10 @@ mod tests {
             Ok(())
         }
 
+        fn forget(&self, _: &str, _: &[String]) -> Result<Collection, Error> {
+            Ok(Collection::default())
+        }
+
         fn add(&self, _: &NewSources) -> Result<Collection, Error> {
             Ok(Collection::default())
         }

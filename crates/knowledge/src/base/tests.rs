@@ -61,7 +61,7 @@ impl Rerank for Judge {
 /// A base with a collection for each of the lists, a file for each text.
 fn base(collections: &[&[String]]) -> (tempfile::TempDir, Base) {
     let folder = tempfile::tempdir().unwrap();
-    let base = Base::open(&folder.path().join("base")).unwrap();
+    let base = Base::open(&folder.path().join("base"), Form::default()).unwrap();
     for (number, texts) in collections.iter().enumerate() {
         let (name, files) = (format!("c{number}"), folder.path().join(number.to_string()));
         fs::create_dir(&files).unwrap();

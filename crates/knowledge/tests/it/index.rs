@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use knowledge::index::cluster::{Cluster, Server};
 use knowledge::index::exact::Exact;
 use knowledge::index::segments::Segments;
 use knowledge::index::{Embedder, Error, Filter, Hit, Index, Optimized, Point};
 use knowledge::words;
 
 use crate::sets::labels;
+use crate::support::qdrant;
 
 /// Opens the form under test in a folder.
 type Open = fn(&Path, Option<Embedder>) -> Result<Box<dyn Index>, Error>;
@@ -22,6 +25,13 @@ fn segments(folder: &Path, embedder: Option<Embedder>) -> Result<Box<dyn Index>,
     Ok(Box::new(Segments::open(folder, embedder)?))
 }
 
+/// One on the Qdrant that the environment names, which knows the folder's index by its name.
+fn cluster(folder: &Path, embedder: Option<Embedder>) -> Result<Box<dyn Index>, Error> {
+    let url = qdrant().expect("it is asked for where there is one");
+    let server = Arc::new(Server::new(&url, None)?);
+    Ok(Box::new(Cluster::open(&server, folder, embedder)?))
+}
+
 /// Runs rules of the contract against a form of index.
 macro_rules! contract {
     ($form:ident: $($rule:ident),* $(,)?) => {
@@ -29,7 +39,7 @@ macro_rules! contract {
     };
 }
 
-/// Runs each rule of the contract against each form, and those about files against the one that has some.
+/// Runs each rule of the contract against each form, and those about files against those that have some.
 macro_rules! contracts {
     (all: { $($rule:ident),* $(,)? } in_files: { $($of_files:ident),* $(,)? }) => {
         mod in_memory {
@@ -38,6 +48,14 @@ macro_rules! contracts {
         mod in_segments {
             contract!(segments: $($rule),*);
             contract!(segments: $($of_files),*);
+        }
+        /// One test, so that without a Qdrant one line says so.
+        #[test]
+        fn in_cluster() {
+            if qdrant().is_some() {
+                $($rule(cluster);)*
+                $($of_files(cluster);)*
+            }
         }
     };
 }

@@ -1,7 +1,7 @@
 //! A collection and its folder, step by step: what the other tests of this area share, and what needs few files.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -13,7 +13,7 @@ use std::{
 use half::f16;
 use knowledge::{
     chunk::{self, Sizes},
-    index::{Index, Labels, Point},
+    index::{Filter, Index, Labels, Point, exact::Exact},
     ingest::{Control, Error, Event, Extract, Ingest, Outcome, Scope},
     search::{Embed, Failed, Purpose},
     source,
@@ -154,13 +154,50 @@ pub(crate) fn files_below(folder: &Path) -> BTreeSet<PathBuf> {
 /// Each file of `folder` is in the store with the passages that it has now, and in the index with their vectors;
 /// nothing else is in either.
 pub(crate) fn agree(store: &Store, index: &Lines, folder: &Path) {
+    assert_eq!(index.points(), expected(store, folder), "the index has something else");
+}
+
+/// The index answers as one with exactly these passages.
+pub(crate) fn answers_as(index: &dyn Index, points: &BTreeMap<u64, Point>) {
+    let ids: Vec<u64> = points.keys().copied().collect();
+    assert_eq!(index.ids(None, usize::MAX >> 1).unwrap(), ids);
+    let exact = Exact::in_memory(index.description().embedder.clone());
+    exact.upsert(points.values().cloned().collect()).unwrap();
+    let all = Filter::default();
+    let close = |one: f32, other: f32| (one - other).abs() < 1e-2 * other.abs().max(1.0);
+    // One in seven, of which each asks in eight ways.
+    for point in points.values().step_by(7) {
+        let dense = point.dense.as_ref().unwrap();
+        let nearest = index.nearest(dense, &all, 3).unwrap();
+        let wanted = exact.nearest(dense, &all, 3).unwrap();
+        assert_eq!(nearest[0].id, point.id);
+        assert!(nearest.iter().zip(&wanted).all(|(one, other)| close(one.score, other.score)));
+        let lexical = index.lexical(&point.sparse, &all, 3).unwrap();
+        let wanted = exact.lexical(&point.sparse, &all, 3).unwrap();
+        assert_eq!(lexical.len(), wanted.len());
+        assert!(lexical.iter().zip(&wanted).all(|(one, other)| close(one.score, other.score)));
+        let Labels { collection, file, kind, modified_s, path } = &point.labels;
+        for filter in [
+            Filter { collections: vec![collection.clone()], ..Filter::default() },
+            Filter { files: vec![*file], ..Filter::default() },
+            Filter { kinds: vec![kind.clone()], ..Filter::default() },
+            Filter { folders: vec![path.clone()], ..Filter::default() },
+            Filter { modified_s: Some(*modified_s..modified_s + 1), ..Filter::default() },
+        ] {
+            assert_eq!(index.count(&filter).unwrap(), exact.count(&filter).unwrap(), "{filter:?}");
+        }
+    }
+}
+
+/// Each file of `folder` is in the store with the passages that it has now, and nothing else is: what an index of it
+/// should hold.
+pub(crate) fn expected(store: &Store, folder: &Path) -> BTreeMap<u64, Point> {
     let operations = Operations::new(|_, _| {});
     let extract = Plain { operations: operations.clone() };
     let embed = Hashed::new(&operations);
     let collection = store.collection("files").unwrap();
-    let mut left = index.points();
+    let mut points = BTreeMap::new();
     let files = files_below(folder);
-    let mut passages_count = 0;
     for path in &files {
         let file = store.file_at(collection.id, path).unwrap();
         let file = file.unwrap_or_else(|| panic!("{} is not in the store", path.display()));
@@ -185,8 +222,6 @@ pub(crate) fn agree(store: &Store, index: &Lines, folder: &Path) {
                 ),
                 (&found.text, &found.context, &found.headings, &found.pieces, found.tokens)
             );
-            let entry =
-                left.remove(&found.id).unwrap_or_else(|| panic!("no entry of {}", path.display()));
             let vector = embed.vector(&passage.embedded());
             let vector = vector.into_iter().map(|value| f16::from_f32(value).to_f32()).collect();
             let expected = Point {
@@ -201,20 +236,19 @@ pub(crate) fn agree(store: &Store, index: &Lines, folder: &Path) {
                     path: path.to_string_lossy().into_owned(),
                 },
             };
-            assert_eq!(entry, expected);
-            passages_count += 1;
+            assert!(points.insert(found.id, expected).is_none(), "twice: {}", path.display());
         }
     }
-    assert_eq!(left, std::collections::BTreeMap::new(), "the index has what nobody said");
     let counts = store.counts(collection.id).unwrap();
     assert_eq!(
         counts.files + counts.skipped,
         files.len() as u64,
         "the store has files that are not there"
     );
-    assert_eq!((counts.passages, counts.due), (passages_count, 0));
+    assert_eq!((counts.passages, counts.due), (points.len() as u64, 0));
     assert!(store.gone(collection.id, 1).unwrap().is_empty());
     store.check().unwrap();
+    points
 }
 
 #[test]

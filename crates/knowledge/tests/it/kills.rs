@@ -1,6 +1,9 @@
 //! An ingest that is killed at any moment: what was acknowledged stays, nothing is there twice, and in the end the store
 //! and the index are what they are without a kill.
 //!
+//! It is done with an index whose every entry can be looked at, with the one that ships, and with a Qdrant where
+//! `KNOWLEDGE_QDRANT` names one.
+//!
 //! Half of the processes kill themselves at an operation, the others are killed when they have said so many lines, which
 //! is anywhere in what comes next. `INGEST_KILLS=1000 INGEST_SEED=7` is the long run.
 
@@ -12,12 +15,15 @@ use std::{
     process::{Command, Stdio},
 };
 
-use knowledge::store::{State, Store};
+use knowledge::{
+    index::{Filter, Index, Point},
+    store::{State, Store},
+};
 
 use crate::{
     folder::{Random, document},
-    ingest::{agree, files_below},
-    support::{Lines, Operations},
+    ingest::{answers_as, expected, files_below},
+    support::{Lines, Operations, Watched, form, qdrant},
 };
 
 fn setting(name: &str, otherwise: u64) -> u64 {
@@ -35,14 +41,63 @@ struct Said {
     is_done: bool,
 }
 
+/// An ingest that is killed.
+struct Site<'a> {
+    home: &'a Path,
+    folder: &'a Path,
+    /// The form of its index: `lines`, `segments`, or the address of a Qdrant.
+    form: &'a str,
+}
+
+impl Site<'_> {
+    fn store(&self) -> Store {
+        Store::open(&self.home.join("store.sqlite")).unwrap()
+    }
+
+    fn index(&self) -> Box<dyn Index> {
+        let (path, operations) = (self.home.join("index"), Operations::new(|_, _| {}));
+        match self.form {
+            "lines" => Box::new(Lines::open(&path, &operations)),
+            name => Box::new(Watched::open(&form(name), &path, &operations)),
+        }
+    }
+
+    /// The store, the index and the folder have the same.
+    fn agree(&self) -> BTreeMap<u64, Point> {
+        let points = expected(&self.store(), self.folder);
+        if self.form == "lines" {
+            let lines = Lines::open(&self.home.join("index"), &Operations::new(|_, _| {}));
+            assert_eq!(lines.points(), points);
+        } else {
+            answers_as(&*self.index(), &points);
+        }
+        points
+    }
+
+    /// Everything but numbers, which depend on the way here.
+    fn content(&self) -> BTreeSet<String> {
+        let store = self.store();
+        let mut content = BTreeSet::new();
+        for (id, entry) in self.agree() {
+            let found = store.passages(&[id]).unwrap().remove(0);
+            let passage = (found.path, found.ordinal, found.text, found.context, found.headings);
+            let labels = (entry.labels.path, entry.labels.kind, entry.labels.modified_s);
+            let line = format!("{passage:?} {:?} {:?} {labels:?}", found.pieces, entry.dense);
+            assert!(content.insert(line), "{id} is there twice");
+        }
+        content
+    }
+}
+
 /// Runs the fixture. It kills itself at an operation, or is killed after so many lines, or neither.
-fn run(home: &Path, folder: &Path, kill_at: u64, kill_after: Option<u64>) -> Said {
+fn run(site: &Site<'_>, kill_at: u64, kill_after: Option<u64>) -> Said {
     let mut child = Command::new(env!("CARGO_BIN_EXE_knowledge-fixture-ingest"))
         .args([
-            &home.join("store.sqlite"),
-            &home.join("index"),
-            folder,
+            &site.home.join("store.sqlite"),
+            &site.home.join("index"),
+            site.folder,
             Path::new(&kill_at.to_string()),
+            Path::new(site.form),
         ])
         .stdout(Stdio::piped())
         .spawn()
@@ -64,12 +119,29 @@ fn run(home: &Path, folder: &Path, kill_at: u64, kill_after: Option<u64>) -> Sai
 
 #[test]
 fn nothing_is_lost_or_doubled_at_fifty_kills() {
+    kills_cost_nothing("lines");
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_at_fifty_kills_with_the_index_that_ships() {
+    kills_cost_nothing("segments");
+}
+
+#[test]
+fn nothing_is_lost_or_doubled_at_fifty_kills_with_a_qdrant() {
+    if let Some(url) = qdrant() {
+        kills_cost_nothing(&url);
+    }
+}
+
+fn kills_cost_nothing(form: &str) {
     let kills = setting("INGEST_KILLS", 50);
     let seed = setting("INGEST_SEED", 1);
     let random = &mut Random(seed);
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().canonicalize().unwrap().join("folder");
     fs::create_dir(&folder).unwrap();
+    let site = Site { home: home.path(), folder: &folder, form };
     let mut number = 0;
     for _ in 0..FILES {
         write_new(&folder, random, &mut number);
@@ -85,8 +157,8 @@ fn nothing_is_lost_or_doubled_at_fifty_kills() {
         );
         let at = 1 + random.below(if rounds < kills / 2 { 450 } else { 150 });
         let said = match random.below(2) {
-            0 => run(home.path(), &folder, at, None),
-            _ => run(home.path(), &folder, 0, Some(at)),
+            0 => run(&site, at, None),
+            _ => run(&site, 0, Some(at)),
         };
         killed += u64::from(!said.is_done);
         for path in said.lines.iter().filter_map(|line| line.strip_prefix("extract ")) {
@@ -96,23 +168,30 @@ fn nothing_is_lost_or_doubled_at_fifty_kills() {
             );
         }
         known.note(&said);
-        check(home.path(), &known.acknowledged, &said);
+        check(&site, &known.acknowledged, &said);
         if said.is_done {
-            agree_now(home.path(), &folder);
+            site.agree();
         }
         if said.is_done || random.below(4) == 0 {
             change(&folder, random, &mut number, &mut known);
         }
     }
-    let said = run(home.path(), &folder, 0, None);
+    let said = run(&site, 0, None);
     assert!(said.is_done);
     known.note(&said);
-    check(home.path(), &known.acknowledged, &said);
-    agree_now(home.path(), &folder);
+    check(&site, &known.acknowledged, &said);
+    site.agree();
 
     let clean = tempfile::tempdir().unwrap();
-    assert!(run(clean.path(), &folder, 0, None).is_done);
-    assert_eq!(content(home.path()), content(clean.path()), "seed {seed}");
+    let clean = Site { home: clean.path(), ..site };
+    assert!(run(&clean, 0, None).is_done);
+    assert_eq!(site.content(), clean.content(), "seed {seed}");
+    if form.starts_with("http") {
+        let form = self::form(form);
+        for home in [site.home, clean.home] {
+            form.remove(&home.join("index")).unwrap();
+        }
+    }
 
     let embedded = known.embedded;
     let again: u64 = embedded.values().map(|times| times - 1).sum();
@@ -193,13 +272,14 @@ impl Known {
 }
 
 /// What was acknowledged is there, in the store and in the index, once.
-fn check(home: &Path, acknowledged: &BTreeMap<PathBuf, blake3::Hash>, said: &Said) {
-    let store = Store::open(&home.join("store.sqlite")).unwrap();
+fn check(site: &Site<'_>, acknowledged: &BTreeMap<PathBuf, blake3::Hash>, said: &Said) {
+    let store = site.store();
     let Ok(collection) = store.collection("files") else {
         assert!(acknowledged.is_empty());
         return;
     };
-    let entries = Lines::open(&home.join("index"), &Operations::new(|_, _| {})).points();
+    let index = site.index();
+    let ids = index.ids(None, usize::MAX >> 1).unwrap();
     for (path, hash) in acknowledged {
         let file = store.file_at(collection.id, path).unwrap();
         let file = file.unwrap_or_else(|| panic!("{} is missing", path.display()));
@@ -211,12 +291,12 @@ fn check(home: &Path, acknowledged: &BTreeMap<PathBuf, blake3::Hash>, said: &Sai
         );
         let passages = store.passages_of(file.id).unwrap();
         assert!(!passages.is_empty());
-        for passage in passages {
-            assert_eq!(entries[&passage.id].labels.file, file.id, "{}", path.display());
-        }
+        assert!(passages.iter().all(|passage| ids.binary_search(&passage.id).is_ok()));
+        let of_it = Filter { files: vec![file.id], ..Filter::default() };
+        let count = index.count(&of_it).unwrap();
+        assert!(count >= passages.len() as u64, "{count} of {}", path.display());
     }
     // Of the entries whose passages the store has, none is there twice; the others are noted to be forgotten.
-    let ids: Vec<u64> = entries.keys().copied().collect();
     let unknown: BTreeSet<u64> = store.unknown_ids(&ids).unwrap().into_iter().collect();
     let gone: BTreeSet<u64> =
         store.gone(collection.id, usize::MAX >> 1).unwrap().into_iter().collect();
@@ -227,42 +307,4 @@ fn check(home: &Path, acknowledged: &BTreeMap<PathBuf, blake3::Hash>, said: &Sai
             assert!(indexed.insert(path), "{path} was told twice");
         }
     }
-}
-
-fn agree_now(home: &Path, folder: &Path) {
-    let store = Store::open(&home.join("store.sqlite")).unwrap();
-    agree(&store, &Lines::open(&home.join("index"), &Operations::new(|_, _| {})), folder);
-}
-
-/// Everything but numbers, which depend on the way here.
-fn content(home: &Path) -> BTreeSet<String> {
-    let store = Store::open(&home.join("store.sqlite")).unwrap();
-    let entries = Lines::open(&home.join("index"), &Operations::new(|_, _| {})).points();
-    let mut content = BTreeSet::new();
-    for (id, entry) in entries {
-        let passage = store.passages(&[id]).unwrap().remove(0);
-        let line = format!(
-            "{:?}",
-            (
-                passage.path,
-                passage.ordinal,
-                passage.text,
-                passage.context,
-                passage.headings,
-                passage.pieces
-            )
-        );
-        let indexed = format!(
-            "{:?}",
-            (
-                entry.dense,
-                entry.sparse,
-                entry.labels.path,
-                entry.labels.kind,
-                entry.labels.modified_s
-            )
-        );
-        assert!(content.insert(format!("{line} {indexed}")), "twice: {line}");
-    }
-    content
 }

@@ -16,7 +16,9 @@ use std::{
 use knowledge::{
     chunk::Tokens,
     document::{Document, Inside, Part, Place, Role},
-    index::{Description, Embedder, Error, Filter, Hit, Index, Optimized, Point},
+    index::{
+        Description, Embedder, Error, Filter, Form, Hit, Index, Optimized, Point, cluster::Server,
+    },
     ingest::{Extract, Unread},
     search::{Embed, Failed, Purpose},
     words::Sparse,
@@ -290,5 +292,94 @@ impl Index for Lines {
     fn ids(&self, after: Option<u64>, limit: usize) -> Result<Vec<u64>, Error> {
         let from = after.map_or(0, |after| after + 1);
         Ok(self.state.lock().unwrap().points.range(from..).take(limit).map(|(id, _)| *id).collect())
+    }
+}
+
+/// An index as it ships, of which each step is counted.
+pub(crate) struct Watched {
+    index: Arc<dyn Index>,
+    operations: Arc<Operations>,
+}
+
+impl Watched {
+    pub(crate) fn open(form: &Form, folder: &Path, operations: &Arc<Operations>) -> Watched {
+        let embedder = Embedder { name: "hashed".to_owned(), dimension: 16 };
+        let index = form.open(folder, Some(embedder)).unwrap();
+        Watched { index, operations: Arc::clone(operations) }
+    }
+}
+
+/// The address of a Qdrant that tests may fill, or nothing, said aloud, where the environment names none.
+#[expect(clippy::print_stderr, reason = "whoever reads the log must see what was not tested")]
+pub(crate) fn qdrant() -> Option<String> {
+    let url = std::env::var("KNOWLEDGE_QDRANT").ok().filter(|url| !url.is_empty());
+    if url.is_none() {
+        eprintln!("skipped: KNOWLEDGE_QDRANT names no Qdrant, such as http://127.0.0.1:6334");
+    }
+    url
+}
+
+/// The form with this name: `segments`, or the address of a Qdrant.
+pub(crate) fn form(name: &str) -> Form {
+    match name {
+        "segments" => Form::Segments,
+        url => Form::Cluster(Arc::new(Server::new(url, None).unwrap())),
+    }
+}
+
+impl Index for Watched {
+    fn description(&self) -> &Description {
+        self.index.description()
+    }
+
+    fn upsert(&self, points: Vec<Point>) -> Result<(), Error> {
+        self.operations.did("upsert");
+        self.index.upsert(points)
+    }
+
+    fn remove(&self, passages: &[u64]) -> Result<(), Error> {
+        self.operations.did("remove");
+        self.index.remove(passages)
+    }
+
+    fn remove_files(&self, files: &[u64]) -> Result<(), Error> {
+        self.index.remove_files(files)
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        self.operations.did("flush");
+        self.index.flush()?;
+        self.operations.did("flushed");
+        Ok(())
+    }
+
+    fn optimize(&self, stop: &AtomicBool) -> Result<Optimized, Error> {
+        self.operations.did("optimize");
+        self.index.optimize(stop)
+    }
+
+    fn nearest(&self, vector: &[f32], filter: &Filter, limit: usize) -> Result<Vec<Hit>, Error> {
+        self.index.nearest(vector, filter, limit)
+    }
+
+    fn nearest_exact(
+        &self,
+        vector: &[f32],
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Vec<Hit>, Error> {
+        self.index.nearest_exact(vector, filter, limit)
+    }
+
+    fn lexical(&self, query: &Sparse, filter: &Filter, limit: usize) -> Result<Vec<Hit>, Error> {
+        self.index.lexical(query, filter, limit)
+    }
+
+    fn count(&self, filter: &Filter) -> Result<u64, Error> {
+        self.index.count(filter)
+    }
+
+    fn ids(&self, after: Option<u64>, limit: usize) -> Result<Vec<u64>, Error> {
+        self.index.ids(after, limit)
     }
 }

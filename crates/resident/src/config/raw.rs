@@ -112,6 +112,22 @@ pub(crate) struct Machine {
 pub(crate) struct Knowledge {
     /// The tool that reads pages which are pictures of text.
     pub(crate) ocr: Option<String>,
+    /// The server that has the indexes.
+    pub(crate) qdrant: Option<Qdrant>,
+}
+
+/// `[knowledge.qdrant]`.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Qdrant {
+    /// Where it is.
+    pub(crate) url: Option<String>,
+    /// The variable that holds the key.
+    pub(crate) key_variable: Option<String>,
+    /// The file that holds the key.
+    pub(crate) key_file: Option<PathBuf>,
+    /// Read only to say where a key belongs.
+    pub(crate) key: Option<String>,
 }
 
 /// One `[groups.NAME]`.

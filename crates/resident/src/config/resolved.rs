@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use knowledge::{Knowledge, Prefixes};
+pub(crate) use knowledge::{Knowledge, Prefixes, Qdrant};
 pub(crate) use library::Library;
 use planner::footprint::CacheType;
 pub(crate) use served::Served;
@@ -242,7 +242,9 @@ pub(crate) fn resolve(
     let given = given(serving, machine.models_variable.as_deref())?;
     let known =
         Known { base, data_dir: &data_dir, models_dir, given, listen, budget_bytes, machine };
-    let (catalog, served) = served::read(tables, known)?;
+    let (catalog, mut served) = served::read(tables, known)?;
+    let qdrant = knowledge::qdrant(raw.knowledge.qdrant, machine, from_file, &mut served.notes)?;
+    let ocr = knowledge::ocr(raw.knowledge.ocr, &served.tools)?;
     Ok(Settings {
         listen,
         key,
@@ -253,7 +255,7 @@ pub(crate) fn resolve(
         require_token: raw.security.require_token.unwrap_or(false),
         worker: worker.map(PathBuf::from).or(raw.worker.map(from_file)),
         catalog,
-        knowledge: Knowledge { prefixes, ocr: knowledge::ocr(raw.knowledge, &served.tools)? },
+        knowledge: Knowledge { prefixes, ocr, qdrant },
         served,
         context_tokens: not_zero("context", serving.context.or(raw.context))?,
         budget_is_default: memory.is_default(),

@@ -1,8 +1,12 @@
-//! What looks like a secret in the configuration file, which is no place for one: it is copied,
-//! shown and kept in backups.
+//! Secrets are not in the configuration file, which is copied, shown and kept in backups: where it names
+//! them, and what in it looks like one.
 //!
-//! A guess by names and beginnings. It cannot know every secret; it catches what people paste.
+//! The latter is a guess by names and beginnings. It cannot know every secret; it catches what people paste.
 //! The hub's own `key` may stand in the file, since only the hub reads it.
+
+use std::path::Path;
+
+use super::Machine;
 
 /// Parts of variables' names that hold secrets.
 const SECRET_PARTS: [&str; 5] = ["TOKEN", "KEY", "SECRET", "PASSWORD", "CREDENTIAL"];
@@ -27,6 +31,53 @@ const SECRET_LENGTH_MIN: usize = 16;
 
 /// What stands for the key that the hub makes anew for each start, which is no secret yet.
 const OWN_KEY: &str = "{key}";
+
+/// A server's key, as the file names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    /// This one.
+    Key(String),
+    /// It says nothing of one.
+    Nowhere,
+    /// It says where, and there is none: why.
+    Missing(String),
+}
+
+/// The key of a server, from the variable or the file that the configuration names.
+///
+/// # Errors
+/// A fragment that begins with the word of the configuration: a key that `is_written` in it, or two places for one.
+pub(super) fn find(
+    machine: &Machine,
+    is_written: bool,
+    variable: Option<&str>,
+    file: Option<&Path>,
+) -> Result<Found, String> {
+    if is_written {
+        return Err("key: a key does not belong into this file; put it into a variable and name \
+                    that with key_variable, or into a file of its own and name that with key_file"
+            .to_owned());
+    }
+    let (found, from) = match (variable, file) {
+        (None, None) => return Ok(Found::Nowhere),
+        (Some(_), Some(_)) => {
+            return Err("key_variable and key_file exclude each other; keep one".to_owned());
+        }
+        (Some(variable), None) => {
+            let found = (machine.variable)(variable).ok_or("it is not set".to_owned());
+            (found, format!("key_variable {variable}"))
+        }
+        (None, Some(file)) => ((machine.secret)(file), format!("key_file {}", file.display())),
+    };
+    let found = found.map(|key| key.trim().to_owned()).and_then(|key| {
+        let is_header = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_header { Ok(key) } else { Err("it holds no key".to_owned()) }
+    });
+    Ok(match found {
+        Ok(key) => Found::Key(key),
+        Err(why) => Found::Missing(format!("{from}: {why}")),
+    })
+}
 
 /// Refuses a variable whose value is a secret.
 pub(super) fn refuse_variable(name: &str, value: &str) -> Result<(), String> {

@@ -115,6 +115,7 @@ impl Changes {
         });
         let (settings, edition, mut pinned) = read.await.context("cannot read it")??;
         refuse_moved(&self.settings, &settings)?;
+        refuse_other_qdrant(&self.settings, &settings)?;
         let entrance = entrance(&settings, &self.token, self.library.as_ref());
         self.door.check(&entrance)?;
         if let Some(library) = self.library.clone() {
@@ -152,6 +153,17 @@ fn refuse_moved(before: &Settings, after: &Settings) -> anyhow::Result<()> {
     Err(exit::error(Code::Usage, message))
 }
 
+/// Collections are open on the server that they were opened on.
+fn refuse_other_qdrant(before: &Settings, after: &Settings) -> anyhow::Result<()> {
+    let (before, after) = (&before.knowledge.qdrant, &after.knowledge.qdrant);
+    if before == after {
+        return Ok(());
+    }
+    let message = "[knowledge.qdrant] is another one now than this hub was started with; where indexes are does \
+                   not change while the hub runs: restart it, or take that back";
+    Err(exit::error(Code::Usage, message))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -171,6 +183,21 @@ mod tests {
         };
         let (place, serving) = (cli::Place::default(), cli::Serving::default());
         resolve(&place, &serving, raw::parse("").unwrap(), Path::new("/"), &machine).unwrap()
+    }
+
+    #[test]
+    fn indexes_stay_where_they_are_under_a_running_hub() {
+        let (before, mut after) = (settings("/data"), settings("/data"));
+        assert!(refuse_other_qdrant(&before, &after).is_ok());
+        let url = "http://127.0.0.1:6334".to_owned();
+        after.knowledge.qdrant = Some(config::Qdrant { url, key: None });
+        for (before, after) in [(&before, &after), (&after, &before)] {
+            let refused = refuse_other_qdrant(before, after).unwrap_err().to_string();
+            assert!(
+                refused.contains("[knowledge.qdrant]") && refused.contains("restart"),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! A person's files as clients of the hub reach them: what they ask, carried out on the collections.
 //!
 //! `work` keeps collections in step with the disk on a thread of its own, `embedder` has the fleet embed and `reranker`
-//! rank, `rows` says what
-//! is found in the gateway's words. Not here: HTTP and what a model is told (`gateway`), and how files are read, kept
+//! rank, `text` takes what stands in no file, `rows` says what is found in the gateway's words. Not here: HTTP and what a model is told (`gateway`), and how files are read, kept
 //! and found (`knowledge`).
 
 mod embedder;
@@ -10,6 +9,7 @@ mod prefix;
 mod reader;
 mod reranker;
 mod rows;
+mod text;
 mod work;
 
 use std::{
@@ -27,6 +27,7 @@ use gateway::{
 use knowledge::{
     base::{Base, Question, Which, Work},
     extract::Extractor,
+    index::{Form, cluster::Server},
     ingest::Scope,
     search::{Embed, Rerank},
     source, store,
@@ -43,7 +44,7 @@ use crate::{
 use embedder::Embedder;
 use reader::Reader;
 use reranker::Reranker;
-use work::{Finds, Worker};
+use work::{At, Finds, Worker};
 
 /// The folder of the collections, in the data folder.
 const FOLDER: &str = "knowledge";
@@ -82,7 +83,7 @@ impl Knowledge {
     /// # Errors
     /// When their folder or its store cannot be used.
     pub(super) fn open(settings: &Settings, hub: Handle) -> anyhow::Result<Arc<Self>> {
-        let base = Arc::new(Base::open(&settings.data_dir.join(FOLDER))?);
+        let base = Arc::new(Base::open(&settings.data_dir.join(FOLDER), form(settings)?)?);
         let extractor = Extractor {
             program: std::env::current_exe()?,
             arguments: vec![EXTRACT_WORD.into()],
@@ -179,11 +180,20 @@ impl gateway::Knowledge for Knowledge {
         };
         // All of them or none.
         let sources = new.paths.iter().map(parsed).collect::<Result<Vec<_>, _>>()?;
+        let texts = new.texts.iter().map(text::content).collect::<Result<Vec<_>, _>>()?;
+        if sources.is_empty() && texts.is_empty() {
+            let message = "there is nothing to add; name paths, or give texts";
+            return Err(Error::invalid(message).at("paths"));
+        }
         let store = self.base.store();
         let collection =
             store.collection_or_new(&new.collection).map_err(|error| of_store(&error))?;
         for source in &sources {
             store.add_source(&collection, source).map_err(|error| of_store(&error))?;
+        }
+        for (name, content) in &texts {
+            let added = store.add_text(&collection, Path::new(name), content, text::now_ns());
+            added.map_err(|error| of_store(&error))?;
         }
         self.worker.sources_changed();
         self.worker.wants(&new.collection, Work::Scan(Scope::Everything));
@@ -196,6 +206,35 @@ impl gateway::Knowledge for Knowledge {
         self.base.remove(collection).map_err(|error| of_base(&error))?;
         self.worker.sources_changed();
         Ok(())
+    }
+
+    fn forget(&self, collection: &str, paths: &[String]) -> Result<Collection, Error> {
+        let store = self.base.store();
+        let found = store.collection(collection).map_err(|error| of_store(&error))?;
+        let sources = store.sources(found.id).map_err(|error| of_store(&error))?;
+        let known: Vec<String> =
+            sources.iter().map(|source| source.path.display().to_string()).collect();
+        let number = |path: &String| {
+            let at = known.iter().position(|known| known == path);
+            let message = || {
+                let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
+                format!("{collection} is not made of '{path}', but of {known}")
+            };
+            at.map(|at| sources[at].id).ok_or_else(|| Error::new(404, message()).at("paths"))
+        };
+        // All of them or none.
+        let numbers = paths.iter().map(number).collect::<Result<Vec<_>, _>>()?;
+        let is_paused = matches!(self.worker.at(collection), Some(At::Paused(_)));
+        self.worker.forget(collection);
+        for number in numbers {
+            store.remove_source(number).map_err(|error| of_store(&error))?;
+        }
+        self.worker.sources_changed();
+        self.worker.wants(collection, Work::Scan(Scope::Everything));
+        if is_paused {
+            self.worker.pause(collection, true);
+        }
+        self.collection(collection)
     }
 
     fn change(&self, collection: &str, change: CollectionChange) -> Result<Collection, Error> {
@@ -308,6 +347,14 @@ fn which(read: &Read) -> Result<Which<'_>, Error> {
             Ok(Which::File { collection, path: Path::new(path), first, limit })
         }
     }
+}
+
+/// Where indexes are.
+fn form(settings: &Settings) -> anyhow::Result<Form> {
+    let Some(config::Qdrant { url, key }) = &settings.knowledge.qdrant else {
+        return Ok(Form::Segments);
+    };
+    Ok(Form::Cluster(Arc::new(Server::new(url, key.as_deref())?)))
 }
 
 fn of_base(error: &knowledge::base::Error) -> Error {

@@ -122,6 +122,9 @@ def name(path, case):
         case.body["collections"] = ["described"]
     elif path == "/api/knowledge/read" and isinstance(case.body, dict):
         case.body = {"path": os.path.join(os.path.realpath(FILES), "a.md"), "collection": "described"}
+    elif path == "/api/knowledge/{name}/forget" and isinstance(case.body, dict):
+        case.path_parameters["name"] = "described"
+        case.body = {"paths": []}
     elif path.startswith("/v1/vector_stores/{id}"):
         case.path_parameters["id"] = "described"
     elif path.startswith("/api/knowledge/{name}"):

@@ -2,7 +2,9 @@
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
+    process::Stdio,
 };
 
 use serde_json::{Value, json};
@@ -286,23 +288,90 @@ fn pages_that_are_pictures_are_read_once_there_is_a_tool_for_it() {
     assert_eq!(unread(), None);
 }
 
+/// `resident kb` with these arguments and this standard input: whether it succeeded, and what it said.
+fn kb(hub: &Hub, arguments: &[&str], input: &[u8]) -> (bool, String, String) {
+    let mut process = std::process::Command::new(binary("resident"))
+        .arg("kb")
+        .args(arguments)
+        .arg("--data-dir")
+        .arg(hub.data_dir())
+        .args(["--listen", &hub.address.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // One that reads nothing may be gone.
+    let _ = process.stdin.take().unwrap().write_all(input);
+    let output = process.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.success(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn texts_come_by_standard_input_and_sources_go_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().canonicalize().unwrap().display().to_string();
+    fs::write(folder.path().join("a.md"), SHIPS).unwrap();
+    let hub = Hub::start(&[]);
+    let kb = |arguments: &[&str], input: &str| kb(&hub, arguments, input.as_bytes());
+    let found = |words: &str| {
+        let (_, shown, _) = kb(&["search", words, "--json"], "");
+        let found: Value = serde_json::from_str(&shown).unwrap();
+        let passages = found["passages"].as_array().unwrap().clone();
+        passages
+            .iter()
+            .map(|passage| passage["path"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let (done, _, said) =
+        kb(&["add", &path, "-", "--name", "minutes.md"], "# Minutes\n\nThe harbour opens at nine.");
+    assert!(done && said.contains("files is done: 2 passages of 2 files"), "{said}");
+    assert_eq!(found("harbour"), ["minutes.md"]);
+    // Another text of that name takes its place.
+    assert!(kb(&["add", "-", "--name", "minutes.md"], "The gate opens at ten.").0);
+    assert_eq!((found("harbour"), found("gate")), (vec![], vec!["minutes.md".to_owned()]));
+    let (done, _, said) = kb(&["add", "-"], "");
+    assert!(!done && said.contains("it is empty"), "{said}");
+    let (done, _, said) = kb(&["add", "-", "--name", "../x"], "Words.");
+    assert!(!done && said.contains("without folders"), "{said}");
+
+    let (done, _, said) = kb(&["rm", "files", "other.md"], "");
+    assert!(!done && said.contains("other.md") && said.contains("minutes.md"), "{said}");
+    assert!(kb(&["rm", "files", "minutes.md"], "").0);
+    assert_eq!((found("gate"), found("Vasa").len()), (vec![], 1));
+    assert!(kb(&["rm", "files", &path], "").0);
+    let (done, shown, _) = kb(&["ls", "--json"], "");
+    let left: Value = serde_json::from_str(&shown).unwrap();
+    assert!(done && left["collections"][0]["passages"] == 0, "{shown}");
+    assert!(fs::exists(folder.path().join("a.md")).unwrap());
+}
+
+#[test]
+fn files_are_chosen_by_the_day_they_were_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.md"), SHIPS).unwrap();
+    let hub = Hub::start(&[]);
+    assert!(kb(&hub, &["add", &folder.path().display().to_string()], b"").0);
+    for (arguments, is_found) in [
+        (["--changed-from", "2020-01-01"], true),
+        (["--changed-from", "2999-01-01"], false),
+        (["--changed-before", "2020-01-01"], false),
+        (["--changed-before", "2999-01-01"], true),
+    ] {
+        let (done, shown, _) = kb(&hub, &[&["search", "Vasa"][..], &arguments].concat(), b"");
+        assert_eq!((done, shown.contains("1628")), (true, is_found), "{arguments:?}: {shown}");
+    }
+    let (done, _, said) = kb(&hub, &["search", "Vasa", "--changed-from", "monday"], b"");
+    assert!(!done && said.contains("2026-11-30"), "{said}");
+}
+
 #[test]
 fn the_command_line_adds_finds_and_forgets() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.md"), SHIPS).unwrap();
     let hub = Hub::start(&[]);
-    let kb = |arguments: &[&str]| {
-        let output = std::process::Command::new(binary("resident"))
-            .arg("kb")
-            .args(arguments)
-            .arg("--data-dir")
-            .arg(hub.data_dir())
-            .args(["--listen", &hub.address.to_string()])
-            .output()
-            .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.success(), text(&output.stdout), text(&output.stderr))
-    };
+    let kb = |arguments: &[&str]| kb(&hub, arguments, b"");
     let path = folder.path().display().to_string();
     let (done, _, said) = kb(&["add", &path]);
     assert!(done && said.contains("files is done: 1 passages of 1 files"), "{said}");

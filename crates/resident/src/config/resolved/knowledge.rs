@@ -1,10 +1,17 @@
 //! How a person's files are read and found.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use supervisor::{Input, Tool};
 
-use super::{super::raw, Error, served::in_table};
+use super::{
+    super::{
+        Machine, raw,
+        secret::{self, Found},
+    },
+    Error,
+    served::in_table,
+};
 use crate::limits::{OCR_PAGE_BYTES_MAX, PREFIX_BYTES_MAX};
 
 /// How a person's files are read and found.
@@ -14,6 +21,47 @@ pub(crate) struct Knowledge {
     pub(crate) prefixes: BTreeMap<String, Prefixes>,
     /// What reads pages that are pictures of text: a PDF and the number of a page in, its text out.
     pub(crate) ocr: Option<Arc<Tool>>,
+    /// The server that has the indexes; nothing where they are files of this machine.
+    pub(crate) qdrant: Option<Qdrant>,
+}
+
+/// A server that has the indexes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Qdrant {
+    /// Where it is.
+    pub(crate) url: String,
+    /// What it asks for.
+    pub(crate) key: Option<String>,
+}
+
+/// The server that `[knowledge.qdrant]` names. What is missing of its key is said and stops nothing.
+///
+/// # Errors
+/// [`Error::Table`].
+pub(super) fn qdrant(
+    raw: Option<raw::Qdrant>,
+    machine: &Machine,
+    from_file: impl Fn(PathBuf) -> PathBuf,
+    notes: &mut Vec<String>,
+) -> Result<Option<Qdrant>, Error> {
+    let Some(raw) = raw else { return Ok(None) };
+    let refused = |why: String| Error::Table(format!("[knowledge.qdrant] {why}"));
+    let Some(url) = raw.url else {
+        return Err(refused(
+            "url is missing; write for example url = \"http://127.0.0.1:6334\"".to_owned(),
+        ));
+    };
+    let (variable, file) = (raw.key_variable.as_deref(), raw.key_file.map(from_file));
+    let found = secret::find(machine, raw.key.is_some(), variable, file.as_deref());
+    let key = match found.map_err(refused)? {
+        Found::Key(key) => Some(key),
+        Found::Nowhere => None,
+        Found::Missing(why) => {
+            notes.push(format!("the Qdrant at {url} is asked without a key: {why}"));
+            None
+        }
+    };
+    Ok(Some(Qdrant { url, key }))
 }
 
 /// What a model is given before what it embeds; what is not said here is as is known of the model.
@@ -55,10 +103,10 @@ pub(super) fn prefixes(
 /// # Errors
 /// [`Error::Table`].
 pub(super) fn ocr(
-    raw: raw::Knowledge,
+    name: Option<String>,
     tools: &BTreeMap<String, Tool>,
 ) -> Result<Option<Arc<Tool>>, Error> {
-    let Some(name) = raw.ocr else { return Ok(None) };
+    let Some(name) = name else { return Ok(None) };
     let refused = |why: String| Error::Table(format!("[knowledge] ocr: {why}"));
     let Some(tool) = tools.get(&name) else {
         return Err(refused(format!("there is no tool '{name}'; make one: [tools.{name}]")));

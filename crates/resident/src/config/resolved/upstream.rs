@@ -6,7 +6,10 @@ use hyper::Uri;
 use supervisor::{Server, Upstream};
 
 use super::{
-    super::{preset, raw},
+    super::{
+        preset, raw,
+        secret::{self, Found},
+    },
     engine::ready,
     here::{self, Here},
 };
@@ -139,33 +142,13 @@ fn base_url(url: &str, listen: SocketAddr) -> Result<String, String> {
 /// The key, from where it may be. What is missing is said and stops nothing: the program that asks
 /// may be one that needs no key, such as `resident ps`.
 fn key(here: &Here<'_>, name: &str, raw: &raw::Upstream) -> Result<Option<String>, String> {
-    if raw.key.is_some() {
-        return Err("key: a key does not belong into this file; put it into a variable and name \
-                    that with key_variable, or into a file of its own and name that with key_file"
-            .to_owned());
-    }
-    let (found, from) = match (&raw.key_variable, &raw.key_file) {
-        (None, None) => return Ok(None),
-        (Some(_), Some(_)) => {
-            return Err("key_variable and key_file exclude each other; keep one".to_owned());
-        }
-        (Some(variable), None) => {
-            let found = (here.machine.variable)(variable).ok_or("it is not set".to_owned());
-            (found, format!("key_variable {variable}"))
-        }
-        (None, Some(file)) => {
-            let file = here.path(file);
-            ((here.machine.secret)(&file), format!("key_file {}", file.display()))
-        }
-    };
-    let found = found.map(|key| key.trim().to_owned()).and_then(|key| {
-        let is_header = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
-        if is_header { Ok(key) } else { Err("it holds no key".to_owned()) }
-    });
-    match found {
-        Ok(key) => Ok(Some(key)),
-        Err(why) => {
-            here.note(format!("upstream '{name}' is asked without a key: {from}: {why}"));
+    let variable = raw.key_variable.as_deref();
+    let file = raw.key_file.as_deref().map(|file| here.path(file));
+    match secret::find(here.machine, raw.key.is_some(), variable, file.as_deref())? {
+        Found::Key(key) => Ok(Some(key)),
+        Found::Nowhere => Ok(None),
+        Found::Missing(why) => {
+            here.note(format!("upstream '{name}' is asked without a key: {why}"));
             Ok(None)
         }
     }

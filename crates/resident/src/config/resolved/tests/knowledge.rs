@@ -47,3 +47,19 @@ fn a_tool_that_reads_pages_takes_a_pdf_and_a_page() {
         "[knowledge] ocr: tool 'scan' does not say which page it reads; add {page} to its command"
     );
 }
+
+#[test]
+fn a_qdrant_has_an_address_and_may_have_a_key() {
+    let qdrant = |text: &str| from_text(&format!("[knowledge.qdrant]\n{text}")).knowledge.qdrant;
+    let url = "url = \"http://10.0.0.5:6334\"\n";
+    let found = qdrant(url).unwrap();
+    assert_eq!((found.url.as_str(), found.key), ("http://10.0.0.5:6334", None));
+    assert_eq!(from_text("").knowledge.qdrant, None);
+    let settings = from_text(&format!("[knowledge.qdrant]\n{url}key_variable = \"NOWHERE\""));
+    let note = "the Qdrant at http://10.0.0.5:6334 is asked without a key: key_variable NOWHERE: it is not set";
+    assert!(settings.served.notes.iter().any(|said| said == note), "{:?}", settings.served.notes);
+    let refused = |text: &str| refused(&format!("[knowledge.qdrant]\n{text}"));
+    assert!(refused("").starts_with("[knowledge.qdrant] url is missing"));
+    let written = refused(&format!("{url}key = \"abc\""));
+    assert!(written.starts_with("[knowledge.qdrant] key: a key does not belong"), "{written}");
+}
