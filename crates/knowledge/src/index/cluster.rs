@@ -427,7 +427,10 @@ fn in_words(error: &QdrantError) -> String {
         | QdrantError::ResourceExhaustedError { status, .. } => {
             format!("{} ({})", status.message(), status.code())
         }
-        other => other.to_string(),
+        QdrantError::ConversionError(_)
+        | QdrantError::InvalidUri(_)
+        | QdrantError::NoSnapshotFound(_)
+        | QdrantError::Io(_) => error.to_string(),
     }
 }
 

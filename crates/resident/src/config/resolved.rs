@@ -210,7 +210,6 @@ pub(crate) fn resolve(
         .or(raw.models_dir.map(from_file))
         .unwrap_or_else(|| data_dir.join("models"));
     let worker = std::env::var_os("RESIDENT_WORKER").filter(|path| !path.is_empty());
-    let key = key(place.key.clone().or(raw.key))?;
     let idle_unload = match (serving.idle_unload, raw.idle_unload) {
         (Some(cli::IdleUnload(span)), _) => span,
         (None, Some(text)) => duration::parse(&text)?,
@@ -243,11 +242,10 @@ pub(crate) fn resolve(
     let known =
         Known { base, data_dir: &data_dir, models_dir, given, listen, budget_bytes, machine };
     let (catalog, mut served) = served::read(tables, known)?;
-    let qdrant = knowledge::qdrant(raw.knowledge.qdrant, machine, from_file, &mut served.notes)?;
-    let ocr = knowledge::ocr(raw.knowledge.ocr, &served.tools)?;
+    let knowledge = knowledge::read(raw.knowledge, prefixes, &mut served, machine, from_file)?;
     Ok(Settings {
         listen,
-        key,
+        key: key(place.key.clone().or(raw.key))?,
         allow_lan: serving.allow_lan || raw.allow_lan.unwrap_or(false),
         hosts: raw.hosts.unwrap_or_default(),
         origins: raw.origins.unwrap_or_default(),
@@ -255,7 +253,7 @@ pub(crate) fn resolve(
         require_token: raw.security.require_token.unwrap_or(false),
         worker: worker.map(PathBuf::from).or(raw.worker.map(from_file)),
         catalog,
-        knowledge: Knowledge { prefixes, ocr, qdrant },
+        knowledge,
         served,
         context_tokens: not_zero("context", serving.context.or(raw.context))?,
         budget_is_default: memory.is_default(),

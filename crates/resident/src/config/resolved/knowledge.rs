@@ -10,7 +10,7 @@ use super::{
         secret::{self, Found},
     },
     Error,
-    served::in_table,
+    served::{Served, in_table},
 };
 use crate::limits::{OCR_PAGE_BYTES_MAX, PREFIX_BYTES_MAX};
 
@@ -34,11 +34,27 @@ pub(crate) struct Qdrant {
     pub(crate) key: Option<String>,
 }
 
+/// All of it; `served` has the tools that it names, and takes notes.
+///
+/// # Errors
+/// [`Error::Table`].
+pub(super) fn read(
+    raw: raw::Knowledge,
+    prefixes: BTreeMap<String, Prefixes>,
+    served: &mut Served,
+    machine: &Machine,
+    from_file: impl Fn(PathBuf) -> PathBuf,
+) -> Result<Knowledge, Error> {
+    let ocr = ocr(raw.ocr, &served.tools)?;
+    let qdrant = qdrant(raw.qdrant, machine, from_file, &mut served.notes)?;
+    Ok(Knowledge { prefixes, ocr, qdrant })
+}
+
 /// The server that `[knowledge.qdrant]` names. What is missing of its key is said and stops nothing.
 ///
 /// # Errors
 /// [`Error::Table`].
-pub(super) fn qdrant(
+fn qdrant(
     raw: Option<raw::Qdrant>,
     machine: &Machine,
     from_file: impl Fn(PathBuf) -> PathBuf,
@@ -102,10 +118,7 @@ pub(super) fn prefixes(
 ///
 /// # Errors
 /// [`Error::Table`].
-pub(super) fn ocr(
-    name: Option<String>,
-    tools: &BTreeMap<String, Tool>,
-) -> Result<Option<Arc<Tool>>, Error> {
+fn ocr(name: Option<String>, tools: &BTreeMap<String, Tool>) -> Result<Option<Arc<Tool>>, Error> {
     let Some(name) = name else { return Ok(None) };
     let refused = |why: String| Error::Table(format!("[knowledge] ocr: {why}"));
     let Some(tool) = tools.get(&name) else {
