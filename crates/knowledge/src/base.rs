@@ -24,7 +24,7 @@ use crate::{
     search::{
         self, Embed, Failed, Known, Leg, Request, Rerank, Searcher, Trusted, rerank::Untrusted,
     },
-    store::{self, Collection, Counts, Job, Source, Store},
+    store::{self, Collection, Counts, Job, JobState, Source, Store},
 };
 
 pub use read::{Reading, Which};
@@ -347,7 +347,12 @@ impl Base {
             }
         };
         // Read again: its embedder was noted just now.
-        let index = self.index(&self.store.collection(name)?)?;
+        let index = self.index(&self.store.collection(name)?).inspect_err(|error| {
+            // As where the work itself fails, so that nobody waits for it. The first error says what went wrong.
+            let job =
+                Job { state: JobState::Failed, error: Some(error.to_string()), ..Job::default() };
+            drop(self.store.set_job(collection.id, &job));
+        })?;
         let ingest = Ingest {
             store: &self.store,
             collection: name,

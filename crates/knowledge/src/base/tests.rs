@@ -134,3 +134,17 @@ fn what_it_does_not_read_stays_behind_what_it_reads() {
     assert_eq!(found.len(), many.len());
     assert!(found[..RERANKED_MAX].is_sorted_by_key(String::len), "{found:?}");
 }
+
+#[test]
+fn work_whose_index_cannot_be_opened_has_failed_and_nobody_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = index::cluster::Server::new(&format!("http://127.0.0.1:{port}"), None).unwrap();
+    let base = Base::open(folder.path(), Form::Cluster(Arc::new(server))).unwrap();
+    base.store().collection_or_new("c").unwrap();
+    let (work, means) = (Work::Rebuild, Means { extract: &Plain, embed: None });
+    let failed = base.work("c", &work, means, &Control::default(), &mut |_| {}).unwrap_err();
+    let job = base.collection("c").unwrap().job;
+    assert_eq!((job.state, job.error), (JobState::Failed, Some(failed.to_string())));
+}

@@ -69,7 +69,9 @@ impl Site<'_> {
             let lines = Lines::open(&self.home.join("index"), &Operations::new(|_, _| {}));
             assert_eq!(lines.points(), points);
         } else {
-            answers_as(&*self.index(), &points);
+            // A Qdrant counts what is gone among those that have a term, until it tidies.
+            let part = if self.form == "segments" { 0.01 } else { 0.25 };
+            answers_as(&*self.index(), &points, part);
         }
         points
     }
@@ -167,8 +169,9 @@ fn kills_cost_nothing(form: &str) {
                 "{path} is read after it was indexed"
             );
         }
+        told_once(&said, &known.changed);
         known.note(&said);
-        check(&site, &known.acknowledged, &said);
+        check(&site, &known.acknowledged);
         if said.is_done {
             site.agree();
         }
@@ -178,8 +181,9 @@ fn kills_cost_nothing(form: &str) {
     }
     let said = run(&site, 0, None);
     assert!(said.is_done);
+    told_once(&said, &known.changed);
     known.note(&said);
-    check(&site, &known.acknowledged, &said);
+    check(&site, &known.acknowledged);
     site.agree();
 
     let clean = tempfile::tempdir().unwrap();
@@ -272,7 +276,7 @@ impl Known {
 }
 
 /// What was acknowledged is there, in the store and in the index, once.
-fn check(site: &Site<'_>, acknowledged: &BTreeMap<PathBuf, blake3::Hash>, said: &Said) {
+fn check(site: &Site<'_>, acknowledged: &BTreeMap<PathBuf, blake3::Hash>) {
     let store = site.store();
     let Ok(collection) = store.collection("files") else {
         assert!(acknowledged.is_empty());
@@ -301,10 +305,13 @@ fn check(site: &Site<'_>, acknowledged: &BTreeMap<PathBuf, blake3::Hash>, said: 
     let gone: BTreeSet<u64> =
         store.gone(collection.id, usize::MAX >> 1).unwrap().into_iter().collect();
     assert!(unknown.is_subset(&gone), "the index has passages that nobody will remove");
+}
+
+/// No file was told twice, but for those that had changed: what they held before may have been due still.
+fn told_once(said: &Said, changed: &BTreeSet<PathBuf>) {
     let mut indexed = BTreeSet::new();
-    for line in &said.lines {
-        if let Some(path) = line.strip_prefix("indexed ") {
-            assert!(indexed.insert(path), "{path} was told twice");
-        }
+    for path in said.lines.iter().filter_map(|line| line.strip_prefix("indexed ")) {
+        let is_new = indexed.insert(path);
+        assert!(is_new || changed.contains(Path::new(path)), "{path} was told twice");
     }
 }
