@@ -222,14 +222,30 @@ impl Base {
         fs::create_dir_all(folder)
             .map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
         let store = Store::open(&folder.join(STORE))?;
-        Ok(Self {
+        let base = Self {
             folder: folder.to_owned(),
             form,
             store,
             open: Mutex::default(),
             known: Mutex::default(),
             examined: Mutex::default(),
-        })
+        };
+        base.remove_orphans()?;
+        Ok(base)
+    }
+
+    /// Removes indexes of collections that were forgotten while they could not be removed. What still cannot be waits for
+    /// the next time.
+    fn remove_orphans(&self) -> Result<(), Error> {
+        let known: BTreeSet<u64> = self.store.collections()?.iter().map(|one| one.id).collect();
+        for entry in fs::read_dir(self.folder.join(INDEX)).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let of = name.to_str().and_then(|name| name.split_once('-')?.0.parse::<u64>().ok());
+            if of.is_some_and(|of| !known.contains(&of)) {
+                drop(self.form.remove(&entry.path()));
+            }
+        }
+        Ok(())
     }
 
     /// The truth about files and passages.

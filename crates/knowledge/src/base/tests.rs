@@ -148,3 +148,18 @@ fn work_whose_index_cannot_be_opened_has_failed_and_nobody_waits_for_it() {
     let job = base.collection("c").unwrap().job;
     assert_eq!((job.state, job.error), (JobState::Failed, Some(failed.to_string())));
 }
+
+#[test]
+fn indexes_of_collections_that_are_gone_are_removed_when_it_is_opened() {
+    let (folder, base) = base(&[&texts(&["zinc"])]);
+    let home = folder.path().join("base");
+    let index = |name: &str| home.join(INDEX).join(name);
+    let collection = base.store().collection("c0").unwrap();
+    let own = base.index_folder(&collection);
+    drop(base);
+    fs::create_dir(index("999-0")).unwrap();
+    fs::write(index("no number"), "").unwrap();
+    let base = Base::open(&home, Form::default()).unwrap();
+    assert!(own.is_dir() && !index("999-0").exists() && index("no number").exists());
+    assert_eq!(ask(&base, 3, None).0, ["zinc"]);
+}

@@ -426,7 +426,12 @@ fn in_words(error: &QdrantError) -> String {
     match error {
         QdrantError::ResponseError { status }
         | QdrantError::ResourceExhaustedError { status, .. } => {
-            format!("{} ({})", status.message(), status.code())
+            // The client's own words for it are a programmer's.
+            let is_alone = ["Failed to connect", "tcp connect error"]
+                .iter()
+                .any(|words| status.message().starts_with(words));
+            let said = || format!("{} ({})", status.message(), status.code());
+            if is_alone { "nobody answers there".to_owned() } else { said() }
         }
         QdrantError::ConversionError(_)
         | QdrantError::InvalidUri(_)
@@ -466,6 +471,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let refused = Cluster::open(&server, folder.path(), None).err().unwrap().to_string();
         assert!(refused.contains(&url) && refused.contains("[knowledge.qdrant] url"), "{refused}");
+        assert!(refused.contains(": nobody answers there; "), "{refused}");
         // The name stays for when it is there again, and nothing is removed meanwhile.
         assert!(server.forget(folder.path()).is_err() && name_in(folder.path()).unwrap().is_some());
     }
