@@ -33,6 +33,8 @@ pub use read::{Reading, Which};
 const STORE: &str = "knowledge.sqlite";
 /// The file that says what read pages that are pictures of text.
 const PAGES_READ_BY: &str = "pages-read-by";
+/// The file that says on which collections nobody is to work, a line each.
+const PAUSED: &str = "paused";
 /// The folder of the indexes.
 const INDEX: &str = "index";
 
@@ -222,21 +224,22 @@ impl Base {
         fs::create_dir_all(folder)
             .map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
         let store = Store::open(&folder.join(STORE))?;
-        let base = Self {
+        Ok(Self {
             folder: folder.to_owned(),
             form,
             store,
             open: Mutex::default(),
             known: Mutex::default(),
             examined: Mutex::default(),
-        };
-        base.remove_orphans()?;
-        Ok(base)
+        })
     }
 
-    /// Removes indexes of collections that were forgotten while they could not be removed. What still cannot be waits for
-    /// the next time.
-    fn remove_orphans(&self) -> Result<(), Error> {
+    /// Removes indexes of collections that were forgotten while their indexes could not be removed. What still cannot be
+    /// waits for the next time.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn remove_orphans(&self) -> Result<(), Error> {
         let known: BTreeSet<u64> = self.store.collections()?.iter().map(|one| one.id).collect();
         for entry in fs::read_dir(self.folder.join(INDEX)).into_iter().flatten().flatten() {
             let name = entry.file_name();
@@ -325,13 +328,15 @@ impl Base {
     /// Forgets a collection and its index; the files stay where they are. Nobody may be at work on it.
     ///
     /// # Errors
-    /// When there is none of this name, or it cannot be removed.
+    /// When there is none of this name, or the store cannot be written.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         let collection = self.store.collection(name)?;
         self.store.remove_collection(collection.id)?;
         let mut open = self.opened();
         drop(open.remove(&collection.id));
-        self.remove_indexes_of(collection.id, None)
+        // It is forgotten; an index that cannot be removed now goes with the orphans.
+        drop(self.remove_indexes_of(collection.id, None));
+        Ok(())
     }
 
     /// Works on a collection until that is done or `control` stops it.
@@ -363,12 +368,7 @@ impl Base {
             }
         };
         // Read again: its embedder was noted just now.
-        let index = self.index(&self.store.collection(name)?).inspect_err(|error| {
-            // As where the work itself fails, so that nobody waits for it. The first error says what went wrong.
-            let job =
-                Job { state: JobState::Failed, error: Some(error.to_string()), ..Job::default() };
-            drop(self.store.set_job(collection.id, &job));
-        })?;
+        let index = self.index(&self.store.collection(name)?)?;
         let ingest = Ingest {
             store: &self.store,
             collection: name,
@@ -378,6 +378,32 @@ impl Base {
             readers: READERS,
         };
         Ok(ingest.run(scope, control, tell)?)
+    }
+
+    /// Notes that work on a collection has failed, wherever that was, so that nobody waits for it.
+    ///
+    /// # Errors
+    /// When there is no such collection, or it cannot be noted.
+    pub fn note_failed(&self, name: &str, why: &str) -> Result<(), Error> {
+        let collection = self.store.collection(name)?;
+        let job = self.store.job(collection.id)?;
+        let failed = Job { state: JobState::Failed, error: Some(why.to_owned()), ..job };
+        Ok(self.store.set_job(collection.id, &failed)?)
+    }
+
+    /// The collections on which nobody is to work for now, as they were noted last.
+    pub fn paused(&self) -> BTreeSet<String> {
+        let note = fs::read_to_string(self.folder.join(PAUSED)).unwrap_or_default();
+        note.lines().map(str::to_owned).collect()
+    }
+
+    /// Notes on which collections nobody is to work for now.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note_paused(&self, names: &BTreeSet<String>) -> Result<(), Error> {
+        let (note, names) = (self.folder.join(PAUSED), Vec::from_iter(names.iter().cloned()));
+        fs::write(&note, names.join("\n")).map_err(|source| Error::Folder { path: note, source })
     }
 
     /// Answers a question from one or several collections.
@@ -536,19 +562,21 @@ impl Base {
 
     /// The collection's index, opened or made.
     fn index(&self, collection: &Collection) -> Result<Arc<dyn Index>, Error> {
+        let embedder = collection.embedder.as_ref().map(|(name, dimension)| Embedder {
+            name: name.clone(),
+            dimension: *dimension as usize,
+        });
         let mut open = self.opened();
+        // A collection that is empty changes its embedder and stays of its generation.
         if let Some(opened) = open.get(&collection.id)
             && opened.generation == collection.generation
+            && opened.index.description().embedder == embedder
         {
             return Ok(Arc::clone(&opened.index));
         }
         drop(open.remove(&collection.id));
         let folder = self.index_folder(collection);
         self.remove_indexes_of(collection.id, Some(&folder))?;
-        let embedder = collection.embedder.as_ref().map(|(name, dimension)| Embedder {
-            name: name.clone(),
-            dimension: *dimension as usize,
-        });
         let index = match self.form.open(&folder, embedder.clone()) {
             // Nothing is lost: whoever works on the collection next finds that it is empty, and fills it from the store.
             Err(index::Error::Damaged { .. } | index::Error::Different { .. }) => {

@@ -4,7 +4,7 @@
 //! terms and a few labels to choose by. It comes in three forms behind one trait: [`segments`], files that are read where
 //! they lie; [`cluster`], a Qdrant elsewhere; [`exact`], which compares everything with everything in memory and is the
 //! measure of the others.
-//! `tests/it/index.rs` holds both to the same contract.
+//! `tests/it/index.rs` holds all of them to the same contract.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

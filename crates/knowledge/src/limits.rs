@@ -343,8 +343,11 @@ pub const CLUSTER_POINTS_MAX: usize = 256;
 /// How long a server may take to take a connection.
 pub const CLUSTER_CONNECT_MAX: Duration = Duration::from_secs(5);
 
-/// How long a server may take to answer: passages are waited for until they can be found, which takes long while it
-/// tidies.
+/// How long a server may take to find passages: a person waits.
+pub const CLUSTER_ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// How long a server may take for anything else: passages are waited for until they can be found, which takes long
+/// while it tidies.
 pub const CLUSTER_WAIT_MAX: Duration = Duration::from_secs(60);
 
 // Citations.

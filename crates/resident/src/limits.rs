@@ -173,10 +173,13 @@ pub(crate) const OCR_PAGE_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of what a model is given before each text that it embeds; instructions have a sentence.
 pub(crate) const PREFIX_BYTES_MAX: usize = 1024;
 
+/// How long the end of the program waits for what blocks a thread, once nobody is served any more.
+pub(crate) const BLOCKING_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// Bytes of the name of a text that stands in no file: as file systems have it.
 pub(crate) const TEXT_NAME_BYTES_MAX: usize = 255;
 
-/// Bytes that `resident kb add -` takes: as base64 they fit into a request.
+/// Bytes that `resident kb add -` takes: as base64, or as text half of which is line ends, they fit into a request.
 pub(crate) const TEXT_BYTES_MAX: usize = 20 << 20;
 
 /// Files that were not read which are listed of a collection; an export has all of them.

@@ -33,7 +33,7 @@ use crate::{
     config::{self, Settings, resolved::Served},
     exit::{self, Code},
     hardware,
-    limits::{CHANGES_WAITING_MAX, SHUTDOWN_WAIT_MAX},
+    limits::{BLOCKING_WAIT_MAX, CHANGES_WAITING_MAX, SHUTDOWN_WAIT_MAX},
     ls,
     offer::{self, Offer},
     size, stop_signal,
@@ -60,7 +60,8 @@ pub(crate) use knowledge::EXTRACT_WORD;
 /// When the settings make no sense, the worker is missing, or the address is taken.
 pub(crate) fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
     let settings = config::load(&arguments.place, &arguments.serving)?;
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
         let stopped = stop_signal::first();
         let (changes, asked) = mpsc::channel(CHANGES_WAITING_MAX);
         let hub = Hub::open(&settings, Some(changes)).await?;
@@ -71,7 +72,10 @@ pub(crate) fn serve(arguments: &cli::Serve) -> anyhow::Result<()> {
             never = changes.follow() => match never {},
         }
         Ok(())
-    })
+    });
+    // A question to a server that does not answer would hold it much longer.
+    runtime.shutdown_timeout(BLOCKING_WAIT_MAX);
+    ended
 }
 
 /// The runtime of a hub and of its clients.

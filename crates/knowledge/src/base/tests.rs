@@ -136,21 +136,70 @@ fn what_it_does_not_read_stays_behind_what_it_reads() {
 }
 
 #[test]
-fn work_whose_index_cannot_be_opened_has_failed_and_nobody_waits_for_it() {
+fn work_that_cannot_begin_has_failed_and_nobody_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
-    // A port that was free a moment ago.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let server = index::cluster::Server::new(&format!("http://127.0.0.1:{port}"), None).unwrap();
-    let base = Base::open(folder.path(), Form::Cluster(Arc::new(server))).unwrap();
+    let base = Base::open(folder.path(), nowhere()).unwrap();
     base.store().collection_or_new("c").unwrap();
     let (work, means) = (Work::Rebuild, Means { extract: &Plain, embed: None });
     let failed = base.work("c", &work, means, &Control::default(), &mut |_| {}).unwrap_err();
+    base.note_failed("c", &failed.to_string()).unwrap();
     let job = base.collection("c").unwrap().job;
     assert_eq!((job.state, job.error), (JobState::Failed, Some(failed.to_string())));
+    assert!(base.note_failed("other", "why").is_err());
+}
+
+/// A form whose server answers nobody.
+fn nowhere() -> Form {
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = index::cluster::Server::new(&format!("http://127.0.0.1:{port}"), None).unwrap();
+    Form::Cluster(Arc::new(server))
 }
 
 #[test]
-fn indexes_of_collections_that_are_gone_are_removed_when_it_is_opened() {
+fn a_collection_is_forgotten_though_its_index_cannot_be_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = Base::open(folder.path(), nowhere()).unwrap();
+    base.store().collection_or_new("c").unwrap();
+    assert!(base.index(&base.store().collection("c").unwrap()).is_err());
+    base.remove("c").unwrap();
+    assert!(base.collection("c").is_err());
+    // What the server was told of it is known, until it can be told otherwise.
+    let left = || fs::read_dir(folder.path().join(INDEX)).unwrap().count();
+    assert_eq!(left(), 1);
+    base.remove_orphans().unwrap();
+    assert_eq!(left(), 1);
+    Base::open(folder.path(), Form::default()).unwrap().remove_orphans().unwrap();
+    assert_eq!(left(), 0);
+}
+
+#[test]
+fn an_empty_collection_whose_embedder_changes_gets_another_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = Base::open(folder.path(), Form::default()).unwrap();
+    let collection = base.store().collection_or_new("c").unwrap();
+    assert_eq!(base.index(&collection).unwrap().description().embedder, None);
+    base.store().embedded_by(&collection, Some(("small", 384))).unwrap();
+    let changed = base.store().collection("c").unwrap();
+    assert_eq!(changed.generation, collection.generation);
+    let wanted = Some(Embedder { name: "small".to_owned(), dimension: 384 });
+    assert_eq!(base.index(&changed).unwrap().description().embedder, wanted);
+}
+
+#[test]
+fn what_is_paused_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = Base::open(folder.path(), Form::default()).unwrap();
+    assert!(base.paused().is_empty());
+    let names = BTreeSet::from(["a".to_owned(), "笔记".to_owned()]);
+    base.note_paused(&names).unwrap();
+    assert_eq!(Base::open(folder.path(), Form::default()).unwrap().paused(), names);
+    base.note_paused(&BTreeSet::new()).unwrap();
+    assert!(base.paused().is_empty());
+}
+
+#[test]
+fn indexes_of_collections_that_are_gone_are_removed() {
     let (folder, base) = base(&[&texts(&["zinc"])]);
     let home = folder.path().join("base");
     let index = |name: &str| home.join(INDEX).join(name);
@@ -160,6 +209,7 @@ fn indexes_of_collections_that_are_gone_are_removed_when_it_is_opened() {
     fs::create_dir(index("999-0")).unwrap();
     fs::write(index("no number"), "").unwrap();
     let base = Base::open(&home, Form::default()).unwrap();
+    base.remove_orphans().unwrap();
     assert!(own.is_dir() && !index("999-0").exists() && index("no number").exists());
     assert_eq!(ask(&base, 3, None).0, ["zinc"]);
 }

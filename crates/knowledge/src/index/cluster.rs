@@ -1,7 +1,7 @@
 //! An index on a Qdrant elsewhere, for more passages than one machine should hold.
 //!
-//! Each index is a collection of that server, with a name that its folder remembers; the folder has nothing else but
-//! what the index was made for. Vectors, their graph and the lists of terms lie in files of the server, which tidies by
+//! Each index is a collection of that server, with a name that its folder remembers, of this server only; the folder has
+//! nothing else but what the index was made for. Vectors, their graph and the lists of terms lie in files of the server, which tidies by
 //! itself. It multiplies terms with their inverse document frequency, by the formula of the other forms; until it tidies
 //! that counts what is gone too, so that scores are off by a little.
 //!
@@ -14,23 +14,26 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use qdrant_client::Payload;
 use qdrant_client::qdrant::points_selector::PointsSelectorOneOf;
 use qdrant_client::qdrant::{
     Condition, CountPointsBuilder, CreateCollectionBuilder, CreateFieldIndexCollectionBuilder,
     DeletePointsBuilder, Distance, FieldType, HnswConfigDiffBuilder, Modifier, NamedVectors,
-    PointId, PointStruct, PointsIdsList, Query, QueryPointsBuilder, Range,
+    PointId, PointStruct, PointsIdsList, PointsOperationResponse, Query, QueryPointsBuilder, Range,
     ScalarQuantizationBuilder, ScoredPoint, ScrollPointsBuilder, SearchParamsBuilder,
-    SparseIndexConfigBuilder, SparseVectorParamsBuilder, SparseVectorsConfigBuilder,
-    UpsertPointsBuilder, Value, Vector, VectorInput, VectorParamsBuilder, VectorsConfigBuilder,
-    point_id::PointIdOptions,
+    SparseIndexConfigBuilder, SparseVectorParamsBuilder, SparseVectorsConfigBuilder, UpdateResult,
+    UpdateStatus, UpsertPointsBuilder, Value, Vector, VectorInput, VectorParamsBuilder,
+    VectorsConfigBuilder, point_id::PointIdOptions,
 };
 use qdrant_client::{Qdrant, QdrantError};
 use tokio::runtime::{self, Runtime};
 
 use super::{Description, Embedder, Error, Filter, Hit, Index, Labels, Optimized, Point, files};
-use crate::limits::{CLUSTER_CONNECT_MAX, CLUSTER_POINTS_MAX, CLUSTER_WAIT_MAX};
+use crate::limits::{
+    CLUSTER_ANSWER_MAX, CLUSTER_CONNECT_MAX, CLUSTER_POINTS_MAX, CLUSTER_WAIT_MAX,
+};
 use crate::words::Sparse;
 
 /// The names of a passage's vectors.
@@ -44,8 +47,10 @@ const KIND: &str = "kind";
 const MODIFIED: &str = "modified_s";
 const FOLDERS: &str = "folders";
 
-/// The file that remembers what the server calls the index.
+/// The file that remembers what the server calls the index, and which server.
 const NAME_FILE: &str = "collection";
+/// How these names begin.
+const NAME_START: &str = "resident-";
 
 /// A Qdrant, asked from threads that may block.
 pub struct Server {
@@ -90,21 +95,58 @@ impl Server {
     ///
     /// Where the server does not do it.
     pub(super) fn forget(&self, folder: &Path) -> Result<(), Error> {
-        if let Some(name) = name_in(folder)? {
-            self.ask("remove an index", self.client.delete_collection(name))?;
+        match name_in(folder, &self.url) {
+            Ok(Some(name)) => {
+                self.ask("remove an index", self.client.delete_collection(name))?;
+                Ok(())
+            }
+            // Nobody knows any more what it had.
+            Ok(None) | Err(Error::Damaged { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
-    /// Waits for an answer.
+    /// Waits until something is done.
     fn ask<T>(
         &self,
         what: &'static str,
         question: impl Future<Output = Result<T, QdrantError>>,
     ) -> Result<T, Error> {
+        self.ask_within(CLUSTER_WAIT_MAX, what, question)
+    }
+
+    /// Waits for an answer that somebody else waits for.
+    fn answer<T>(
+        &self,
+        what: &'static str,
+        question: impl Future<Output = Result<T, QdrantError>>,
+    ) -> Result<T, Error> {
+        self.ask_within(CLUSTER_ANSWER_MAX, what, question)
+    }
+
+    fn ask_within<T>(
+        &self,
+        wait_max: Duration,
+        what: &'static str,
+        question: impl Future<Output = Result<T, QdrantError>>,
+    ) -> Result<T, Error> {
         let refuse = |why: String| Error::Cluster { url: self.url.clone(), what, why };
         let Some(runtime) = &self.runtime else { return Err(refuse("it is closed".to_owned())) };
-        runtime.block_on(question).map_err(|error| refuse(in_words(&error)))
+        let ended = runtime.block_on(async { tokio::time::timeout(wait_max, question).await });
+        match ended {
+            Ok(answer) => answer.map_err(|error| refuse(in_words(&error))),
+            Err(_) => Err(refuse(format!("no answer came in {} s", wait_max.as_secs()))),
+        }
+    }
+
+    /// Whether a change was made.
+    fn is_made(&self, what: &'static str, change: &PointsOperationResponse) -> Result<(), Error> {
+        let status = change.result.as_ref().map(UpdateResult::status);
+        if status == Some(UpdateStatus::Completed) {
+            return Ok(());
+        }
+        let why = format!("it says {status:?} where it should say that it is done");
+        Err(Error::Cluster { url: self.url.clone(), what, why })
     }
 }
 
@@ -152,9 +194,9 @@ impl Cluster {
             .map_err(|error| Error::file("make the folder", folder, error))?;
         let lock = files::lock(folder)?;
         description.keep(folder)?;
-        let name = match name_in(folder)? {
+        let name = match name_in(folder, &server.url)? {
             Some(name) => name,
-            None => new_name(folder)?,
+            None => new_name(folder, &server.url)?,
         };
         let cluster = Cluster { server: Arc::clone(server), name, description, _lock: lock };
         cluster.make()?;
@@ -219,7 +261,7 @@ impl Cluster {
             .params(SearchParamsBuilder::default().exact(is_exact))
             .with_payload(false)
             .limit(limit as u64);
-        let answer = self.server.ask("find passages", self.server.client.query(query))?;
+        let answer = self.server.answer("find passages", self.server.client.query(query))?;
         Ok(answer.result.into_iter().filter_map(hit).collect())
     }
 
@@ -239,8 +281,9 @@ impl Cluster {
 
     fn delete(&self, which: impl Into<PointsSelectorOneOf>) -> Result<(), Error> {
         let delete = DeletePointsBuilder::new(&self.name).points(which).wait(true);
-        self.server.ask("remove passages", self.server.client.delete_points(delete))?;
-        Ok(())
+        let what = "remove passages";
+        let change = self.server.ask(what, self.server.client.delete_points(delete))?;
+        self.server.is_made(what, &change)
     }
 }
 
@@ -255,7 +298,9 @@ impl Index for Cluster {
         while points.peek().is_some() {
             let some: Vec<PointStruct> = points.by_ref().take(CLUSTER_POINTS_MAX).collect();
             let upsert = UpsertPointsBuilder::new(&self.name, some).wait(true);
-            self.server.ask("take passages", self.server.client.upsert_points(upsert))?;
+            let what = "take passages";
+            let change = self.server.ask(what, self.server.client.upsert_points(upsert))?;
+            self.server.is_made(what, &change)?;
         }
         Ok(())
     }
@@ -398,26 +443,30 @@ fn number(id: Option<PointId>) -> Option<u64> {
     }
 }
 
-/// What the server calls the index of a folder.
-fn name_in(folder: &Path) -> Result<Option<String>, Error> {
+/// What the server at `url` calls the index of a folder; nothing where it was never told, or another one was.
+fn name_in(folder: &Path, url: &str) -> Result<Option<String>, Error> {
     let path = folder.join(NAME_FILE);
-    match fs::read_to_string(&path) {
-        Ok(name) if !name.is_empty() => Ok(Some(name)),
-        Ok(_) => {
-            Err(Error::Damaged { path: folder.to_owned(), why: "its name is empty".to_owned() })
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::file("read", &path, error)),
-    }
+    let noted = match fs::read(&path) {
+        Ok(noted) => noted,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::file("read", &path, error)),
+    };
+    let noted = String::from_utf8_lossy(&noted);
+    let named = noted.split_once('\n').filter(|(name, _)| name.starts_with(NAME_START));
+    let Some((name, of)) = named else {
+        let why = format!("{NAME_FILE} has no name");
+        return Err(Error::Damaged { path: folder.to_owned(), why });
+    };
+    Ok((of == url).then(|| name.to_owned()))
 }
 
 /// A name that no other index has, remembered before the server hears of it.
-fn new_name(folder: &Path) -> Result<String, Error> {
+fn new_name(folder: &Path, url: &str) -> Result<String, Error> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)
         .map_err(|error| Error::Engine { what: "be given a name", why: error.to_string() })?;
-    let name = format!("resident-{:032x}", u128::from_le_bytes(random));
-    files::write_whole(&folder.join(NAME_FILE), name.as_bytes())?;
+    let name = format!("{NAME_START}{:032x}", u128::from_le_bytes(random));
+    files::write_whole(&folder.join(NAME_FILE), format!("{name}\n{url}").as_bytes())?;
     Ok(name)
 }
 
@@ -426,12 +475,17 @@ fn in_words(error: &QdrantError) -> String {
     match error {
         QdrantError::ResponseError { status }
         | QdrantError::ResourceExhaustedError { status, .. } => {
-            // The client's own words for it are a programmer's.
-            let is_alone = ["Failed to connect", "tcp connect error"]
-                .iter()
-                .any(|words| status.message().starts_with(words));
-            let said = || format!("{} ({})", status.message(), status.code());
-            if is_alone { "nobody answers there".to_owned() } else { said() }
+            let said = status.message();
+            let is_locked = ["Unauthenticated", "PermissionDenied"]
+                .contains(&format!("{:?}", status.code()).as_str());
+            if said.contains("Connection refused") {
+                // The client's own words for it are a programmer's.
+                "nobody answers there".to_owned()
+            } else if is_locked {
+                format!("it wants another key ({said}), from key_variable or key_file")
+            } else {
+                format!("{said} ({})", status.code())
+            }
         }
         QdrantError::ConversionError(_)
         | QdrantError::InvalidUri(_)
@@ -453,13 +507,21 @@ mod tests {
     }
 
     #[test]
-    fn names_of_indexes_are_remembered_and_differ() {
+    fn names_of_indexes_are_remembered_of_their_server_and_differ() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        assert_eq!(name_in(one.path()).unwrap(), None);
-        let name = new_name(one.path()).unwrap();
+        assert_eq!(name_in(one.path(), "http://a").unwrap(), None);
+        let name = new_name(one.path(), "http://a").unwrap();
         assert!(name.starts_with("resident-") && name.len() == "resident-".len() + 32, "{name}");
-        assert_eq!(name_in(one.path()).unwrap(), Some(name.clone()));
-        assert_ne!(new_name(other.path()).unwrap(), name);
+        assert_eq!(name_in(one.path(), "http://a").unwrap(), Some(name.clone()));
+        assert_eq!(name_in(one.path(), "http://b").unwrap(), None);
+        assert_ne!(new_name(other.path(), "http://a").unwrap(), name);
+        for broken in [&b""[..], b"\xff", b"resident-", b"other\nhttp://a"] {
+            fs::write(one.path().join(NAME_FILE), broken).unwrap();
+            let refused = name_in(one.path(), "http://a").unwrap_err();
+            assert!(matches!(refused, Error::Damaged { .. }), "{refused}");
+            let server = Server::new("http://127.0.0.1:1", None).unwrap();
+            server.forget(one.path()).unwrap();
+        }
     }
 
     #[test]
@@ -473,7 +535,10 @@ mod tests {
         assert!(refused.contains(&url) && refused.contains("[knowledge.qdrant] url"), "{refused}");
         assert!(refused.contains(": nobody answers there; "), "{refused}");
         // The name stays for when it is there again, and nothing is removed meanwhile.
-        assert!(server.forget(folder.path()).is_err() && name_in(folder.path()).unwrap().is_some());
+        assert!(
+            server.forget(folder.path()).is_err()
+                && name_in(folder.path(), &url).unwrap().is_some()
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ const FILE_NAME: &str = "description.json";
 /// What an index was made for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
-    /// Which form of index it is: `exact`, `segments`.
+    /// Which form of index it is: `exact`, `segments`, `qdrant`.
     pub engine: String,
     /// The version of the terms in it ([`WORDS_VERSION`]).
     pub words: u32,

@@ -8,7 +8,7 @@ use jiff::{civil::Date, tz::TimeZone};
 /// It is none.
 pub(super) fn begin(day: &str) -> Result<i64, String> {
     let refused = |_| format!("'{day}' is no day; write it as 2026-11-30");
-    let date: Date = day.parse().map_err(refused)?;
+    let date = Date::strptime("%Y-%m-%d", day).map_err(refused)?;
     let begin = date.to_zoned(TimeZone::system()).map_err(refused)?;
     Ok(begin.timestamp().as_second())
 }
@@ -26,7 +26,7 @@ mod tests {
             offset.abs() <= 14 * 3600 && offset % 900 == 0,
             "{offset} s from that day's begin in UTC"
         );
-        for wrong in ["", "yesterday", "2026-02-30", "30.11.2026"] {
+        for wrong in ["", "yesterday", "2026-02-30", "30.11.2026", "2026-11-30T18:00"] {
             assert!(begin(wrong).unwrap_err().contains("2026-11-30"), "{wrong}");
         }
     }

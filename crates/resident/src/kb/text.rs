@@ -23,8 +23,11 @@ pub(super) fn read(name: &str, input: impl Read) -> anyhow::Result<NewText> {
             TEXT_BYTES_MAX >> 20
         );
     }
+    // A control character takes six bytes in JSON.
+    let is_rare = |byte: &u8| byte.is_ascii_control() && !b"\t\n\r".contains(byte);
     let (text, base64) = match String::from_utf8(bytes) {
-        Ok(text) => (Some(text), None),
+        Ok(text) if !text.as_bytes().iter().any(is_rare) => (Some(text), None),
+        Ok(other) => (None, Some(STANDARD.encode(other))),
         Err(other) => (None, Some(STANDARD.encode(other.as_bytes()))),
     };
     Ok(NewText { name: name.to_owned(), text, base64 })
@@ -40,6 +43,7 @@ mod tests {
         assert_eq!((text.text.as_deref(), text.base64), (Some("Words."), None));
         let bytes = read("a.pdf", &[0, 255][..]).unwrap();
         assert_eq!((bytes.text, bytes.base64.as_deref()), (None, Some("AP8=")));
+        assert!(read("a.txt", &b"U\0T\0F"[..]).unwrap().base64.is_some());
         let refused = read("a.md", std::io::repeat(b'x')).unwrap_err().to_string();
         assert!(refused.contains("more than 20 MiB"), "{refused}");
     }

@@ -159,8 +159,8 @@ fn refuse_other_qdrant(before: &Settings, after: &Settings) -> anyhow::Result<()
     if before == after {
         return Ok(());
     }
-    let message = "[knowledge.qdrant] is another one now than this hub was started with; where indexes are does \
-                   not change while the hub runs: restart it, or take that back";
+    let message = "[knowledge.qdrant] has another url or key now than this hub was started with; where indexes are \
+                   does not change while the hub runs: restart it, or take that back";
     Err(exit::error(Code::Usage, message))
 }
 

@@ -1,8 +1,8 @@
 //! A person's files as clients of the hub reach them: what they ask, carried out on the collections.
 //!
 //! `work` keeps collections in step with the disk on a thread of its own, `embedder` has the fleet embed and `reranker`
-//! rank, `text` takes what stands in no file, `rows` says what is found in the gateway's words. Not here: HTTP and what a model is told (`gateway`), and how files are read, kept
-//! and found (`knowledge`).
+//! rank, `text` takes what stands in no file, `rows` says what is found in the gateway's words. Not here: HTTP and what a
+//! model is told (`gateway`), and how files are read, kept and found (`knowledge`).
 
 mod embedder;
 mod prefix;
@@ -44,7 +44,7 @@ use crate::{
 use embedder::Embedder;
 use reader::Reader;
 use reranker::Reranker;
-use work::{At, Finds, Worker};
+use work::{Finds, Worker};
 
 /// The folder of the collections, in the data folder.
 const FOLDER: &str = "knowledge";
@@ -224,16 +224,15 @@ impl gateway::Knowledge for Knowledge {
         };
         // All of them or none.
         let numbers = paths.iter().map(number).collect::<Result<Vec<_>, _>>()?;
-        let is_paused = matches!(self.worker.at(collection), Some(At::Paused(_)));
-        self.worker.forget(collection);
+        if numbers.is_empty() {
+            return self.collection(collection);
+        }
+        self.worker.interrupt(collection);
         for number in numbers {
             store.remove_source(number).map_err(|error| of_store(&error))?;
         }
         self.worker.sources_changed();
         self.worker.wants(collection, Work::Scan(Scope::Everything));
-        if is_paused {
-            self.worker.pause(collection, true);
-        }
         self.collection(collection)
     }
 

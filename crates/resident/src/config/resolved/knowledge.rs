@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use hyper::Uri;
 use supervisor::{Input, Tool};
 
 use super::{
@@ -67,6 +68,7 @@ fn qdrant(
             "url is missing; write for example url = \"http://127.0.0.1:6334\"".to_owned(),
         ));
     };
+    check_address(&url).map_err(refused)?;
     let (variable, file) = (raw.key_variable.as_deref(), raw.key_file.map(from_file));
     let found = secret::find(machine, raw.key.is_some(), variable, file.as_deref());
     let key = match found.map_err(refused)? {
@@ -112,6 +114,29 @@ pub(super) fn prefixes(
         }
     }
     Ok(prefixes)
+}
+
+/// Refuses what is no `http://HOST:PORT`.
+fn check_address(url: &str) -> Result<(), String> {
+    if url.contains('@') {
+        return Err(
+            "url has a name or password in front of the host, and this file is no place for one; \
+                    name a key with key_variable or key_file"
+                .to_owned(),
+        );
+    }
+    let uri: Option<Uri> = url.parse().ok();
+    let is_address = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && matches!(uri.path(), "" | "/")
+    });
+    if is_address {
+        return Ok(());
+    }
+    Err(format!(
+        "url '{url}' is no address; write http://HOST:PORT, for example http://127.0.0.1:6334"
+    ))
 }
 
 /// The tool that `[knowledge]` names for pages that are pictures of text.

@@ -68,10 +68,11 @@ pub(super) enum At {
 impl Worker {
     /// Starts the threads. All collections are looked at first: files have changed while nobody did.
     pub(super) fn start(base: Arc<Base>, means: Finds) -> anyhow::Result<Self> {
+        let state = State { paused: base.paused(), ..State::default() };
         let shared = Arc::new(Shared {
             base,
             means,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             changed: Condvar::new(),
             watches_others: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
@@ -114,6 +115,7 @@ impl Worker {
         if let Some(running) = state.running.as_ref().filter(|one| one.collection == collection) {
             running.control.pause(paused);
         }
+        self.shared.note_paused(&state);
         self.shared.changed.notify_all();
     }
 
@@ -121,7 +123,17 @@ impl Worker {
     pub(super) fn forget(&self, collection: &str) {
         let mut state = self.shared.state();
         state.waiting.retain(|(name, _)| name != collection);
-        state.paused.remove(collection);
+        if state.paused.remove(collection) {
+            self.shared.note_paused(&state);
+        }
+        drop(state);
+        self.interrupt(collection);
+    }
+
+    /// Ends what goes on with a collection, and returns when nobody is at it. What waits goes on waiting, and what was
+    /// begun goes on with whatever is done next.
+    pub(super) fn interrupt(&self, collection: &str) {
+        let mut state = self.shared.state();
         let is_at_it = |state: &mut State| {
             state.running.as_ref().is_some_and(|running| running.collection == collection)
         };
@@ -162,6 +174,13 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whoever holds work wants it held after a restart too.
+    fn note_paused(&self, state: &State) {
+        if let Err(error) = self.base.note_paused(&state.paused) {
+            tracing::warn!("what is paused goes on after a restart: {error}");
+        }
+    }
+
     fn is_closed(&self) -> bool {
         self.is_closed.load(Ordering::Relaxed)
     }
@@ -182,6 +201,9 @@ impl Shared {
 
     /// Does what waits, until the hub ends.
     fn work(&self) {
+        if let Err(error) = self.base.remove_orphans() {
+            tracing::warn!("indexes of collections that are gone stay: {error}");
+        }
         while let Some((collection, work, control)) = self.next() {
             let ended = self.embedder().and_then(|embedder| {
                 let embed = embedder.as_ref().map(|embedder| embedder as &dyn Embed);
@@ -193,6 +215,8 @@ impl Shared {
             });
             if let Err(failed) = ended {
                 tracing::warn!(collection, "files are not in step with the disk: {failed}");
+                // It may be gone by now.
+                drop(self.base.note_failed(&collection, &failed.to_string()));
             }
             self.state().running = None;
             self.changed.notify_all();
@@ -304,6 +328,10 @@ fn within(changed: &Changed, roots: &[PathBuf]) -> Option<Scope> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
+    use knowledge::{index::Form, store::JobState};
+
     use super::*;
 
     #[test]
@@ -316,5 +344,54 @@ mod tests {
         assert_eq!(of(&["/a/notesx", "/b/two.md"]), None);
         assert_eq!(within(&Changed::Everything, &roots), Some(Scope::Everything));
         assert_eq!(within(&Changed::Everything, &[]), None);
+    }
+
+    /// Work takes no time here to speak of, however busy the machine is.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// A collection `c` that nobody can embed for, and who works on it.
+    fn broken(folder: &Path) -> (Arc<Base>, Worker) {
+        let base = Arc::new(Base::open(folder, Form::default()).unwrap());
+        base.store().collection_or_new("c").unwrap();
+        let embed = || Err(Failed("there is no room for the model".to_owned()));
+        let means = Finds { read: Box::new(|| panic!("nothing is read")), embed: Box::new(embed) };
+        let worker = Worker::start(Arc::clone(&base), means).unwrap();
+        (base, worker)
+    }
+
+    fn until(holds: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < PATIENCE, "it never came");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn work_without_the_model_it_needs_has_failed_and_waits_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let (base, worker) = broken(folder.path());
+        let job = || base.collection("c").unwrap().job;
+        until(|| job().state == JobState::Failed && worker.at("c").is_none());
+        assert_eq!(job().error.as_deref(), Some("there is no room for the model"));
+    }
+
+    #[test]
+    fn what_is_held_is_held_after_a_restart_until_it_is_let_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, worker) = broken(folder.path());
+        worker.pause("c", true);
+        drop(worker);
+        let (base, worker) = broken(folder.path());
+        worker.wants("c", Work::Rebuild);
+        worker.interrupt("c");
+        assert!(matches!(worker.at("c"), Some(At::Paused(_))));
+        worker.pause("c", false);
+        // The rebuild was waiting all the time.
+        until(|| worker.at("c").is_none());
+        assert_eq!(base.collection("c").unwrap().job.state, JobState::Failed);
+        worker.pause("c", true);
+        worker.forget("c");
+        assert!(base.paused().is_empty() && worker.at("c").is_none());
     }
 }

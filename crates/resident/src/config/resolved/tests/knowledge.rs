@@ -60,6 +60,12 @@ fn a_qdrant_has_an_address_and_may_have_a_key() {
     assert!(settings.served.notes.iter().any(|said| said == note), "{:?}", settings.served.notes);
     let refused = |text: &str| refused(&format!("[knowledge.qdrant]\n{text}"));
     assert!(refused("").starts_with("[knowledge.qdrant] url is missing"));
+    for wrong in
+        ["10.0.0.5:6334", "ftp://x", "http://", "http://a/b", "", "http://me:secret@lab:6334"]
+    {
+        let told = refused(&format!("url = \"{wrong}\""));
+        assert!(told.starts_with("[knowledge.qdrant] url ") && !told.contains("secret"), "{told}");
+    }
     let written = refused(&format!("{url}key = \"abc\""));
     assert!(written.starts_with("[knowledge.qdrant] key: a key does not belong"), "{written}");
 }
