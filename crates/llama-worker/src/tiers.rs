@@ -406,7 +406,7 @@ mod tests {
                 (_, _) => Opened::Nothing,
             })
             .ok();
-            let opening = Opening { load: load.clone(), opened: opening };
+            let opening = Opening { load: load.clone(), opened: opening, wait_max: PATIENCE };
             let tiers = opening.then_use(&model).unwrap().recv_timeout(PATIENCE).unwrap();
             assert_eq!(tiers.need(), Need::Cells, "{foretold:?}");
             assert_eq!(tiers.find(&[1, 2, 3]).tokens, 3, "{foretold:?}");
