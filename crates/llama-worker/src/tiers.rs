@@ -5,7 +5,8 @@
 //! header says the latter, and a file that was hashed before and has not changed is known at once. So the
 //! index is read, and what was used last comes into the page cache, while the model loads. The first time
 //! a file takes as long as reading it, and what is answered meanwhile is kept once that is done. What the
-//! header promised is held against the model once it is there. Not here: what is kept when (`engine`), the files (`kv-store`).
+//! header promised is held against the model once it is there. Not here: what is kept when (`engine`), the
+//! files (`kv-store`).
 
 use std::io;
 use std::path::{Path, PathBuf};

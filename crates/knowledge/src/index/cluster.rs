@@ -1,8 +1,8 @@
 //! An index on a Qdrant elsewhere, for more passages than one machine should hold.
 //!
 //! Each index is a collection of that server, with a name that its folder remembers, of this server only; the folder has
-//! nothing else but what the index was made for. Vectors, their graph and the lists of terms lie in files of the server, which tidies by
-//! itself. It multiplies terms with their inverse document frequency, by the formula of the other forms; until it tidies
+//! nothing else but what the index was made for. Vectors, their graph and the lists of terms lie in files of the server,
+//! which tidies by itself. It multiplies terms with their inverse document frequency, by the formula of the other forms; until it tidies
 //! that counts what is gone too, so that scores are off by a little.
 //!
 //! Only this form speaks to a network, and only where a person named a server.
